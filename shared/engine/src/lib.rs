@@ -1,0 +1,11 @@
+//! What Cutover decides, and nothing of how it is done: the AppSpec, deployment configurations, the rule of minimum
+//! healthy hosts and the deployment state machine. There is no I/O here, no clock, no randomness and no environment;
+//! time is an argument.
+
+pub mod appspec;
+mod ids;
+pub mod lifecycle;
+mod time;
+
+pub use ids::{DeploymentId, GroupId, IdError};
+pub use time::Timestamp;

@@ -1,0 +1,4 @@
+//! The shapes on every boundary: CodeDeploy's JSON, Cutover's own operations, the host protocol. Data only; what is
+//! received is checked where it is used.
+
+pub mod host;
