@@ -65,6 +65,8 @@ pub(super) enum Problem {
     Syntax { info: String },
     #[error("the tab here is not allowed as indentation; use spaces")]
     Tab,
+    #[error("an entry has no name before its `:`; add it")]
+    NoKey,
     #[error("the alias is not allowed in an AppSpec file; write the value out")]
     Alias,
     #[error("the tag `{tag}` is not allowed in an AppSpec file; remove it")]

@@ -4,6 +4,7 @@
 //! The rules are those of the official agent on Linux. Names of events are not judged here, nor is anything that needs
 //! the bundle or the host: whether a file is there, or a user.
 
+mod document;
 mod error;
 mod nearest;
 mod parse;

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use super::document::{self, Document};
 use super::error::{AppSpecError, Problem, Report};
 use super::scalar::{self, Kind};
-use super::yaml::{self, Document, Entry, Map, Node, Value};
+use super::yaml::{Entry, Map, Node, Value};
 use super::{AppSpec, FileExistsBehavior, FileMapping, Os, Places, Position, Script, permission};
 
 /// Seconds that a script may take if the file does not say.
@@ -32,7 +33,7 @@ pub(super) fn read(text: &[u8]) -> Reading {
         hooks: BTreeMap::new(),
         places: Places::default(),
     };
-    let document = match yaml::read(text) {
+    let document = match document::read(text) {
         Ok(document) => Some(document),
         Err(error) => {
             report.errors.push(error);
