@@ -8,6 +8,7 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Tag};
 use super::Position;
 use super::error::{AppSpecError, Problem};
 use super::scalar::{self, Kind};
+use super::tabs::Tabs;
 use super::yaml::{Map, Node, Scalar, Value, excerpt};
 
 const BYTES_MAX: usize = 1 << 20;
@@ -58,15 +59,14 @@ impl From<AppSpecError> for Stop {
 
 fn read_once(text: &str, source: &Source<'_>) -> Result<Document, Stop> {
     let mut parser = Parser::new_from_str(text);
-    let mut tree = Tree::default();
+    let (mut tree, mut tabs, mut flow_start) = (Tree::default(), Tabs::default(), 0);
+    let mut second = None;
     while let Some(event) = parser.next_event() {
         let (event, span) = match event {
             Ok(event) => event,
             Err(error) if tree.ends_early(&error) => {
-                return Ok(Document {
-                    root: tree.root,
-                    second: Some(source.place(*error.marker())),
-                });
+                second = Some(source.place(*error.marker()));
+                break;
             }
             Err(error) => return Err(syntax(&error, source)),
         };
@@ -76,6 +76,9 @@ fn read_once(text: &str, source: &Source<'_>) -> Result<Document, Stop> {
             && source.tab_before(span.start)
         {
             return Err(AppSpecError::new(&Problem::Tab, Some(position)).into());
+        }
+        if !tree.in_flow() {
+            flow_start = span.start.line();
         }
         let flow = tree.in_flow() || source.opens_flow(span.start);
         match event {
@@ -89,22 +92,42 @@ fn read_once(text: &str, source: &Source<'_>) -> Result<Document, Stop> {
                 if is_key && style == ScalarStyle::Plain && text.is_empty() {
                     return Err(AppSpecError::new(&Problem::NoKey, Some(position)).into());
                 }
+                if tree.in_flow() {
+                } else if style == ScalarStyle::Plain {
+                    tabs.free(span.start.line(), span.end.line());
+                    tabs.plain(span.end.line(), tree.block_column());
+                } else {
+                    tabs.free(span.start.line(), span.end.line());
+                }
                 let scalar = read_scalar(&text, style, tag.as_deref(), position)?;
                 tree.add(Node { position, value: Value::Scalar(scalar) })?;
             }
             Event::SequenceStart(_, tag) => {
-                tree.open(position, Open::List(Vec::new()), flow, tag.as_deref())?
+                tree.open(position, Open::List(Vec::new()), flow, tag.as_deref())?;
             }
             Event::MappingStart(_, tag) => {
-                tree.open(position, Open::Map(Map::default(), None), flow, tag.as_deref())?
+                tree.open(position, Open::Map(Map::default(), None), flow, tag.as_deref())?;
             }
-            Event::SequenceEnd | Event::MappingEnd => tree.close()?,
+            Event::SequenceEnd | Event::MappingEnd => {
+                let was_in_flow = tree.in_flow();
+                tree.close()?;
+                if was_in_flow && !tree.in_flow() {
+                    tabs.free(flow_start, span.end.line());
+                }
+            }
         }
     }
-    let second = match parser.next_event() {
-        Some(Ok((Event::DocumentStart(_), span))) => Some(source.place(span.start)),
-        _ => None,
-    };
+    if second.is_none()
+        && let Some(Ok((Event::DocumentStart(_), span))) = parser.next_event()
+    {
+        second = Some(source.place(span.start));
+    }
+    let end =
+        second.map_or(usize::MAX, |second| usize::try_from(second.line).unwrap_or(usize::MAX));
+    if let Some((line, column)) = tabs.first_refused(&source.lines, end) {
+        let position = Position { line: number(line), column: number(column + 1) };
+        return Err(AppSpecError::new(&Problem::Tab, Some(position)).into());
+    }
     Ok(Document { root: tree.root, second })
 }
 
@@ -141,6 +164,17 @@ impl<'a> Source<'a> {
     /// Indents a line; false if it was already.
     fn indent(&mut self, line: usize) -> bool {
         self.indented.insert(line, FLOW_INDENT).is_none()
+    }
+
+    /// Whether more brackets open before a line than close; those in quotes and comments count, too.
+    fn in_brackets(&self, line: usize) -> bool {
+        let before = self.lines.iter().take(line.saturating_sub(1)).flat_map(|line| line.chars());
+        let (mut open, mut closed) = (0_usize, 0_usize);
+        for character in before {
+            open += usize::from(matches!(character, '[' | '{'));
+            closed += usize::from(matches!(character, ']' | '}'));
+        }
+        open > closed
     }
 
     fn place(&self, marker: Marker) -> Position {
@@ -223,8 +257,12 @@ fn number(value: usize) -> u32 {
 }
 
 fn syntax(error: &ScanError, source: &Source<'_>) -> Stop {
+    let line = error.marker().line();
     match error.info() {
-        "invalid indentation" => Stop::FlowIndentation(error.marker().line()),
+        "invalid indentation" => Stop::FlowIndentation(line),
+        "tabs disallowed within this context (block indentation)" if source.in_brackets(line) => {
+            Stop::FlowIndentation(line)
+        }
         "while parsing node, found unknown anchor" => {
             AppSpecError::new(&Problem::Alias, Some(source.place(*error.marker()))).into()
         }
@@ -297,6 +335,13 @@ enum Open {
 impl Tree {
     fn in_flow(&self) -> bool {
         self.open.last().is_some_and(|(_, _, flow)| *flow)
+    }
+
+    /// The column of the block that stands open, from 0.
+    fn block_column(&self) -> usize {
+        let column =
+            self.open.last().map_or(0, |(position, _, _)| position.column.saturating_sub(1));
+        usize::try_from(column).unwrap_or(usize::MAX)
     }
 
     /// Whether the error is about what follows a complete first mapping, which the official agent does not read.

@@ -6,10 +6,13 @@
 
 mod document;
 mod error;
+mod lint;
+mod lint_permissions;
 mod nearest;
 mod parse;
 mod permission;
 mod scalar;
+mod tabs;
 mod yaml;
 
 use std::collections::BTreeMap;
@@ -18,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::AppSpecError;
 use error::Problem;
+pub use lint::{Finding, Severity, lint};
 use nearest::nearest;
 
 /// An AppSpec file that was read and found right.
