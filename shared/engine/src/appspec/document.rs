@@ -31,7 +31,8 @@ pub(super) struct Document {
 
 /// Reads a file.
 pub(super) fn read(bytes: &[u8]) -> Result<Document, AppSpecError> {
-    let mut source = Source::new(decode(bytes)?);
+    let text = decode(bytes)?.replace("\r\n", "\n").replace('\r', "\n");
+    let mut source = Source::new(&text);
     // Each round reads the whole text again, so their number is bounded by its size.
     for _ in 0..=WORK_MAX / bytes.len().max(1) {
         match read_once(&source.text(), &source) {
@@ -47,7 +48,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Document, AppSpecError> {
 /// Why a round of reading ended early.
 enum Stop {
     Error(AppSpecError),
-    /// This line, in brackets, begins left of what surrounds them. YAML 1.1 lets that pass, the parser does not.
+    /// This line, in brackets or quotes, begins left of what surrounds them. YAML 1.1 lets that pass, the parser does not.
     FlowIndentation(usize),
 }
 
@@ -73,9 +74,9 @@ fn read_once(text: &str, source: &Source<'_>) -> Result<Document, Stop> {
         let position = source.place(span.start);
         if !tree.in_flow()
             && !matches!(event, Event::SequenceEnd | Event::MappingEnd)
-            && source.tab_before(span.start)
+            && let Some(tab) = source.tab_before(span.start)
         {
-            return Err(AppSpecError::new(&Problem::Tab, Some(position)).into());
+            return Err(AppSpecError::new(&Problem::Tab, Some(tab)).into());
         }
         if !tree.in_flow() {
             flow_start = span.start.line();
@@ -92,12 +93,9 @@ fn read_once(text: &str, source: &Source<'_>) -> Result<Document, Stop> {
                 if is_key && style == ScalarStyle::Plain && text.is_empty() {
                     return Err(AppSpecError::new(&Problem::NoKey, Some(position)).into());
                 }
-                if tree.in_flow() {
-                } else if style == ScalarStyle::Plain {
-                    tabs.free(span.start.line(), span.end.line());
+                tabs.free(span.start.line(), span.end.line());
+                if style == ScalarStyle::Plain && !tree.in_flow() {
                     tabs.plain(span.end.line(), tree.block_column());
-                } else {
-                    tabs.free(span.start.line(), span.end.line());
                 }
                 let scalar = read_scalar(&text, style, tag.as_deref(), position)?;
                 tree.add(Node { position, value: Value::Scalar(scalar) })?;
@@ -135,18 +133,17 @@ fn read_once(text: &str, source: &Source<'_>) -> Result<Document, Stop> {
 struct Source<'a> {
     lines: Vec<&'a str>,
     indented: BTreeMap<usize, usize>,
+    /// The place right behind the last character, which no place is beyond.
+    end: Position,
 }
 
 impl<'a> Source<'a> {
     fn new(text: &'a str) -> Self {
-        let lines = text.split_inclusive('\n').flat_map(|line| match line.strip_suffix('\n') {
-            Some(body) if body.strip_suffix('\r').unwrap_or(body).contains('\r') => {
-                line.split_inclusive('\r').collect()
-            }
-            Some(_) => vec![line],
-            None => line.split_inclusive('\r').collect::<Vec<_>>(),
-        });
-        Self { lines: lines.collect(), indented: BTreeMap::new() }
+        Self {
+            lines: text.split_inclusive('\n').collect(),
+            indented: BTreeMap::new(),
+            end: end_of(text),
+        }
     }
 
     fn text(&self) -> String {
@@ -161,9 +158,9 @@ impl<'a> Source<'a> {
         text
     }
 
-    /// Indents a line; false if it was already.
+    /// Indents a line; false if that does not help.
     fn indent(&mut self, line: usize) -> bool {
-        self.indented.insert(line, FLOW_INDENT).is_none()
+        line <= self.lines.len() && self.indented.insert(line, FLOW_INDENT).is_none()
     }
 
     /// Whether more brackets open before a line than close; those in quotes and comments count, too.
@@ -178,7 +175,8 @@ impl<'a> Source<'a> {
     }
 
     fn place(&self, marker: Marker) -> Position {
-        Position { line: number(marker.line()), column: number(self.column(marker) + 1) }
+        let column = number(self.column(marker) + 1);
+        Position { line: number(marker.line()), column }.min(self.end)
     }
 
     fn column(&self, marker: Marker) -> usize {
@@ -194,17 +192,17 @@ impl<'a> Source<'a> {
             .unwrap_or_default()
     }
 
-    /// Whether a tab is part of what indents this node. YAML 1.1 forbids that, the parser does not always.
-    fn tab_before(&self, marker: Marker) -> bool {
-        let mut tab = false;
-        for character in self.line(marker).chars().take(self.column(marker)) {
+    /// The tab in what indents this node. YAML 1.1 forbids it, the parser does not always.
+    fn tab_before(&self, marker: Marker) -> Option<Position> {
+        let mut tab = None;
+        for (index, character) in self.line(marker).chars().take(self.column(marker)).enumerate() {
             match character {
-                '\t' => tab = true,
+                '\t' => tab = tab.or(Some(index + 1)),
                 ' ' | '-' | '?' | ':' => {}
-                _ => return false,
+                _ => return None,
             }
         }
-        tab
+        tab.map(|column| Position { line: number(marker.line()), column: number(column) })
     }
 
     fn opens_flow(&self, marker: Marker) -> bool {
@@ -213,7 +211,7 @@ impl<'a> Source<'a> {
 }
 
 fn flow_indentation(line: usize) -> AppSpecError {
-    let info = "a line in brackets begins left of what surrounds them".to_owned();
+    let info = "a line in brackets or quotes begins left of what surrounds them".to_owned();
     AppSpecError::new(&Problem::Syntax { info }, Some(Position { line: number(line), column: 1 }))
 }
 
@@ -258,20 +256,24 @@ fn number(value: usize) -> u32 {
 
 fn syntax(error: &ScanError, source: &Source<'_>) -> Stop {
     let line = error.marker().line();
-    match error.info() {
-        "invalid indentation" => Stop::FlowIndentation(line),
-        "tabs disallowed within this context (block indentation)" if source.in_brackets(line) => {
-            Stop::FlowIndentation(line)
+    let problem = match error.info() {
+        "invalid indentation" | "invalid indentation in flow construct" => {
+            return Stop::FlowIndentation(line);
         }
-        "while parsing node, found unknown anchor" => {
-            AppSpecError::new(&Problem::Alias, Some(source.place(*error.marker()))).into()
+        // The error is at the opening quote; some line behind it begins too far left.
+        "invalid indentation in quoted scalar" => {
+            let following = (line + 1..).find(|line| !source.indented.contains_key(line));
+            return Stop::FlowIndentation(following.unwrap_or(line));
         }
-        info => AppSpecError::new(
-            &Problem::Syntax { info: info.to_owned() },
-            Some(source.place(*error.marker())),
-        )
-        .into(),
-    }
+        info if info.starts_with("tabs disallowed") && source.in_brackets(line) => {
+            return Stop::FlowIndentation(line);
+        }
+        info if info.starts_with("tabs disallowed") => Problem::Tab,
+        "while parsing node, found unknown anchor" => Problem::Alias,
+        "recursion limit exceeded" => Problem::TooDeep { limit: DEPTH_MAX },
+        info => Problem::Syntax { info: info.to_owned() },
+    };
+    AppSpecError::new(&problem, Some(source.place(*error.marker()))).into()
 }
 
 fn read_scalar(

@@ -113,7 +113,7 @@ pub(super) enum Problem {
     ExpectedList { what: &'static str, found: String },
     #[error("{what} must be a mapping of `key: value` lines, not {found}")]
     ExpectedMapping { what: &'static str, found: String },
-    #[error("{what} must be text, not {found}; if that is meant, put it in quotes")]
+    #[error("{what} must be text, not {found}; write one value, in quotes if need be")]
     ExpectedText { what: &'static str, found: String },
 
     // files, hooks.
