@@ -15,10 +15,11 @@ const BYTES_MAX: usize = 1 << 20;
 const DEPTH_MAX: usize = 64;
 const ENTRIES_MAX: usize = 10_000;
 
-/// How many bytes all rounds of reading a file may read.
-const WORK_MAX: usize = 32 << 20;
+/// How many lines are indented for the parser at most, and how many bytes may be read again for that.
+const ROUNDS_MAX: usize = 500;
+const WORK_MAX: usize = 8 << 20;
 /// Deeper than any block that brackets stand in.
-const FLOW_INDENT: usize = 200;
+const INDENT_ADDED: usize = 200;
 
 /// A file that was read.
 #[derive(Debug)]
@@ -33,23 +34,26 @@ pub(super) struct Document {
 pub(super) fn read(bytes: &[u8]) -> Result<Document, AppSpecError> {
     let text = decode(bytes)?.replace("\r\n", "\n").replace('\r', "\n");
     let mut source = Source::new(&text);
-    // Each round reads the whole text again, so their number is bounded by its size.
-    for _ in 0..=WORK_MAX / bytes.len().max(1) {
+    // Each round reads the whole text again, so that their number is bounded.
+    for _ in 0..ROUNDS_MAX.min(WORK_MAX / bytes.len().max(1)).max(1) {
         match read_once(&source.text(), &source) {
-            Err(Stop::FlowIndentation(line)) if source.indent(line) => {}
-            Err(Stop::FlowIndentation(line)) => return Err(flow_indentation(line)),
+            Err(Stop::Indentation(line)) if source.indent(line) => {}
+            Err(Stop::Indentation(line)) => {
+                let position = Position { line: number(line), column: 1 }.min(source.end);
+                return Err(AppSpecError::new(&Problem::Indentation, Some(position)));
+            }
             Err(Stop::Error(error)) => return Err(error),
             Ok(document) => return Ok(document),
         }
     }
-    Err(flow_indentation(1))
+    Err(AppSpecError::new(&Problem::Indentation, None))
 }
 
 /// Why a round of reading ended early.
 enum Stop {
     Error(AppSpecError),
     /// This line, in brackets or quotes, begins left of what surrounds them. YAML 1.1 lets that pass, the parser does not.
-    FlowIndentation(usize),
+    Indentation(usize),
 }
 
 impl From<AppSpecError> for Stop {
@@ -120,13 +124,24 @@ fn read_once(text: &str, source: &Source<'_>) -> Result<Document, Stop> {
     {
         second = Some(source.place(span.start));
     }
-    let end =
-        second.map_or(usize::MAX, |second| usize::try_from(second.line).unwrap_or(usize::MAX));
-    if let Some((line, column)) = tabs.first_refused(&source.lines, end) {
-        let position = Position { line: number(line), column: number(column + 1) };
-        return Err(AppSpecError::new(&Problem::Tab, Some(position)).into());
-    }
+    refuse_tabs(&tabs, source, second)?;
     Ok(Document { root: tree.root, second })
+}
+
+/// Refuses a tab on a line without content, up to where the rest is not read.
+fn refuse_tabs(
+    tabs: &Tabs,
+    source: &Source<'_>,
+    second: Option<Position>,
+) -> Result<(), AppSpecError> {
+    let end = second.and_then(|second| usize::try_from(second.line).ok()).unwrap_or(usize::MAX);
+    match tabs.first_refused(&source.lines, end) {
+        None => Ok(()),
+        Some((line, column)) => {
+            let position = Position { line: number(line), column: number(column + 1) };
+            Err(AppSpecError::new(&Problem::Tab, Some(position)))
+        }
+    }
 }
 
 /// The lines of the text, and how far some of them were indented for the parser's sake.
@@ -160,7 +175,7 @@ impl<'a> Source<'a> {
 
     /// Indents a line; false if that does not help.
     fn indent(&mut self, line: usize) -> bool {
-        line <= self.lines.len() && self.indented.insert(line, FLOW_INDENT).is_none()
+        line <= self.lines.len() && self.indented.insert(line, INDENT_ADDED).is_none()
     }
 
     /// Whether more brackets open before a line than close; those in quotes and comments count, too.
@@ -210,11 +225,6 @@ impl<'a> Source<'a> {
     }
 }
 
-fn flow_indentation(line: usize) -> AppSpecError {
-    let info = "a line in brackets or quotes begins left of what surrounds them".to_owned();
-    AppSpecError::new(&Problem::Syntax { info }, Some(Position { line: number(line), column: 1 }))
-}
-
 /// The text, if it is one that YAML allows; without the byte order mark.
 fn decode(bytes: &[u8]) -> Result<&str, AppSpecError> {
     if bytes.len() > BYTES_MAX {
@@ -258,15 +268,15 @@ fn syntax(error: &ScanError, source: &Source<'_>) -> Stop {
     let line = error.marker().line();
     let problem = match error.info() {
         "invalid indentation" | "invalid indentation in flow construct" => {
-            return Stop::FlowIndentation(line);
+            return Stop::Indentation(line);
         }
         // The error is at the opening quote; some line behind it begins too far left.
         "invalid indentation in quoted scalar" => {
             let following = (line + 1..).find(|line| !source.indented.contains_key(line));
-            return Stop::FlowIndentation(following.unwrap_or(line));
+            return Stop::Indentation(following.unwrap_or(line));
         }
         info if info.starts_with("tabs disallowed") && source.in_brackets(line) => {
-            return Stop::FlowIndentation(line);
+            return Stop::Indentation(line);
         }
         info if info.starts_with("tabs disallowed") => Problem::Tab,
         "while parsing node, found unknown anchor" => Problem::Alias,
@@ -351,6 +361,7 @@ impl Tree {
         let behind = [
             "did not find expected <document start>",
             "missing explicit document end marker before directive",
+            "misplaced bracket",
         ];
         self.open.is_empty()
             && self.root.as_ref().is_some_and(|root| root.as_map().is_some())

@@ -63,6 +63,8 @@ pub(super) enum Problem {
     Character { code: u32 },
     #[error("this is not valid YAML: {info}")]
     Syntax { info: String },
+    #[error("a line in brackets or quotes begins left of what surrounds them; indent it")]
+    Indentation,
     #[error("the tab here is not allowed as indentation; use spaces")]
     Tab,
     #[error("an entry has no name before its `:`; add it")]

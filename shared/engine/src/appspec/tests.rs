@@ -65,133 +65,23 @@ hooks:
   ApplicationStop:
 "#,
     );
+    let mut lines = format!("{:?} {:?}\n", spec.os, spec.file_exists_behavior);
+    spec.files.iter().for_each(|file| writeln!(lines, "{file:?}").unwrap());
+    spec.permissions.iter().for_each(|permission| writeln!(lines, "{permission:?}").unwrap());
+    spec.hooks.iter().for_each(|hook| writeln!(lines, "{hook:?}").unwrap());
+    writeln!(lines, "{:?}", spec.places.sources).unwrap();
+    writeln!(lines, "{:?}", spec.places.scripts).unwrap();
     expect![[r#"
-        AppSpec {
-            os: Linux,
-            files: [
-                FileMapping {
-                    source: "/",
-                    destination: "/srv/shop",
-                },
-                FileMapping {
-                    source: "etc/shop.conf",
-                    destination: "/etc/shop",
-                },
-            ],
-            file_exists_behavior: Some(
-                Overwrite,
-            ),
-            permissions: [
-                Permission {
-                    object: "/srv/shop",
-                    pattern: "*.sh",
-                    except: [
-                        "keep.sh",
-                    ],
-                    files: true,
-                    directories: false,
-                    owner: Some(
-                        "shop",
-                    ),
-                    group: Some(
-                        "shop",
-                    ),
-                    mode: Some(
-                        488,
-                    ),
-                    acls: [
-                        "u:backup:r",
-                    ],
-                    context: Some(
-                        Context {
-                            user: Some(
-                                "system_u",
-                            ),
-                            kind: "httpd_sys_content_t",
-                            range: Some(
-                                "s0:c0,c2.c5",
-                            ),
-                        },
-                    ),
-                },
-                Permission {
-                    object: "/etc/shop",
-                    pattern: "**",
-                    except: [],
-                    files: true,
-                    directories: true,
-                    owner: None,
-                    group: None,
-                    mode: None,
-                    acls: [],
-                    context: None,
-                },
-            ],
-            hooks: {
-                "AfterInstall": [
-                    Script {
-                        location: "scripts/migrate.sh",
-                        timeout_s: 60,
-                        runas: Some(
-                            "shop",
-                        ),
-                        sudo: false,
-                    },
-                ],
-                "ValidateService": [
-                    Script {
-                        location: "scripts/check.sh",
-                        timeout_s: 3600,
-                        runas: None,
-                        sudo: true,
-                    },
-                ],
-            },
-            places: Places {
-                os: Some(
-                    Position {
-                        line: 2,
-                        column: 5,
-                    },
-                ),
-                sources: [
-                    Position {
-                        line: 4,
-                        column: 13,
-                    },
-                    Position {
-                        line: 6,
-                        column: 15,
-                    },
-                ],
-                events: {
-                    "AfterInstall": Position {
-                        line: 20,
-                        column: 3,
-                    },
-                    "ValidateService": Position {
-                        line: 24,
-                        column: 3,
-                    },
-                },
-                scripts: {
-                    "AfterInstall": [
-                        Position {
-                            line: 21,
-                            column: 17,
-                        },
-                    ],
-                    "ValidateService": [
-                        Position {
-                            line: 25,
-                            column: 17,
-                        },
-                    ],
-                },
-            },
-        }
-    "#]]
-    .assert_debug_eq(&spec);
+        Linux Some(Overwrite)
+        FileMapping { source: "/", destination: "/srv/shop" }
+        FileMapping { source: "etc/shop.conf", destination: "/etc/shop" }
+        Permission { object: "/srv/shop", pattern: "*.sh", except: ["keep.sh"], files: true, directories: false, owner: Some("shop"), group: Some("shop"), mode: Some(488), acls: ["u:backup:r"], context: Some(Context { user: Some("system_u"), kind: "httpd_sys_content_t", range: Some("s0:c0,c2.c5") }) }
+        Permission { object: "/etc/shop", pattern: "**", except: [], files: true, directories: true, owner: None, group: None, mode: None, acls: [], context: None }
+        ("AfterInstall", [Script { location: "scripts/migrate.sh", timeout_s: 60, runas: Some("shop"), sudo: false }])
+        ("ValidateService", [Script { location: "scripts/check.sh", timeout_s: 3600, runas: None, sudo: true }])
+        [Position { line: 4, column: 13 }, Position { line: 6, column: 15 }]
+        {"AfterInstall": [Position { line: 21, column: 17 }], "ValidateService": [Position { line: 25, column: 17 }]}
+    "#]].assert_eq(&lines);
 }
 
 #[test]
