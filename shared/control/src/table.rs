@@ -6,6 +6,9 @@ use async_trait::async_trait;
 use engine::Timestamp;
 use thiserror::Error;
 
+#[cfg(feature = "contract")]
+pub mod contract;
+
 /// Most writes of one transaction.
 pub const TRANSACTION_MAX: usize = 100;
 
