@@ -286,3 +286,114 @@ fn format_date(time: SystemTime) -> String {
 fn sha256_hex(bytes: impl AsRef<[u8]>) -> String {
     hex::encode(Sha256::digest(bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_credential_types::Credentials;
+    use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+    use aws_sigv4::sign::v4::SigningParams;
+    use http::Request;
+
+    use super::*;
+
+    const BODY: &[u8] = br#"{"deploymentId":"d-1"}"#;
+
+    fn keys() -> Keys {
+        Keys { access_key_id: "AKIDHOME".to_owned(), secret_access_key: "home-secret".to_owned() }
+    }
+
+    fn now() -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(1_795_424_400_000)
+    }
+
+    /// Signs as AWS's SDKs do.
+    fn signed(uri: &str, key: &str, secret: &str, service: &str, at: SystemTime) -> Parts {
+        let target = ("x-amz-target", "CodeDeploy_20141006.GetDeployment");
+        let headers = [("host", "127.0.0.1:8000"), target];
+        let identity = Credentials::new(key, secret, None, None, "test").into();
+        let params = SigningParams::builder()
+            .identity(&identity)
+            .region("eu-west-1")
+            .name(service)
+            .time(at)
+            .settings(SigningSettings::default())
+            .build()
+            .unwrap()
+            .into();
+        let body = SignableBody::Bytes(BODY);
+        let signable = SignableRequest::new("POST", uri, headers.into_iter(), body).unwrap();
+        let (instructions, _) = sign(signable, &params).unwrap().into_parts();
+        let mut request = Request::post(uri);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let mut request = request.header("user-agent", "test").body(()).unwrap();
+        instructions.apply_to_request_http1x(&mut request);
+        request.into_parts().0
+    }
+
+    fn code(parts: &Parts, body: &[u8]) -> &'static str {
+        verify(parts, body, &keys(), now()).unwrap_err().code()
+    }
+
+    #[test]
+    fn a_request_signed_with_the_keys_is_accepted() {
+        for uri in ["/", "/?b=2&a=1%2F%20&a=0&c", "/some%20path/x"] {
+            let parts = signed(uri, "AKIDHOME", "home-secret", SERVICE, now());
+            let identity = verify(&parts, BODY, &keys(), now()).unwrap();
+            assert_eq!(identity.access_key_id, "AKIDHOME");
+            assert_eq!(identity.region, "eu-west-1");
+        }
+    }
+
+    #[test]
+    fn whatever_was_changed_after_signing_is_refused() {
+        let good = || signed("/", "AKIDHOME", "home-secret", SERVICE, now());
+        assert_eq!(code(&good(), b"{}"), "InvalidSignatureException");
+        let mut parts = good();
+        let target = "CodeDeploy_20141006.StopDeployment".parse().unwrap();
+        parts.headers.insert("x-amz-target", target);
+        assert_eq!(code(&parts, BODY), "InvalidSignatureException");
+        let mut parts = good();
+        parts.headers.append("x-amz-target", "more".parse().unwrap());
+        assert_eq!(code(&parts, BODY), "InvalidSignatureException");
+        let mut parts = good();
+        parts.uri = "/?a=1".parse().unwrap();
+        assert_eq!(code(&parts, BODY), "InvalidSignatureException");
+        let mut parts = good();
+        parts.headers.remove("x-amz-target");
+        assert_eq!(code(&parts, BODY), "IncompleteSignature");
+    }
+
+    #[test]
+    fn other_keys_services_and_times_are_refused_by_their_names() {
+        let at = |seconds| now() + Duration::from_secs(1_000) - Duration::from_secs(seconds);
+        let one = |key, secret, service, at| code(&signed("/", key, secret, service, at), BODY);
+        let (id, secret) = ("AKIDHOME", "home-secret");
+        assert_eq!(one("other", secret, SERVICE, now()), "UnrecognizedClientException");
+        assert_eq!(one(id, "wrong", SERVICE, now()), "InvalidSignatureException");
+        assert_eq!(one(id, secret, "s3", now()), "InvalidSignatureException");
+        assert_eq!(one(id, secret, SERVICE, at(1_301)), "RequestExpired");
+        assert_eq!(one(id, secret, SERVICE, at(699)), "RequestExpired");
+        for edge in [700, 1_300] {
+            let parts = signed("/", id, secret, SERVICE, at(edge));
+            assert!(verify(&parts, BODY, &keys(), now()).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_header_that_is_no_signature_is_refused_without_a_panic() {
+        let mut parts = signed("/", "AKIDHOME", "home-secret", SERVICE, now());
+        for broken in ["", "Basic x", "AWS4-HMAC-SHA256", "AWS4-HMAC-SHA256 Credential=a/b, =,,"] {
+            parts.headers.insert("authorization", broken.parse().unwrap());
+            assert_eq!(code(&parts, BODY), "IncompleteSignature");
+        }
+        parts.headers.remove("authorization");
+        assert_eq!(code(&parts, BODY), "MissingAuthenticationToken");
+        let mut parts = signed("/", "AKIDHOME", "home-secret", SERVICE, now());
+        parts.headers.insert("x-amz-date", "2026é".parse().unwrap());
+        assert_eq!(code(&parts, BODY), "IncompleteSignature");
+        parts.headers.insert("x-amz-date", "19691231T235959Z".parse().unwrap());
+        assert_eq!(code(&parts, BODY), "IncompleteSignature");
+    }
+}

@@ -144,7 +144,7 @@ impl Disk {
     pub(super) fn create_bucket(&self, bucket: &str) -> S3Result<()> {
         match fs::create_dir(self.buckets.join(bucket)) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                Err(s3_error!(BucketAlreadyOwnedByYou))
+                Err(s3_error!(BucketAlreadyOwnedByYou, "the bucket `{}` exists already", bucket))
             }
             made => made.and_then(|()| sync_directory(&self.buckets)).map_err(storage_error),
         }
@@ -153,9 +153,11 @@ impl Disk {
     pub(super) fn delete_bucket(&self, bucket: &str) -> S3Result<()> {
         let _commits_wait = lock(&self.outbox);
         match fs::remove_dir(self.bucket(bucket)?) {
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {
-                Err(s3_error!(BucketNotEmpty))
-            }
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Err(s3_error!(
+                BucketNotEmpty,
+                "the bucket `{}` still has objects: delete them first",
+                bucket
+            )),
             removed => removed.map_err(storage_error),
         }
     }
