@@ -54,11 +54,11 @@ pub(super) fn page(records: &[Record], query: &Query) -> S3Result<Page> {
             page.next = (max_keys > 0).then(|| last.to_owned());
             break;
         }
-        match group {
-            Some(group) => {
-                page.common_prefixes.push(CommonPrefix { prefix: Some(query.encode(group)) })
-            }
-            None => page.objects.push(query.object(record)?),
+        if let Some(group) = group {
+            let prefix = Some(query.encode(group));
+            page.common_prefixes.push(CommonPrefix { prefix });
+        } else {
+            page.objects.push(query.object(record)?);
         }
         last = group.unwrap_or(&record.key);
     }

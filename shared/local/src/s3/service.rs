@@ -12,7 +12,7 @@ use super::disk::{Disk, Target, format_identity, matches_etag, storage_error};
 use super::listing::{Page, Query, page};
 use super::multipart::Upload;
 use super::receive::{Claims, receive};
-use super::record::{Attributes, Record};
+use super::record::{Attributes, Checksums, Record};
 
 const READ_BUFFER_BYTES: usize = 64 * 1024;
 
@@ -59,10 +59,7 @@ impl S3 for Service {
         let bucket = req.input.bucket;
         let location = format!("/{bucket}");
         self.disk(move |disk| disk.create_bucket(&bucket)).await?;
-        Ok(S3Response::new(CreateBucketOutput {
-            location: Some(location),
-            ..CreateBucketOutput::default()
-        }))
+        Ok(S3Response::new(CreateBucketOutput { location: Some(location) }))
     }
 
     async fn delete_bucket(&self, req: S3Request<DeleteBucketInput>) -> Answer<DeleteBucketOutput> {
@@ -212,7 +209,7 @@ impl S3 for Service {
             .map_err(storage_error)?;
         let body = ReaderStream::with_capacity(file.take(length), READ_BUFFER_BYTES);
         let wants_checksum = input.checksum_mode.is_some() && range == whole;
-        let sums = wants_checksum.then_some(record.checksums).unwrap_or_default();
+        let sums = if wants_checksum { record.checksums } else { Checksums::default() };
         let attributes = record.attributes;
         Ok(S3Response::new(GetObjectOutput {
             body: Some(StreamingBlob::wrap(body)),
