@@ -217,7 +217,8 @@ pub fn stop(hosts: &[RunningHost], grace: Duration) -> Result<(), ProcessError> 
     let deadline = Instant::now() + grace;
     let mut result = Ok(());
     for host in hosts {
-        result = result.and(host.signal(Signal::TERM));
+        let asked = host.signal(Signal::TERM);
+        result = result.and(asked);
     }
     for host in hosts {
         let left = deadline.saturating_duration_since(Instant::now());
