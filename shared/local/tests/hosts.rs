@@ -264,7 +264,7 @@ impl Session {
 
     fn run(&mut self, command: &str) -> String {
         writeln!(self.input, "{command}\necho; echo ====").unwrap();
-        let mut lines = Vec::new();
+        let mut lines: Vec<String> = Vec::new();
         loop {
             let mut line = String::new();
             assert_ne!(self.output.read_line(&mut line).unwrap(), 0, "the shell ended: {lines:?}");

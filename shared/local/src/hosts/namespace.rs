@@ -182,14 +182,19 @@ struct Identity {
 impl Identity {
     fn of_this_process() -> Self {
         let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
-        let users = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
         Self {
             may_mount: user.is_root(),
-            is_root: user.is_root() && users.split_whitespace().eq(["0", "0", "4294967295"]),
+            is_root: is_machines_root(),
             user_map: format!("0 {user} 1").into_bytes(),
             group_map: format!("0 {group} 1").into_bytes(),
         }
     }
+}
+
+/// Whether this process has root's rights on the machine, and not only within a user namespace.
+fn is_machines_root() -> bool {
+    let users = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    rustix::process::geteuid().is_root() && users.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 /// Leaves the machine's mount namespace for one from which no mount gets out. Runs between fork and exec, too.
@@ -300,7 +305,7 @@ impl View {
             std::fs::create_dir(&upper)?;
         }
         let machine = path.metadata()?;
-        if rustix::process::geteuid().is_root() {
+        if is_machines_root() {
             std::os::unix::fs::chown(&upper, Some(machine.uid()), Some(machine.gid()))?;
         }
         std::fs::set_permissions(&upper, Permissions::from_mode(machine.mode() & 0o7777 | 0o700))?;
@@ -564,7 +569,7 @@ fn advice(step: Step, errno: Errno) -> String {
     let is =
         |path: &str, value: &str| std::fs::read_to_string(path).is_ok_and(|t| t.trim() == value);
     let sysctl = |setting: &str| format!("allow it with `sudo sysctl {setting}`, or run as root");
-    if !rustix::process::geteuid().is_root() {
+    if !is_machines_root() {
         if is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
             return sysctl("kernel.unprivileged_userns_clone=1");
         }
