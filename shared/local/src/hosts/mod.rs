@@ -7,3 +7,4 @@ pub mod layout;
 mod mounts;
 pub mod namespace;
 pub mod process;
+mod view;
