@@ -5,6 +5,7 @@
 //! what it names exists is for who executes it.
 
 mod applications;
+pub(crate) mod checks;
 mod common;
 mod configs;
 mod deployments;
