@@ -26,3 +26,6 @@ pub use instances::*;
 pub use operation::*;
 pub use revisions::*;
 pub use targets::*;
+
+#[cfg(test)]
+mod tests;

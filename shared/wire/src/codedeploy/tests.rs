@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use wire::codedeploy::*;
-use wire::cutover;
+use super::*;
+use crate::cutover;
 
 fn read<T: DeserializeOwned>(body: &Value) -> T {
     decode(body.to_string().as_bytes()).unwrap()
