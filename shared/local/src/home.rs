@@ -17,7 +17,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::warn;
-use wire::codedeploy::{AddTagsToOnPremisesInstances, ApiError, ErrorName, RegisterOnPremisesInstance, Tag};
+use wire::codedeploy::{
+    AddTagsToOnPremisesInstances, ApiError, ErrorName, RegisterOnPremisesInstance, Tag,
+};
 
 use crate::bell::{self, bell};
 use crate::dir::{Dir, DirError, Endpoints, KeyPair, Ports};
@@ -64,7 +66,9 @@ pub enum HomeError {
     #[error(transparent)]
     Dir(#[from] DirError),
     /// The port is taken.
-    #[error("port {port} cannot be listened on: end what uses it, or choose another one with --port")]
+    #[error(
+        "port {port} cannot be listened on: end what uses it, or choose another one with --port"
+    )]
     Port {
         /// Which.
         port: u16,
@@ -139,12 +143,15 @@ impl Home {
     /// See [`HomeError`]. What was started is ended again, except for hosts.
     pub async fn start(options: Options) -> Result<Self, HomeError> {
         let path = options.dir.clone();
-        let dir = tokio::task::spawn_blocking(move || Dir::open(&path)).await.map_err(HomeError::Died)??;
+        let dir = tokio::task::spawn_blocking(move || Dir::open(&path))
+            .await
+            .map_err(HomeError::Died)??;
         let keys = dir.keys(new_keys)?;
         let last = dir.last_ports();
         let api_listener = listen_api(options.port, last.api).await?;
         let s3_listener = listen(last.s3).await?;
-        let dynamodb = dynamodb::serve(&dir.file("state.sqlite"), listen(last.dynamodb).await?).await?;
+        let dynamodb =
+            dynamodb::serve(&dir.file("state.sqlite"), listen(last.dynamodb).await?).await?;
         let s3_options = s3::Options {
             directory: &dir.file("s3"),
             access_key_id: &keys.access_key_id,
@@ -154,7 +161,11 @@ impl Home {
         };
         let (s3, uploads) = s3::serve(s3_options, s3_listener).await?;
         let api_port = port_of(&api_listener)?;
-        dir.keep_ports(Ports { api: api_port, s3: s3.address().port(), dynamodb: dynamodb.address().port() })?;
+        dir.keep_ports(Ports {
+            api: api_port,
+            s3: s3.address().port(),
+            dynamodb: dynamodb.address().port(),
+        })?;
         let endpoints = Endpoints {
             api: format!("http://127.0.0.1:{api_port}"),
             s3: s3.endpoint_url(),
@@ -178,7 +189,18 @@ impl Home {
             tokio::spawn(bell::work(control.clone(), rings)),
             tokio::spawn(take_uploads(control.clone(), uploads)),
         ];
-        let mut home = Self { dir, endpoints, control, hosts: Vec::new(), refused_view: None, stop, api, tasks, dynamodb, s3 };
+        let mut home = Self {
+            dir,
+            endpoints,
+            control,
+            hosts: Vec::new(),
+            refused_view: None,
+            stop,
+            api,
+            tasks,
+            dynamodb,
+            s3,
+        };
         home.start_hosts(&options, &mailboxes).await?;
         home.dir.write_endpoints(&home.endpoints)?;
         Ok(home)
@@ -201,15 +223,22 @@ impl Home {
 
     /// Registers the hosts, tells them where home is, starts those that do not run, and waits until all have asked for
     /// work.
-    async fn start_hosts(&mut self, options: &Options, mailboxes: &Mailboxes) -> Result<(), HomeError> {
+    async fn start_hosts(
+        &mut self,
+        options: &Options,
+        mailboxes: &Mailboxes,
+    ) -> Result<(), HomeError> {
         let home = self.dir.path().to_owned();
-        self.hosts = HostNumber::first(options.hosts).map(|number| HostFiles::new(&home, number)).collect();
+        self.hosts =
+            HostNumber::first(options.hosts).map(|number| HostFiles::new(&home, number)).collect();
         let surplus = {
             let (home, count) = (home.clone(), options.hosts);
             tokio::task::spawn_blocking(move || process::stop_surplus(&home, count, HOSTS_GRACE))
         };
         surplus.await.map_err(HomeError::Died)??;
-        let probed = tokio::task::spawn_blocking(move || namespace::probe(&home)).await.map_err(HomeError::Died)?;
+        let probed = tokio::task::spawn_blocking(move || namespace::probe(&home))
+            .await
+            .map_err(HomeError::Died)?;
         self.refused_view = probed.err();
         let mut names = Vec::new();
         for files in &self.hosts {
@@ -238,7 +267,9 @@ impl Home {
     pub async fn stop(self) -> Result<Vec<Interrupted>, HomeError> {
         let removed = self.dir.remove_endpoints();
         let hosts = self.hosts.clone();
-        let ended = tokio::task::spawn_blocking(move || end_hosts(&hosts)).await.map_err(HomeError::Died)?;
+        let ended = tokio::task::spawn_blocking(move || end_hosts(&hosts))
+            .await
+            .map_err(HomeError::Died)?;
         self.stop.send_replace(true);
         for task in &self.tasks {
             task.abort();
@@ -266,7 +297,9 @@ fn end_hosts(hosts: &[HostFiles]) -> Result<Vec<Interrupted>, HomeError> {
         let path = files.interrupted();
         if let Ok(text) = std::fs::read_to_string(&path) {
             let host = files.number().to_string();
-            interrupted.extend(text.lines().map(|what| Interrupted { host: host.clone(), what: what.to_owned() }));
+            interrupted.extend(
+                text.lines().map(|what| Interrupted { host: host.clone(), what: what.to_owned() }),
+            );
             drop(std::fs::remove_file(&path));
         }
     }
@@ -304,7 +337,12 @@ async fn assemble(
 
 /// Registers a host under its name with the tag `home=yes`, and tells it where home is. Doing it again changes only
 /// where.
-async fn register(control: &Control, files: &HostFiles, name: &str, api: &str) -> Result<(), HomeError> {
+async fn register(
+    control: &Control,
+    files: &HostFiles,
+    name: &str,
+    api: &str,
+) -> Result<(), HomeError> {
     let key = match Connection::read(files)? {
         Some(connection) => connection.key,
         None => hex::encode(random::<32>()),
@@ -317,7 +355,10 @@ async fn register(control: &Control, files: &HostFiles, name: &str, api: &str) -
         })
         .await;
     match registered {
-        Err(control::Error::Refused(ApiError { name: ErrorName::InstanceNameAlreadyRegistered, .. })) => {}
+        Err(control::Error::Refused(ApiError {
+            name: ErrorName::InstanceNameAlreadyRegistered,
+            ..
+        })) => {}
         Ok(_) => {
             let tag = Tag { key: Some("home".to_owned()), value: Some("yes".to_owned()) };
             let tags = AddTagsToOnPremisesInstances {
@@ -366,7 +407,11 @@ async fn take_upload(control: Control, upload: s3::Uploaded) -> u64 {
     };
     let mut pause = Duration::from_millis(50);
     while let Err(error) = control.take_upload(&uploaded).await {
-        warn!(key = uploaded.key, error = &error as &dyn std::error::Error, "an upload cannot be handled now; will try again");
+        warn!(
+            key = uploaded.key,
+            error = &error as &dyn std::error::Error,
+            "an upload cannot be handled now; will try again"
+        );
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(10));
     }
@@ -384,7 +429,9 @@ async fn listen_api(wanted: u16, last: u16) -> Result<TcpListener, HomeError> {
 /// Listens on the port of the last run, or on any free one if that is taken. A port that the last run has just left may
 /// need a moment.
 async fn listen(last: u16) -> Result<TcpListener, HomeError> {
-    if last != 0 && let Ok(listener) = TcpListener::bind(("127.0.0.1", last)).await {
+    if last != 0
+        && let Ok(listener) = TcpListener::bind(("127.0.0.1", last)).await
+    {
         return Ok(listener);
     }
     TcpListener::bind(("127.0.0.1", 0)).await.map_err(|source| HomeError::Port { port: 0, source })
@@ -395,7 +442,11 @@ fn port_of(listener: &TcpListener) -> Result<u16, HomeError> {
     Ok(address.port())
 }
 
-async fn serve_api(listener: TcpListener, router: axum::Router, mut stopped: watch::Receiver<bool>) {
+async fn serve_api(
+    listener: TcpListener,
+    router: axum::Router,
+    mut stopped: watch::Receiver<bool>,
+) {
     let serve = axum::serve(listener, router);
     let until = async move {
         tokio::select! {
@@ -412,9 +463,15 @@ async fn serve_api(listener: TcpListener, router: axum::Router, mut stopped: wat
 struct SignedBy(sigv4::Keys);
 
 impl api::Guard for SignedBy {
-    fn check<'a>(&'a self, parts: &'a http::request::Parts, body: &'a [u8]) -> BoxFuture<'a, Result<(), ApiError>> {
+    fn check<'a>(
+        &'a self,
+        parts: &'a http::request::Parts,
+        body: &'a [u8],
+    ) -> BoxFuture<'a, Result<(), ApiError>> {
         let checked = sigv4::verify(parts, body, &self.0, SystemTime::now());
-        let checked = checked.map(drop).map_err(|error| api::refused_signature(error.code(), error.to_string()));
+        let checked = checked
+            .map(drop)
+            .map_err(|error| api::refused_signature(error.code(), error.to_string()));
         Box::pin(std::future::ready(checked))
     }
 }
@@ -448,7 +505,16 @@ fn random<const N: usize>() -> [u8; N] {
 }
 
 fn new_keys() -> KeyPair {
-    let letters: String =
-        random::<16>().iter().map(|byte| char::from(*b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".get(usize::from(byte % 32)).unwrap_or(&b'A'))).collect();
-    KeyPair { access_key_id: format!("AKIA{letters}"), secret_access_key: hex::encode(random::<20>()) }
+    let letters: String = random::<16>()
+        .iter()
+        .map(|byte| {
+            char::from(
+                *b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".get(usize::from(byte % 32)).unwrap_or(&b'A'),
+            )
+        })
+        .collect();
+    KeyPair {
+        access_key_id: format!("AKIA{letters}"),
+        secret_access_key: hex::encode(random::<20>()),
+    }
 }
