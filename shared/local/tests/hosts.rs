@@ -285,7 +285,6 @@ fn a_host_watches_its_home() {
     for ground in Ground::all() {
         let files = ground.files("1");
         let mut session = Session::new(&ground, "1");
-        session.run("echo mine > \"$OLDPWD/dev/null\"");
         let read = format!("cat '{}'", files.connection().display());
         assert!(session.run(&read).contains("No such file"));
         for port in ["1", "2"] {
@@ -309,10 +308,7 @@ fn a_host_keeps_its_files() {
     for ground in Ground::all() {
         let name = unique("z");
         ground.in_view("1", &format!("mkdir /opt/{name}; echo 1 > /opt/{name}/file"));
-        let script = format!(
-            "mv /opt/{name} /opt/{name}.old; cat /opt/{name}.old/file; ls /opt/{name} 2>&1"
-        );
-        assert!(ground.in_view("1", &format!("{script} || true")).starts_with("1\n"));
+        ground.in_view("1", &format!("mv /opt/{name} /opt/{name}.old; ! test -e /opt/{name}"));
         assert_eq!(ground.in_view("1", &format!("cat /opt/{name}.old/file")), "1");
     }
 }
@@ -322,11 +318,7 @@ fn a_restarted_host_joins_survivors() {
         let name = unique("joined");
         let script = "readlink /proc/self/ns/mnt; sleep 300 > /dev/null 2>&1 & echo $!";
         let first = ground.in_view("1", script);
-        let (pid, namespace) = match first.lines().collect::<Vec<_>>().as_slice() {
-            [a, b] if a.starts_with("mnt") => ((*b).to_owned(), (*a).to_owned()),
-            [a, b] => ((*a).to_owned(), (*b).to_owned()),
-            other => panic!("{other:?}"),
-        };
+        let (namespace, pid) = first.split_once('\n').unwrap();
         let script = format!("readlink /proc/self/ns/mnt; pwd; echo x > /srv/{name}");
         assert_eq!(ground.in_view("1", &script), format!("{namespace}\n/"));
         assert!(ground.files("1").root().join("srv").join(&name).exists());

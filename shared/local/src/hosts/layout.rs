@@ -58,7 +58,7 @@ pub struct HostFiles {
 }
 
 impl HostFiles {
-    /// The files of the host `number` of the home in `home`; nothing is created.
+    /// The files of the host `number` of the home in `home`, an absolute path; nothing is created.
     #[must_use]
     pub fn new(home: &Path, number: HostNumber) -> Self {
         Self { dir: hosts_dir(home).join(number.to_string()), number }
@@ -112,18 +112,16 @@ impl HostFiles {
         self.state().join("connection.json")
     }
 
-    /// Creates the directories of the host that are missing, for this user alone: a runner's state and a host's key are
-    /// nobody else's business. In the host's own view its root has the machine's permissions.
+    /// Creates the directories of the host that are missing. What a host has deployed is for all its users to reach; in
+    /// its state they may pass through to the scripts that run as them.
     ///
     /// # Errors
-    /// [`LayoutError`] when a directory cannot be created.
+    /// [`LayoutError::Write`] when a directory cannot be created.
     pub fn create(&self) -> Result<(), LayoutError> {
-        for path in [&self.dir, &self.root(), &self.state()] {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(path)
-                .map_err(|source| LayoutError::Write { path: path.clone(), source })?;
+        for (path, mode) in [(self.dir.clone(), 0o711), (self.root(), 0o755), (self.state(), 0o711)]
+        {
+            let created = DirBuilder::new().recursive(true).mode(mode).create(&path);
+            created.map_err(|source| LayoutError::Write { path, source })?;
         }
         Ok(())
     }

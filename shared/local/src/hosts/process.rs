@@ -3,10 +3,10 @@
 //! process is signalled only through a descriptor that was compared with what the lock file says. What a host does is not
 //! decided here.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -74,7 +74,7 @@ pub enum ProcessError {
         /// Its process.
         pid: u32,
     },
-    /// The directory of hosts cannot be read.
+    /// The host's directories cannot be made or read.
     #[error(transparent)]
     Layout(#[from] LayoutError),
 }
@@ -177,8 +177,8 @@ pub fn find(files: &HostFiles) -> Result<Option<RunningHost>, ProcessError> {
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
-/// Starts `command` as the process of a host, in a session of its own, with `/` as its working directory and the host's
-/// log as its output. Whether it becomes a host is seen by [`find`]; whether it failed at once, by
+/// Starts `command` as the process of a host, in a session of its own, with `/` as its working directory (so its paths
+/// must be absolute) and the host's log as its output. Whether it becomes a host is seen by [`find`]; whether it failed at once, by
 /// [`RunningHost::has_ended`] and in the log. A second process of one host ends by itself, see [`HostLock`].
 ///
 /// # Errors
@@ -273,7 +273,7 @@ impl HostLock {
     pub fn acquire(files: &HostFiles) -> Result<Self, ProcessError> {
         let path = files.lock();
         let failed = |source| ProcessError::File { path: path.clone(), source };
-        DirBuilder::new().recursive(true).mode(0o700).create(files.dir()).map_err(failed)?;
+        files.create()?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let mut file = options.open(&path).map_err(failed)?;
