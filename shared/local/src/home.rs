@@ -348,7 +348,7 @@ async fn register(
         None => hex::encode(random::<32>()),
     };
     let registered = control
-        .register_on_premises_instance(RegisterOnPremisesInstance {
+        .register_on_premises_instance(&RegisterOnPremisesInstance {
             instance_name: Some(name.to_owned()),
             iam_user_arn: Some(format!("arn:aws:iam::{ACCOUNT}:user/home/{name}")),
             iam_session_arn: None,
@@ -365,11 +365,11 @@ async fn register(
                 tags: Some(vec![tag]),
                 instance_names: Some(vec![name.to_owned()]),
             };
-            control.add_tags_to_on_premises_instances(tags).await?;
+            control.add_tags_to_on_premises_instances(&tags).await?;
         }
         Err(error) => return Err(error.into()),
     }
-    control.set_host_key(name, &hash_of(&key)).await?;
+    control.set_host_key(name, hash_of(&key)).await?;
     Connection { api: api.to_owned(), host: name.to_owned(), key }.write(files)?;
     Ok(())
 }
