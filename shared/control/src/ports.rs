@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use engine::appspec::Position;
 use engine::deployment::Fact;
-use engine::{BundleType, DeploymentId, Pin, Revision, Timestamp};
+use engine::{BundleType, DeploymentId, Pin, Timestamp};
 use thiserror::Error;
 use wire::host::Offer;
 
@@ -22,11 +22,24 @@ pub trait Entropy: Send + Sync {
 /// Keeps the bytes of revisions under their digest.
 #[async_trait]
 pub trait Bundles: Send + Sync {
-    /// Reads the object of `revision`, checks that it is a valid bundle, and keeps its bytes under their digest.
-    async fn pin(&self, revision: &Revision) -> Result<Pinned, PinError>;
+    /// Reads `object`, checks that it is a valid bundle, and keeps its bytes under their digest.
+    async fn pin(&self, object: &Object) -> Result<Pinned, PinError>;
 
     /// A URL at which a host can fetch the kept bytes with a plain GET for some minutes.
     async fn url(&self, pin: &Pin) -> Result<String, PinError>;
+}
+
+/// An object in a bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// The bucket.
+    pub bucket: String,
+    /// The key.
+    pub key: String,
+    /// The version that is wanted, where the bucket has versions.
+    pub version: Option<String>,
+    /// The ETag that the object must have, without quotes.
+    pub e_tag: Option<String>,
 }
 
 /// A revision whose bytes are kept.
@@ -54,7 +67,7 @@ pub enum PinError {
         key: String,
     },
     /// The object is not what was registered, or no valid bundle.
-    #[error("{}", .0.message)]
+    #[error(transparent)]
     Refused(Refused),
     /// The bucket cannot be reached; try again.
     #[error("the bucket did not answer")]
@@ -62,7 +75,8 @@ pub enum PinError {
 }
 
 /// What is wrong with an object that should have been a bundle.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{message}")]
 pub struct Refused {
     /// What, and what to do.
     pub message: String,

@@ -32,6 +32,17 @@ pub enum BundleType {
     Zip,
 }
 
+impl BundleType {
+    /// CodeDeploy's word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tar => "tar",
+            Self::Tgz => "tgz",
+            Self::Zip => "zip",
+        }
+    }
+}
+
 /// The bytes of a revision, kept under their digest, so that they can be deployed after their key was overwritten.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

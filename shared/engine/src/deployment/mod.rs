@@ -88,6 +88,16 @@ pub enum Creator {
     Rollback,
 }
 
+impl Creator {
+    /// CodeDeploy's word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Rollback => "codeDeployRollback",
+        }
+    }
+}
+
 /// A deployment that can be gone back to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -283,6 +293,23 @@ impl Deployment {
     /// The hosts.
     pub fn hosts(&self) -> &Hosts {
         &self.hosts
+    }
+
+    /// The hosts of a batch that are in flight.
+    pub fn outstanding(&self, batch: u32) -> Ordinals {
+        self.batches.iter().filter(|b| b.id == batch).flat_map(|b| self.in_flight(b)).collect()
+    }
+
+    /// All hosts that are in flight.
+    pub fn all_outstanding(&self) -> impl Iterator<Item = u32> + '_ {
+        self.batches.iter().flat_map(|batch| self.in_flight(batch))
+    }
+
+    fn in_flight<'a>(&'a self, batch: &'a Batch) -> impl Iterator<Item = u32> + 'a {
+        batch
+            .hosts
+            .iter()
+            .filter(|ordinal| self.hosts.get(*ordinal).is_some_and(|host| host.state.in_flight()))
     }
 
     /// Whether somebody asked for it to stop.
