@@ -290,9 +290,12 @@ impl Disk {
         if watched {
             self.announce(&target.bucket, &record);
         }
-        let multipart_ended = target.multipart.map_or(Ok(()), fs::remove_file);
+        if let Some(open) = &target.multipart
+            && let Err(error) = fs::remove_file(open)
+        {
+            tracing::warn!(%error, path = %open.display(), "cannot close a completed upload");
+        }
         sync_directory(&directory).map_err(storage_error)?;
-        multipart_ended.map_err(storage_error)?;
         Ok(record)
     }
 

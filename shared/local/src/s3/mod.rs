@@ -13,6 +13,8 @@ mod outbox;
 mod receive;
 mod record;
 mod service;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
