@@ -1,9 +1,28 @@
 //! The AppSpec file of an EC2/on-premises bundle: what may stand in it, parsed into types, each error with its place
 //! (`docs/semantics.md#appspec`).
+//!
+//! The rules are those of the official agent on Linux. Names of events are not judged here, nor is anything that needs
+//! the bundle or the host: whether a file is there, or a user.
+
+mod document;
+mod error;
+mod lint;
+mod lint_permissions;
+mod nearest;
+mod parse;
+mod permission;
+mod scalar;
+mod tabs;
+mod yaml;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use error::AppSpecError;
+use error::Problem;
+pub use lint::{Finding, Severity, lint};
+use nearest::nearest;
 
 /// An AppSpec file that was read and found right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +38,21 @@ pub struct AppSpec {
     /// The scripts of each event, by the event's name as written. A name may be unknown: that is decided by the caller,
     /// who knows which events exist.
     pub hooks: BTreeMap<String, Vec<Script>>,
+    /// Where its parts stand in the file.
+    pub places: Places,
+}
+
+/// Where the parts of an AppSpec stand in its file. A list here runs parallel to that of the AppSpec.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Places {
+    /// The value of `os`.
+    pub os: Option<Position>,
+    /// The `source` of each of `files`.
+    pub sources: Vec<Position>,
+    /// The name of each event of `hooks`.
+    pub events: BTreeMap<String, Position>,
+    /// The `location` of each script of each event.
+    pub scripts: BTreeMap<String, Vec<Position>>,
 }
 
 /// The operating system of an AppSpec file.
@@ -107,4 +141,53 @@ pub struct Position {
     pub line: u32,
     /// The column in characters, from 1.
     pub column: u32,
+}
+
+/// Reads an AppSpec file. One for Windows is read, too: see [`AppSpec::check_os`].
+///
+/// # Errors
+/// The first thing in the file that is wrong, by the rules of the official agent.
+pub fn parse(text: &[u8]) -> Result<AppSpec, AppSpecError> {
+    let reading = parse::read(text);
+    reading.errors.into_iter().next().map_or(Ok(reading.spec), Err)
+}
+
+impl AppSpec {
+    /// Checks that the file is for hosts of this system.
+    ///
+    /// # Errors
+    /// When it is for another, at the place of `os`.
+    pub fn check_os(&self, host: Os) -> Result<(), AppSpecError> {
+        if self.os == host {
+            return Ok(());
+        }
+        let problem = Problem::OtherOs { written: self.os.name(), host: host.name() };
+        Err(AppSpecError::new(&problem, self.places.os))
+    }
+
+    /// One error for each event of `hooks` that is not among the known ones, in the order of the file.
+    pub fn unknown_events(&self, known: &[&str]) -> Vec<AppSpecError> {
+        let mut errors: Vec<AppSpecError> = (self.hooks.keys())
+            .filter(|name| !known.contains(&name.as_str()))
+            .map(|name| {
+                let problem = Problem::UnknownEvent {
+                    event: yaml::excerpt(name),
+                    nearest: nearest(name, known),
+                };
+                AppSpecError::new(&problem, self.places.events.get(name).copied())
+            })
+            .collect();
+        errors.sort_by_key(|error| error.position);
+        errors
+    }
+}
+
+impl Os {
+    /// The name as written in the file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Linux => "linux",
+            Self::Windows => "windows",
+        }
+    }
 }
