@@ -63,57 +63,45 @@ pub(crate) fn read(
         position: error.position,
         message: error.message,
     })?;
-    let refuse = |key: &str, path: &str, message: String| BundleError::AppSpec {
+    let refuse = |position: Option<&Position>, message: String| BundleError::AppSpec {
         file: file.to_owned(),
-        position: position_of(text, key, path),
+        position: position.copied(),
         message,
     };
-    for mapping in &appspec.files {
-        let source = &mapping.source;
+    let places = &appspec.places;
+    for (number, mapping) in appspec.files.iter().enumerate() {
+        let (source, position) = (&mapping.source, places.sources.get(number));
         let path = slashed(source, appspec.os);
         if climbs(&path) {
-            return Err(refuse(
-                "source",
-                source,
-                format!(
-                    "the source `{source}` leads out of the bundle with `..`; name a path inside it"
-                ),
-            ));
+            let message = format!(
+                "the source `{source}` leads upwards with `..`; name a path inside the bundle"
+            );
+            return Err(refuse(position, message));
         }
         if tree.resolve(root, &path).is_none() {
-            return Err(refuse(
-                "source",
-                source,
-                format!(
-                    "the source `{source}` is not in the bundle; pack it, or take the entry out"
-                ),
-            ));
+            let message = format!(
+                "the source `{source}` is not in the bundle; pack it, or take the entry out"
+            );
+            return Err(refuse(position, message));
         }
     }
-    for (event, script) in appspec
-        .hooks
-        .iter()
-        .flat_map(|(event, scripts)| scripts.iter().map(move |script| (event, script)))
-    {
-        let location = &script.location;
-        let path = slashed(location, appspec.os);
-        if climbs(&path) {
-            return Err(refuse(
-                "location",
-                location,
-                format!(
-                    "the script `{location}` of {event} leads out of the bundle with `..`; name a file inside it"
-                ),
-            ));
-        }
-        if tree.resolve(root, &path) != Some(&Node::File) {
-            return Err(refuse(
-                "location",
-                location,
-                format!(
-                    "the script `{location}` of {event} is no file of the bundle; pack it, or take the hook out"
-                ),
-            ));
+    for (event, scripts) in &appspec.hooks {
+        for (number, script) in scripts.iter().enumerate() {
+            let location = &script.location;
+            let position = places.scripts.get(event).and_then(|places| places.get(number));
+            let path = slashed(location, appspec.os);
+            if climbs(&path) {
+                let message = format!(
+                    "the script `{location}` leads upwards with `..`; name a file inside the bundle"
+                );
+                return Err(refuse(position, message));
+            }
+            if tree.resolve(root, &path) != Some(&Node::File) {
+                let message = format!(
+                    "the script `{location}` is no file of the bundle; pack it, or take the hook out"
+                );
+                return Err(refuse(position, message));
+            }
         }
     }
     Ok(appspec)
@@ -129,18 +117,4 @@ fn slashed(path: &str, os: Os) -> String {
         Os::Linux => path.to_owned(),
         Os::Windows => path.replace('\\', "/"),
     }
-}
-
-/// Where `value` stands after `key:`, the first time that it does.
-fn position_of(text: &[u8], key: &str, value: &str) -> Option<Position> {
-    let text = std::str::from_utf8(text).ok()?;
-    text.lines().zip(1..).find_map(|(line, number)| {
-        let after = line.find(key)? + key.len();
-        let rest = line.get(after..)?;
-        let rest_value = rest.trim_start_matches([' ', '"', '\'']).strip_prefix(':')?;
-        let from = line.len() - rest_value.len();
-        let start = from + rest_value.find(value)?;
-        let column = u32::try_from(line.get(..start)?.chars().count()).ok()? + 1;
-        Some(Position { line: number, column })
-    })
 }

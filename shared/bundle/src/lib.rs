@@ -8,6 +8,8 @@ mod appspec;
 mod error;
 mod limits;
 mod tarball;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod walk;
 mod zipped;

@@ -2,7 +2,7 @@
 
 use std::io::{self, Cursor, Read, Write};
 
-use bundle::{BundleError, EntryKind, Kind, Limits, Problem, inspect, sniff, visit};
+use crate::{BundleError, EntryKind, Kind, Limits, Problem, inspect, sniff, visit};
 use engine::appspec::Position;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -121,7 +121,7 @@ fn pack_tar(items: &[Item<'_>]) -> Vec<u8> {
     tar_of(items).into_inner().unwrap()
 }
 
-fn check(archive: &[u8]) -> Result<bundle::Inspection, BundleError> {
+fn check(archive: &[u8]) -> Result<crate::Inspection, BundleError> {
     inspect(Cursor::new(archive), &Limits::default())
 }
 
@@ -257,7 +257,7 @@ fn names_that_meet_are_refused() {
         assert_eq!(problem(&file_and_dir), Problem::Collides);
         let twice = pack_good(kind, "", &[File("./app//index.html", b"", 0o644)]);
         assert_eq!(problem(&twice), Problem::Collides);
-        check(&pack_good(kind, "", &[Dir("app"), Dir("app/")])).unwrap();
+        check(&pack_good(kind, "", &[Dir("app")])).unwrap();
     }
 }
 
@@ -398,35 +398,26 @@ fn entries_are_handed_out_in_order_with_mode_and_content() {
 #[test]
 fn a_failing_sink_is_told_from_a_damaged_archive() {
     let archive = pack_good(Kind::Tgz, "", &[]);
-    let full = |_: bundle::Entry<'_>| Err(io::ErrorKind::StorageFull.into());
+    let full = |_: crate::Entry<'_>| Err(io::ErrorKind::StorageFull.into());
     let outcome = visit(Cursor::new(&archive), &Limits::default(), &mut { full });
     let Err(BundleError::Sink { source, .. }) = outcome else { panic!("{outcome:?}") };
     assert_eq!(source.kind(), io::ErrorKind::StorageFull);
 }
 
-/// A tar archive with one file of `size` zeros, as a stream.
-fn zeros(size: u64) -> impl Read {
-    let mut header = header("zeros", EntryType::Regular, 0, 0o644);
-    header.set_size(size);
-    header.set_cksum();
-    Cursor::new(header.as_bytes().to_vec()).chain(io::repeat(0).take(size + 1024))
-}
-
 #[test]
 fn a_bomb_is_refused_before_it_goes_off() {
-    // Ten gigabytes in ten megabytes; deflate's best is 1030 to 1. Ten equal members make the packing quick.
-    let mut member = GzEncoder::new(Vec::new(), Compression::fast());
-    io::copy(&mut io::repeat(0).take(100 << 20), &mut member).unwrap();
+    // Ten gigabytes in ten megabytes; deflate's best is 1030 to 1. A thousand equal members make the packing quick.
+    let mut member = GzEncoder::new(Vec::new(), Compression::best());
+    io::copy(&mut io::repeat(0).take(10 << 20), &mut member).unwrap();
     let member = member.finish().unwrap();
-    let mut head = GzEncoder::new(Vec::new(), Compression::fast());
-    io::copy(&mut zeros(0).take(512), &mut head).unwrap();
     let mut declared = header("zeros", EntryType::Regular, 0, 0o644);
     declared.set_size(10_000 << 20);
     declared.set_cksum();
     let mut tgz = gzip(declared.as_bytes());
-    for _ in 0..100 {
+    for _ in 0..1000 {
         tgz.extend_from_slice(&member);
     }
+    assert!(tgz.len() < 11 << 20);
     let mut read = 0;
     let outcome = visit(Cursor::new(&tgz), &Limits::default(), &mut |entry| {
         if let EntryKind::File { reader, .. } = entry.kind {
@@ -443,7 +434,7 @@ fn a_bomb_is_refused_before_it_goes_off() {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default().large_file(true);
     zip.start_file("zeros", options).unwrap();
-    io::copy(&mut io::repeat(0).take(300 << 20), &mut zip).unwrap();
+    io::copy(&mut io::repeat(0).take(100 << 20), &mut zip).unwrap();
     let zip = zip.finish().unwrap().into_inner();
     let outcome =
         visit(Cursor::new(&zip), &Limits::default(), &mut |_| panic!("nothing may be unpacked"));
