@@ -67,9 +67,15 @@ fn unpack_file(file: File, into: &Path, limits: &Limits) -> Result<Unpacked, Unp
     let failed = |source| to_error(into, source);
     let dir = Dir::open_ambient_dir(into, ambient_authority()).map_err(failed)?;
     let mut modes = Vec::new();
-    let found = bundle::visit(file, limits, &mut |entry| write(&dir, entry, &mut modes)).map_err(|error| {
-        if let BundleError::Sink { source, .. } = error { failed(source) } else { UnpackError::Bundle(error) }
-    })?;
+    let found = bundle::visit(file, limits, &mut |entry| write(&dir, entry, &mut modes)).map_err(
+        |error| {
+            if let BundleError::Sink { source, .. } = error {
+                failed(source)
+            } else {
+                UnpackError::Bundle(error)
+            }
+        },
+    )?;
     // Deepest first, and only now: a directory may have a mode that nothing could be written with.
     modes.sort_by(|(a, _), (b, _): &(String, u32)| b.cmp(a));
     for (path, mode) in modes {
@@ -96,7 +102,9 @@ fn write(dir: &Dir, entry: Entry<'_>, modes: &mut Vec<(String, u32)>) -> io::Res
             let mut file = dir.open_with(entry.path, &options)?.into_std();
             io::copy(reader, &mut file)?;
             file.set_permissions(Permissions::from_mode(mode | 0o400))?;
-            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(entry.mtime_s.min(1 << 40)))
+            file.set_modified(
+                SystemTime::UNIX_EPOCH + Duration::from_secs(entry.mtime_s.min(1 << 40)),
+            )
         }
         EntryKind::HardLink { target } => dir.hard_link(target, dir, entry.path),
         EntryKind::Dir { mode } => {
@@ -166,13 +174,20 @@ mod tests {
         fs::write(&archive, bytes).unwrap();
         let into = home.path().join("archive");
         let unpacked = unpack(&archive, &into, &Limits::default()).unwrap();
-        assert_eq!((unpacked.dir.as_path(), unpacked.appspec_file.as_str()), (into.as_path(), "appspec.yml"));
+        assert_eq!(
+            (unpacked.dir.as_path(), unpacked.appspec_file.as_str()),
+            (into.as_path(), "appspec.yml")
+        );
         let run = fs::metadata(into.join("bin/run")).unwrap();
         assert_eq!(run.permissions().mode() & 0o7777, 0o755);
-        assert_eq!(run.modified().unwrap(), SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+        assert_eq!(
+            run.modified().unwrap(),
+            SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)
+        );
         assert_eq!(fs::read_link(into.join("bin/link")).unwrap(), Path::new("run"));
         assert_eq!(fs::read_to_string(into.join("hard")).unwrap(), "#!/bin/sh\n");
-        let mut names: Vec<_> = fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let mut names: Vec<_> =
+            fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         names.sort();
         assert_eq!(names, ["archive", "bundle"]);
     }
@@ -182,11 +197,17 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let archive = home.path().join("bundle");
         let into = home.path().join("archive");
-        let whole = tgz(&[("appspec.yml", tar::EntryType::Regular, APPSPEC), ("x", tar::EntryType::Regular, "x")]);
+        let whole = tgz(&[
+            ("appspec.yml", tar::EntryType::Regular, APPSPEC),
+            ("x", tar::EntryType::Regular, "x"),
+        ]);
         for end in (0..whole.len()).step_by(7) {
             let mut file = File::create(&archive).unwrap();
             file.write_all(&whole[..end]).unwrap();
-            assert!(matches!(unpack(&archive, &into, &Limits::default()), Err(UnpackError::Bundle(_))));
+            assert!(matches!(
+                unpack(&archive, &into, &Limits::default()),
+                Err(UnpackError::Bundle(_))
+            ));
             assert!(!into.exists());
         }
     }
@@ -194,7 +215,9 @@ mod tests {
     #[test]
     fn a_full_disk_is_said_and_leaves_nothing_behind() {
         // `/dev/full` answers every write as a full disk does.
-        let error = io::copy(&mut &b"x"[..], &mut File::options().write(true).open("/dev/full").unwrap()).unwrap_err();
+        let error =
+            io::copy(&mut &b"x"[..], &mut File::options().write(true).open("/dev/full").unwrap())
+                .unwrap_err();
         assert!(matches!(to_error(Path::new("/x"), error), UnpackError::DiskFull { .. }));
     }
 }
