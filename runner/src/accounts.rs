@@ -45,7 +45,8 @@ pub(crate) fn find(name: &str) -> Result<Account, UnknownUser> {
     let line = ask(Command::new("getent").args(["passwd", name])).ok_or_else(unknown)?;
     let mut account = parse(line.trim_end(), |n, _| n == name).ok_or_else(unknown)?;
     let ids = ask(Command::new("id").args(["-G", name])).unwrap_or_default();
-    account.groups = ids.split_whitespace().filter_map(|id| id.parse().ok().map(Gid::from_raw)).collect();
+    account.groups =
+        ids.split_whitespace().filter_map(|id| id.parse().ok().map(Gid::from_raw)).collect();
     account.groups.push(account.gid);
     Ok(account)
 }
@@ -71,8 +72,14 @@ fn parse(line: &str, wanted: impl Fn(&str, Uid) -> bool) -> Option<Account> {
     let gid = Gid::from_raw(fields.next()?.parse().ok()?);
     let home = PathBuf::from(fields.nth(1)?);
     let shell = fields.next().filter(|shell| !shell.is_empty()).unwrap_or("/bin/sh").to_owned();
-    wanted(name, uid)
-        .then(|| Account { name: name.to_owned(), uid, gid, groups: Vec::new(), home, shell })
+    wanted(name, uid).then(|| Account {
+        name: name.to_owned(),
+        uid,
+        gid,
+        groups: Vec::new(),
+        home,
+        shell,
+    })
 }
 
 /// The number of the group on a line of `/etc/group`, if the user is listed in it.

@@ -68,7 +68,10 @@ pub enum Ended {
 ///
 /// # Errors
 /// The state directory does not exist, or the HTTP client cannot be made.
-pub async fn serve(config: AgentConfig, shutdown: impl Future<Output = ()>) -> Result<Ended, AgentError> {
+pub async fn serve(
+    config: AgentConfig,
+    shutdown: impl Future<Output = ()>,
+) -> Result<Ended, AgentError> {
     let identity = identity(&config.state)
         .map_err(|source| AgentError::State { path: config.state.clone(), source })?;
     for group in Group::all(&config.state).unwrap_or_default() {
@@ -80,7 +83,8 @@ pub async fn serve(config: AgentConfig, shutdown: impl Future<Output = ()>) -> R
     let client = Arc::new(Client::new(&config.state).map_err(AgentError::Http)?);
     let (asked, stop) = Stop::new(config.limits.grace_ms);
     let host = Arc::new(Host { config, client, stop, hooks: AtomicUsize::new(0) });
-    let mut commands = Commands { host, tasks: JoinSet::new(), waiting: BTreeMap::new(), interrupted: Vec::new() };
+    let mut commands =
+        Commands { host, tasks: JoinSet::new(), waiting: BTreeMap::new(), interrupted: Vec::new() };
     for (offer, _) in command::unfinished(&commands.host.config.state) {
         commands.take(offer);
     }
@@ -127,7 +131,7 @@ impl Commands {
                     for offer in offers {
                         is_new |= self.take(offer.clone());
                     }
-                    if is_new || asked_at.elapsed() >= SOON.min(Duration::from_millis(limits.poll_wait_ms)) {
+                    if is_new || asked_at.elapsed() >= SOON {
                         back_off.reset();
                         Duration::ZERO
                     } else {
@@ -180,7 +184,10 @@ impl Commands {
         true
     }
 
-    fn done(&mut self, done: Result<(DeploymentId, Option<InterruptedHook>), tokio::task::JoinError>) {
+    fn done(
+        &mut self,
+        done: Result<(DeploymentId, Option<InterruptedHook>), tokio::task::JoinError>,
+    ) {
         let (id, interrupted) = match done {
             Ok(done) => done,
             Err(error) => {

@@ -43,7 +43,9 @@ pub(crate) struct Revision {
 /// Why there is no archive.
 #[derive(Debug, Error)]
 pub(crate) enum ArchiveError {
-    #[error("the bundle could not be fetched in {TRIES} tries: {0}; check that this host reaches the API's address")]
+    #[error(
+        "the bundle could not be fetched in {TRIES} tries: {0}; check that this host reaches the API's address"
+    )]
     Fetch(String),
     #[error(
         "the bundle that was fetched is not the one that was registered: {found}, expected {expected}; upload the \
@@ -78,7 +80,9 @@ pub(crate) async fn obtain(
     let (search, own, sha256) = (group.clone(), id.clone(), bundle.sha256.clone());
     if let Some((archive_of, revision)) = blocking(move || find(&search, &own, &sha256)).await? {
         note(&group.deployment(id), &revision)?;
-        return Ok(format!("the bundle lies unpacked on this host already, since {archive_of}: nothing was fetched"));
+        return Ok(format!(
+            "the bundle lies unpacked on this host already, since {archive_of}: nothing was fetched"
+        ));
     }
     let dir = group.deployment(id);
     let file = dir.join("bundle");
@@ -86,7 +90,10 @@ pub(crate) async fn obtain(
     let (unpacked, from) = (dir.join("archive.new"), file.clone());
     let target = dir.join(ARCHIVE);
     let fingerprint = blocking(move || -> Result<String, ArchiveError> {
-        let write = |path: &Path| { let path = path.to_owned(); move |source| ArchiveError::Write { path, source } };
+        let write = |path: &Path| {
+            let path = path.to_owned();
+            move |source| ArchiveError::Write { path, source }
+        };
         for old in [&unpacked, &target] {
             if old.exists() {
                 std::fs::remove_dir_all(old).map_err(write(old))?;
@@ -98,7 +105,15 @@ pub(crate) async fn obtain(
         fingerprint(&target).map_err(write(&target))
     })
     .await??;
-    note(&dir, &Revision { sha256: bundle.sha256.clone(), archive_of: id.clone(), fingerprint, boot: boot() })?;
+    note(
+        &dir,
+        &Revision {
+            sha256: bundle.sha256.clone(),
+            archive_of: id.clone(),
+            fingerprint,
+            boot: boot(),
+        },
+    )?;
     Ok(format!("fetched {} bytes, SHA-256 {}", bundle.size, bundle.sha256))
 }
 
@@ -158,11 +173,16 @@ async fn stream(
         let chunk = match response.chunk().await {
             Ok(Some(chunk)) => chunk,
             Ok(None) => break,
-            Err(error) => return Ok(Err(format!("the connection broke off after {size} bytes: {error}"))),
+            Err(error) => {
+                return Ok(Err(format!("the connection broke off after {size} bytes: {error}")));
+            }
         };
         size += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
         if size > bundle.size {
-            return Err(other(format!("more than {} bytes", bundle.size), format!("{} bytes", bundle.size)));
+            return Err(other(
+                format!("more than {} bytes", bundle.size),
+                format!("{} bytes", bundle.size),
+            ));
         }
         digest.update(&chunk);
         file.write_all(&chunk).await.map_err(failed)?;
@@ -207,7 +227,9 @@ fn boot() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ArchiveError> {
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ArchiveError> {
     tokio::task::spawn_blocking(work)
         .await
         .map_err(|error| ArchiveError::Unpack(format!("unpacking broke off: {error}")))

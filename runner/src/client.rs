@@ -54,7 +54,10 @@ pub(crate) struct Client {
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // The key is a secret.
-        f.debug_struct("Connection").field("api", &self.api).field("host", &self.host).finish_non_exhaustive()
+        f.debug_struct("Connection")
+            .field("api", &self.api)
+            .field("host", &self.host)
+            .finish_non_exhaustive()
     }
 }
 
@@ -72,7 +75,11 @@ impl Client {
     }
 
     /// Asks what is to be done.
-    pub(crate) async fn poll(&self, busy: Vec<DeploymentId>, wait_ms: u64) -> Result<PollResponse, CallError> {
+    pub(crate) async fn poll(
+        &self,
+        busy: Vec<DeploymentId>,
+        wait_ms: u64,
+    ) -> Result<PollResponse, CallError> {
         let connection = self.connection()?;
         let host = connection.host.clone();
         let runner_version = env!("CARGO_PKG_VERSION").to_owned();
@@ -89,7 +96,11 @@ impl Client {
     }
 
     /// Reports how a command stands.
-    pub(crate) async fn report(&self, token: &str, request: &ReportRequest) -> Result<ReportResponse, CallError> {
+    pub(crate) async fn report(
+        &self,
+        token: &str,
+        request: &ReportRequest,
+    ) -> Result<ReportResponse, CallError> {
         let connection = self.connection()?;
         self.ask(&connection, "report", token, request, PATIENCE).await
     }
@@ -133,12 +144,18 @@ impl Client {
         let request = self.http.post(url).bearer_auth(bearer).json(question).timeout(patience);
         let answer = self.answer(request).await;
         match &answer {
-            Err(CallError::Refused(Refusal { code: RefusalCode::Superseded | RefusalCode::Invalid, .. })) | Ok(_) => {}
+            Err(CallError::Refused(Refusal {
+                code: RefusalCode::Superseded | RefusalCode::Invalid,
+                ..
+            }))
+            | Ok(_) => {}
             Err(_) => self.forget_connection(),
         }
         let (status, body) = answer?;
         serde_json::from_slice(&body).map_err(|error| {
-            CallError::Unreachable(format!("its answer to a {what} (HTTP {status}) is not understood: {error}"))
+            CallError::Unreachable(format!(
+                "its answer to a {what} (HTTP {status}) is not understood: {error}"
+            ))
         })
     }
 
@@ -148,14 +165,18 @@ impl Client {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| unreachable_by(&error))? {
             if body.len() + chunk.len() > ANSWER_BYTES {
-                return Err(CallError::Unreachable(format!("its answer is longer than {ANSWER_BYTES} bytes")));
+                return Err(CallError::Unreachable(format!(
+                    "its answer is longer than {ANSWER_BYTES} bytes"
+                )));
             }
             body.extend_from_slice(&chunk);
         }
         if status.is_success() {
             return Ok((status.as_u16(), body));
         }
-        if status.is_client_error() && let Ok(refusal) = serde_json::from_slice(&body) {
+        if status.is_client_error()
+            && let Ok(refusal) = serde_json::from_slice(&body)
+        {
             return Err(CallError::Refused(refusal));
         }
         Err(CallError::Status(status.as_u16()))

@@ -68,14 +68,20 @@ pub(crate) async fn execute(host: &Host, offer: Offer) -> Option<InterruptedHook
     }
 }
 
-async fn carry_out(host: &Host, offer: Offer, claim: &ClaimResponse, until: Duration) -> Option<InterruptedHook> {
+async fn carry_out(
+    host: &Host,
+    offer: Offer,
+    claim: &ClaimResponse,
+    until: Duration,
+) -> Option<InterruptedHook> {
     let id = offer.deployment_id.clone();
     let group = Group::new(&host.config.state, &claim.specification.deployment_group_id);
     let logs = group.deployment(&id).join("logs");
     // The journal counts the claims before this one.
     let run = Journal::story(&group.deployment(&id)).map_or(1, |story| story.claims + 1);
     let interval = Duration::from_millis(host.config.limits.report_interval_ms);
-    let lease = Lease::new(Arc::clone(&host.client), offer.clone(), claim, until, run, logs, interval);
+    let lease =
+        Lease::new(Arc::clone(&host.client), offer.clone(), claim, until, run, logs, interval);
     let mut reporting = pin!(lease.report());
     let mut is_delivered = false;
     let end = {
@@ -108,12 +114,19 @@ async fn carry_out(host: &Host, offer: Offer, claim: &ClaimResponse, until: Dura
 }
 
 /// Does the work; whatever keeps the host from it becomes the command's result.
-async fn work(host: &Host, group: &Group, lease: &Lease, offer: &Offer, claim: &ClaimResponse) -> End {
+async fn work(
+    host: &Host,
+    group: &Group,
+    lease: &Lease,
+    offer: &Offer,
+    claim: &ClaimResponse,
+) -> End {
     match try_work(host, group, lease, offer, claim).await {
         Ok(end) => end,
         Err(error) => {
             tracing::error!(%error, deployment = %offer.deployment_id, "a command could not be carried out");
-            let mut reports: Vec<_> = claim.specification.events.iter().map(|event| pending(*event)).collect();
+            let mut reports: Vec<_> =
+                claim.specification.events.iter().map(|event| pending(*event)).collect();
             crate::events::fail_first(&mut reports, &describe(&error));
             lease.tell(&reports, HostStatus::Failed);
             End::Finished(None)
@@ -171,7 +184,9 @@ async fn last_word(stop: &Stop) {
 fn forget(host: &Host, offer: &Offer) {
     for (_, dir) in unfinished(&host.config.state) {
         let story = Journal::story(&dir);
-        if story.is_ok_and(|story| story.offer.is_some_and(|known| known.deployment_id == offer.deployment_id)) {
+        if story.is_ok_and(|story| {
+            story.offer.is_some_and(|known| known.deployment_id == offer.deployment_id)
+        }) {
             let noted = Journal::open(&dir).and_then(|mut journal| journal.acknowledged());
             noted.unwrap_or_else(|error| tracing::warn!(%error));
         }
@@ -185,7 +200,9 @@ pub(crate) fn unfinished(state: &Path) -> Vec<(Offer, std::path::PathBuf)> {
         for id in group.deployments() {
             let dir = group.deployment(&id);
             match Journal::story(&dir) {
-                Ok(story) if !story.acknowledged => found.extend(story.offer.map(|offer| (offer, dir))),
+                Ok(story) if !story.acknowledged => {
+                    found.extend(story.offer.map(|offer| (offer, dir)))
+                }
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "a deployment cannot be taken up again"),
             }

@@ -9,7 +9,9 @@ use engine::DeploymentId;
 use engine::appspec::{AppSpec, Os};
 use engine::lifecycle::Event;
 use thiserror::Error;
-use wire::host::{ErrorCode, EventDiagnostics, EventReport, EventStatus, HostStatus, Specification};
+use wire::host::{
+    ErrorCode, EventDiagnostics, EventReport, EventStatus, HostStatus, Specification,
+};
 
 use crate::archive;
 use crate::command::{Host, describe};
@@ -80,7 +82,9 @@ impl Run<'_> {
         }
         self.settle_open_hook().await?;
         for at in 0..self.reports.len() {
-            let Some(EventReport { event, status, .. }) = self.reports.get(at).cloned() else { break };
+            let Some(EventReport { event, status, .. }) = self.reports.get(at).cloned() else {
+                break;
+            };
             if matches!(status, EventStatus::Succeeded | EventStatus::Failed) || self.has_failed() {
                 continue;
             }
@@ -107,7 +111,11 @@ impl Run<'_> {
                     self.end(event, Err(interrupted_by_shutdown(&script)), tail)?;
                     self.finish()?;
                     let deployment_id = self.specification.deployment_id.clone();
-                    return Ok(End::Finished(Some(InterruptedHook { deployment_id, event, script })));
+                    return Ok(End::Finished(Some(InterruptedHook {
+                        deployment_id,
+                        event,
+                        script,
+                    })));
                 }
             }
         }
@@ -149,7 +157,8 @@ impl Run<'_> {
         let Some((event, hook)) = self.journal.story.open_hook.clone() else { return Ok(()) };
         if let Some(group) = process::left_behind(&self.dir().join("hook.pid"), &hook.marks) {
             tracing::warn!(%event, script = hook.script, "ending a script that an earlier agent had started");
-            process::end_group(group, Duration::from_millis(self.host.config.limits.kill_after_ms)).await;
+            process::end_group(group, Duration::from_millis(self.host.config.limits.kill_after_ms))
+                .await;
         }
         if self.specification.rerun_interrupted {
             return Ok(());
@@ -202,7 +211,9 @@ impl Run<'_> {
         let (root, group) = (self.host.config.root.clone(), self.group.dir().to_owned());
         let id = self.specification.deployment_id.clone();
         let behavior = self.specification.file_exists_behavior;
-        let work = tokio::task::spawn_blocking(move || seam::install(&root, &group, &id, &archive, behavior));
+        let work = tokio::task::spawn_blocking(move || {
+            seam::install(&root, &group, &id, &archive, behavior)
+        });
         let end = tokio::select! {
             end = work => end,
             // It goes on in its thread, and whatever becomes of it is put right at the next start.
@@ -211,14 +222,26 @@ impl Run<'_> {
         match end {
             Ok(Ok(lines)) => (Outcome::Succeeded("Succeeded".to_owned()), lines),
             Ok(Err(message)) => (Outcome::Failed(Failure::other(message)), String::new()),
-            Err(error) => (Outcome::Failed(Failure::other(format!("the install broke off: {error}"))), String::new()),
+            Err(error) => (
+                Outcome::Failed(Failure::other(format!("the install broke off: {error}"))),
+                String::new(),
+            ),
         }
     }
 
     /// Runs the scripts of an event that have not run yet.
     async fn hooks(&mut self, event: Event) -> Result<(Outcome, String), RunError> {
-        let open_log = || EventLog::open(&log_path(&self.dir().join("logs"), event), self.host.config.limits.log_bytes);
-        let found = if event.uses_last_successful() { self.last_archive() } else { self.own_archive().map(Some) };
+        let open_log = || {
+            EventLog::open(
+                &log_path(&self.dir().join("logs"), event),
+                self.host.config.limits.log_bytes,
+            )
+        };
+        let found = if event.uses_last_successful() {
+            self.last_archive()
+        } else {
+            self.own_archive().map(Some)
+        };
         let (archive, spec) = match found {
             Ok(Some(found)) => found,
             Ok(None) => return Ok((Outcome::Succeeded("Succeeded".to_owned()), String::new())),
@@ -236,7 +259,9 @@ impl Run<'_> {
         let log = match open_log() {
             Ok(log) => Arc::new(log),
             Err(error) => {
-                let failure = Failure::other(format!("the log of {event} cannot be written: {error}; free space on the disk"));
+                let failure = Failure::other(format!(
+                    "the log of {event} cannot be written: {error}; free space on the disk"
+                ));
                 return Ok((Outcome::Failed(failure), String::new()));
             }
         };
@@ -247,19 +272,27 @@ impl Run<'_> {
                 return Ok((Outcome::Paused, log.tail()));
             }
             log.write(&format!("Script - {}\n", script.location));
-            let prepared = Prepared::new(&self.host.config, self.specification, event, &archive, script, &log);
+            let prepared =
+                Prepared::new(&self.host.config, self.specification, event, &archive, script, &log);
             let prepared = match prepared {
                 Ok(prepared) => prepared,
-                Err(failure) if event.uses_last_successful() && failure.code == ErrorCode::ScriptMissing => {
-                    log.warn(&format!("{}; it is passed over, since its revision is the one that goes", failure.message));
+                Err(failure)
+                    if event.uses_last_successful() && failure.code == ErrorCode::ScriptMissing =>
+                {
+                    log.warn(&format!(
+                        "{}; it is passed over, since its revision is the one that goes",
+                        failure.message
+                    ));
                     continue;
                 }
                 Err(failure) => return Ok((Outcome::Failed(failure), log.tail())),
             };
             let marks = prepared.marks(&self.host.config);
-            self.journal.hook_started(event, OpenHook { index, script: script.location.clone(), marks })?;
+            self.journal
+                .hook_started(event, OpenHook { index, script: script.location.clone(), marks })?;
             self.host.hooks.fetch_add(1, Ordering::AcqRel);
-            let end = prepared.run(&self.host.config, script, &pid_path, &log, &self.host.stop).await;
+            let end =
+                prepared.run(&self.host.config, script, &pid_path, &log, &self.host.stop).await;
             self.host.hooks.fetch_sub(1, Ordering::AcqRel);
             match end {
                 Ok(Some(())) => self.journal.hook_ended(event, index)?,
@@ -273,7 +306,9 @@ impl Run<'_> {
     /// The archive of this deployment.
     fn archive(&self) -> Result<PathBuf, Failure> {
         let found = archive::usable(self.group, &self.specification.deployment_id);
-        found.ok_or_else(|| Failure::other("the unpacked bundle is not on this host any more: deploy again"))
+        found.ok_or_else(|| {
+            Failure::other("the unpacked bundle is not on this host any more: deploy again")
+        })
     }
 
     fn own_archive(&self) -> Result<(PathBuf, AppSpec), Failure> {
@@ -287,7 +322,10 @@ impl Run<'_> {
         let Some(last) = self.group.last_successful() else { return Ok(None) };
         let archive = self.group.deployment(&last.archive_of).join(archive::ARCHIVE);
         if !archive.is_dir() {
-            let gone = format!("the archive of the last successful deployment {} is gone", last.deployment_id);
+            let gone = format!(
+                "the archive of the last successful deployment {} is gone",
+                last.deployment_id
+            );
             return Err(Failure::other(gone));
         }
         let spec = read_appspec(&archive)?;
@@ -301,13 +339,16 @@ impl Run<'_> {
         if seen <= own {
             return Ok(());
         }
-        Err(format!("a newer deployment of the group has begun on this host (generation {seen}, this one is {own})"))
+        Err(format!(
+            "a newer deployment of the group has begun on this host (generation {seen}, this one is {own})"
+        ))
     }
 
     fn has_failed(&self) -> bool {
         let ignores_stop = self.specification.ignore_application_stop_failures;
         self.reports.iter().any(|report| {
-            report.status == EventStatus::Failed && !(ignores_stop && report.event == Event::ApplicationStop)
+            report.status == EventStatus::Failed
+                && !(ignores_stop && report.event == Event::ApplicationStop)
         })
     }
 
@@ -318,8 +359,18 @@ impl Run<'_> {
     }
 
     /// Journals the end of an event, then tells it.
-    fn end(&mut self, event: Event, result: Result<String, Failure>, tail: String) -> Result<(), RunError> {
-        let mut report = self.reports.iter().find(|report| report.event == event).cloned().unwrap_or_else(|| pending(event));
+    fn end(
+        &mut self,
+        event: Event,
+        result: Result<String, Failure>,
+        tail: String,
+    ) -> Result<(), RunError> {
+        let mut report = self
+            .reports
+            .iter()
+            .find(|report| report.event == event)
+            .cloned()
+            .unwrap_or_else(|| pending(event));
         report.ended_at = Some(now_ms());
         report.status = if result.is_ok() { EventStatus::Succeeded } else { EventStatus::Failed };
         report.diagnostics = Some(match result {
@@ -359,7 +410,8 @@ impl Run<'_> {
             return self.conclude(HostStatus::Failed);
         }
         let id = self.specification.deployment_id.clone();
-        let archive_of = archive::read(&self.dir()).map_or_else(|| id.clone(), |revision| revision.archive_of);
+        let archive_of =
+            archive::read(&self.dir()).map_or_else(|| id.clone(), |revision| revision.archive_of);
         self.group.set_last_successful(&LastSuccessful { deployment_id: id, archive_of })?;
         self.conclude(HostStatus::Succeeded)
     }
@@ -426,7 +478,13 @@ fn diagnostics(failure: Failure, log_tail: String) -> EventDiagnostics {
 
 /// An event that has not begun.
 pub(crate) fn pending(event: Event) -> EventReport {
-    EventReport { event, status: EventStatus::Pending, started_at: None, ended_at: None, diagnostics: None }
+    EventReport {
+        event,
+        status: EventStatus::Pending,
+        started_at: None,
+        ended_at: None,
+        diagnostics: None,
+    }
 }
 
 /// The host's clock, in UTC milliseconds.

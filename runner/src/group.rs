@@ -102,8 +102,10 @@ impl Group {
             .filter_map(|entry| {
                 let entry = entry.ok()?;
                 let id = entry.file_name().to_str()?.parse::<DeploymentId>().ok()?;
-                let journal = entry.path().join(JOURNAL_FILE).metadata().or_else(|_| entry.metadata());
-                let time = journal.and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+                let journal =
+                    entry.path().join(JOURNAL_FILE).metadata().or_else(|_| entry.metadata());
+                let time =
+                    journal.and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
                 Some((time, id))
             })
             .collect();
@@ -131,7 +133,8 @@ impl Group {
         let path = self.dir.join("generation");
         match std::fs::read_to_string(&path) {
             Ok(text) => text.trim().parse().map_err(|_| {
-                let source = io::Error::new(io::ErrorKind::InvalidData, format!("`{text}` is no number"));
+                let source =
+                    io::Error::new(io::ErrorKind::InvalidData, format!("`{text}` is no number"));
                 GroupError { what: "read", path, source }
             }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
@@ -168,14 +171,19 @@ impl Group {
         let mut kept: BTreeSet<DeploymentId> = [current.clone()].into();
         kept.extend(last.into_iter().flat_map(|last| [last.deployment_id, last.archive_of]));
         let all = self.deployments();
-        let others: Vec<_> = all.iter().filter(|id| !kept.contains(*id)).take(keep).cloned().collect();
+        let others: Vec<_> =
+            all.iter().filter(|id| !kept.contains(*id)).take(keep).cloned().collect();
         kept.extend(others);
-        let used: Vec<_> =
-            kept.iter().filter_map(|id| archive::read(&self.deployment(id))).map(|it| it.archive_of).collect();
+        let used: Vec<_> = kept
+            .iter()
+            .filter_map(|id| archive::read(&self.deployment(id)))
+            .map(|it| it.archive_of)
+            .collect();
         kept.extend(used);
         for id in all.iter().filter(|id| !kept.contains(*id)) {
             let dir = self.deployment(id);
-            let is_open = Journal::story(&dir).is_ok_and(|story| story.claims > 0 && !story.acknowledged);
+            let is_open =
+                Journal::story(&dir).is_ok_and(|story| story.claims > 0 && !story.acknowledged);
             if is_open {
                 continue;
             }

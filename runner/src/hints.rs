@@ -75,21 +75,18 @@ pub(crate) fn for_signal(signal: i32) -> String {
 /// A line for a script that could not be started.
 pub(crate) fn for_start(script: &Path, working_dir: &Path, error: &io::Error) -> String {
     let first = first_line(script);
-    match error.kind() {
-        io::ErrorKind::NotFound if !working_dir.is_dir() => {
-            format!("\nhint: the host's root `{}` is not there", working_dir.display())
-        }
-        io::ErrorKind::NotFound if first.ends_with('\r') => {
-            "\nhint: its first line ends in a carriage return: save it with Unix line ends".to_owned()
-        }
-        io::ErrorKind::NotFound if first.starts_with("#!") => {
-            format!("\nhint: the interpreter of its first line, `{first}`, is not on this host")
-        }
-        io::ErrorKind::PermissionDenied => {
-            "\nhint: its user may not pass through the directories that lead to it, or the disk is mounted `noexec`"
-                .to_owned()
-        }
-        _ => String::new(),
+    let kind = error.kind();
+    let is_missing = kind == io::ErrorKind::NotFound;
+    if is_missing && !working_dir.is_dir() {
+        format!("\nhint: the host's root `{}` is not there", working_dir.display())
+    } else if is_missing && first.ends_with('\r') {
+        "\nhint: its first line ends in a carriage return: save it with Unix line ends".to_owned()
+    } else if is_missing && first.starts_with("#!") {
+        format!("\nhint: the interpreter of its first line, `{first}`, is not on this host")
+    } else if kind == io::ErrorKind::PermissionDenied {
+        "\nhint: its user may not pass through the directories that lead to it, or the disk is mounted `noexec`".to_owned()
+    } else {
+        String::new()
     }
 }
 

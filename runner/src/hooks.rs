@@ -60,7 +60,8 @@ impl Prepared {
         log: &EventLog,
     ) -> Result<Self, Failure> {
         let fail = |code, message| Failure { code, script: script.location.clone(), message };
-        let path = locate(archive, &script.location).map_err(|message| fail(ErrorCode::ScriptMissing, message))?;
+        let path = locate(archive, &script.location)
+            .map_err(|message| fail(ErrorCode::ScriptMissing, message))?;
         make_executable(&path, &script.location, log)
             .map_err(|message| fail(ErrorCode::ScriptNotExecutable, message))?;
         let own = accounts::own();
@@ -89,8 +90,11 @@ impl Prepared {
     /// Variables by which the script's process can be told from any other.
     pub(crate) fn marks(&self, config: &AgentConfig) -> Vec<(String, String)> {
         let own = config.hook_env.keys().map(String::as_str);
-        let names = ["DEPLOYMENT_ID", "DEPLOYMENT_GROUP_ID", "LIFECYCLE_EVENT"].into_iter().chain(own);
-        names.filter_map(|name| Some((name.to_owned(), self.variables.get(name)?.clone()))).collect()
+        let names =
+            ["DEPLOYMENT_ID", "DEPLOYMENT_GROUP_ID", "LIFECYCLE_EVENT"].into_iter().chain(own);
+        names
+            .filter_map(|name| Some((name.to_owned(), self.variables.get(name)?.clone())))
+            .collect()
     }
 
     /// Runs the script; `Ok(None)` says that it was ended because the agent has to.
@@ -104,32 +108,63 @@ impl Prepared {
     ) -> Result<Option<()>, Failure> {
         let time_limit = Duration::from_secs(script.timeout_s);
         let account = self.account.as_ref();
-        let mut start = process::run(&|| self.command(false), account, pid_path, time_limit, log, &config.limits, stop).await;
-        if start.as_ref().is_err_and(|error| error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error())) {
+        let mut start = process::run(
+            &|| self.command(false),
+            account,
+            pid_path,
+            time_limit,
+            log,
+            &config.limits,
+            stop,
+        )
+        .await;
+        if start.as_ref().is_err_and(|error| {
+            error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error())
+        }) {
             // Without a first line that names an interpreter, it is one for the shell.
             let through_shell = || self.command(true);
-            start = process::run(&through_shell, account, pid_path, time_limit, log, &config.limits, stop).await;
+            start = process::run(
+                &through_shell,
+                account,
+                pid_path,
+                time_limit,
+                log,
+                &config.limits,
+                stop,
+            )
+            .await;
         }
         let fail = |code, message| Err(Failure { code, script: script.location.clone(), message });
         match start {
             Ok(Outcome::Ended(status)) if status.success() => Ok(Some(())),
             Ok(Outcome::Ended(status)) => {
                 let hint = hints::for_output(status.code(), &log.tail()).unwrap_or_default();
-                let message = format!("script `{}`{} {}{hint}", script.location, as_user(script), ending(status));
+                let message = format!(
+                    "script `{}`{} {}{hint}",
+                    script.location,
+                    as_user(script),
+                    ending(status)
+                );
                 fail(ErrorCode::ScriptFailed, message)
             }
             Ok(Outcome::TimedOut) => {
                 let message = format!(
                     "script `{}`{} was not done in {} s and was ended with everything it had started: raise its `timeout`, \
                      or find out in its output what it waited for",
-                    script.location, as_user(script), script.timeout_s
+                    script.location,
+                    as_user(script),
+                    script.timeout_s
                 );
                 fail(ErrorCode::ScriptTimedOut, message)
             }
             Ok(Outcome::Interrupted) => Ok(None),
             Err(error) => {
                 let hint = hints::for_start(&self.path, &self.working_dir, &error);
-                let message = format!("script `{}`{} could not be started: {error}{hint}", script.location, as_user(script));
+                let message = format!(
+                    "script `{}`{} could not be started: {error}{hint}",
+                    script.location,
+                    as_user(script)
+                );
                 fail(ErrorCode::UnknownError, message)
             }
         }
@@ -168,21 +203,29 @@ fn ending(status: ExitStatus) -> String {
 /// The file that a `location` means. A leading `/` is the archive's root; what leaves the archive is no script.
 fn locate(archive: &Path, location: &str) -> Result<PathBuf, String> {
     let outside = || {
-        format!("script `{location}` leads out of the bundle: a `location` is a path inside of it, without `..`")
+        format!(
+            "script `{location}` leads out of the bundle: a `location` is a path inside of it, without `..`"
+        )
     };
     let relative = Path::new(location.trim_start_matches('/'));
     if !relative.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir)) {
         return Err(outside());
     }
     let missing = |error| {
-        format!("script `{location}` is not in the bundle ({error}): add it, or correct its `location` in the AppSpec file")
+        format!(
+            "script `{location}` is not in the bundle ({error}): add it, or correct its `location` in the AppSpec file"
+        )
     };
     let root = archive.canonicalize().map_err(missing)?;
     let path = root.join(relative).canonicalize().map_err(missing)?;
     if !path.starts_with(&root) {
         return Err(outside());
     }
-    if path.is_file() { Ok(path) } else { Err(format!("script `{location}` is no file: a `location` names one script")) }
+    if path.is_file() {
+        Ok(path)
+    } else {
+        Err(format!("script `{location}` is no file: a `location` names one script"))
+    }
 }
 
 fn make_executable(path: &Path, location: &str, log: &EventLog) -> Result<(), String> {

@@ -84,10 +84,13 @@ impl Journal {
         let fail = |what, source| JournalError { what, path: path.clone(), source };
         let (story, whole) = read(&path).map_err(|error| fail("read", error))?;
         let mut open = File::options();
-        let file = open.create(true).append(true).open(&path).map_err(|error| fail("opened", error))?;
+        let file =
+            open.create(true).append(true).open(&path).map_err(|error| fail("opened", error))?;
         // What was torn off is no beginning for the next line.
         file.set_len(whole).map_err(|error| fail("written", error))?;
-        File::open(deployment).and_then(|dir| dir.sync_all()).map_err(|error| fail("written", error))?;
+        File::open(deployment)
+            .and_then(|dir| dir.sync_all())
+            .map_err(|error| fail("written", error))?;
         Ok(Self { file, path, story })
     }
 
@@ -98,7 +101,11 @@ impl Journal {
         read.map(|(story, _)| story).map_err(|source| JournalError { what: "read", path, source })
     }
 
-    pub(crate) fn claimed(&mut self, offer: &Offer, specification: &Specification) -> Result<(), JournalError> {
+    pub(crate) fn claimed(
+        &mut self,
+        offer: &Offer,
+        specification: &Specification,
+    ) -> Result<(), JournalError> {
         let specification = Box::new(specification.clone());
         self.add(Record::Claimed { offer: offer.clone(), specification }, true)
     }
@@ -109,7 +116,11 @@ impl Journal {
     }
 
     /// Durable when it returns: only then the script may run.
-    pub(crate) fn hook_started(&mut self, event: Event, hook: OpenHook) -> Result<(), JournalError> {
+    pub(crate) fn hook_started(
+        &mut self,
+        event: Event,
+        hook: OpenHook,
+    ) -> Result<(), JournalError> {
         let OpenHook { index, script, marks } = hook;
         self.add(Record::HookStarted { event, index, script, marks }, true)
     }
@@ -139,7 +150,11 @@ impl Journal {
             self.file.write_all(&line)?;
             if durable { self.file.sync_data() } else { Ok(()) }
         };
-        write().map_err(|source| JournalError { what: "written", path: self.path.clone(), source })?;
+        write().map_err(|source| JournalError {
+            what: "written",
+            path: self.path.clone(),
+            source,
+        })?;
         self.story.take(record);
         Ok(())
     }
@@ -222,7 +237,8 @@ mod tests {
     #[test]
     fn a_journal_that_is_broken_in_the_middle_is_not_guessed_at() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join(JOURNAL_FILE), "nonsense\n{\"record\":\"acknowledged\"}\n").unwrap();
+        std::fs::write(dir.path().join(JOURNAL_FILE), "nonsense\n{\"record\":\"acknowledged\"}\n")
+            .unwrap();
         assert!(Journal::open(dir.path()).is_err());
     }
 }

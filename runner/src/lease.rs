@@ -16,8 +16,8 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use wire::host::{
-    ClaimResponse, EventReport, HostStatus, Offer, OutputChunk, Refusal, RefusalCode, ReportRequest,
-    Specification,
+    ClaimResponse, EventReport, HostStatus, Offer, OutputChunk, Refusal, RefusalCode,
+    ReportRequest, Specification,
 };
 
 use crate::client::{BackOff, CallError, Client};
@@ -72,7 +72,10 @@ struct State {
 }
 
 /// Claims a command, however long it takes; an error says why it is not to be had any more.
-pub(crate) async fn claim(client: &Client, offer: &Offer) -> Result<(ClaimResponse, Duration), Refusal> {
+pub(crate) async fn claim(
+    client: &Client,
+    offer: &Offer,
+) -> Result<(ClaimResponse, Duration), Refusal> {
     let mut back_off = BackOff::default();
     loop {
         let sent_at = awake();
@@ -81,7 +84,9 @@ pub(crate) async fn claim(client: &Client, offer: &Offer) -> Result<(ClaimRespon
                 let until = sent_at.saturating_add(Duration::from_millis(claim.lease_ms));
                 return Ok((claim, until));
             }
-            Err(CallError::Refused(refusal)) if refusal.code != RefusalCode::Unauthorized => return Err(refusal),
+            Err(CallError::Refused(refusal)) if refusal.code != RefusalCode::Unauthorized => {
+                return Err(refusal);
+            }
             Err(error) => wait_after(&error, &mut back_off).await,
         }
     }
@@ -245,7 +250,8 @@ impl Lease {
         let state = self.state();
         let heartbeat = state.heard_at + (state.lease / 3).max(Duration::from_millis(50));
         if state.is_news {
-            let wait = if state.status == HostStatus::InProgress { self.interval } else { Duration::ZERO };
+            let wait =
+                if state.status == HostStatus::InProgress { self.interval } else { Duration::ZERO };
             return (state.heard_at + wait).min(heartbeat);
         }
         if !state.follow {
@@ -296,9 +302,15 @@ impl Lease {
         }
         drop(state);
         if answer.proceed {
-            self.renew(Permission::Until(sent_at.saturating_add(Duration::from_millis(answer.lease_ms))));
+            self.renew(Permission::Until(
+                sent_at.saturating_add(Duration::from_millis(answer.lease_ms)),
+            ));
         } else {
-            self.withdraw(answer.reason.unwrap_or_else(|| "the deployment goes on without this host".to_owned()));
+            self.withdraw(
+                answer
+                    .reason
+                    .unwrap_or_else(|| "the deployment goes on without this host".to_owned()),
+            );
         }
         Ok(request.status != HostStatus::InProgress)
     }
@@ -343,8 +355,5 @@ fn read_from(path: &Path, offset: u64, most: usize) -> std::io::Result<String> {
 /// The time since the machine was started, sleep included.
 pub(crate) fn awake() -> Duration {
     let time = clock_gettime(ClockId::Boottime);
-    Duration::new(
-        u64::try_from(time.tv_sec).unwrap_or(0),
-        u32::try_from(time.tv_nsec).unwrap_or(0),
-    )
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }

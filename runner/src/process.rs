@@ -70,7 +70,9 @@ async fn spawn(
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         prepare(&mut command, File::create(pid_path)?, account);
         match tokio::process::Command::from(command).spawn() {
-            Err(error) if error.raw_os_error() == Some(Errno::TXTBSY.raw_os_error()) && left > 0 => {
+            Err(error)
+                if error.raw_os_error() == Some(Errno::TXTBSY.raw_os_error()) && left > 0 =>
+            {
                 left -= 1;
                 sleep(GLANCE).await;
             }
@@ -97,12 +99,14 @@ pub(crate) async fn run(
     let mut child = spawn(build, pid_path, account).await?;
     let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     let open = Arc::new(AtomicBool::new(true));
-    let out = child.stdout.take().map(|from| {
-        tokio::spawn(copy_lines(from, "[stdout]", Arc::clone(log), Arc::clone(&open)))
-    });
-    let err = child.stderr.take().map(|from| {
-        tokio::spawn(copy_lines(from, "[stderr]", Arc::clone(log), Arc::clone(&open)))
-    });
+    let out = child
+        .stdout
+        .take()
+        .map(|from| tokio::spawn(copy_lines(from, "[stdout]", Arc::clone(log), Arc::clone(&open))));
+    let err = child
+        .stderr
+        .take()
+        .map(|from| tokio::spawn(copy_lines(from, "[stderr]", Arc::clone(log), Arc::clone(&open))));
     let outcome = tokio::select! {
         biased;
         status = child.wait() => Outcome::Ended(status?),

@@ -30,7 +30,8 @@ pub(crate) fn install(
         let to = root.join(file.destination.trim_start_matches('/'));
         std::fs::create_dir_all(&to).map_err(|error| error.to_string())?;
         let from = archive.join(file.source.trim_start_matches('/'));
-        std::fs::copy(&from, to.join(from.file_name().unwrap_or_default())).map_err(|error| error.to_string())?;
+        std::fs::copy(&from, to.join(from.file_name().unwrap_or_default()))
+            .map_err(|error| error.to_string())?;
     }
     Ok(String::new())
 }

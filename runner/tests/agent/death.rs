@@ -56,7 +56,10 @@ async fn a_hook_whose_agent_was_killed_is_ended_and_reported_and_never_runs_agai
     let report = home.result(&id).await;
     assert_eq!(report.status, HostStatus::Failed);
     let found = diagnostics(&report, Event::BeforeInstall);
-    assert!(found.message.contains("was interrupted") && found.script_name == "wait.sh", "{found:#?}");
+    assert!(
+        found.message.contains("was interrupted") && found.script_name == "wait.sh",
+        "{found:#?}"
+    );
     assert!(found.log_tail.contains("Script - wait.sh"), "{found:#?}");
     assert_eq!(event(&report, Event::AfterInstall).status, EventStatus::Skipped);
     // Even if it were let go now: it was ended before that was reported.
@@ -66,7 +69,8 @@ async fn a_hook_whose_agent_was_killed_is_ended_and_reported_and_never_runs_agai
     assert!(!home.root().join("ended").exists());
     assert_eq!(std::fs::read_to_string(home.root().join("began")).unwrap().lines().count(), 1);
     assert_eq!(std::fs::read_to_string(home.root().join("quick")).unwrap(), "BeforeInstall\n");
-    let sequences: Vec<_> = home.world().commands[&id].reports.iter().map(|it| it.sequence).collect();
+    let sequences: Vec<_> =
+        home.world().commands[&id].reports.iter().map(|it| it.sequence).collect();
     assert!(sequences.is_sorted(), "{sequences:?}");
     terminate(second).await;
 }
@@ -85,7 +89,10 @@ async fn a_group_that_allows_it_runs_an_interrupted_hook_again_and_what_had_ende
     let second = agent(&home);
     let report = home.result(&id).await;
     assert_eq!(report.status, HostStatus::Succeeded, "{report:#?}");
-    assert_eq!(std::fs::read_to_string(home.root().join("quick")).unwrap(), "BeforeInstall\nAfterInstall\n");
+    assert_eq!(
+        std::fs::read_to_string(home.root().join("quick")).unwrap(),
+        "BeforeInstall\nAfterInstall\n"
+    );
     terminate(second).await;
 }
 
@@ -109,7 +116,10 @@ async fn a_result_that_home_has_not_taken_is_reported_by_the_next_agent() {
     let second = agent(&home);
     let report = home.result(&id).await;
     assert_eq!(report.status, HostStatus::Succeeded, "{report:#?}");
-    assert_eq!(std::fs::read_to_string(home.root().join("quick")).unwrap(), "BeforeInstall\nAfterInstall\n");
+    assert_eq!(
+        std::fs::read_to_string(home.root().join("quick")).unwrap(),
+        "BeforeInstall\nAfterInstall\n"
+    );
     terminate(second).await;
     assert!(std::fs::read_to_string(&journal).unwrap().contains("\"acknowledged\""));
 }
@@ -138,9 +148,14 @@ async fn killed_at_any_moment_each_hook_starts_once_and_the_deployment_ends() {
         if report.status == HostStatus::Succeeded {
             assert_eq!(count, 4, "{ran}");
         } else {
-            let message = report.events.iter().filter_map(|it| it.diagnostics.as_ref()).any(|it| it.message.contains("was interrupted"));
+            let message = report
+                .events
+                .iter()
+                .filter_map(|it| it.diagnostics.as_ref())
+                .any(|it| it.message.contains("was interrupted"));
             assert!(message, "{report:#?}");
         }
-        terminate(last).await;
+        // Its result may have been there before it had started: there is nothing to be told to end.
+        kill(last);
     }
 }

@@ -40,6 +40,7 @@ pub(crate) struct Command {
     pub(crate) attempt: u8,
     pub(crate) specification: Specification,
     pub(crate) bundle: Vec<u8>,
+    /// Offered to whoever is not busy with it, until its last report.
     pub(crate) is_offered: bool,
     pub(crate) claims: usize,
     /// Refused from now on.
@@ -72,7 +73,11 @@ impl Home {
         // Hooks run as other users in some tests.
         use std::os::unix::fs::PermissionsExt as _;
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-        Self { world: Arc::new(Mutex::new(world)), changed: Arc::new(Notify::new()), dir: Arc::new(dir) }
+        Self {
+            world: Arc::new(Mutex::new(world)),
+            changed: Arc::new(Notify::new()),
+            dir: Arc::new(dir),
+        }
     }
 
     pub(crate) fn state(&self) -> PathBuf {
@@ -162,13 +167,18 @@ impl Home {
                 changed.await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), wait).await.unwrap_or_else(|_| panic!("waited for {what}"))
+        tokio::time::timeout(Duration::from_secs(60), wait)
+            .await
+            .unwrap_or_else(|_| panic!("waited for {what}"))
     }
 
     /// Waits for the last report of a deployment.
     pub(crate) async fn result(&self, id: &DeploymentId) -> ReportRequest {
         self.until("the result", |world| {
-            world.commands[id].last().filter(|report| report.status != HostStatus::InProgress).cloned()
+            world.commands[id]
+                .last()
+                .filter(|report| report.status != HostStatus::InProgress)
+                .cloned()
         })
         .await
     }
@@ -289,7 +299,11 @@ fn bearer(headers: &HeaderMap) -> &str {
     headers["authorization"].to_str().unwrap().strip_prefix("Bearer ").unwrap()
 }
 
-async fn poll(State((home, _)): App, headers: HeaderMap, Json(poll): Json<PollRequest>) -> Response {
+async fn poll(
+    State((home, _)): App,
+    headers: HeaderMap,
+    Json(poll): Json<PollRequest>,
+) -> Response {
     assert_eq!((bearer(&headers), poll.host.as_str()), ("secret", "host-1"));
     home.change(|world| world.polls += 1);
     if let Some(status) = home.world().broken {
@@ -332,9 +346,9 @@ async fn claim(State((home, api)): App, Json(claim): Json<ClaimRequest>) -> Resp
         let id = claim.offer.deployment_id;
         let command = world.commands.get_mut(&id).unwrap();
         if let Some(refusal) = &command.refusal {
+            command.is_offered = false;
             return (StatusCode::CONFLICT, Json(refusal.clone())).into_response();
         }
-        command.is_offered = false;
         command.claims += 1;
         ClaimResponse {
             token: format!("{id}/{}", command.claims),
@@ -348,7 +362,11 @@ async fn claim(State((home, api)): App, Json(claim): Json<ClaimRequest>) -> Resp
     Json(response).into_response()
 }
 
-async fn report(State((home, _)): App, headers: HeaderMap, Json(report): Json<ReportRequest>) -> Response {
+async fn report(
+    State((home, _)): App,
+    headers: HeaderMap,
+    Json(report): Json<ReportRequest>,
+) -> Response {
     let response = {
         let mut world = home.world();
         if let Some(status) = world.broken {
@@ -367,6 +385,7 @@ async fn report(State((home, _)): App, headers: HeaderMap, Json(report): Json<Re
         };
         let proceed = !report.events.iter().any(has_ended);
         let reason = (!proceed).then(|| "the deployment was stopped".to_owned());
+        command.is_offered = report.status == HostStatus::InProgress;
         command.reports.push(report);
         ReportResponse { proceed, reason, lease_ms, follow }
     };

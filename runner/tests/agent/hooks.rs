@@ -46,9 +46,23 @@ async fn a_script_has_a_clean_environment_with_codedeploys_variables() {
         .map(|(name, _)| name)
         .collect();
     let expected = [
-        "APPLICATION_NAME", "BUNDLE_BUCKET", "BUNDLE_ETAG", "BUNDLE_KEY", "BUNDLE_VERSION", "DEPLOYMENT_GROUP_ID",
-        "DEPLOYMENT_GROUP_NAME", "DEPLOYMENT_ID", "HOME", "HOST_ROOT", "LANG", "LIFECYCLE_EVENT", "LOGNAME", "PATH",
-        "PWD", "SHELL", "USER",
+        "APPLICATION_NAME",
+        "BUNDLE_BUCKET",
+        "BUNDLE_ETAG",
+        "BUNDLE_KEY",
+        "BUNDLE_VERSION",
+        "DEPLOYMENT_GROUP_ID",
+        "DEPLOYMENT_GROUP_NAME",
+        "DEPLOYMENT_ID",
+        "HOME",
+        "HOST_ROOT",
+        "LANG",
+        "LIFECYCLE_EVENT",
+        "LOGNAME",
+        "PATH",
+        "PWD",
+        "SHELL",
+        "USER",
     ];
     assert_eq!(names, expected);
     for line in [
@@ -81,7 +95,11 @@ async fn a_failure_says_how_the_script_ended_and_what_to_do() {
         ("echo why >&2; exit 3", ErrorCode::ScriptFailed, "failed with exit code 3"),
         ("kill -9 $$", ErrorCode::ScriptFailed, "SIGKILL (9)"),
         ("no-such-command-here", ErrorCode::ScriptFailed, "exit code 127 means"),
-        ("echo 'System has not been booted with systemd as init' >&2; exit 1", ErrorCode::ScriptFailed, "no systemd"),
+        (
+            "echo 'System has not been booted with systemd as init' >&2; exit 1",
+            ErrorCode::ScriptFailed,
+            "no systemd",
+        ),
         ("#!/bin/not-here\n", ErrorCode::UnknownError, "interpreter"),
         ("#!/bin/sh\r\necho\r\n", ErrorCode::UnknownError, "carriage return"),
     ];
@@ -96,7 +114,8 @@ async fn a_failure_says_how_the_script_ended_and_what_to_do() {
 async fn a_location_that_is_no_file_of_the_bundle_is_missing() {
     for location in ["nothing.sh", "../../../../bin/true", "sub/..", "."] {
         let hooks = format!("  BeforeInstall:\n    - location: {location}\n");
-        let (_home, _, report) = run_bundle(Deployment::new(1, &hooks, &[("sub/x", 0o644, "")])).await;
+        let (_home, _, report) =
+            run_bundle(Deployment::new(1, &hooks, &[("sub/x", 0o644, "")])).await;
         let (code, message) = failure(&report);
         assert_eq!(code, ErrorCode::ScriptMissing, "{message}");
         assert_eq!(diagnostics(&report, Event::BeforeInstall).script_name, location);
@@ -105,7 +124,8 @@ async fn a_location_that_is_no_file_of_the_bundle_is_missing() {
 
 #[tokio::test]
 async fn a_script_runs_as_the_user_it_names_and_a_missing_user_is_said_to_be_missing() {
-    let (_home, _, report) = run("      runas: daemon\n", 0o755, "#!/bin/sh\nid -un; id -G; echo $HOME").await;
+    let (_home, _, report) =
+        run("      runas: daemon\n", 0o755, "#!/bin/sh\nid -un; id -G; echo $HOME").await;
     if !rustix::process::geteuid().is_root() {
         assert!(failure(&report).1.contains("run the agent as root"), "{report:#?}");
         return;
@@ -116,7 +136,10 @@ async fn a_script_runs_as_the_user_it_names_and_a_missing_user_is_said_to_be_mis
 
     let (_home, _, report) = run("      runas: nobody-by-this-name\n", 0o755, "#!/bin/sh\n").await;
     let (code, message) = failure(&report);
-    assert!(code == ErrorCode::UnknownError && message.contains("no user `nobody-by-this-name`"), "{message}");
+    assert!(
+        code == ErrorCode::UnknownError && message.contains("no user `nobody-by-this-name`"),
+        "{message}"
+    );
 }
 
 #[tokio::test]
@@ -138,10 +161,12 @@ async fn a_script_whose_time_is_over_is_ended_with_all_it_started_even_if_it_ign
 
 #[tokio::test]
 async fn output_beyond_the_limit_is_dropped_and_the_script_goes_on() {
-    let script = "#!/bin/sh\nhead -c 30000000 /dev/zero | tr '\\0' x\nyes | head -n 1000000\necho the end\n";
+    let script =
+        "#!/bin/sh\nhead -c 30000000 /dev/zero | tr '\\0' x\nyes | head -n 1000000\necho the end\n";
     let (home, deployment, report) = run("", 0o755, script).await;
     assert_eq!(report.status, HostStatus::Succeeded, "{report:#?}");
-    let log = std::fs::read(kept(&home, &deployment.specification).join("logs/BeforeInstall.log")).unwrap();
+    let log = std::fs::read(kept(&home, &deployment.specification).join("logs/BeforeInstall.log"))
+        .unwrap();
     assert!(log.len() < (1 << 20) + 200, "{}", log.len());
     assert!(String::from_utf8(log).unwrap().contains("the output was cut here"));
     let tail = &diagnostics(&report, Event::BeforeInstall).log_tail;
@@ -150,7 +175,8 @@ async fn output_beyond_the_limit_is_dropped_and_the_script_goes_on() {
 
 #[tokio::test]
 async fn invalid_utf_8_is_replaced() {
-    let (_home, _, report) = run("", 0o755, "#!/bin/sh\nprintf 'a\\377b\\n\\303\\251 no line end'\n").await;
+    let (_home, _, report) =
+        run("", 0o755, "#!/bin/sh\nprintf 'a\\377b\\n\\303\\251 no line end'\n").await;
     let tail = &diagnostics(&report, Event::BeforeInstall).log_tail;
     assert!(tail.ends_with("[stdout]a\u{fffd}b\n[stdout]é no line end\n"), "{tail}");
 }

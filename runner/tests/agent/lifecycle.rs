@@ -13,10 +13,12 @@ use crate::home::{Agent, Deployment, Home, diagnostics, event, kept};
 const HOOKS: &str = "  ApplicationStop: [{location: note.sh}]\n  BeforeInstall: [{location: note.sh}]\n  \
                      AfterInstall: [{location: note.sh}]\n  ApplicationStart: [{location: note.sh}]\n  \
                      ValidateService: [{location: note.sh}]\n";
-const NOTE: &str = "#!/bin/sh\necho \"$LIFECYCLE_EVENT $DEPLOYMENT_ID VERSION\" >> \"$HOST_ROOT/ran\"\n";
+const NOTE: &str =
+    "#!/bin/sh\necho \"$LIFECYCLE_EVENT $DEPLOYMENT_ID VERSION\" >> \"$HOST_ROOT/ran\"\n";
 
 fn noting(number: u8, version: &str) -> Deployment {
-    Deployment::new(number, HOOKS, &[("note.sh", 0o755, &NOTE.replace("VERSION", version))]).in_group(1)
+    Deployment::new(number, HOOKS, &[("note.sh", 0o755, &NOTE.replace("VERSION", version))])
+        .in_group(1)
 }
 
 fn ran(home: &Home) -> Vec<String> {
@@ -37,11 +39,18 @@ async fn events_run_in_order_and_the_stop_hook_is_that_of_the_last_successful_re
         let id = home.offer(deployment.clone());
         let report = home.result(&id).await;
         assert_eq!(report.status, HostStatus::Succeeded, "{report:#?}");
-        assert!(report.events.iter().all(|it| it.status == EventStatus::Succeeded && it.ended_at >= it.started_at));
+        assert!(
+            report
+                .events
+                .iter()
+                .all(|it| it.status == EventStatus::Succeeded && it.ended_at >= it.started_at)
+        );
     }
-    let ids: Vec<_> = [&first, &second, &third].map(|it| it.specification.deployment_id.to_string()).into();
+    let ids: Vec<_> =
+        [&first, &second, &third].map(|it| it.specification.deployment_id.to_string()).into();
     let own = |at: usize, version: &str| {
-        ["BeforeInstall", "AfterInstall", "ApplicationStart", "ValidateService"].map(|name| format!("{name} {} {version}", ids[at]))
+        ["BeforeInstall", "AfterInstall", "ApplicationStart", "ValidateService"]
+            .map(|name| format!("{name} {} {version}", ids[at]))
     };
     let mut expected = own(0, "one").to_vec();
     expected.push(format!("ApplicationStop {} one", ids[1]));
@@ -66,7 +75,10 @@ async fn an_archive_that_a_hook_has_changed_is_not_used_again_and_a_broken_one_h
     std::fs::write(archive.join("appspec.yml"), "hooks: [").unwrap();
     let report = home.result(&home.offer(noting(2, "one"))).await;
     assert_eq!((report.status, home.world().downloads), (HostStatus::Succeeded, 2), "{report:#?}");
-    assert!(diagnostics(&report, Event::ApplicationStop).message.contains("passed over"), "{report:#?}");
+    assert!(
+        diagnostics(&report, Event::ApplicationStop).message.contains("passed over"),
+        "{report:#?}"
+    );
     agent.stop().await;
 }
 
@@ -82,8 +94,13 @@ async fn only_a_deployment_that_passed_its_last_event_becomes_the_last_successfu
     assert_eq!(event(&report, Event::ValidateService).status, EventStatus::Failed);
     let report = home.result(&home.offer(noting(3, "three"))).await;
     assert_eq!(report.status, HostStatus::Succeeded, "{report:#?}");
-    let stops: Vec<_> = ran(&home).into_iter().filter(|line| line.starts_with("ApplicationStop")).collect();
-    assert_eq!((stops.len(), stops.iter().all(|line| line.ends_with(" one"))), (2, true), "{stops:?}");
+    let stops: Vec<_> =
+        ran(&home).into_iter().filter(|line| line.starts_with("ApplicationStop")).collect();
+    assert_eq!(
+        (stops.len(), stops.iter().all(|line| line.ends_with(" one"))),
+        (2, true),
+        "{stops:?}"
+    );
     agent.stop().await;
 }
 
@@ -109,18 +126,16 @@ async fn a_failed_application_stop_ends_the_command_unless_it_is_to_be_ignored()
 async fn when_home_withholds_permission_the_rest_is_skipped_with_its_reason() {
     let home = Home::new();
     let _server = home.open().await;
-    let mut config = home.config();
-    // Every report is made at once, so that its answer comes before the next event.
-    config.limits.report_interval_ms = 0;
-    let agent = Agent::start(config);
+    home.change(|world| world.lease_ms = 600);
+    let agent = Agent::start(home.config());
     let hooks = "  BeforeInstall: [{location: wait.sh}]\n  AfterInstall: [{location: wait.sh}]\n";
     let id = home.offer(Deployment::new(1, hooks, &[("wait.sh", 0o755, WAITING)]));
     home.file("began").await;
     home.command(&id, |command| command.withhold_after = Some(Event::DownloadBundle));
     // A hook that runs is left to end.
-    home.until("a report that is withheld", |world| {
-        let reports = &world.commands[&id].reports;
-        reports.iter().any(|it| event(it, Event::BeforeInstall).status == EventStatus::InProgress).then_some(())
+    let seen = home.world().commands[&id].reports.len();
+    home.until("two heartbeats", |world| {
+        (world.commands[&id].reports.len() > seen + 1).then_some(())
     })
     .await;
     std::fs::write(home.root().join("go"), "").unwrap();
@@ -142,13 +157,19 @@ async fn without_home_the_lease_runs_out_and_no_event_starts_until_home_is_back_
     home.change(|world| world.lease_ms = 300);
     let agent = Agent::start(home.config());
     let hooks = "  BeforeInstall: [{location: wait.sh}]\n  AfterInstall: [{location: wait.sh}]\n";
-    let id = home.offer(Deployment::new(1, hooks, &[("wait.sh", 0o755, WAITING)]));
+    let deployment = Deployment::new(1, hooks, &[("wait.sh", 0o755, WAITING)]);
+    let id = home.offer(deployment.clone());
     home.file("began").await;
     server.abort();
     let _gone = server.await;
+    // The lease runs out, the hook ends, and the next event has no permission, however long home stays away.
+    tokio::time::sleep(Duration::from_millis(500)).await;
     std::fs::write(home.root().join("go"), "").unwrap();
-    // The hook ends; the next event has no permission, however long home stays away.
-    tokio::time::sleep(Duration::from_millis(900)).await;
+    let journal = kept(&home, &deployment.specification).join("journal.jsonl");
+    while !std::fs::read_to_string(&journal).unwrap().contains("\"hookEnded\"") {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(std::fs::read_to_string(home.root().join("began")).unwrap(), "\n");
     let _server = home.open().await;
     let report = home.result(&id).await;
@@ -179,17 +200,24 @@ async fn a_lower_generation_is_refused_and_a_higher_one_fences_what_runs() {
     let report = home.result(&old).await;
     assert_eq!(report.status, HostStatus::Failed);
     assert_eq!(event(&report, Event::BeforeInstall).status, EventStatus::Succeeded);
-    assert!(diagnostics(&report, Event::Install).message.contains("newer deployment"), "{report:#?}");
+    assert!(
+        diagnostics(&report, Event::Install).message.contains("newer deployment"),
+        "{report:#?}"
+    );
     assert_eq!(home.result(&new).await.status, HostStatus::Succeeded);
     let report = home.result(&late).await;
     assert_eq!(report.status, HostStatus::Failed);
-    assert!(diagnostics(&report, Event::ApplicationStop).message.contains("superseded"), "{report:#?}");
+    assert!(
+        diagnostics(&report, Event::ApplicationStop).message.contains("superseded"),
+        "{report:#?}"
+    );
     assert!(ran(&home).iter().all(|line| line.ends_with("six")));
     agent.stop().await;
 }
 
 #[tokio::test]
-async fn offers_that_come_again_run_nothing_twice_and_another_attempt_reports_the_first_ones_result() {
+async fn offers_that_come_again_run_nothing_twice_and_another_attempt_reports_the_first_ones_result()
+ {
     let home = Home::new();
     let _server = home.open().await;
     home.change(|world| world.repeats_offers = true);
@@ -246,7 +274,12 @@ async fn a_claim_that_is_refused_is_forgotten_and_a_bundle_that_is_another_is_no
     let mut other = noting(2, "two").in_group(2);
     other.specification.bundle.sha256 = "0".repeat(64);
     let report = home.result(&home.offer(other.clone())).await;
-    assert!(diagnostics(&report, Event::DownloadBundle).message.contains("not the one that was registered"), "{report:#?}");
+    assert!(
+        diagnostics(&report, Event::DownloadBundle)
+            .message
+            .contains("not the one that was registered"),
+        "{report:#?}"
+    );
     assert!(!kept(&home, &other.specification).join("archive").exists());
     assert!(ran(&home).is_empty());
     agent.stop().await;
@@ -265,7 +298,10 @@ async fn an_agent_that_is_told_to_end_ends_a_running_hook_and_reports_it_as_inte
     assert_eq!((interrupted.len(), interrupted[0].script.as_str()), (1, "run.sh"));
     let report = home.result(&id).await;
     assert_eq!(report.status, HostStatus::Failed);
-    assert!(diagnostics(&report, Event::AfterInstall).message.contains("interrupted"), "{report:#?}");
+    assert!(
+        diagnostics(&report, Event::AfterInstall).message.contains("interrupted"),
+        "{report:#?}"
+    );
     // The next agent has nothing to do with it.
     let agent = Agent::start(config);
     let next = home.offer(noting(2, "two"));
@@ -289,7 +325,10 @@ async fn output_that_is_followed_is_sent_once_and_whole() {
     std::fs::write(home.root().join("go"), "").unwrap();
     home.result(&id).await;
     agent.stop().await;
-    let log = std::fs::read_to_string(kept(&home, &deployment.specification).join("logs/BeforeInstall.log")).unwrap();
+    let log = std::fs::read_to_string(
+        kept(&home, &deployment.specification).join("logs/BeforeInstall.log"),
+    )
+    .unwrap();
     let mut sent = String::new();
     for chunk in home.world().commands[&id].reports.iter().flat_map(|report| &report.output) {
         assert_eq!((chunk.event, chunk.offset), (Event::BeforeInstall, sent.len() as u64));
