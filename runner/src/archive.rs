@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use engine::DeploymentId;
+use engine::appspec::{AppSpec, Os};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
@@ -20,7 +21,7 @@ use wire::host::Bundle;
 use crate::client::{BackOff, CallError};
 use crate::group::{Group, replace_file};
 use crate::lease::Lease;
-use crate::seam;
+use crate::unpack::{UnpackError, unpack};
 
 /// The directory of an unpacked bundle, in that of its deployment.
 pub(crate) const ARCHIVE: &str = "archive";
@@ -54,8 +55,10 @@ pub(crate) enum ArchiveError {
     Other { found: String, expected: String },
     #[error("`{}` could not be written: {source}; check the free space of the disk", path.display())]
     Write { path: PathBuf, source: io::Error },
-    #[error("{0}")]
-    Unpack(String),
+    #[error(transparent)]
+    Unpack(#[from] UnpackError),
+    #[error("unpacking the bundle broke off: {0}; deploy again")]
+    BrokeOff(tokio::task::JoinError),
 }
 
 /// The note of a deployment's archive, if there is one.
@@ -99,7 +102,7 @@ pub(crate) async fn obtain(
                 std::fs::remove_dir_all(old).map_err(write(old))?;
             }
         }
-        seam::unpack(&from, &unpacked).map_err(ArchiveError::Unpack)?;
+        unpack(&from, &unpacked, &bundle::Limits::default())?;
         std::fs::rename(&unpacked, &target).map_err(write(&target))?;
         std::fs::remove_file(&from).map_err(write(&from))?;
         fingerprint(&target).map_err(write(&target))
@@ -230,7 +233,16 @@ fn boot() -> String {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ArchiveError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| ArchiveError::Unpack(format!("unpacking broke off: {error}")))
+    tokio::task::spawn_blocking(work).await.map_err(ArchiveError::BrokeOff)
+}
+
+/// The AppSpec of an archive. Which of the two names it has, and that it has one only, was checked when it was unpacked.
+pub(crate) fn read_appspec(archive: &Path) -> Result<AppSpec, String> {
+    let yml = archive.join("appspec.yml");
+    let path = if yml.exists() { yml } else { archive.join("appspec.yaml") };
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let text = std::fs::read(&path).map_err(|error| format!("`{name}` cannot be read: {error}"))?;
+    let spec = engine::appspec::parse(&text).map_err(|error| error.in_file(&name))?;
+    spec.check_os(Os::Linux).map_err(|error| error.in_file(&name))?;
+    Ok(spec)
 }

@@ -1,12 +1,12 @@
 //! The lifecycle events of one command, in order, each at most once (`docs/semantics.md#lifecycle`).
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use engine::DeploymentId;
-use engine::appspec::{AppSpec, Os};
+use engine::appspec::AppSpec;
 use engine::lifecycle::Event;
 use thiserror::Error;
 use wire::host::{
@@ -313,7 +313,7 @@ impl Run<'_> {
 
     fn own_archive(&self) -> Result<(PathBuf, AppSpec), Failure> {
         let archive = self.archive()?;
-        let spec = read_appspec(&archive)?;
+        let spec = archive::read_appspec(&archive).map_err(Failure::other)?;
         Ok((archive, spec))
     }
 
@@ -328,7 +328,7 @@ impl Run<'_> {
             );
             return Err(Failure::other(gone));
         }
-        let spec = read_appspec(&archive)?;
+        let spec = archive::read_appspec(&archive).map_err(Failure::other)?;
         Ok(Some((archive, spec)))
     }
 
@@ -448,16 +448,6 @@ pub(crate) fn fail_first(reports: &mut [EventReport], message: &str) {
         report.diagnostics = Some(diagnostics(Failure::other(message), String::new()));
     }
     skip_open(reports);
-}
-
-fn read_appspec(archive: &Path) -> Result<AppSpec, Failure> {
-    let spec = seam::read_appspec(archive).map_err(Failure::other)?;
-    match spec.os {
-        Os::Linux => Ok(spec),
-        Os::Windows => Err(Failure::other(
-            "the AppSpec file says `os: windows`, and this host runs Linux: correct it, or deploy to other hosts",
-        )),
-    }
 }
 
 fn interrupted_by_shutdown(script: &str) -> Failure {

@@ -13,6 +13,7 @@ mod events;
 mod group;
 mod hints;
 mod hooks;
+pub mod install;
 mod journal;
 mod lease;
 mod output;
@@ -20,6 +21,7 @@ mod process;
 pub mod root;
 mod seam;
 mod stop;
+pub mod unpack;
 
 pub use agent::{AgentError, Ended, serve};
 pub use client::Connection;

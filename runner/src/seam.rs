@@ -3,20 +3,9 @@
 use std::path::Path;
 
 use engine::DeploymentId;
-use engine::appspec::{AppSpec, FileExistsBehavior};
+use engine::appspec::FileExistsBehavior;
 
 use crate::root::HostRoot;
-
-pub(crate) fn unpack(bundle: &Path, into: &Path) -> Result<(), String> {
-    let file = std::fs::File::open(bundle).map_err(|error| error.to_string())?;
-    std::fs::create_dir(into).map_err(|error| error.to_string())?;
-    tar::Archive::new(file).unpack(into).map_err(|error| error.to_string())
-}
-
-pub(crate) fn read_appspec(archive: &Path) -> Result<AppSpec, String> {
-    let text = std::fs::read(archive.join("appspec.yml")).map_err(|error| error.to_string())?;
-    engine::appspec::parse(&text).map_err(|error| error.in_file("appspec.yml"))
-}
 
 pub(crate) fn install(
     root: &HostRoot,
@@ -26,7 +15,7 @@ pub(crate) fn install(
     _behavior: FileExistsBehavior,
 ) -> Result<String, String> {
     let HostRoot::Prefix(root) = root else { return Err("TEMP".to_owned()) };
-    for file in read_appspec(archive)?.files {
+    for file in crate::archive::read_appspec(archive)?.files {
         let to = root.join(file.destination.trim_start_matches('/'));
         std::fs::create_dir_all(&to).map_err(|error| error.to_string())?;
         let from = archive.join(file.source.trim_start_matches('/'));

@@ -111,14 +111,30 @@ async fn a_failure_says_how_the_script_ended_and_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_location_that_is_no_file_of_the_bundle_is_missing() {
-    for location in ["nothing.sh", "../../../../bin/true", "sub/..", "."] {
+async fn a_bundle_without_a_script_that_it_names_is_refused_before_any_hook() {
+    for location in ["nothing.sh", "../../../../bin/true", "sub/.."] {
         let hooks = format!("  BeforeInstall:\n    - location: {location}\n");
-        let (_home, _, report) =
-            run_bundle(Deployment::new(1, &hooks, &[("sub/x", 0o644, "")])).await;
-        let (code, message) = failure(&report);
-        assert_eq!(code, ErrorCode::ScriptMissing, "{message}");
-        assert_eq!(diagnostics(&report, Event::BeforeInstall).script_name, location);
+        let bundle = Deployment::new(1, &hooks, &[("sub/x", 0o644, "")]);
+        let (_home, _, report) = run_bundle(bundle).await;
+        let found = diagnostics(&report, Event::DownloadBundle);
+        assert!(found.message.contains(location), "{found:#?}");
+        assert_eq!(event(&report, Event::BeforeInstall).status, EventStatus::Skipped);
+    }
+}
+
+#[tokio::test]
+async fn a_script_that_an_earlier_hook_removed_or_led_out_of_the_bundle_is_missing() {
+    let hooks =
+        "  BeforeInstall: [{location: run.sh}]\n  AfterInstall: [{location: /sub/next.sh}]\n";
+    for change in
+        ["rm sub/next.sh", "ln -sf /bin/true sub/next.sh", "rm sub/next.sh; mkdir sub/next.sh"]
+    {
+        let script = format!("#!/bin/sh\ncd \"$(dirname \"$0\")\" && {change}\n");
+        let scripts = [("run.sh", 0o755, script.as_str()), ("sub/next.sh", 0o755, "#!/bin/sh\n")];
+        let (_home, _, report) = run_bundle(Deployment::new(1, hooks, &scripts)).await;
+        let found = diagnostics(&report, Event::AfterInstall);
+        assert_eq!(found.error_code, ErrorCode::ScriptMissing, "{found:#?}");
+        assert_eq!(found.script_name, "/sub/next.sh");
     }
 }
 
