@@ -3,6 +3,7 @@
 //! It holds one poll and otherwise sleeps. It decides nothing: what a deployment is to do next is home's business.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fs::{File, TryLockError};
 use std::future::Future;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -29,6 +30,8 @@ use crate::stop::Stop;
 
 /// Within this time after it was told to end, an agent has ended.
 const END_WITHIN: Duration = Duration::from_millis(3_900);
+/// How long an agent that ends on the same state directory is waited for.
+const LOCK_WITHIN: Duration = Duration::from_secs(5);
 /// A server that answers sooner than this, and says nothing new, is not asked again at once.
 const SOON: Duration = Duration::from_secs(1);
 
@@ -43,6 +46,12 @@ pub enum AgentError {
         /// Why.
         #[source]
         source: io::Error,
+    },
+    /// Another agent works on the same state directory.
+    #[error("another agent works with the state directory `{}`: end it first, or use another directory", path.display())]
+    Running {
+        /// The directory.
+        path: PathBuf,
     },
     /// The HTTP client cannot be made.
     #[error("the HTTP client cannot be made")]
@@ -67,13 +76,14 @@ pub enum Ended {
 /// A file operation may outlast this call in a thread of the runtime: end the runtime with `shutdown_background`.
 ///
 /// # Errors
-/// The state directory does not exist, or the HTTP client cannot be made.
+/// The state directory does not exist, another agent works with it, or the HTTP client cannot be made.
 pub async fn serve(
     config: AgentConfig,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Ended, AgentError> {
     let identity = identity(&config.state)
         .map_err(|source| AgentError::State { path: config.state.clone(), source })?;
+    let _lock = lock(&config.state).await?;
     for group in Group::all(&config.state).unwrap_or_default() {
         if let Err(error) = command::recover(&config, group.dir()).await {
             // Each command of the group tries again, and reports this if it cannot.
@@ -223,6 +233,26 @@ impl Commands {
             tracing::warn!("not everything has ended in time; the next agent takes it up");
         }
         self.interrupted
+    }
+}
+
+/// Makes this the only agent of its state directory. One that ends is waited for.
+async fn lock(state: &Path) -> Result<File, AgentError> {
+    let failed = |source| AgentError::State { path: state.to_owned(), source };
+    let file =
+        File::options().create(true).append(true).open(state.join("lock")).map_err(failed)?;
+    let deadline = Instant::now() + LOCK_WITHIN;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(AgentError::Running { path: state.to_owned() });
+            }
+        }
     }
 }
 

@@ -13,9 +13,9 @@ use crate::client::Client;
 use crate::config::AgentConfig;
 use crate::events::{End, InterruptedHook, Run, RunError, pending};
 use crate::group::Group;
+use crate::install::{self, Recovery};
 use crate::journal::Journal;
 use crate::lease::{self, Lease};
-use crate::seam;
 use crate::stop::Stop;
 
 /// How long after the wish to end a last report is still tried.
@@ -171,8 +171,16 @@ async fn try_work(
 /// Puts right what an agent that died in the middle of an install has left of a group.
 pub(crate) async fn recover(config: &AgentConfig, group: &Path) -> Result<(), String> {
     let (root, group) = (config.root.clone(), group.to_owned());
-    let work = tokio::task::spawn_blocking(move || seam::recover(&root, &group));
-    work.await.map_err(|error| error.to_string())?
+    let work = tokio::task::spawn_blocking(move || install::recover(&root, &group));
+    match work.await {
+        Ok(Ok(Recovery::Nothing)) => Ok(()),
+        Ok(Ok(found)) => {
+            tracing::warn!(?found, "an install that was interrupted was put right");
+            Ok(())
+        }
+        Ok(Err(error)) => Err(describe(&error)),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 async fn last_word(stop: &Stop) {
@@ -201,7 +209,7 @@ pub(crate) fn unfinished(state: &Path) -> Vec<(Offer, std::path::PathBuf)> {
             let dir = group.deployment(&id);
             match Journal::story(&dir) {
                 Ok(story) if !story.acknowledged => {
-                    found.extend(story.offer.map(|offer| (offer, dir)))
+                    found.extend(story.offer.map(|offer| (offer, dir)));
                 }
                 Ok(_) => {}
                 Err(error) => tracing::warn!(%error, "a deployment cannot be taken up again"),

@@ -1,12 +1,9 @@
 //! The lifecycle events of one command, in order, each at most once (`docs/semantics.md#lifecycle`).
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use engine::DeploymentId;
-use engine::appspec::AppSpec;
 use engine::lifecycle::Event;
 use thiserror::Error;
 use wire::host::{
@@ -16,12 +13,12 @@ use wire::host::{
 use crate::archive;
 use crate::command::{Host, describe};
 use crate::group::{Group, GroupError, LastSuccessful};
-use crate::hooks::{Failure, Prepared};
-use crate::journal::{Journal, JournalError, OpenHook};
+use crate::hooks::Failure;
+use crate::journal::{Journal, JournalError};
 use crate::lease::{Lease, log_path};
 use crate::output::EventLog;
 use crate::process;
-use crate::seam;
+use crate::steps::Outcome;
 
 /// A hook that was ended because the agent had to end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,16 +57,6 @@ pub(crate) struct Run<'a> {
     pub(crate) specification: &'a Specification,
     pub(crate) journal: Journal,
     pub(crate) reports: Vec<EventReport>,
-}
-
-/// How an event came out.
-enum Outcome {
-    Succeeded(String),
-    Failed(Failure),
-    /// The agent had to end while the script ran.
-    Interrupted(String),
-    /// The agent has to end, and nothing is lost.
-    Paused,
 }
 
 impl Run<'_> {
@@ -129,7 +116,7 @@ impl Run<'_> {
         self.lease.tell(&self.reports, HostStatus::Failed);
     }
 
-    fn dir(&self) -> PathBuf {
+    pub(crate) fn dir(&self) -> PathBuf {
         self.group.deployment(&self.specification.deployment_id)
     }
 
@@ -175,161 +162,6 @@ impl Run<'_> {
         };
         let tail = EventLog::tail_of(&log_path(&self.dir().join("logs"), event));
         self.end(event, Err(failure), tail)
-    }
-
-    async fn event(&mut self, event: Event) -> Result<(Outcome, String), RunError> {
-        match event {
-            Event::DownloadBundle => Ok(self.download().await),
-            Event::Install => Ok(self.install().await),
-            Event::ApplicationStop
-            | Event::BeforeInstall
-            | Event::AfterInstall
-            | Event::ApplicationStart
-            | Event::ValidateService => self.hooks(event).await,
-        }
-    }
-
-    async fn download(&self) -> (Outcome, String) {
-        let id = &self.specification.deployment_id;
-        let obtain = archive::obtain(self.group, id, &self.specification.bundle, self.lease);
-        let end = tokio::select! {
-            end = obtain => end,
-            () = self.host.stop.grace_is_over() => return (Outcome::Paused, String::new()),
-        };
-        self.group.prune(id, self.host.config.limits.kept_deployments);
-        match end {
-            Ok(line) => (Outcome::Succeeded(line.clone()), format!("{line}\n")),
-            Err(error) => (Outcome::Failed(Failure::other(error.to_string())), String::new()),
-        }
-    }
-
-    async fn install(&self) -> (Outcome, String) {
-        let archive = match self.archive() {
-            Ok(archive) => archive,
-            Err(failure) => return (Outcome::Failed(failure), String::new()),
-        };
-        let (root, group) = (self.host.config.root.clone(), self.group.dir().to_owned());
-        let id = self.specification.deployment_id.clone();
-        let behavior = self.specification.file_exists_behavior;
-        let work = tokio::task::spawn_blocking(move || {
-            seam::install(&root, &group, &id, &archive, behavior)
-        });
-        let end = tokio::select! {
-            end = work => end,
-            // It goes on in its thread, and whatever becomes of it is put right at the next start.
-            () = self.host.stop.grace_is_over() => return (Outcome::Paused, String::new()),
-        };
-        match end {
-            Ok(Ok(lines)) => (Outcome::Succeeded("Succeeded".to_owned()), lines),
-            Ok(Err(message)) => (Outcome::Failed(Failure::other(message)), String::new()),
-            Err(error) => (
-                Outcome::Failed(Failure::other(format!("the install broke off: {error}"))),
-                String::new(),
-            ),
-        }
-    }
-
-    /// Runs the scripts of an event that have not run yet.
-    async fn hooks(&mut self, event: Event) -> Result<(Outcome, String), RunError> {
-        let open_log = || {
-            EventLog::open(
-                &log_path(&self.dir().join("logs"), event),
-                self.host.config.limits.log_bytes,
-            )
-        };
-        let found = if event.uses_last_successful() {
-            self.last_archive()
-        } else {
-            self.own_archive().map(Some)
-        };
-        let (archive, spec) = match found {
-            Ok(Some(found)) => found,
-            Ok(None) => return Ok((Outcome::Succeeded("Succeeded".to_owned()), String::new())),
-            Err(failure) if event.uses_last_successful() => {
-                let line = format!("{event} is passed over: {}", failure.message);
-                return Ok((Outcome::Succeeded(line.clone()), format!("[cutover]{line}\n")));
-            }
-            Err(failure) => return Ok((Outcome::Failed(failure), String::new())),
-        };
-        let scripts = spec.hooks.get(event.name()).map(Vec::as_slice).unwrap_or_default();
-        let first = self.journal.story.hooks_ended.get(&event).copied().unwrap_or(0);
-        if scripts.len() <= first {
-            return Ok((Outcome::Succeeded("Succeeded".to_owned()), String::new()));
-        }
-        let log = match open_log() {
-            Ok(log) => Arc::new(log),
-            Err(error) => {
-                let failure = Failure::other(format!(
-                    "the log of {event} cannot be written: {error}; free space on the disk"
-                ));
-                return Ok((Outcome::Failed(failure), String::new()));
-            }
-        };
-        log.write(&format!("LifecycleEvent - {event}\n"));
-        let pid_path = self.dir().join("hook.pid");
-        for (index, script) in scripts.iter().enumerate().skip(first) {
-            if self.host.stop.is_asked() {
-                return Ok((Outcome::Paused, log.tail()));
-            }
-            log.write(&format!("Script - {}\n", script.location));
-            let prepared =
-                Prepared::new(&self.host.config, self.specification, event, &archive, script, &log);
-            let prepared = match prepared {
-                Ok(prepared) => prepared,
-                Err(failure)
-                    if event.uses_last_successful() && failure.code == ErrorCode::ScriptMissing =>
-                {
-                    log.warn(&format!(
-                        "{}; it is passed over, since its revision is the one that goes",
-                        failure.message
-                    ));
-                    continue;
-                }
-                Err(failure) => return Ok((Outcome::Failed(failure), log.tail())),
-            };
-            let marks = prepared.marks(&self.host.config);
-            self.journal
-                .hook_started(event, OpenHook { index, script: script.location.clone(), marks })?;
-            self.host.hooks.fetch_add(1, Ordering::AcqRel);
-            let end =
-                prepared.run(&self.host.config, script, &pid_path, &log, &self.host.stop).await;
-            self.host.hooks.fetch_sub(1, Ordering::AcqRel);
-            match end {
-                Ok(Some(())) => self.journal.hook_ended(event, index)?,
-                Ok(None) => return Ok((Outcome::Interrupted(script.location.clone()), log.tail())),
-                Err(failure) => return Ok((Outcome::Failed(failure), log.tail())),
-            }
-        }
-        Ok((Outcome::Succeeded("Succeeded".to_owned()), log.tail()))
-    }
-
-    /// The archive of this deployment.
-    fn archive(&self) -> Result<PathBuf, Failure> {
-        let found = archive::usable(self.group, &self.specification.deployment_id);
-        found.ok_or_else(|| {
-            Failure::other("the unpacked bundle is not on this host any more: deploy again")
-        })
-    }
-
-    fn own_archive(&self) -> Result<(PathBuf, AppSpec), Failure> {
-        let archive = self.archive()?;
-        let spec = archive::read_appspec(&archive).map_err(Failure::other)?;
-        Ok((archive, spec))
-    }
-
-    /// The archive of the last successful deployment, if there was one.
-    fn last_archive(&self) -> Result<Option<(PathBuf, AppSpec)>, Failure> {
-        let Some(last) = self.group.last_successful() else { return Ok(None) };
-        let archive = self.group.deployment(&last.archive_of).join(archive::ARCHIVE);
-        if !archive.is_dir() {
-            let gone = format!(
-                "the archive of the last successful deployment {} is gone",
-                last.deployment_id
-            );
-            return Err(Failure::other(gone));
-        }
-        let spec = archive::read_appspec(&archive).map_err(Failure::other)?;
-        Ok(Some((archive, spec)))
     }
 
     /// Fencing on the host's own side: a command of a newer deployment has been seen.

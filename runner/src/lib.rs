@@ -19,7 +19,7 @@ mod lease;
 mod output;
 mod process;
 pub mod root;
-mod seam;
+mod steps;
 mod stop;
 pub mod unpack;
 
