@@ -4,6 +4,9 @@
 //! therefore be a loopback one, and [`serve`] refuses any other. DynamoDB's expiry of items is not run by the embedded
 //! library; a slow timer here does it, so an expired item goes away within about [`TTL_SWEEP_MS`] of its time.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

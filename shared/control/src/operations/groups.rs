@@ -6,15 +6,14 @@ use engine::{DeploymentId, GroupId};
 use wire::codedeploy::{
     AutoRollbackConfiguration, BatchGetDeploymentGroups, BatchGetDeploymentGroupsOutput,
     ComputePlatform, CreateDeploymentGroup, CreateDeploymentGroupOutput, DeleteDeploymentGroup,
-    DeleteDeploymentGroupOutput, DeploymentGroupInfo, DeploymentStyle, Ec2TagSet, ErrorName,
+    DeleteDeploymentGroupOutput, DeploymentGroupInfo, DeploymentStyle, ErrorName,
     GetDeploymentGroup, GetDeploymentGroupOutput, LastDeploymentInfo, ListDeploymentGroups,
-    ListDeploymentGroupsOutput, OnPremisesTagSet, Request, UpdateDeploymentGroup,
+    ListDeploymentGroupsOutput, UpdateDeploymentGroup,
     UpdateDeploymentGroupOutput,
 };
 
 use super::deployment_info::status_of;
 use super::paging::PAGE;
-use super::revisions::location_of;
 use super::{NamedGroup, refuse, text};
 use crate::rows::{self, Application, Config, Group, GroupName, Row, Stored, Subscription};
 use crate::start::DEFAULT_CONFIG;
@@ -52,10 +51,7 @@ impl Control {
             if rows::load::<GroupName>(&*self.table, &key).await?.is_some() {
                 return Err(taken(&name));
             }
-            let mut settings = request.clone();
-            // The names are kept in the records of names only.
-            settings.application_name = None;
-            settings.deployment_group_name = None;
+            let mut settings = request.settings.clone().unwrap_or_default();
             let config = settings
                 .deployment_config_name
                 .get_or_insert_with(|| default_config(application.row.compute_platform).to_owned());
@@ -176,13 +172,12 @@ impl Control {
             let application = self.application(text(&request.application_name)).await?.row;
             let NamedGroup { name, mut group } =
                 self.group(&application, text(&request.current_deployment_group_name)).await?;
-            patch(&mut group.row.settings, request);
-            let mut whole = group.row.settings.clone();
-            whole.application_name = Some(application.name.clone());
-            whole.deployment_group_name = Some(group.row.name.clone());
-            whole.validate()?;
+            let change = request.settings.clone().unwrap_or_default();
+            let config = change.deployment_config_name.clone();
+            group.row.settings = group.row.settings.changed_by(change);
+            group.row.settings.validate()?;
             let mut writes = Vec::new();
-            if let Some(config) = &request.deployment_config_name {
+            if let Some(config) = &config {
                 writes.extend(self.use_config(config, application.compute_platform).await?);
             }
             let new = request.new_deployment_group_name.as_deref();
@@ -262,51 +257,29 @@ impl Control {
         )?;
         let target = attempted.as_ref().map(|deployment| &deployment.order().revision);
         let set = group.settings;
-        let not_rolled_back =
-            AutoRollbackConfiguration { enabled: Some(false), ..Default::default() };
-        Ok(DeploymentGroupInfo {
+        let mut info = DeploymentGroupInfo {
             application_name: Some(application.name.clone()),
             deployment_group_id: Some(group.id.to_string()),
             deployment_group_name: Some(group.name),
-            deployment_config_name: set.deployment_config_name,
-            ec2_tag_filters: set.ec2_tag_filters,
-            on_premises_instance_tag_filters: set.on_premises_instance_tag_filters,
-            auto_scaling_groups: Some(
-                set.auto_scaling_groups
-                    .into_iter()
-                    .flatten()
-                    .map(|name| wire::codedeploy::AutoScalingGroup {
-                        name: Some(name),
-                        ..Default::default()
-                    })
-                    .collect(),
-            ),
-            service_role_arn: set.service_role_arn,
-            target_revision: target.map(location_of),
-            trigger_configurations: Some(set.trigger_configurations.unwrap_or_default()),
-            alarm_configuration: set.alarm_configuration,
-            auto_rollback_configuration: set.auto_rollback_configuration.or(Some(not_rolled_back)),
-            deployment_style: Some(set.deployment_style.unwrap_or_else(|| {
-                default_style(application.compute_platform)
-            })),
-            outdated_instances_strategy: Some(
-                set.outdated_instances_strategy.unwrap_or_else(|| "UPDATE".to_owned()),
-            ),
-            blue_green_deployment_configuration: set.blue_green_deployment_configuration,
-            load_balancer_info: set.load_balancer_info,
+            target_revision: target.map(Into::into),
             last_successful_deployment: successful.as_ref().map(last_info),
             last_attempted_deployment: attempted.as_ref().map(last_info),
-            ec2_tag_set: Some(
-                set.ec2_tag_set.unwrap_or_else(|| Ec2TagSet { ec2_tag_set_list: Some(Vec::new()) }),
-            ),
-            on_premises_tag_set: Some(set.on_premises_tag_set.unwrap_or_else(|| {
-                OnPremisesTagSet { on_premises_tag_set_list: Some(Vec::new()) }
-            })),
             compute_platform: Some(application.compute_platform),
-            ecs_services: set.ecs_services,
-            ec2_deployment_options: set.ec2_deployment_options,
-            termination_hook_enabled: Some(set.termination_hook_enabled.unwrap_or(false)),
-        })
+            ..set.into()
+        };
+        info.trigger_configurations.get_or_insert_default();
+        info.auto_scaling_groups.get_or_insert_default();
+        info.auto_rollback_configuration.get_or_insert_with(|| AutoRollbackConfiguration {
+            enabled: Some(false),
+            ..Default::default()
+        });
+        info.deployment_style.get_or_insert_with(|| default_style(application.compute_platform));
+        info.outdated_instances_strategy.get_or_insert_with(|| "UPDATE".to_owned());
+        info.ec2_tag_set.get_or_insert_default().ec2_tag_set_list.get_or_insert_default();
+        let set = info.on_premises_tag_set.get_or_insert_default();
+        set.on_premises_tag_set_list.get_or_insert_default();
+        info.termination_hook_enabled.get_or_insert(false);
+        Ok(info)
     }
 
     async fn last_deployment(
@@ -336,38 +309,5 @@ fn last_info(deployment: &Deployment) -> LastDeploymentInfo {
         status: Some(status_of(deployment)),
         end_time: deployment.ended().map(|ended| ended.at.into()),
         create_time: Some(deployment.order().created_at.into()),
-    }
-}
-
-/// Sets what a request brings. Filters and sets of the same tags exclude each other: the newer form stays.
-fn patch(settings: &mut CreateDeploymentGroup, request: &UpdateDeploymentGroup) {
-    macro_rules! take {
-        ($($member:ident,)*) => {
-            $(if request.$member.is_some() {
-                settings.$member.clone_from(&request.$member);
-            })*
-        };
-    }
-    let given = |list: Option<bool>| list == Some(false);
-    if given(request.ec2_tag_filters.as_ref().map(Vec::is_empty)) {
-        settings.ec2_tag_set = None;
-    }
-    if given(request.on_premises_instance_tag_filters.as_ref().map(Vec::is_empty)) {
-        settings.on_premises_tag_set = None;
-    }
-    let set = request.ec2_tag_set.as_ref().and_then(|set| set.ec2_tag_set_list.as_ref());
-    if given(set.map(Vec::is_empty)) {
-        settings.ec2_tag_filters = None;
-    }
-    let set = request.on_premises_tag_set.as_ref();
-    if given(set.and_then(|set| set.on_premises_tag_set_list.as_ref()).map(Vec::is_empty)) {
-        settings.on_premises_instance_tag_filters = None;
-    }
-    take! {
-        deployment_config_name, ec2_tag_filters, on_premises_instance_tag_filters,
-        auto_scaling_groups, service_role_arn, trigger_configurations, alarm_configuration,
-        auto_rollback_configuration, outdated_instances_strategy, deployment_style,
-        blue_green_deployment_configuration, load_balancer_info, ec2_tag_set, ecs_services,
-        on_premises_tag_set, ec2_deployment_options, termination_hook_enabled,
     }
 }

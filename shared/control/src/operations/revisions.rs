@@ -1,12 +1,11 @@
 //! Revisions (`docs/semantics.md#revisions`).
 
-use engine::{BundleType, Revision, Timestamp};
+use engine::{Revision, Timestamp};
 use wire::codedeploy::{
     BatchGetApplicationRevisions, BatchGetApplicationRevisionsOutput, Empty, ErrorName,
     GenericRevisionInfo, GetApplicationRevision, GetApplicationRevisionOutput,
     ListApplicationRevisions, ListApplicationRevisionsOutput, ListStateFilterAction,
-    RegisterApplicationRevision, RevisionInfo, RevisionLocation, RevisionSortBy, S3Location,
-    SortOrder,
+    RegisterApplicationRevision, RevisionInfo, RevisionLocation, RevisionSortBy, SortOrder,
 };
 
 use super::paging::{Listing, PAGE};
@@ -17,59 +16,9 @@ use crate::{Control, Error};
 
 /// The revision that a location names.
 pub(super) fn revision_of(location: Option<&RevisionLocation>) -> Result<Revision, Error> {
-    let invalid = |message: String| refuse(ErrorName::InvalidRevision, message);
     let location = location
         .ok_or_else(|| refuse(ErrorName::RevisionRequired, "RevisionLocation must be specified"))?;
-    let object = match (&location.s3_location, location.revision_type.as_deref()) {
-        (Some(object), None | Some("S3")) => object,
-        (None, None | Some("S3")) => {
-            return Err(invalid("The revision names no object: give an s3Location.".into()));
-        }
-        (_, Some(other)) => {
-            return Err(invalid(format!(
-                "Revisions of type `{other}` cannot be deployed to hosts here. Put the bundle into a bucket and give an s3Location."
-            )));
-        }
-    };
-    let bundle_type = match text(&object.bundle_type) {
-        "tar" => BundleType::Tar,
-        "tgz" => BundleType::Tgz,
-        "zip" => BundleType::Zip,
-        other => {
-            return Err(invalid(format!(
-                "The bundle type `{other}` is not one of tar, tgz, zip."
-            )));
-        }
-    };
-    let given = |member: &Option<String>| {
-        member.clone().map(|text| text.trim_matches('"').to_owned()).filter(|text| !text.is_empty())
-    };
-    match (given(&object.bucket), given(&object.key)) {
-        (Some(bucket), Some(key)) => Ok(Revision {
-            bucket,
-            key,
-            bundle_type,
-            version: given(&object.version),
-            e_tag: given(&object.e_tag),
-        }),
-        _ => Err(invalid("The s3Location lacks its bucket or its key.".into())),
-    }
-}
-
-/// The location of a revision.
-pub(super) fn location_of(revision: &Revision) -> RevisionLocation {
-    let Revision { bucket, key, bundle_type, version, e_tag } = revision.clone();
-    RevisionLocation {
-        revision_type: Some("S3".to_owned()),
-        s3_location: Some(S3Location {
-            bucket: Some(bucket),
-            key: Some(key),
-            bundle_type: Some(bundle_type.name().to_owned()),
-            version,
-            e_tag,
-        }),
-        ..Default::default()
-    }
+    Ok(location.try_into()?)
 }
 
 /// A group and the revision that was deployed to it last, whatever became of it.
@@ -148,7 +97,7 @@ impl Control {
         let targets = self.targets_of(&application).await?;
         Ok(GetApplicationRevisionOutput {
             application_name: Some(application.name),
-            revision: Some(location_of(&found.revision)),
+            revision: Some((&found.revision).into()),
             revision_info: Some(info(&found, &targets)),
         })
     }
@@ -166,7 +115,7 @@ impl Control {
             let revision = revision_of(Some(location))?;
             match self.find_revision(&application, &revision).await? {
                 Some(row) => found.push(RevisionInfo {
-                    revision_location: Some(location_of(&row.revision)),
+                    revision_location: Some((&row.revision).into()),
                     generic_revision_info: Some(info(&row, &targets)),
                 }),
                 None => missing.push(format!("s3://{}/{}", revision.bucket, revision.key)),
@@ -233,7 +182,7 @@ impl Control {
         places.truncate(PAGE);
         let last = places.last().filter(|_| more).map(|(place, _)| listing.token(place));
         Ok(ListApplicationRevisionsOutput {
-            revisions: Some(places.iter().map(|(_, row)| location_of(&row.revision)).collect()),
+            revisions: Some(places.iter().map(|(_, row)| (&row.revision).into()).collect()),
             next_token: last,
         })
     }

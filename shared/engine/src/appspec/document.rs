@@ -15,7 +15,8 @@ const BYTES_MAX: usize = 1 << 20;
 const DEPTH_MAX: usize = 64;
 const ENTRIES_MAX: usize = 10_000;
 
-/// How many lines are indented for the parser at most, and how many bytes may be read again for that.
+/// How many lines are indented for the parser at most, and how many bytes may be read again for that: each time, the
+/// whole text is.
 const ROUNDS_MAX: usize = 500;
 const WORK_MAX: usize = 8 << 20;
 /// Deeper than any block that brackets stand in.
@@ -34,19 +35,19 @@ pub(super) struct Document {
 pub(super) fn read(bytes: &[u8]) -> Result<Document, AppSpecError> {
     let text = decode(bytes)?.replace("\r\n", "\n").replace('\r', "\n");
     let mut source = Source::new(&text);
-    // Each round reads the whole text again, so that their number is bounded.
-    for _ in 0..ROUNDS_MAX.min(WORK_MAX / bytes.len().max(1)).max(1) {
-        match read_once(&source.text(), &source) {
-            Err(Stop::Indentation(line)) if source.indent(line) => {}
-            Err(Stop::Indentation(line)) => {
-                let position = Position { line: number(line), column: 1 }.min(source.end);
-                return Err(AppSpecError::new(&Problem::Indentation, Some(position)));
-            }
-            Err(Stop::Error(error)) => return Err(error),
+    let mut rounds = ROUNDS_MAX.min(WORK_MAX / bytes.len().max(1));
+    loop {
+        let line = match read_once(&source.text(), &source) {
             Ok(document) => return Ok(document),
+            Err(Stop::Error(error)) => return Err(error),
+            Err(Stop::Indentation(line)) => line,
+        };
+        if rounds == 0 || !source.indent(line) {
+            let position = Position { line: number(line), column: 1 }.min(source.end);
+            return Err(AppSpecError::new(&Problem::Indentation, Some(position)));
         }
+        rounds -= 1;
     }
-    Err(AppSpecError::new(&Problem::Indentation, None))
 }
 
 /// Why a round of reading ended early.

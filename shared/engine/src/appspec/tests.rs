@@ -525,7 +525,11 @@ proptest! {
             prop_assert!(width.is_some_and(|width| column as usize <= width + 1), "{finding:?} in {text:?}");
         }
         let refused = parse(text.as_bytes()).and_then(|spec| spec.check_os(Os::Linux)).err();
-        let first = found.iter().find(|finding| finding.severity == Severity::Error);
-        prop_assert_eq!(refused.map(|error| error.message), first.map(|finding| finding.message.clone()));
+        let errors = found.iter().filter(|finding| finding.severity == Severity::Error);
+        let errors: Vec<_> = errors.map(|finding| (&finding.message, finding.position)).collect();
+        match &refused {
+            None => prop_assert_eq!(errors, []),
+            Some(error) => prop_assert!(errors.contains(&(&error.message, error.position)), "{:?}", error),
+        }
     }
 }

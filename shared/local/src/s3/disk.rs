@@ -141,6 +141,12 @@ impl Disk {
         Err(s3_error!(NoSuchBucket, "there is no bucket `{}` here: create it first", bucket))
     }
 
+    /// Makes a bucket if it is missing.
+    pub(super) fn ensure_bucket(&self, bucket: &str) -> io::Result<()> {
+        fs::create_dir_all(self.buckets.join(bucket))?;
+        sync_directory(&self.buckets)
+    }
+
     pub(super) fn create_bucket(&self, bucket: &str) -> S3Result<()> {
         match fs::create_dir(self.buckets.join(bucket)) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -290,9 +296,12 @@ impl Disk {
         if watched {
             self.announce(&target.bucket, &record);
         }
-        let multipart_ended = target.multipart.map_or(Ok(()), fs::remove_file);
+        if let Some(open) = &target.multipart
+            && let Err(error) = fs::remove_file(open)
+        {
+            tracing::warn!(%error, path = %open.display(), "cannot close a completed upload");
+        }
         sync_directory(&directory).map_err(storage_error)?;
-        multipart_ended.map_err(storage_error)?;
         Ok(record)
     }
 

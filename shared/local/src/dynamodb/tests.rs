@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::{DynamoDb, Error, serve};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
@@ -9,7 +10,6 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType,
     ScalarAttributeType,
 };
-use local::dynamodb::{DynamoDb, Error, serve};
 use tokio::net::TcpListener;
 
 async fn start(file: &Path) -> (DynamoDb, Client) {
