@@ -283,3 +283,6 @@ fn refused(message: String) -> PinError {
 fn unquoted(e_tag: &str) -> &str {
     e_tag.trim_matches('"')
 }
+
+#[cfg(test)]
+mod tests;
