@@ -1,1 +1,5 @@
-//! Skeleton.
+//! What runs on a host.
+
+pub mod install;
+pub mod root;
+pub mod unpack;
