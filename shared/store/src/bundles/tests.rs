@@ -49,6 +49,7 @@ async fn world() -> World {
     let server = tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
             let service = service.clone();
+            socket.set_nodelay(true).unwrap();
             tokio::spawn(async move {
                 let builder = Builder::new(TokioExecutor::new());
                 builder.serve_connection(TokioIo::new(socket), service).await.ok();
@@ -203,4 +204,15 @@ async fn a_bucket_or_a_spool_directory_that_does_not_work_is_unavailable() {
     let unreachable = S3Bundles::new(unreachable, "kept", world.spool.path());
     let outcome = unreachable.pin(&object("good")).await;
     assert!(matches!(outcome, Err(PinError::Unavailable(_))), "{outcome:?}");
+}
+
+#[test]
+fn an_object_beyond_the_limit_is_refused() {
+    use crate::limits::OBJECT_BYTES_MAX;
+    assert!(super::check_size(OBJECT_BYTES_MAX).is_ok());
+    let Err(PinError::Refused(refused)) = super::check_size(OBJECT_BYTES_MAX + 1) else { panic!() };
+    assert_eq!(
+        refused.message,
+        "the object is larger than 5 GiB; leave out what the hosts do not need"
+    );
 }
