@@ -67,6 +67,11 @@ impl Control {
         DeploymentId::from_random(self.random())
     }
 
+    /// An id for a request, to find it by in logs: a UUID.
+    pub fn new_request_id(&self) -> String {
+        engine::GroupId::from_random(self.random()).as_str().to_owned()
+    }
+
     fn new_token(&self) -> String {
         hex::encode(self.random::<32>())
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control::intake::Uploaded;
 use control::ports::{Clock, Entropy};
@@ -13,6 +13,7 @@ use engine::Timestamp;
 use futures::future::BoxFuture;
 use store::{DynamoTable, S3Bundles, Scope};
 use thiserror::Error;
+use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -447,6 +448,8 @@ async fn serve_api(
     router: axum::Router,
     mut stopped: watch::Receiver<bool>,
 ) {
+    // Otherwise small answers wait for an acknowledgement that the client delays.
+    let listener = listener.tap_io(|socket| drop(socket.set_nodelay(true)));
     let serve = axum::serve(listener, router);
     let until = async move {
         tokio::select! {
@@ -471,9 +474,14 @@ impl api::Guard for SignedBy {
         let checked = sigv4::verify(parts, body, &self.0, SystemTime::now());
         let checked = checked
             .map(drop)
-            .map_err(|error| api::refused_signature(error.code(), error.to_string()));
+            .map_err(|error| refused(&error));
         Box::pin(std::future::ready(checked))
     }
+}
+
+fn refused(error: &sigv4::SignatureError) -> ApiError {
+    let name = error.code().parse().unwrap_or(ErrorName::InvalidSignature);
+    name.because(error.to_string())
 }
 
 /// The machine's clock.

@@ -275,6 +275,9 @@ impl SetGroupOptions {
     }
 }
 
+/// What the targets of these operations begin with.
+pub const PREFIX: &str = "Cutover_v1.";
+
 operations! {
     "Cutover_v1.",
     /// Cutover's own operations; the request of each is the structure of the same name.
