@@ -34,9 +34,10 @@ pub struct InstallPlan {
     pub(super) previous: Previous,
     /// The directories of the runner that the install before used.
     pub(super) old_stores: BTreeSet<String>,
-    /// Installed files that were changed on the host since; their changes are kept with the previous files only.
+    /// Installed files that were changed on the host since, as paths without the leading `/`; they are
+    /// replaced or removed, and kept with the previous files.
     pub edited: Vec<String>,
-    /// Files that stay as they are, because of `RETAIN`.
+    /// Files that stay as they are, because of `RETAIN`; without the leading `/` too.
     pub retained: Vec<String>,
 }
 
