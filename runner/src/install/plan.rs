@@ -217,12 +217,12 @@ impl Draft<'_> {
         match &found {
             None => {}
             Some(found) if found.kind == FileType::Directory => {
-                self.clear_directory(tree, path, found)?
+                self.clear_directory(tree, path, found)?;
             }
             Some(found) => {
                 match (recorded, self.behavior) {
                     (Some(recorded), _) if recorded.stamp != found.stamp => {
-                        self.out.edited.push(path.to_owned())
+                        self.out.edited.push(path.to_owned());
                     }
                     (Some(_), _) | (None, FileExistsBehavior::Overwrite) => {}
                     (None, FileExistsBehavior::Disallow) => {
@@ -326,7 +326,7 @@ impl Draft<'_> {
                 let child = join(&dir, &name);
                 match self.find(&child)? {
                     Some(found) if found.kind == FileType::Directory => {
-                        left.push((child, found.meta))
+                        left.push((child, found.meta));
                     }
                     _ if self.installed.files.contains_key(&child)
                         && !tree.contains_key(&child) => {}
