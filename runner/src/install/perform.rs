@@ -159,7 +159,11 @@ impl Run<'_> {
                 step.redo(self.host)
             })
         });
-        let Err(error) = switched else { return self.finish(&journal) };
+        let Err(error) = switched.and_then(|()| self.note(&journal)) else {
+            // The new tree stands; if its leftovers cannot be taken away now, the journal stays, and recovery does it.
+            self.finish(&journal).ok();
+            return Ok(());
+        };
         journal.phase = Phase::Undoing;
         let undone = self.write(&journal).and_then(|()| self.undo(journal));
         match undone {
@@ -181,13 +185,18 @@ impl Run<'_> {
         self.drop_staged(&journal)
     }
 
-    /// Notes what is installed now, and takes away what nobody needs any more.
+    /// Notes what is installed now. If that is not possible, the switch is undone: what nobody knows of would be
+    /// somebody else's at the next install.
+    fn note(&mut self, journal: &Journal) -> Result<(), InstallError> {
+        let failed = || InstallError::io("writing to", self.group_dir);
+        (self.at_step)();
+        store(self.group_dir, PREVIOUS, &journal.previous).map_err(failed())?;
+        (self.at_step)();
+        store(self.group_dir, INSTALLED, &journal.manifest).map_err(failed())
+    }
+
+    /// Takes away what nobody needs any more.
     fn finish(&mut self, journal: &Journal) -> Result<(), InstallError> {
-        let written = || InstallError::io("writing to", self.group_dir);
-        (self.at_step)();
-        store(self.group_dir, PREVIOUS, &journal.previous).map_err(written())?;
-        (self.at_step)();
-        store(self.group_dir, INSTALLED, &journal.manifest).map_err(written())?;
         for dir in journal.obsolete.iter().rev() {
             (self.at_step)();
             match self.host.rmdir(dir) {
