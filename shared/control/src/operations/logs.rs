@@ -1,9 +1,12 @@
 //! Output of hooks (stand-in until the real one is merged).
-use wire::cutover::{GetDeploymentLog, GetDeploymentLogOutput};
 use crate::{Control, Error};
+use wire::cutover::{GetDeploymentLog, GetDeploymentLogOutput};
 impl Control {
     /// Stand-in.
-    pub async fn get_deployment_log(&self, _request: &GetDeploymentLog) -> Result<GetDeploymentLogOutput, Error> {
+    pub async fn get_deployment_log(
+        &self,
+        _request: &GetDeploymentLog,
+    ) -> Result<GetDeploymentLogOutput, Error> {
         Ok(GetDeploymentLogOutput::default())
     }
 }
