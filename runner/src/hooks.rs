@@ -159,7 +159,8 @@ impl Prepared {
             }
             Ok(Outcome::Interrupted) => Ok(None),
             Err(error) => {
-                let hint = hints::for_start(&self.path, &self.working_dir, &error);
+                let hint =
+                    hints::for_start(&self.path, &self.working_dir, account.is_some(), &error);
                 let message = format!(
                     "script `{}`{} could not be started: {error}{hint}",
                     script.location,
