@@ -1,1 +1,77 @@
-//! Skeleton.
+//! What Cutover does: the ports that it needs, the driver of deployments, and the use cases. No AWS and no HTTP here;
+//! home, the cloud and the simulator differ only in what is plugged into the ports.
+
+pub mod driver;
+mod error;
+pub mod hosts;
+pub mod intake;
+pub mod ports;
+pub mod rows;
+pub mod settings;
+pub mod start;
+pub mod table;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use engine::{DeploymentId, Timestamp};
+use sha2::{Digest, Sha256};
+
+pub use error::Error;
+use ports::{Bell, Bundles, Clock, Dispatcher, Entropy};
+use table::Table;
+
+/// The use cases, with everything that they need plugged in.
+#[derive(Clone)]
+pub struct Control {
+    /// The table.
+    pub table: Arc<dyn Table>,
+    /// The bytes of revisions.
+    pub bundles: Arc<dyn Bundles>,
+    /// Wakes deployments.
+    pub bell: Arc<dyn Bell>,
+    /// Reaches hosts.
+    pub dispatcher: Arc<dyn Dispatcher>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Where this installation is.
+    pub place: Place,
+    /// Deployments whose output somebody follows, and when that was last said.
+    pub followed: Arc<Mutex<BTreeMap<DeploymentId, Timestamp>>>,
+}
+
+/// Where an installation is: what its ARNs name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The account's twelve digits.
+    pub account: String,
+    /// The region.
+    pub region: String,
+}
+
+impl Control {
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn random<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.entropy.fill(&mut bytes);
+        bytes
+    }
+
+    fn new_deployment_id(&self) -> DeploymentId {
+        DeploymentId::from_random(self.random())
+    }
+
+    fn new_token(&self) -> String {
+        hex::encode(self.random::<32>())
+    }
+}
+
+/// SHA-256 of a secret in hex: what is stored of it.
+pub fn hash_of(secret: &str) -> String {
+    hex::encode(Sha256::digest(secret.as_bytes()))
+}

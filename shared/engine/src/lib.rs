@@ -3,9 +3,14 @@
 //! time is an argument.
 
 pub mod appspec;
+pub mod deployment;
+pub mod group;
+pub mod health;
 mod ids;
 pub mod lifecycle;
+mod revision;
 mod time;
 
 pub use ids::{DeploymentId, GroupId, IdError};
+pub use revision::{BundleType, Pin, Revision};
 pub use time::Timestamp;

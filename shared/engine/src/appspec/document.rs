@@ -15,10 +15,12 @@ const BYTES_MAX: usize = 1 << 20;
 const DEPTH_MAX: usize = 64;
 const ENTRIES_MAX: usize = 10_000;
 
-/// How many bytes all rounds of reading a file may read.
-const WORK_MAX: usize = 32 << 20;
+/// How many lines are indented for the parser at most, and how many bytes may be read again for that: each time, the
+/// whole text is.
+const ROUNDS_MAX: usize = 500;
+const WORK_MAX: usize = 8 << 20;
 /// Deeper than any block that brackets stand in.
-const FLOW_INDENT: usize = 200;
+const INDENT_ADDED: usize = 200;
 
 /// A file that was read.
 #[derive(Debug)]
@@ -31,24 +33,28 @@ pub(super) struct Document {
 
 /// Reads a file.
 pub(super) fn read(bytes: &[u8]) -> Result<Document, AppSpecError> {
-    let mut source = Source::new(decode(bytes)?);
-    // Each round reads the whole text again, so their number is bounded by its size.
-    for _ in 0..=WORK_MAX / bytes.len().max(1) {
-        match read_once(&source.text(), &source) {
-            Err(Stop::FlowIndentation(line)) if source.indent(line) => {}
-            Err(Stop::FlowIndentation(line)) => return Err(flow_indentation(line)),
-            Err(Stop::Error(error)) => return Err(error),
+    let text = decode(bytes)?.replace("\r\n", "\n").replace('\r', "\n");
+    let mut source = Source::new(&text);
+    let mut rounds = ROUNDS_MAX.min(WORK_MAX / bytes.len().max(1));
+    loop {
+        let line = match read_once(&source.text(), &source) {
             Ok(document) => return Ok(document),
+            Err(Stop::Error(error)) => return Err(error),
+            Err(Stop::Indentation(line)) => line,
+        };
+        if rounds == 0 || !source.indent(line) {
+            let position = Position { line: number(line), column: 1 }.min(source.end);
+            return Err(AppSpecError::new(&Problem::Indentation, Some(position)));
         }
+        rounds -= 1;
     }
-    Err(flow_indentation(1))
 }
 
 /// Why a round of reading ended early.
 enum Stop {
     Error(AppSpecError),
-    /// This line, in brackets, begins left of what surrounds them. YAML 1.1 lets that pass, the parser does not.
-    FlowIndentation(usize),
+    /// This line, in brackets or quotes, begins left of what surrounds them. YAML 1.1 lets that pass, the parser does not.
+    Indentation(usize),
 }
 
 impl From<AppSpecError> for Stop {
@@ -73,9 +79,9 @@ fn read_once(text: &str, source: &Source<'_>) -> Result<Document, Stop> {
         let position = source.place(span.start);
         if !tree.in_flow()
             && !matches!(event, Event::SequenceEnd | Event::MappingEnd)
-            && source.tab_before(span.start)
+            && let Some(tab) = source.tab_before(span.start)
         {
-            return Err(AppSpecError::new(&Problem::Tab, Some(position)).into());
+            return Err(AppSpecError::new(&Problem::Tab, Some(tab)).into());
         }
         if !tree.in_flow() {
             flow_start = span.start.line();
@@ -92,12 +98,9 @@ fn read_once(text: &str, source: &Source<'_>) -> Result<Document, Stop> {
                 if is_key && style == ScalarStyle::Plain && text.is_empty() {
                     return Err(AppSpecError::new(&Problem::NoKey, Some(position)).into());
                 }
-                if tree.in_flow() {
-                } else if style == ScalarStyle::Plain {
-                    tabs.free(span.start.line(), span.end.line());
+                tabs.free(span.start.line(), span.end.line());
+                if style == ScalarStyle::Plain && !tree.in_flow() {
                     tabs.plain(span.end.line(), tree.block_column());
-                } else {
-                    tabs.free(span.start.line(), span.end.line());
                 }
                 let scalar = read_scalar(&text, style, tag.as_deref(), position)?;
                 tree.add(Node { position, value: Value::Scalar(scalar) })?;
@@ -122,31 +125,41 @@ fn read_once(text: &str, source: &Source<'_>) -> Result<Document, Stop> {
     {
         second = Some(source.place(span.start));
     }
-    let end =
-        second.map_or(usize::MAX, |second| usize::try_from(second.line).unwrap_or(usize::MAX));
-    if let Some((line, column)) = tabs.first_refused(&source.lines, end) {
-        let position = Position { line: number(line), column: number(column + 1) };
-        return Err(AppSpecError::new(&Problem::Tab, Some(position)).into());
-    }
+    refuse_tabs(&tabs, source, second)?;
     Ok(Document { root: tree.root, second })
+}
+
+/// Refuses a tab on a line without content, up to where the rest is not read.
+fn refuse_tabs(
+    tabs: &Tabs,
+    source: &Source<'_>,
+    second: Option<Position>,
+) -> Result<(), AppSpecError> {
+    let end = second.and_then(|second| usize::try_from(second.line).ok()).unwrap_or(usize::MAX);
+    match tabs.first_refused(&source.lines, end) {
+        None => Ok(()),
+        Some((line, column)) => {
+            let position = Position { line: number(line), column: number(column + 1) };
+            Err(AppSpecError::new(&Problem::Tab, Some(position)))
+        }
+    }
 }
 
 /// The lines of the text, and how far some of them were indented for the parser's sake.
 struct Source<'a> {
     lines: Vec<&'a str>,
     indented: BTreeMap<usize, usize>,
+    /// The place right behind the last character, which no place is beyond.
+    end: Position,
 }
 
 impl<'a> Source<'a> {
     fn new(text: &'a str) -> Self {
-        let lines = text.split_inclusive('\n').flat_map(|line| match line.strip_suffix('\n') {
-            Some(body) if body.strip_suffix('\r').unwrap_or(body).contains('\r') => {
-                line.split_inclusive('\r').collect()
-            }
-            Some(_) => vec![line],
-            None => line.split_inclusive('\r').collect::<Vec<_>>(),
-        });
-        Self { lines: lines.collect(), indented: BTreeMap::new() }
+        Self {
+            lines: text.split_inclusive('\n').collect(),
+            indented: BTreeMap::new(),
+            end: end_of(text),
+        }
     }
 
     fn text(&self) -> String {
@@ -161,9 +174,9 @@ impl<'a> Source<'a> {
         text
     }
 
-    /// Indents a line; false if it was already.
+    /// Indents a line; false if that does not help.
     fn indent(&mut self, line: usize) -> bool {
-        self.indented.insert(line, FLOW_INDENT).is_none()
+        line <= self.lines.len() && self.indented.insert(line, INDENT_ADDED).is_none()
     }
 
     /// Whether more brackets open before a line than close; those in quotes and comments count, too.
@@ -178,7 +191,8 @@ impl<'a> Source<'a> {
     }
 
     fn place(&self, marker: Marker) -> Position {
-        Position { line: number(marker.line()), column: number(self.column(marker) + 1) }
+        let column = number(self.column(marker) + 1);
+        Position { line: number(marker.line()), column }.min(self.end)
     }
 
     fn column(&self, marker: Marker) -> usize {
@@ -194,27 +208,22 @@ impl<'a> Source<'a> {
             .unwrap_or_default()
     }
 
-    /// Whether a tab is part of what indents this node. YAML 1.1 forbids that, the parser does not always.
-    fn tab_before(&self, marker: Marker) -> bool {
-        let mut tab = false;
-        for character in self.line(marker).chars().take(self.column(marker)) {
+    /// The tab in what indents this node. YAML 1.1 forbids it, the parser does not always.
+    fn tab_before(&self, marker: Marker) -> Option<Position> {
+        let mut tab = None;
+        for (index, character) in self.line(marker).chars().take(self.column(marker)).enumerate() {
             match character {
-                '\t' => tab = true,
+                '\t' => tab = tab.or(Some(index + 1)),
                 ' ' | '-' | '?' | ':' => {}
-                _ => return false,
+                _ => return None,
             }
         }
-        tab
+        tab.map(|column| Position { line: number(marker.line()), column: number(column) })
     }
 
     fn opens_flow(&self, marker: Marker) -> bool {
         matches!(self.line(marker).chars().nth(self.column(marker)), Some('[' | '{'))
     }
-}
-
-fn flow_indentation(line: usize) -> AppSpecError {
-    let info = "a line in brackets begins left of what surrounds them".to_owned();
-    AppSpecError::new(&Problem::Syntax { info }, Some(Position { line: number(line), column: 1 }))
 }
 
 /// The text, if it is one that YAML allows; without the byte order mark.
@@ -258,20 +267,24 @@ fn number(value: usize) -> u32 {
 
 fn syntax(error: &ScanError, source: &Source<'_>) -> Stop {
     let line = error.marker().line();
-    match error.info() {
-        "invalid indentation" => Stop::FlowIndentation(line),
-        "tabs disallowed within this context (block indentation)" if source.in_brackets(line) => {
-            Stop::FlowIndentation(line)
+    let problem = match error.info() {
+        "invalid indentation" | "invalid indentation in flow construct" => {
+            return Stop::Indentation(line);
         }
-        "while parsing node, found unknown anchor" => {
-            AppSpecError::new(&Problem::Alias, Some(source.place(*error.marker()))).into()
+        // The error is at the opening quote; some line behind it begins too far left.
+        "invalid indentation in quoted scalar" => {
+            let following = (line + 1..).find(|line| !source.indented.contains_key(line));
+            return Stop::Indentation(following.unwrap_or(line));
         }
-        info => AppSpecError::new(
-            &Problem::Syntax { info: info.to_owned() },
-            Some(source.place(*error.marker())),
-        )
-        .into(),
-    }
+        info if info.starts_with("tabs disallowed") && source.in_brackets(line) => {
+            return Stop::Indentation(line);
+        }
+        info if info.starts_with("tabs disallowed") => Problem::Tab,
+        "while parsing node, found unknown anchor" => Problem::Alias,
+        "recursion limit exceeded" => Problem::TooDeep { limit: DEPTH_MAX },
+        info => Problem::Syntax { info: info.to_owned() },
+    };
+    AppSpecError::new(&problem, Some(source.place(*error.marker()))).into()
 }
 
 fn read_scalar(
@@ -349,6 +362,7 @@ impl Tree {
         let behind = [
             "did not find expected <document start>",
             "missing explicit document end marker before directive",
+            "misplaced bracket",
         ];
         self.open.is_empty()
             && self.root.as_ref().is_some_and(|root| root.as_map().is_some())

@@ -63,6 +63,8 @@ pub(super) enum Problem {
     Character { code: u32 },
     #[error("this is not valid YAML: {info}")]
     Syntax { info: String },
+    #[error("a line in brackets or quotes begins left of what surrounds them; indent it")]
+    Indentation,
     #[error("the tab here is not allowed as indentation; use spaces")]
     Tab,
     #[error("an entry has no name before its `:`; add it")]
@@ -113,7 +115,7 @@ pub(super) enum Problem {
     ExpectedList { what: &'static str, found: String },
     #[error("{what} must be a mapping of `key: value` lines, not {found}")]
     ExpectedMapping { what: &'static str, found: String },
-    #[error("{what} must be text, not {found}; if that is meant, put it in quotes")]
+    #[error("{what} must be text, not {found}; write one value, in quotes if need be")]
     ExpectedText { what: &'static str, found: String },
 
     // files, hooks.

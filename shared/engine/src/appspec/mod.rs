@@ -13,6 +13,8 @@ mod parse;
 mod permission;
 mod scalar;
 mod tabs;
+#[cfg(test)]
+mod tests;
 mod yaml;
 
 use std::collections::BTreeMap;

@@ -59,12 +59,9 @@ fn read_top(document: &Document, spec: &mut AppSpec, report: &mut Report) {
         return;
     };
     read_version(top, root.position, report);
-    match read_os(top, root.position, report) {
-        Some((os, position)) => {
-            spec.os = os;
-            spec.places.os = Some(position);
-        }
-        None => spec.os = Os::Linux,
+    if let Some((os, position)) = read_os(top, root.position, report) {
+        spec.os = os;
+        spec.places.os = Some(position);
     }
     spec.file_exists_behavior = read_file_exists_behavior(top, report);
     for node in list(truthy(top, "files"), "`files`", report) {

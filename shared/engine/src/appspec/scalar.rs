@@ -170,14 +170,9 @@ fn is_date(text: &str) -> bool {
     let within = |part: &str, end: u32| {
         matches!(part.len(), 1 | 2)
             && all_digits(part)
-            && part.parse().is_ok_and(|number: u32| (1..=end).contains(&number))
+            && part.parse().is_ok_and(|number: u32| number <= end)
     };
-    // A single 0 as month or day passes Psych's pattern, too, and is then refused like every date.
-    let zero = |part: &str| part == "0";
-    year.len() == 4
-        && all_digits(year)
-        && (within(month, 12) || zero(month))
-        && (within(day, 31) || zero(day))
+    year.len() == 4 && all_digits(year) && within(month, 12) && within(day, 31)
 }
 
 /// `2026-01-31 12:00:00`, with a fraction and a zone if wanted.

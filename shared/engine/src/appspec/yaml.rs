@@ -122,6 +122,7 @@ impl Node {
         let text = excerpt(&scalar.text);
         match scalar.kind {
             Kind::Null => "empty".to_owned(),
+            Kind::Bool(value) if value.to_string() == scalar.text => format!("`{text}`"),
             Kind::Bool(value) => format!("`{text}` ({value})"),
             Kind::Int(value) if value.to_string() == scalar.text => format!("the number `{text}`"),
             Kind::Int(value) => format!("the number `{text}` ({value})"),

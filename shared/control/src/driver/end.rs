@@ -1,0 +1,85 @@
+//! The end of a deployment: its row, the group's, and the row of what follows, in one transaction.
+
+use engine::Timestamp;
+use engine::deployment::{Ending, Fact};
+use engine::group::Next;
+use tracing::info;
+
+use crate::rows::{self, DeploymentRow, Group, Stored, UploadRow, UploadState};
+use crate::table::Write;
+use crate::{Control, Error};
+
+impl Control {
+    /// Stores the end of a deployment. Where it is rolled back, the rollback takes the group's slot in the same
+    /// transaction; else an upload that waited does.
+    pub(super) async fn end(
+        &self,
+        mut stored: Stored<DeploymentRow>,
+        ending: &Ending,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let group = rows::load::<Group>(
+            &*self.table,
+            &Group::key_of(&stored.row.deployment.order().group_id),
+        )
+        .await?;
+        let Some(mut group) = group else {
+            stored.row.deployment.apply(Fact::Ended { at: now, rolled_back_by: None });
+            stored.row.wake_at = None;
+            self.table.write(&[stored.replace()?]).await?;
+            return Ok(());
+        };
+        let id = self.new_deployment_id();
+        let rollback = ending.roll_back.then_some(&id);
+        let next = group.row.slot.end(&stored.row.deployment, ending, rollback);
+        let mut writes = Vec::new();
+        let successor = self.successor(&stored, &mut group, next, &id, now, &mut writes).await?;
+        let rolled_back_by = rollback.filter(|_| successor.is_some()).cloned();
+        stored.row.deployment.apply(Fact::Ended { at: now, rolled_back_by });
+        stored.row.wake_at = None;
+        writes.push(stored.replace()?);
+        writes.push(group.replace()?);
+        if let Some(row) = &successor {
+            writes.push(rows::create(row)?);
+        }
+        self.table.write(&writes).await?;
+        info!(deployment = %stored.row.deployment.id(), status = ending.status.name(), next = successor.is_some().then(|| id.as_str()), "ended");
+        if let Some(row) = successor {
+            self.bell.ring(row.deployment.id(), Vec::new());
+        }
+        Ok(())
+    }
+
+    /// The deployment that takes the slot over, with what else has to be written for it.
+    async fn successor(
+        &self,
+        ended: &Stored<DeploymentRow>,
+        group: &mut Stored<Group>,
+        next: Next,
+        id: &engine::DeploymentId,
+        now: Timestamp,
+        writes: &mut Vec<Write>,
+    ) -> Result<Option<DeploymentRow>, Error> {
+        match next {
+            Next::Nothing => Ok(None),
+            Next::Rollback { generation } => {
+                let rollback = ended.row.deployment.rollback(id.clone(), generation, now);
+                Ok(rollback.map(|deployment| DeploymentRow {
+                    deployment,
+                    application_id: ended.row.application_id.clone(),
+                    wake_at: Some(now),
+                    upload: None,
+                }))
+            }
+            Next::Queued(upload) => {
+                let key =
+                    UploadRow::key_of(&upload.revision.bucket, &upload.identity, &group.row.id);
+                if let Some(mut record) = rows::load::<UploadRow>(&*self.table, &key).await? {
+                    record.row.state = UploadState::Started(id.clone());
+                    writes.push(record.replace()?);
+                }
+                self.start_upload(group, &upload, id.clone(), now).await.map(Some)
+            }
+        }
+    }
+}

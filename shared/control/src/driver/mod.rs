@@ -1,0 +1,220 @@
+//! The driver: the only code that commits a deployment.
+//!
+//! Load, fold the facts in, plan, store what was decided if nobody changed the row meanwhile, and then do it; what
+//! comes of it is a new fact. A crash between any two of these loses nothing, because the row tells what was about to
+//! be done and the plan asks for it again.
+
+mod check;
+mod end;
+mod enrol;
+
+use engine::deployment::{Deployment, Effect, Fact, Failure, FailureCode, Ordinals, Plan};
+use engine::{DeploymentId, Revision, Timestamp};
+use tracing::{debug, info, warn};
+use wire::host::Offer;
+
+use crate::ports::{Object, PinError};
+use crate::rows::{self, DeploymentRow, HostRow, StopRow, Stored};
+use crate::table::{Index, Query};
+use crate::{Control, Error};
+
+/// How often a step is tried again when somebody else changed the row meanwhile.
+const TRIES: u32 = 20;
+
+/// Most rounds of facts from effects in one call; the rest is left to the next wake.
+const ROUNDS: u32 = 100;
+
+/// Where a deployment stands after it was advanced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Advanced {
+    /// When it wants to be advanced again; none once it has ended.
+    pub wake_at: Option<Timestamp>,
+}
+
+impl Control {
+    /// Advances a deployment as far as it goes without waiting: folds `facts` in, decides, stores, performs, and folds
+    /// what came of it. Safe to call at any time, by several at once.
+    pub async fn advance(
+        &self,
+        id: &DeploymentId,
+        mut facts: Vec<Fact>,
+    ) -> Result<Advanced, Error> {
+        for _ in 0..ROUNDS {
+            let Some((row, effects)) = self.decide(id, &facts).await? else {
+                return Ok(Advanced { wake_at: None });
+            };
+            facts = Vec::new();
+            for effect in &effects {
+                facts.extend(self.perform(&row, effect).await);
+            }
+            if facts.is_empty() {
+                if let Some(wake_at) = row.row.wake_at {
+                    self.bell.ring_at(id, wake_at);
+                }
+                return Ok(Advanced { wake_at: row.row.wake_at });
+            }
+        }
+        let soon = self.now().plus_ms(1);
+        self.bell.ring_at(id, soon);
+        Ok(Advanced { wake_at: Some(soon) })
+    }
+
+    /// Folds facts in, plans, and stores the decision. Returns the row as stored and what is to be done now; nothing
+    /// if the deployment does not exist or has ended.
+    async fn decide(
+        &self,
+        id: &DeploymentId,
+        facts: &[Fact],
+    ) -> Result<Option<(Stored<DeploymentRow>, Vec<Effect>)>, Error> {
+        for _ in 0..TRIES {
+            let Some(mut stored) = self.deployment(id).await? else { return Ok(None) };
+            if stored.row.deployment.ended().is_some() {
+                return Ok(None);
+            }
+            let deployment = &mut stored.row.deployment;
+            let mut changed = false;
+            for fact in facts {
+                changed |= deployment.apply(fact.clone());
+            }
+            let now = self.now();
+            let Plan { effects, wake_at } = deployment.plan(now);
+            if let [Effect::End(ending)] = effects.as_slice() {
+                match self.end(stored, ending, now).await {
+                    Err(error) if error.is_conflict() => continue,
+                    ended => ended?,
+                }
+                return Ok(None);
+            }
+            if !changed && effects.is_empty() && stored.row.wake_at == wake_at {
+                return Ok(Some((stored, effects)));
+            }
+            deployment
+                .apply(Fact::Decided { at: now, plan: Plan { effects: effects.clone(), wake_at } });
+            stored.row.wake_at = wake_at;
+            match self.table.write(&[stored.replace()?]).await {
+                Ok(()) => {
+                    stored.version += 1;
+                    debug!(deployment = %id, version = stored.version, ?effects, "decided");
+                    return Ok(Some((stored, effects)));
+                }
+                Err(crate::table::TableError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(crate::table::TableError::Conflict(DeploymentRow::key_of(id)).into())
+    }
+
+    /// Does one effect. What goes wrong is logged and not told: the effect will be asked for again.
+    async fn perform(&self, row: &Stored<DeploymentRow>, effect: &Effect) -> Vec<Fact> {
+        let deployment = &row.row.deployment;
+        let outcome = match effect {
+            Effect::PinRevision => self.pin_revision(deployment).await.map(|fact| vec![fact]),
+            Effect::EnrolHosts => self.enrol(row).await.map(|fact| fact.into_iter().collect()),
+            Effect::Dispatch { attempt, hosts, .. } => {
+                self.dispatch(deployment.id(), *attempt, hosts).await.map(|()| Vec::new())
+            }
+            Effect::CheckHosts { batch, shut_out, give_up_before } => {
+                let outstanding = deployment.outstanding(*batch);
+                let seen = self
+                    .check_hosts(deployment.id(), outstanding, *shut_out, *give_up_before)
+                    .await;
+                seen.map(|seen| vec![Fact::BatchChecked { batch: *batch, seen }])
+            }
+            // Performed as the commit itself.
+            Effect::End(_) => Ok(Vec::new()),
+        };
+        outcome.unwrap_or_else(|error| {
+            warn!(deployment = %deployment.id(), ?effect, error = &error as &dyn std::error::Error, "an effect failed and will be tried again");
+            Vec::new()
+        })
+    }
+
+    async fn pin_revision(&self, deployment: &Deployment) -> Result<Fact, Error> {
+        let refused = |code, message| Ok(Fact::RevisionRefused(Failure { code, message }));
+        let Revision { bucket, key, bundle_type, version, e_tag } =
+            deployment.order().revision.clone();
+        match self.bundles.pin(&Object { bucket, key, version, e_tag }).await {
+            Ok(pinned) if pinned.bundle_type != bundle_type => {
+                let message = format!(
+                    "The revision was registered as {}, and its content is {}. Register it with the right bundle type.",
+                    bundle_type.name(),
+                    pinned.bundle_type.name()
+                );
+                refused(FailureCode::InvalidRevision, message)
+            }
+            Ok(pinned) => Ok(Fact::RevisionPinned(pinned.pin)),
+            Err(error @ PinError::Missing { .. }) => {
+                refused(FailureCode::RevisionMissing, error.to_string())
+            }
+            Err(PinError::Refused(why)) => refused(FailureCode::InvalidRevision, why.to_string()),
+            Err(error @ PinError::Unavailable(_)) => Err(error.into()),
+        }
+    }
+
+    async fn dispatch(
+        &self,
+        id: &DeploymentId,
+        attempt: u8,
+        hosts: &Ordinals,
+    ) -> Result<(), Error> {
+        let keys: Vec<_> = hosts.iter().map(|ordinal| HostRow::key_of(id, ordinal)).collect();
+        let rows: Vec<Stored<HostRow>> = rows::load_many(&*self.table, &keys).await?;
+        let offer = |row: HostRow| {
+            (row.name, Offer { deployment_id: id.clone(), ordinal: row.ordinal, attempt })
+        };
+        let offers: Vec<_> = rows.into_iter().map(|stored| offer(stored.row)).collect();
+        self.dispatcher.dispatch(&offers).await;
+        Ok(())
+    }
+
+    /// Reads what may have been missed and advances: the request to stop, and every host that is outstanding.
+    pub async fn refresh(&self, id: &DeploymentId) -> Result<Advanced, Error> {
+        let mut facts = Vec::new();
+        if let Some(stop) = rows::load::<StopRow>(&*self.table, &StopRow::key_of(id)).await? {
+            facts.push(Fact::StopRequested { at: stop.row.at, roll_back: stop.row.roll_back });
+        }
+        if let Some(stored) = self.deployment(id).await? {
+            let keys: Vec<_> = stored
+                .row
+                .deployment
+                .all_outstanding()
+                .map(|ordinal| HostRow::key_of(id, ordinal))
+                .collect();
+            let hosts: Vec<Stored<HostRow>> = rows::load_many(&*self.table, &keys).await?;
+            facts.push(Fact::HostsSeen(hosts.iter().map(|host| host.row.seen()).collect()));
+        }
+        self.advance(id, facts).await
+    }
+
+    /// Refreshes every active deployment, those first that should have been woken longest ago. Makes up for lost
+    /// bells. Returns how many there are.
+    pub async fn sweep(&self) -> Result<usize, Error> {
+        let mut query = Query::prefix(DeploymentRow::WAKING, "", 100);
+        let mut swept = 0;
+        loop {
+            let page = self.table.query_index(Index::Waking, &query).await?;
+            for id in page.items.iter().filter_map(DeploymentRow::id_in) {
+                swept += 1;
+                if let Err(error) = self.refresh(&id).await {
+                    warn!(deployment = %id, error = &error as &dyn std::error::Error, "could not be advanced; the next sweep tries again");
+                }
+            }
+            match page.next {
+                Some(next) => query.after = Some(next),
+                None => break,
+            }
+        }
+        if swept > 0 {
+            info!(deployments = swept, "swept");
+        }
+        Ok(swept)
+    }
+
+    /// The row of a deployment.
+    pub(crate) async fn deployment(
+        &self,
+        id: &DeploymentId,
+    ) -> Result<Option<Stored<DeploymentRow>>, Error> {
+        rows::load(&*self.table, &DeploymentRow::key_of(id)).await
+    }
+}

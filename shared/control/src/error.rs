@@ -1,0 +1,57 @@
+//! What goes wrong in a use case.
+
+use thiserror::Error;
+
+use crate::ports::PinError;
+use crate::table::{Key, TableError};
+
+/// Why a use case did not do as asked.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The table.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// The bucket of revisions.
+    #[error(transparent)]
+    Pin(#[from] PinError),
+    /// A record that cannot be understood.
+    #[error("the record `{}` / `{}` cannot be read", .key.partition, .key.sort)]
+    Unreadable {
+        /// Which.
+        key: Key,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A record of a later version. It is left alone: a newer Cutover is at work on it.
+    #[error("the record `{}` / `{}` has schema {schema}, newer than this version of Cutover knows; upgrade it", .key.partition, .key.sort)]
+    Newer {
+        /// Which.
+        key: Key,
+        /// Its schema.
+        schema: u32,
+    },
+    /// The client asked for something that cannot be.
+    #[error(transparent)]
+    Refused(#[from] wire::codedeploy::ApiError),
+    /// A host asked for something that cannot be.
+    #[error("{}", .0.message)]
+    Host(wire::host::Refusal),
+}
+
+impl Error {
+    /// Whether somebody else changed the same records, so that it is worth loading them again.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Table(TableError::Conflict(_)))
+    }
+
+    /// Whether trying again later may help.
+    pub fn is_passing(&self) -> bool {
+        matches!(
+            self,
+            Self::Table(TableError::Conflict(_) | TableError::Unavailable(_))
+                | Self::Pin(PinError::Unavailable(_))
+                | Self::Newer { .. }
+        )
+    }
+}

@@ -1,0 +1,299 @@
+//! The host protocol: what a host may do, and what it says.
+
+use engine::deployment::{Deployment, Fact};
+use engine::{DeploymentId, Timestamp};
+use wire::host::{
+    Bundle, ClaimRequest, ClaimResponse, EventStatus, HostStatus, Offer, PollRequest, PollResponse,
+    Refusal, RefusalCode, ReportRequest, ReportResponse, Specification,
+};
+
+use crate::rows::{self, DeploymentRow, HostRow, LogRow, LoggedEvent, OnPremises, Stored};
+use crate::table::{Index, Query, TableError, Write};
+use crate::{Control, Error, hash_of};
+
+/// Longest a poll is held, in milliseconds; below what proxies and clients cut off.
+const POLL_MS_MAX: u64 = 50_000;
+
+/// How many of a host's newest deployments are looked at for work. A host is in few groups; what lies further back
+/// has ended.
+const NEWEST: usize = 20;
+
+/// How long after it was last said somebody counts as following a deployment's output, in milliseconds.
+const FOLLOWED_MS: u64 = 5_000;
+
+/// Most output that one report may bring, in bytes of text.
+const OUTPUT_MAX: usize = 256 * 1024;
+
+fn refuse(code: RefusalCode, message: impl Into<String>) -> Error {
+    Error::Host(Refusal { code, message: message.into() })
+}
+
+impl Control {
+    /// Answers a host's poll: at once if something waits for it, else as soon as something comes or the wait is over.
+    pub async fn poll(&self, key: &str, request: &PollRequest) -> Result<PollResponse, Error> {
+        self.authenticate(&request.host, key).await?;
+        let ticket = self.dispatcher.ticket(&request.host);
+        let mut offers = self.offers_to(&request.host).await?;
+        offers.retain(|offer| !request.busy.contains(&offer.deployment_id));
+        if offers.is_empty() {
+            offers =
+                self.dispatcher.wait(&request.host, ticket, request.wait_ms.min(POLL_MS_MAX)).await;
+            offers.retain(|offer| !request.busy.contains(&offer.deployment_id));
+        }
+        Ok(PollResponse { offers })
+    }
+
+    async fn authenticate(&self, name: &str, key: &str) -> Result<(), Error> {
+        let host = rows::load::<OnPremises>(&*self.table, &OnPremises::key_of(name)).await?;
+        let known =
+            host.and_then(|host| host.row.key_hash.filter(|_| host.row.deregistered_at.is_none()));
+        if known.is_some_and(|hash| hash == hash_of(key)) {
+            return Ok(());
+        }
+        let message = format!("host `{name}` is not registered with this key; register it again");
+        Err(refuse(RefusalCode::Unauthorized, message))
+    }
+
+    /// What waits for a host, out of its newest deployments.
+    async fn offers_to(&self, name: &str) -> Result<Vec<Offer>, Error> {
+        let mut query = Query::prefix(HostRow::list_of(name), "", NEWEST);
+        query.descending = true;
+        let places = self.table.query_index(Index::Listed, &query).await?.items;
+        let ids: Vec<DeploymentId> = places.iter().filter_map(DeploymentRow::id_in).collect();
+        let keys: Vec<_> = ids.iter().map(DeploymentRow::key_of).collect();
+        let deployments: Vec<Stored<DeploymentRow>> = rows::load_many(&*self.table, &keys).await?;
+        let mut offers = Vec::new();
+        for place in &places {
+            let id = DeploymentRow::id_in(place);
+            let found =
+                deployments.iter().find(|stored| Some(stored.row.deployment.id()) == id.as_ref());
+            let Some((deployment, ordinal)) =
+                found.map(|s| &s.row.deployment).zip(HostRow::ordinal_in(place))
+            else {
+                continue;
+            };
+            if let Some(host) = deployment.hosts().get(ordinal)
+                && deployment.may_proceed(ordinal, self.now()).is_ok()
+            {
+                let deployment_id = deployment.id().clone();
+                offers.push(Offer { deployment_id, ordinal, attempt: host.attempt });
+            }
+        }
+        Ok(offers)
+    }
+
+    /// Gives a host its command, and the token to report with. Claiming again makes the token of the claim before void.
+    pub async fn claim(&self, key: &str, request: &ClaimRequest) -> Result<ClaimResponse, Error> {
+        self.authenticate(&request.host, key).await?;
+        let Offer { deployment_id, ordinal, .. } = &request.offer;
+        let place = HostRow::key_of(deployment_id, *ordinal);
+        loop {
+            let loaded = futures::try_join!(
+                self.deployment(deployment_id),
+                rows::load::<HostRow>(&*self.table, &place)
+            )?;
+            let (Some(deployment), Some(mut host)) = loaded else {
+                return Err(superseded("there is no such command"));
+            };
+            if host.row.name != request.host {
+                return Err(superseded("the command is for another host"));
+            }
+            let deployment = deployment.row.deployment;
+            check_reach(&host.row)?;
+            deployment.may_proceed(*ordinal, self.now()).map_err(superseded)?;
+            let token = self.new_token();
+            host.row.token_hash = Some(hash_of(&token));
+            host.row.attempt = deployment.hosts().get(*ordinal).map_or(1, |known| known.attempt);
+            host.row.heard_at = Some(self.now().max(host.row.heard_at.unwrap_or_default()));
+            match self.table.write(&[host.replace()?]).await {
+                Ok(()) => return self.command(&deployment, host.row, token).await,
+                Err(TableError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    async fn command(
+        &self,
+        deployment: &Deployment,
+        host: HostRow,
+        token: String,
+    ) -> Result<ClaimResponse, Error> {
+        let order = deployment.order();
+        let Some(pin) = deployment.pin() else {
+            return Err(superseded("the deployment has no bundle yet"));
+        };
+        let revision = order.revision.clone();
+        let specification = Specification {
+            deployment_id: order.id.clone(),
+            application_name: order.application.clone(),
+            deployment_group_name: order.group.clone(),
+            deployment_group_id: order.group_id.clone(),
+            generation: order.generation,
+            creator: order.creator.name().to_owned(),
+            bundle: Bundle {
+                bucket: revision.bucket,
+                key: revision.key,
+                version: revision.version,
+                e_tag: revision.e_tag,
+                sha256: pin.sha256.clone(),
+                size: pin.size,
+            },
+            file_exists_behavior: order.file_exists_behavior,
+            ignore_application_stop_failures: order.ignore_application_stop_failures,
+            events: engine::lifecycle::Event::IN_PLACE.to_vec(),
+            rerun_interrupted: order.rerun_interrupted,
+        };
+        let bundle_url = self.bundles.url(pin).await?;
+        Ok(ClaimResponse {
+            token,
+            specification,
+            bundle_url,
+            lease_ms: deployment.lease_ms(),
+            reported: host.events,
+        })
+    }
+
+    /// Takes a host's report and says whether the host may go on. A report that came before, or comes after the
+    /// deployment gave the host up, changes nothing.
+    pub async fn report(
+        &self,
+        token: &str,
+        request: ReportRequest,
+    ) -> Result<ReportResponse, Error> {
+        let place = HostRow::key_of(&request.deployment_id, request.ordinal);
+        let host = loop {
+            let Some(mut host) = rows::load::<HostRow>(&*self.table, &place).await? else {
+                return Err(superseded("there is no such command"));
+            };
+            if host.row.token_hash.as_deref() != Some(&hash_of(token)) {
+                let message = "the token is not that of the newest claim; claim the command again";
+                return Err(refuse(RefusalCode::Unauthorized, message));
+            }
+            check_reach(&host.row)?;
+            if request.sequence <= host.row.sequence || host.row.has_ended() {
+                break host.row;
+            }
+            let writes = self.take_report(&mut host, &request)?;
+            match self.table.write(&writes).await {
+                Ok(()) => break host.row,
+                Err(TableError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        };
+        if host.has_ended() {
+            self.bell.ring(&request.deployment_id, vec![Fact::HostsSeen(vec![host.seen()])]);
+        }
+        self.answer(&host).await
+    }
+
+    /// Folds a report into the host's row, and returns what is to be written: the row, and output if there is any.
+    fn take_report(
+        &self,
+        host: &mut Stored<HostRow>,
+        request: &ReportRequest,
+    ) -> Result<Vec<Write>, Error> {
+        let row = &mut host.row;
+        let now = self.now();
+        let mut logged: Vec<LoggedEvent> = request
+            .output
+            .iter()
+            .map(|chunk| LoggedEvent {
+                event: chunk.event,
+                offset: Some(chunk.offset),
+                text: chunk.text.clone(),
+            })
+            .collect();
+        let mut events = request.events.clone();
+        for event in &mut events {
+            let known = row.events.iter().find(|known| known.event == event.event);
+            let is_new = known.is_none_or(|known| known.diagnostics.is_none());
+            if let Some(diagnostics) = event.diagnostics.as_mut() {
+                let tail = std::mem::take(&mut diagnostics.log_tail);
+                if event.status == EventStatus::Failed {
+                    diagnostics.log_tail = tail_of(&tail, 4096);
+                }
+                if is_new && !tail.is_empty() {
+                    logged.push(LoggedEvent { event: event.event, offset: None, text: tail });
+                }
+            }
+        }
+        if logged.iter().map(|piece| piece.text.len()).sum::<usize>() > OUTPUT_MAX {
+            logged.retain_mut(|piece| {
+                piece.text = tail_of(&piece.text, OUTPUT_MAX / 8);
+                true
+            });
+        }
+        row.events = events;
+        row.sequence = request.sequence;
+        row.status = Some(request.status);
+        row.heard_at = Some(now.max(row.heard_at.unwrap_or_default()));
+        let mut writes = vec![host.replace()?];
+        if !logged.is_empty() {
+            writes.push(rows::put(&LogRow {
+                deployment_id: request.deployment_id.clone(),
+                ordinal: request.ordinal,
+                name: host.row.name.clone(),
+                sequence: request.sequence,
+                at: now,
+                events: logged,
+            })?);
+        }
+        Ok(writes)
+    }
+
+    async fn answer(&self, host: &HostRow) -> Result<ReportResponse, Error> {
+        let Some(stored) = self.deployment(&host.deployment_id).await? else {
+            return Err(superseded("the deployment was deleted"));
+        };
+        let deployment = stored.row.deployment;
+        let proceed = deployment.may_proceed(host.ordinal, self.now());
+        Ok(ReportResponse {
+            proceed: proceed.is_ok(),
+            reason: proceed.err().map(str::to_owned),
+            lease_ms: deployment.lease_ms(),
+            follow: self.is_followed(&host.deployment_id, self.now()),
+        })
+    }
+
+    fn is_followed(&self, id: &DeploymentId, now: Timestamp) -> bool {
+        let followed = self.followed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        followed.get(id).is_some_and(|said| now.since_ms(*said) < FOLLOWED_MS)
+    }
+
+    /// Notes that somebody follows the output of a deployment, so that its hosts send it as it comes.
+    pub fn follow(&self, id: &DeploymentId) {
+        let now = self.now();
+        let mut followed = self.followed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        followed.retain(|_, said| now.since_ms(*said) < FOLLOWED_MS);
+        followed.insert(id.clone(), now);
+    }
+}
+
+fn superseded(why: &str) -> Error {
+    refuse(RefusalCode::Superseded, why)
+}
+
+fn check_reach(host: &HostRow) -> Result<(), Error> {
+    match host.out_of_reach {
+        None => Ok(()),
+        Some(rows::OutOfReach::ShutOut) => Err(superseded("the command was not claimed in time")),
+        Some(rows::OutOfReach::GivenUp) => {
+            Err(superseded("the host was not heard of for too long"))
+        }
+    }
+}
+
+/// The last `max` bytes of `text`, cut where a character begins.
+fn tail_of(text: &str, max: usize) -> String {
+    let from = text.len().saturating_sub(max);
+    let from = (from..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+    text.get(from..).unwrap_or("").to_owned()
+}
+
+impl HostRow {
+    /// Whether the host has said that it is done.
+    pub fn has_ended(&self) -> bool {
+        matches!(self.status, Some(HostStatus::Succeeded | HostStatus::Failed))
+    }
+}

@@ -1,0 +1,109 @@
+//! What the use cases need of the world besides the table. Named for what they are here, not for who provides them.
+
+use async_trait::async_trait;
+use engine::appspec::Position;
+use engine::deployment::Fact;
+use engine::{BundleType, DeploymentId, Pin, Timestamp};
+use thiserror::Error;
+use wire::host::Offer;
+
+/// Reads the time.
+pub trait Clock: Send + Sync {
+    /// Now. May stand still or jump; nothing relies on more.
+    fn now(&self) -> Timestamp;
+}
+
+/// Draws random bytes.
+pub trait Entropy: Send + Sync {
+    /// Fills `bytes`.
+    fn fill(&self, bytes: &mut [u8]);
+}
+
+/// Keeps the bytes of revisions under their digest.
+#[async_trait]
+pub trait Bundles: Send + Sync {
+    /// Reads `object`, checks that it is a valid bundle, and keeps its bytes under their digest.
+    async fn pin(&self, object: &Object) -> Result<Pinned, PinError>;
+
+    /// A URL at which a host can fetch the kept bytes with a plain GET for some minutes.
+    async fn url(&self, pin: &Pin) -> Result<String, PinError>;
+}
+
+/// An object in a bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// The bucket.
+    pub bucket: String,
+    /// The key.
+    pub key: String,
+    /// The version that is wanted, where the bucket has versions.
+    pub version: Option<String>,
+    /// The ETag that the object must have, without quotes.
+    pub e_tag: Option<String>,
+}
+
+/// A revision whose bytes are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pinned {
+    /// The bytes.
+    pub pin: Pin,
+    /// What kind of archive they are, by their content.
+    pub bundle_type: BundleType,
+    /// The ETag that the object had when it was read, without quotes.
+    pub e_tag: Option<String>,
+    /// The version that was read, where the bucket has versions.
+    pub version: Option<String>,
+}
+
+/// Why a revision could not be pinned.
+#[derive(Debug, Error)]
+pub enum PinError {
+    /// There is no such object.
+    #[error("there is no object `{key}` in bucket `{bucket}`")]
+    Missing {
+        /// The bucket.
+        bucket: String,
+        /// The key.
+        key: String,
+    },
+    /// The object is not what was registered, or no valid bundle.
+    #[error(transparent)]
+    Refused(Refused),
+    /// The bucket cannot be reached; try again.
+    #[error("the bucket did not answer")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What is wrong with an object that should have been a bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{message}")]
+pub struct Refused {
+    /// What, and what to do.
+    pub message: String,
+    /// In which file of the archive.
+    pub file: Option<String>,
+    /// Where in that file.
+    pub position: Option<Position>,
+}
+
+/// Wakes deployments. A ring may be lost, doubled or late: whatever it tells can be read from the table again.
+pub trait Bell: Send + Sync {
+    /// Something happened to the deployment.
+    fn ring(&self, deployment: &DeploymentId, facts: Vec<Fact>);
+
+    /// The deployment wants to be advanced at `at`; replaces what was asked for before.
+    fn ring_at(&self, deployment: &DeploymentId, at: Timestamp);
+}
+
+/// Lets hosts know that there is something to claim.
+#[async_trait]
+pub trait Dispatcher: Send + Sync {
+    /// Offers a command to each host, by name. May be lost: hosts also ask by themselves.
+    async fn dispatch(&self, offers: &[(String, Offer)]);
+
+    /// Where the host `name` stands in the stream of its offers; to be taken before the table is asked.
+    fn ticket(&self, name: &str) -> u64;
+
+    /// Waits up to `wait_ms` for offers to `name` that came after `ticket`.
+    async fn wait(&self, name: &str, ticket: u64, wait_ms: u64) -> Vec<Offer>;
+}

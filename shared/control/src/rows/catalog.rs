@@ -1,0 +1,227 @@
+//! What is set up rather than done: applications, groups, configurations, revisions, on-premises instances.
+
+use std::collections::BTreeMap;
+
+use engine::group::Slot;
+use engine::health::Rule;
+use engine::{GroupId, Pin, Revision, Timestamp};
+use serde::{Deserialize, Serialize};
+use wire::codedeploy::GroupSettings;
+
+use super::{Row, digits};
+use crate::table::Key;
+
+/// The name of an application, which leads to its id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Application {
+    /// The id: everything that belongs to the application is under it, so that a rename changes one record.
+    pub id: String,
+    /// The name.
+    pub name: String,
+    /// When it was created.
+    pub created_at: Timestamp,
+}
+
+impl Application {
+    /// The partition of all applications, by name.
+    pub const ALL: &str = "APPLICATIONS";
+
+    /// The application called `name`.
+    pub fn key_of(name: &str) -> Key {
+        Key::new(Self::ALL, name)
+    }
+}
+
+impl Row for Application {
+    fn key(&self) -> Key {
+        Self::key_of(&self.name)
+    }
+}
+
+/// The name of a group in its application, which leads to its id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GroupName {
+    /// The application's id.
+    pub application_id: String,
+    /// The name.
+    pub name: String,
+    /// The group.
+    pub id: GroupId,
+}
+
+impl GroupName {
+    /// The partition of an application's groups, by name.
+    pub fn all_of(application_id: &str) -> String {
+        format!("APPLICATION#{application_id}#GROUPS")
+    }
+
+    /// The group called `name`.
+    pub fn key_of(application_id: &str, name: &str) -> Key {
+        Key::new(Self::all_of(application_id), name)
+    }
+}
+
+impl Row for GroupName {
+    fn key(&self) -> Key {
+        Self::key_of(&self.application_id, &self.name)
+    }
+}
+
+/// A deployment group: its settings and what it is doing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Group {
+    /// The id.
+    pub id: GroupId,
+    /// The application's id.
+    pub application_id: String,
+    /// The name.
+    pub name: String,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// What the user set.
+    pub settings: GroupSettings,
+    /// How long a host may be silent, in milliseconds.
+    pub silence_ms: u64,
+    /// Whether hosts run an interrupted hook again.
+    pub rerun_interrupted: bool,
+    /// What it is doing.
+    pub slot: Slot,
+}
+
+impl Group {
+    /// The group with `id`.
+    pub fn key_of(id: &GroupId) -> Key {
+        Key::new(format!("GROUP#{id}"), "GROUP")
+    }
+}
+
+impl Row for Group {
+    fn key(&self) -> Key {
+        Self::key_of(&self.id)
+    }
+}
+
+/// A deployment configuration that a user made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Config {
+    /// The id.
+    pub id: String,
+    /// The name.
+    pub name: String,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// Its rule.
+    pub rule: Rule,
+}
+
+impl Config {
+    /// The partition of all configurations, by name.
+    pub const ALL: &str = "CONFIGS";
+
+    /// The configuration called `name`.
+    pub fn key_of(name: &str) -> Key {
+        Key::new(Self::ALL, name)
+    }
+}
+
+impl Row for Config {
+    fn key(&self) -> Key {
+        Self::key_of(&self.name)
+    }
+}
+
+/// A revision that an application knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RegisteredRevision {
+    /// The application's id.
+    pub application_id: String,
+    /// The revision: the whole of it is its identity.
+    pub revision: Revision,
+    /// The user's words.
+    pub description: Option<String>,
+    /// When it was first registered.
+    pub registered_at: Timestamp,
+    /// When it was first deployed.
+    pub first_used_at: Option<Timestamp>,
+    /// When it was last deployed.
+    pub last_used_at: Option<Timestamp>,
+    /// Its bytes, where they are kept already.
+    pub pin: Option<Pin>,
+    /// Groups that it was last deployed to.
+    #[serde(default)]
+    pub groups: Vec<String>,
+}
+
+impl RegisteredRevision {
+    /// The partition of an application's revisions.
+    pub fn all_of(application_id: &str) -> String {
+        format!("APPLICATION#{application_id}#REVISIONS")
+    }
+
+    /// The record of `revision`.
+    pub fn key_of(application_id: &str, revision: &Revision) -> Key {
+        let part = |text: &Option<String>| text.clone().unwrap_or_default();
+        let sort = [
+            revision.bucket.as_str(),
+            &revision.key,
+            revision.bundle_type.name(),
+            &part(&revision.version),
+            &part(&revision.e_tag),
+        ]
+        .join("\n");
+        Key::new(Self::all_of(application_id), sort)
+    }
+}
+
+impl Row for RegisteredRevision {
+    fn key(&self) -> Key {
+        Self::key_of(&self.application_id, &self.revision)
+    }
+
+    fn listed(&self) -> Option<Key> {
+        Some(Key::new(Self::all_of(&self.application_id), digits(self.registered_at.0)))
+    }
+}
+
+/// A registered on-premises instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OnPremises {
+    /// The name.
+    pub name: String,
+    /// The ARN.
+    pub arn: String,
+    /// The IAM user's ARN, if it was registered by one.
+    pub iam_user_arn: Option<String>,
+    /// The IAM session's ARN, if it was registered by one.
+    pub iam_session_arn: Option<String>,
+    /// When it was registered.
+    pub registered_at: Timestamp,
+    /// When it was deregistered.
+    pub deregistered_at: Option<Timestamp>,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+    /// SHA-256 of the key with which its runner polls and claims.
+    pub key_hash: Option<String>,
+}
+
+impl OnPremises {
+    /// The partition of all on-premises instances, by name.
+    pub const ALL: &str = "ON-PREMISES";
+
+    /// The instance called `name`.
+    pub fn key_of(name: &str) -> Key {
+        Key::new(Self::ALL, name)
+    }
+}
+
+impl Row for OnPremises {
+    fn key(&self) -> Key {
+        Self::key_of(&self.name)
+    }
+}

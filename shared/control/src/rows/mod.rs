@@ -1,0 +1,151 @@
+//! What is in the table: the types of its records, their keys, and how they are read and written.
+//!
+//! Records outlive code. Each type has a schema number; a reader accepts its own and the one before and leaves a newer
+//! one alone ([`Error::Newer`]). Golden records in `tests/golden` hold the stored forms still.
+
+mod catalog;
+mod deployments;
+mod uploads;
+
+pub use catalog::{Application, Config, Group, GroupName, OnPremises, RegisteredRevision};
+pub use deployments::{Before, DeploymentRow, HostRow, LogRow, LoggedEvent, OutOfReach, StopRow};
+pub use uploads::{Subscription, UploadRow, UploadState};
+
+use engine::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::Error;
+use crate::table::{Condition, Key, Page, Query, Record, Table, Write};
+
+/// A type of record.
+pub trait Row: Serialize + DeserializeOwned {
+    /// The schema that is written. The one before is read as well.
+    const SCHEMA: u32 = 1;
+
+    /// The record's place.
+    fn key(&self) -> Key;
+
+    /// Its place in the index of lists.
+    fn listed(&self) -> Option<Key> {
+        None
+    }
+
+    /// Its place in the index of wakes.
+    fn waking(&self) -> Option<Key> {
+        None
+    }
+
+    /// When it may be removed.
+    fn expires_at(&self) -> Option<Timestamp> {
+        None
+    }
+}
+
+/// A row with the version that it was read at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored<T> {
+    /// The content.
+    pub row: T,
+    /// The version of the record.
+    pub version: u64,
+}
+
+impl<T: Row> Stored<T> {
+    /// The write that replaces the record, if nobody changed it meanwhile.
+    pub fn replace(&self) -> Result<Write, Error> {
+        let record = record(&self.row, self.version + 1)?;
+        Ok(Write::Put(record, Condition::Version(self.version)))
+    }
+
+    /// The write that removes the record, if nobody changed it meanwhile.
+    pub fn remove(&self) -> Write {
+        Write::Delete(self.row.key(), Condition::Version(self.version))
+    }
+
+    /// A condition that nobody changed the record meanwhile.
+    pub fn unchanged(&self) -> Write {
+        Write::Check(self.row.key(), Condition::Version(self.version))
+    }
+}
+
+/// The write that puts a row where none is.
+pub fn create<T: Row>(row: &T) -> Result<Write, Error> {
+    Ok(Write::Put(record(row, 1)?, Condition::Absent))
+}
+
+/// The write that puts a row whatever is there.
+pub fn put<T: Row>(row: &T) -> Result<Write, Error> {
+    Ok(Write::Put(record(row, 1)?, Condition::None))
+}
+
+fn record<T: Row>(row: &T, version: u64) -> Result<Record, Error> {
+    let body = serde_json::to_string(row)
+        .map_err(|source| Error::Unreadable { key: row.key(), source })?;
+    Ok(Record {
+        key: row.key(),
+        schema: T::SCHEMA,
+        version,
+        body,
+        listed: row.listed(),
+        waking: row.waking(),
+        expires_at: row.expires_at(),
+    })
+}
+
+/// Reads a record as a row.
+///
+/// # Errors
+/// `Newer` or `Unreadable`.
+pub fn read<T: Row>(record: &Record) -> Result<Stored<T>, Error> {
+    if record.schema > T::SCHEMA {
+        return Err(Error::Newer { key: record.key.clone(), schema: record.schema });
+    }
+    let row = serde_json::from_str(&record.body);
+    let row = row.map_err(|source| Error::Unreadable { key: record.key.clone(), source })?;
+    Ok(Stored { row, version: record.version })
+}
+
+/// The row under `key`.
+pub async fn load<T: Row>(table: &dyn Table, key: &Key) -> Result<Option<Stored<T>>, Error> {
+    table.get(key).await?.as_ref().map(read).transpose()
+}
+
+/// The rows under `keys`, in the order of `keys`; those that do not exist are left out.
+pub async fn load_many<T: Row>(table: &dyn Table, keys: &[Key]) -> Result<Vec<Stored<T>>, Error> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let records = table.get_many(keys).await?;
+    let mut found: std::collections::BTreeMap<&Key, &Record> =
+        records.iter().map(|r| (&r.key, r)).collect();
+    keys.iter().filter_map(|key| found.remove(key)).map(read).collect()
+}
+
+/// One page of rows.
+pub async fn load_page<T: Row>(table: &dyn Table, query: &Query) -> Result<Page<Stored<T>>, Error> {
+    let page = table.query(query).await?;
+    let items = page.items.iter().map(read).collect::<Result<_, Error>>()?;
+    Ok(Page { items, next: page.next })
+}
+
+/// All rows of a query, page after page.
+pub async fn load_all<T: Row>(
+    table: &dyn Table,
+    mut query: Query,
+) -> Result<Vec<Stored<T>>, Error> {
+    let mut all = Vec::new();
+    loop {
+        let page = load_page(table, &query).await?;
+        all.extend(page.items);
+        match page.next {
+            Some(next) => query.after = Some(next),
+            None => return Ok(all),
+        }
+    }
+}
+
+/// A number as a part of a sort key: as many digits as any has, so that the order of texts is that of numbers.
+pub(crate) fn digits(number: u64) -> String {
+    format!("{number:020}")
+}

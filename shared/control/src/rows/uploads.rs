@@ -1,0 +1,118 @@
+//! Subscriptions of groups to uploads, and what became of each upload.
+
+use engine::appspec::Position;
+use engine::{DeploymentId, GroupId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{Row, digits};
+use crate::table::Key;
+
+/// That a group wants what is uploaded under a prefix.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Subscription {
+    /// The bucket.
+    pub bucket: String,
+    /// The beginning of the keys: a plain text, not a folder.
+    pub prefix: String,
+    /// The group.
+    pub group_id: GroupId,
+    /// Uploads with a higher place in the order of uploads than this are deployed; earlier ones are not.
+    pub since: u64,
+}
+
+impl Subscription {
+    /// The partition of a bucket's subscriptions.
+    pub fn all_of(bucket: &str) -> String {
+        format!("SUBSCRIPTIONS#{bucket}")
+    }
+
+    /// The partition of the index in which a group's subscriptions are listed.
+    pub fn list_of(group: &GroupId) -> String {
+        format!("GROUP#{group}#SUBSCRIPTIONS")
+    }
+}
+
+impl Row for Subscription {
+    fn key(&self) -> Key {
+        Key::new(Self::all_of(&self.bucket), format!("{}#{}", self.group_id, self.prefix))
+    }
+
+    fn listed(&self) -> Option<Key> {
+        Some(Key::new(Self::list_of(&self.group_id), format!("{}/{}", self.bucket, self.prefix)))
+    }
+}
+
+/// What became of an upload in one group. Its existence is what makes a second notification do nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UploadRow {
+    /// The bucket.
+    pub bucket: String,
+    /// The key.
+    pub key: String,
+    /// The identity of the PUT.
+    pub identity: String,
+    /// Its place in the order of uploads.
+    pub order: u64,
+    /// The ETag, without quotes.
+    pub e_tag: Option<String>,
+    /// The size in bytes.
+    pub size: Option<u64>,
+    /// The group.
+    pub group_id: GroupId,
+    /// When it was handled.
+    pub at: Timestamp,
+    /// What became of it.
+    pub state: UploadState,
+}
+
+/// What became of an upload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum UploadState {
+    /// It waits for the active deployment to end.
+    Waiting,
+    /// It is deployed, or was.
+    Started(DeploymentId),
+    /// It is no valid bundle.
+    Refused {
+        /// Why.
+        reason: String,
+        /// In which file.
+        file: Option<String>,
+        /// Where in that file.
+        position: Option<Position>,
+    },
+    /// A newer one came before it could be deployed.
+    Superseded,
+}
+
+impl UploadRow {
+    /// What became of an upload in a group.
+    pub fn key_of(bucket: &str, identity: &str, group: &GroupId) -> Key {
+        Key::new(format!("UPLOAD#{bucket}#{identity}"), group.as_str())
+    }
+
+    /// The partition of the index in which a group's uploads are listed in order.
+    pub fn list_of(group: &GroupId) -> String {
+        format!("GROUP#{group}#UPLOADS")
+    }
+}
+
+impl Row for UploadRow {
+    fn key(&self) -> Key {
+        Self::key_of(&self.bucket, &self.identity, &self.group_id)
+    }
+
+    fn listed(&self) -> Option<Key> {
+        Some(Key::new(
+            Self::list_of(&self.group_id),
+            format!("{}#{}", digits(self.order), self.identity),
+        ))
+    }
+
+    fn expires_at(&self) -> Option<Timestamp> {
+        Some(self.at.plus_ms(90 * 24 * 3_600_000))
+    }
+}

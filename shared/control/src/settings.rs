@@ -1,0 +1,67 @@
+//! What a group's settings mean: which hosts they select, and when a deployment is rolled back.
+
+use std::collections::BTreeMap;
+
+use engine::deployment::AutoRollback;
+use wire::codedeploy::{AutoRollbackConfiguration, GroupSettings, TagFilter};
+
+/// Whether a group selects an on-premises instance with these tags: by any of its flat filters, or by at least one
+/// filter of each set (`docs/semantics.md#hosts`). A group without filters selects none.
+pub fn selects_on_premises(settings: &GroupSettings, tags: &BTreeMap<String, String>) -> bool {
+    let matches_any = |filters: &[TagFilter]| filters.iter().any(|filter| matches(filter, tags));
+    let flat = settings.on_premises_instance_tag_filters.as_deref().unwrap_or_default();
+    let sets = settings
+        .on_premises_tag_set
+        .as_ref()
+        .and_then(|set| set.on_premises_tag_set_list.as_deref());
+    let sets = sets.unwrap_or_default();
+    matches_any(flat) || (!sets.is_empty() && sets.iter().all(|set| matches_any(set)))
+}
+
+/// Whether a filter matches tags, exactly and with regard to case.
+pub fn matches(filter: &TagFilter, tags: &BTreeMap<String, String>) -> bool {
+    let key = filter.key.as_deref().unwrap_or_default();
+    let value = filter.value.as_deref().unwrap_or_default();
+    let default = match (&filter.key, &filter.value) {
+        (Some(_), Some(_)) => "KEY_AND_VALUE",
+        (None, Some(_)) => "VALUE_ONLY",
+        (_, None) => "KEY_ONLY",
+    };
+    match filter.r#type.as_deref().unwrap_or(default) {
+        "KEY_ONLY" => tags.contains_key(key),
+        "VALUE_ONLY" => tags.values().any(|tag| tag == value),
+        _ => tags.get(key).is_some_and(|tag| tag == value),
+    }
+}
+
+/// When a deployment is rolled back, from CodeDeploy's form.
+pub fn auto_rollback(configuration: Option<&AutoRollbackConfiguration>) -> AutoRollback {
+    let Some(configuration) = configuration.filter(|c| c.enabled == Some(true)) else {
+        return AutoRollback::default();
+    };
+    let on = |event: &str| configuration.events.iter().flatten().any(|known| known == event);
+    AutoRollback { on_failure: on("DEPLOYMENT_FAILURE"), on_stop: on("DEPLOYMENT_STOP_ON_REQUEST") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(key: Option<&str>, value: Option<&str>, kind: &str) -> TagFilter {
+        TagFilter {
+            key: key.map(Into::into),
+            value: value.map(Into::into),
+            r#type: Some(kind.into()),
+        }
+    }
+
+    #[test]
+    fn tag_filters_select_by_key_by_value_or_by_both() {
+        let tags = BTreeMap::from([("home".to_owned(), "yes".to_owned())]);
+        assert!(matches(&filter(Some("home"), None, "KEY_ONLY"), &tags));
+        assert!(matches(&filter(None, Some("yes"), "VALUE_ONLY"), &tags));
+        assert!(matches(&filter(Some("home"), Some("yes"), "KEY_AND_VALUE"), &tags));
+        assert!(!matches(&filter(Some("Home"), Some("yes"), "KEY_AND_VALUE"), &tags));
+        assert!(!selects_on_premises(&GroupSettings::default(), &tags));
+    }
+}

@@ -1,0 +1,233 @@
+//! Starting deployments: the deployment's row and the group's, in one transaction.
+
+use engine::appspec::FileExistsBehavior;
+use engine::deployment::{AutoRollback, Creator, Deployment, Order};
+use engine::group::Upload;
+use engine::health::{Minimum, Rule};
+use engine::{DeploymentId, GroupId, Pin, Revision, Timestamp};
+use wire::codedeploy::ErrorName;
+
+use crate::rows::{self, Application, Config, DeploymentRow, Group, RegisteredRevision, Stored};
+use crate::table::{Index, Query, Write};
+use crate::{Control, Error, settings};
+
+/// How long an in-place deployment may take, in milliseconds: 8 hours (`docs/semantics.md#lifecycle`).
+const TOTAL_MS: u64 = 8 * 3_600_000;
+
+/// The configuration of a group that names none.
+pub const DEFAULT_CONFIG: &str = "CodeDeployDefault.OneAtATime";
+
+/// What is asked of a new deployment beyond the group's settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// What to deploy.
+    pub revision: Revision,
+    /// Its bytes, where they are kept already.
+    pub pin: Option<Pin>,
+    /// The configuration's name, in place of the group's.
+    pub config: Option<String>,
+    /// The user's words.
+    pub description: Option<String>,
+    /// Whether a failed ApplicationStop is passed over.
+    pub ignore_application_stop_failures: bool,
+    /// What to do with files that are already there.
+    pub file_exists_behavior: FileExistsBehavior,
+    /// When to roll back, in place of the group's setting.
+    pub auto_rollback: Option<AutoRollback>,
+    /// The upload that it deploys.
+    pub upload: Option<String>,
+}
+
+impl Request {
+    /// A request for `revision` with the group's settings.
+    pub fn new(revision: Revision, pin: Option<Pin>) -> Self {
+        Self {
+            revision,
+            pin,
+            config: None,
+            description: None,
+            ignore_application_stop_failures: false,
+            file_exists_behavior: FileExistsBehavior::Disallow,
+            auto_rollback: None,
+            upload: None,
+        }
+    }
+}
+
+/// The rule of a predefined configuration for servers.
+pub fn predefined(name: &str) -> Option<Rule> {
+    let minimum = match name {
+        "CodeDeployDefault.OneAtATime" => Minimum::OneAtATime,
+        "CodeDeployDefault.HalfAtATime" => Minimum::FleetPercent(50),
+        "CodeDeployDefault.AllAtOnce" => Minimum::FleetPercent(0),
+        _ => return None,
+    };
+    Some(Rule { minimum, predefined: true })
+}
+
+impl Control {
+    /// Starts a deployment of a group that has none active.
+    ///
+    /// # Errors
+    /// `DeploymentLimitExceeded` if one is active, `DeploymentConfigDoesNotExist`, and those of the table.
+    pub async fn start(&self, group: &GroupId, request: &Request) -> Result<DeploymentId, Error> {
+        loop {
+            let id = self.new_deployment_id();
+            let now = self.now();
+            let Some(mut group) = rows::load::<Group>(&*self.table, &Group::key_of(group)).await?
+            else {
+                let message = "The deployment group was deleted meanwhile.";
+                return Err(ErrorName::DeploymentGroupDoesNotExist.because(message).into());
+            };
+            let row = self.take_slot(&mut group, request, id.clone(), now).await?;
+            let mut writes = vec![group.replace()?, rows::create(&row)?];
+            writes.extend(self.register_use(&row, &group.row.name, now).await?);
+            match self.table.write(&writes).await.map_err(Error::from) {
+                Ok(()) => {
+                    self.bell.ring(&id, Vec::new());
+                    return Ok(id);
+                }
+                Err(error) if error.is_conflict() => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// The deployment's row for a group whose slot it takes.
+    pub(crate) async fn take_slot(
+        &self,
+        group: &mut Stored<Group>,
+        request: &Request,
+        id: DeploymentId,
+        now: Timestamp,
+    ) -> Result<DeploymentRow, Error> {
+        let group = &mut group.row;
+        let application = self.application_by_id(&group.application_id).await?;
+        let config =
+            request.config.clone().or_else(|| group.settings.deployment_config_name.clone());
+        let config = config.unwrap_or_else(|| DEFAULT_CONFIG.to_owned());
+        let rule = self.rule(&config).await?;
+        let generation = group.slot.start(&id).map_err(|active| {
+            let message = format!(
+                "The Deployment Group '{}' already has an active Deployment '{active}'",
+                group.name
+            );
+            ErrorName::DeploymentLimitExceeded.because(message)
+        })?;
+        let order = Order {
+            id,
+            application,
+            group: group.name.clone(),
+            group_id: group.id.clone(),
+            generation,
+            creator: Creator::User,
+            created_at: now,
+            revision: request.revision.clone(),
+            fallback: group.slot.last_successful.clone(),
+            rolls_back: None,
+            description: request.description.clone(),
+            config,
+            rule,
+            ignore_application_stop_failures: request.ignore_application_stop_failures,
+            file_exists_behavior: request.file_exists_behavior,
+            auto_rollback: request.auto_rollback.unwrap_or_else(|| {
+                settings::auto_rollback(group.settings.auto_rollback_configuration.as_ref())
+            }),
+            silence_ms: group.silence_ms,
+            total_ms: TOTAL_MS,
+            rerun_interrupted: group.rerun_interrupted,
+        };
+        Ok(DeploymentRow {
+            deployment: Deployment::new(order, request.pin.clone()),
+            application_id: group.application_id.clone(),
+            wake_at: Some(now),
+            upload: request.upload.clone(),
+        })
+    }
+
+    /// The row of a deployment of an upload, for a group whose slot is free.
+    pub(crate) async fn start_upload(
+        &self,
+        group: &mut Stored<Group>,
+        upload: &Upload,
+        id: DeploymentId,
+        now: Timestamp,
+    ) -> Result<DeploymentRow, Error> {
+        let mut request = Request::new(upload.revision.clone(), Some(upload.pin.clone()));
+        request.upload = Some(upload.identity.clone());
+        request.description =
+            Some(format!("Upload of s3://{}/{}", upload.revision.bucket, upload.revision.key));
+        self.take_slot(group, &request, id, now).await
+    }
+
+    /// The rule of the configuration called `name`.
+    pub(crate) async fn rule(&self, name: &str) -> Result<Rule, Error> {
+        if let Some(rule) = predefined(name) {
+            return Ok(rule);
+        }
+        let config = rows::load::<Config>(&*self.table, &Config::key_of(name)).await?;
+        let config = config.ok_or_else(|| {
+            let message = format!(
+                "No deployment configuration is called `{name}`. Create it, or name another one."
+            );
+            ErrorName::DeploymentConfigDoesNotExist.because(message)
+        })?;
+        Ok(config.row.rule)
+    }
+
+    /// The write that registers the deployment's revision, or notes that it was used once more.
+    async fn register_use(
+        &self,
+        row: &DeploymentRow,
+        group: &str,
+        now: Timestamp,
+    ) -> Result<Option<Write>, Error> {
+        let order = row.deployment.order();
+        let key = RegisteredRevision::key_of(&row.application_id, &order.revision);
+        let Some(mut known) = rows::load::<RegisteredRevision>(&*self.table, &key).await? else {
+            let description =
+                format!("Application revision registered by Deployment ID: {}", order.id);
+            return rows::create(&RegisteredRevision {
+                application_id: row.application_id.clone(),
+                revision: order.revision.clone(),
+                description: Some(description),
+                registered_at: now,
+                first_used_at: Some(now),
+                last_used_at: Some(now),
+                pin: row.deployment.pin().cloned(),
+                groups: vec![group.to_owned()],
+            })
+            .map(Some);
+        };
+        known.row.first_used_at.get_or_insert(now);
+        known.row.last_used_at = Some(now);
+        if !known.row.groups.iter().any(|known| known == group) {
+            known.row.groups.push(group.to_owned());
+        }
+        known.replace().map(Some)
+    }
+
+    /// The group's newest deployment before `id`.
+    pub(crate) async fn deployment_before(
+        &self,
+        group: &GroupId,
+        id: &DeploymentId,
+    ) -> Result<Option<Stored<DeploymentRow>>, Error> {
+        let mut query = Query::prefix(DeploymentRow::list_of(group), "", 2);
+        query.descending = true;
+        let page = self.table.query_index(Index::Listed, &query).await?;
+        let before = page.items.iter().filter_map(DeploymentRow::id_in).find(|other| other != id);
+        match before {
+            Some(before) => self.deployment(&before).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The name of the application with `id`; the id itself if it was deleted.
+    async fn application_by_id(&self, id: &str) -> Result<String, Error> {
+        let all: Vec<Stored<Application>> =
+            rows::load_all(&*self.table, Query::prefix(Application::ALL, "", 1000)).await?;
+        let found = all.into_iter().find(|application| application.row.id == id);
+        Ok(found.map_or_else(|| id.to_owned(), |application| application.row.name))
+    }
+}

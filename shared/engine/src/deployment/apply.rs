@@ -1,0 +1,224 @@
+//! Folding facts into the state. A fact that comes twice, late or out of order changes nothing that it should not.
+
+use super::effect::{Effect, Plan};
+use super::fact::{Fact, HostSeen, Sighting};
+use super::hosts::{Host, HostState, Hosts};
+use super::{Asked, Batch, Deployment, Ended, REPEAT_MS, Stop};
+use crate::{DeploymentId, Timestamp};
+
+impl Deployment {
+    /// Folds `fact` into the state. Returns whether the state changed.
+    pub fn apply(&mut self, fact: Fact) -> bool {
+        if self.ended.is_some() {
+            return false;
+        }
+        match fact {
+            Fact::RevisionPinned(pin) => {
+                let asked = self.answered(&Effect::PinRevision);
+                let new = self.pin.is_none() && self.broken.is_none();
+                if new {
+                    self.pin = Some(pin);
+                }
+                asked || new
+            }
+            Fact::RevisionRefused(failure) => {
+                let asked = self.answered(&Effect::PinRevision);
+                let new = self.pin.is_none() && self.broken.is_none();
+                if new {
+                    self.broken = Some(failure);
+                }
+                asked || new
+            }
+            Fact::RosterSealed { total, unhealthy } => self.seal(total, unhealthy),
+            Fact::HostsSeen(seen) => seen.into_iter().filter(|host| self.see(*host)).count() > 0,
+            Fact::BatchChecked { batch, seen } => self.check(batch, seen),
+            Fact::HostsGone(gone) => gone.into_iter().filter(|host| self.lose(*host)).count() > 0,
+            Fact::StopRequested { at, roll_back } => self.request_stop(at, roll_back),
+            Fact::Decided { at, plan } => self.decide(at, &plan),
+            Fact::Ended { at, rolled_back_by } => self.end(at, rolled_back_by),
+        }
+    }
+
+    fn answered(&mut self, effect: &Effect) -> bool {
+        let before = self.asked.len();
+        self.asked.retain(|asked| asked.effect != *effect);
+        self.asked.len() != before
+    }
+
+    fn seal(&mut self, total: u32, unhealthy: u32) -> bool {
+        self.answered(&Effect::EnrolHosts);
+        if self.sealed {
+            return false;
+        }
+        self.sealed = true;
+        self.hosts = Hosts::untouched(total, unhealthy);
+        true
+    }
+
+    /// Takes the later of what is known and what was seen, by the place in a host's life. What ended stays ended.
+    fn see(&mut self, seen: HostSeen) -> bool {
+        let Some(known) = self.hosts.get(seen.ordinal) else { return false };
+        let state = match seen.sighting {
+            Sighting::Unclaimed => HostState::Sent,
+            Sighting::Claimed { .. } => HostState::Running,
+            // A host that could not claim because the deployment was stopped was left out; it did not fail.
+            Sighting::ShutOut if self.stop.is_some() => HostState::Skipped,
+            Sighting::ShutOut => HostState::NotStarted,
+            Sighting::GivenUp => HostState::Silent,
+            Sighting::Succeeded => HostState::Succeeded,
+            Sighting::Failed => HostState::Failed,
+        };
+        if !known.state.in_flight() || state <= known.state {
+            return false;
+        }
+        self.hosts.set(seen.ordinal, Host { state, attempt: known.attempt });
+        if !state.in_flight() {
+            self.drop_finished_batches(seen.ordinal);
+        }
+        true
+    }
+
+    /// Folds a look at all outstanding hosts of a batch, and sets when to look again: when the host that was heard of
+    /// first will have been silent for too long. Hosts that have not claimed their command are sent it once more.
+    fn check(&mut self, batch: u32, seen: Vec<HostSeen>) -> bool {
+        let heard = seen.iter().filter_map(|host| match host.sighting {
+            Sighting::Claimed { heard_at } => Some(heard_at),
+            Sighting::Unclaimed
+            | Sighting::ShutOut
+            | Sighting::GivenUp
+            | Sighting::Succeeded
+            | Sighting::Failed => None,
+        });
+        let silent_at = heard.min().map(|at| at.plus_ms(self.order.silence_ms + self.margin_ms()));
+        for host in seen {
+            match host.sighting {
+                Sighting::Unclaimed => self.mark_unclaimed(host.ordinal),
+                Sighting::Claimed { .. }
+                | Sighting::ShutOut
+                | Sighting::GivenUp
+                | Sighting::Succeeded
+                | Sighting::Failed => {
+                    self.see(host);
+                }
+            }
+        }
+        if let (Some(batch), Some(silent_at)) =
+            (self.batches.iter_mut().find(|b| b.id == batch), silent_at)
+        {
+            batch.check_at = silent_at.max(self.latest.plus_ms(1));
+        }
+        true
+    }
+
+    fn mark_unclaimed(&mut self, ordinal: u32) {
+        let Some(host) = self.hosts.get(ordinal) else { return };
+        if host.state == HostState::Sent && host.attempt < Self::ATTEMPTS {
+            self.hosts.set(ordinal, Host { state: HostState::Unclaimed, attempt: host.attempt });
+        }
+    }
+
+    fn lose(&mut self, ordinal: u32) -> bool {
+        match self.hosts.get(ordinal) {
+            None | Some(Host { state: HostState::Gone, .. }) => false,
+            Some(host) => {
+                self.hosts.set(ordinal, Host { state: HostState::Gone, attempt: host.attempt });
+                self.drop_finished_batches(ordinal);
+                true
+            }
+        }
+    }
+
+    fn request_stop(&mut self, at: Timestamp, roll_back: Option<bool>) -> bool {
+        if self.stop.is_some() {
+            return false;
+        }
+        // Later than any check that was decided, so that the next plan looks at every batch once more.
+        let at = at.max(self.latest.plus_ms(1));
+        self.latest = at;
+        self.stop = Some(Stop { at, roll_back });
+        true
+    }
+
+    fn decide(&mut self, at: Timestamp, plan: &Plan) -> bool {
+        let at = at.max(self.latest);
+        self.latest = at;
+        if !plan.effects.is_empty() && self.started_at.is_none() {
+            self.started_at = Some(at);
+        }
+        for effect in &plan.effects {
+            match effect {
+                Effect::PinRevision | Effect::EnrolHosts => self.ask(effect, at),
+                Effect::Dispatch { batch, attempt, hosts } => {
+                    for ordinal in hosts.iter() {
+                        self.drop_from_batches(ordinal);
+                        self.hosts.set(ordinal, Host { state: HostState::Sent, attempt: *attempt });
+                    }
+                    let check_at = at.plus_ms(self.order.silence_ms / 2);
+                    let hosts = hosts.clone();
+                    self.batches.push(Batch {
+                        id: *batch,
+                        attempt: *attempt,
+                        check_at,
+                        checked_at: None,
+                        hosts,
+                    });
+                    self.next_batch = self.next_batch.max(batch + 1);
+                }
+                Effect::CheckHosts { batch, .. } => {
+                    if let Some(batch) = self.batches.iter_mut().find(|b| b.id == *batch) {
+                        batch.check_at = at.plus_ms(REPEAT_MS);
+                        batch.checked_at = Some(at);
+                    }
+                }
+                Effect::End(_) => {}
+            }
+        }
+        !plan.effects.is_empty()
+    }
+
+    fn ask(&mut self, effect: &Effect, at: Timestamp) {
+        let again_at = at.plus_ms(REPEAT_MS);
+        match self.asked.iter_mut().find(|asked| asked.effect == *effect) {
+            Some(asked) => {
+                asked.tries += 1;
+                asked.again_at = again_at;
+            }
+            None => self.asked.push(Asked { effect: effect.clone(), tries: 1, again_at }),
+        }
+    }
+
+    fn end(&mut self, at: Timestamp, rolled_back_by: Option<DeploymentId>) -> bool {
+        let at = at.max(self.latest);
+        let Some(ending) = self.ending(at) else { return false };
+        self.latest = at;
+        self.started_at.get_or_insert(at);
+        let untouched: Vec<u32> = self.hosts.next_untouched(u32::MAX).collect();
+        for ordinal in untouched {
+            self.hosts.set(ordinal, Host { state: HostState::Skipped, attempt: 0 });
+        }
+        self.batches.clear();
+        self.asked.clear();
+        self.ended = Some(Ended { at, ending, rolled_back_by });
+        true
+    }
+
+    /// Takes a host that is sent a new command out of the batch of its old one.
+    fn drop_from_batches(&mut self, ordinal: u32) {
+        if self.hosts.get(ordinal).is_none_or(|host| host.attempt == 0) {
+            return;
+        }
+        for batch in self.batches.iter_mut().filter(|batch| batch.hosts.contains(ordinal)) {
+            batch.hosts = batch.hosts.iter().filter(|other| *other != ordinal).collect();
+        }
+        self.batches.retain(|batch| !batch.hosts.is_empty());
+    }
+
+    /// Forgets the batch of `ordinal` once none of its hosts is in flight.
+    fn drop_finished_batches(&mut self, ordinal: u32) {
+        let hosts = &self.hosts;
+        let in_flight =
+            |ordinal: u32| hosts.get(ordinal).is_some_and(|host| host.state.in_flight());
+        self.batches
+            .retain(|batch| !batch.hosts.contains(ordinal) || batch.hosts.iter().any(in_flight));
+    }
+}

@@ -1,0 +1,66 @@
+//! Effects: everything that a deployment can do to the world, and the plan that names them.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Failure, Ordinals, Status};
+use crate::Timestamp;
+
+/// Something to be done. It may be performed twice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Effect {
+    /// Fetch the revision, check it and keep its bytes. Outcome: `RevisionPinned` or `RevisionRefused`.
+    PinRevision,
+    /// Find the hosts, put them in order and write an item for each. Outcome: `RosterSealed`.
+    EnrolHosts,
+    /// Let these hosts know that there is a command to claim. No outcome: the hosts speak for themselves.
+    Dispatch {
+        /// The batch.
+        batch: u32,
+        /// The attempt of all its hosts.
+        attempt: u8,
+        /// The hosts.
+        hosts: Ordinals,
+    },
+    /// Look at the outstanding hosts of a batch. Outcome: `BatchChecked`.
+    CheckHosts {
+        /// The batch.
+        batch: u32,
+        /// Shut out those that have not claimed their command.
+        shut_out: bool,
+        /// Give up those that were last heard of before this moment.
+        give_up_before: Timestamp,
+    },
+    /// End the deployment: its own row, the group's, and that of the rollback or the waiting upload, in one
+    /// transaction. Outcome: `Ended`.
+    End(Ending),
+}
+
+/// How a deployment shall end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ending {
+    /// `Succeeded`, `Failed` or `Stopped`.
+    pub status: Status,
+    /// Why it did not succeed.
+    pub failure: Option<Failure>,
+    /// Whether the fallback is deployed next.
+    pub roll_back: bool,
+    /// Why it is not, though the settings ask for it.
+    pub rollback_refused: Option<String>,
+}
+
+impl Ending {
+    pub(super) fn succeeded() -> Self {
+        Self { status: Status::Succeeded, failure: None, roll_back: false, rollback_refused: None }
+    }
+}
+
+/// What is decided at one moment.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// What to do, in this order.
+    pub effects: Vec<Effect>,
+    /// When to ask again, if no fact comes before; always later than the moment of the plan.
+    pub wake_at: Option<Timestamp>,
+}

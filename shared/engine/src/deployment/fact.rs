@@ -1,0 +1,85 @@
+//! Facts: what happened. Past tense; each is true whatever the deployment makes of it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Failure, Plan};
+use crate::{DeploymentId, Pin, Timestamp};
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    /// The revision was found, checked, and its bytes are kept.
+    RevisionPinned(Pin),
+    /// The revision cannot be deployed.
+    RevisionRefused(Failure),
+    /// All hosts are enrolled, the first `unhealthy` of `total` were unhealthy or new to the group.
+    RosterSealed {
+        /// The number of hosts.
+        total: u32,
+        /// How many of them come first for that reason.
+        unhealthy: u32,
+    },
+    /// Hosts reported, or were looked at.
+    HostsSeen(Vec<HostSeen>),
+    /// All outstanding hosts of a batch were looked at.
+    BatchChecked {
+        /// The batch.
+        batch: u32,
+        /// What was found.
+        seen: Vec<HostSeen>,
+    },
+    /// Hosts do not exist any more, on explicit evidence.
+    HostsGone(Vec<u32>),
+    /// Somebody asked for the deployment to stop.
+    StopRequested {
+        /// When.
+        at: Timestamp,
+        /// Whether it shall be rolled back; unsaid, the group's setting decides.
+        roll_back: Option<bool>,
+    },
+    /// A plan was made, and is about to be stored and performed.
+    Decided {
+        /// When.
+        at: Timestamp,
+        /// What.
+        plan: Plan,
+    },
+    /// The end was stored, together with the group and, where there is one, the rollback.
+    Ended {
+        /// When.
+        at: Timestamp,
+        /// The deployment that rolls this one back.
+        rolled_back_by: Option<DeploymentId>,
+    },
+}
+
+/// The cumulative state of one host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HostSeen {
+    /// Which host.
+    pub ordinal: u32,
+    /// How it was seen.
+    pub sighting: Sighting,
+}
+
+/// How a host was seen. Later ones in this order are later in a host's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Sighting {
+    /// It has not claimed its command.
+    Unclaimed,
+    /// It claimed its command, and was last heard of then.
+    Claimed {
+        /// By the server's clock.
+        heard_at: Timestamp,
+    },
+    /// It has not claimed its command, and no longer can.
+    ShutOut,
+    /// It was not heard of for too long, and is no longer listened to.
+    GivenUp,
+    /// All its events ended well.
+    Succeeded,
+    /// One of its events failed.
+    Failed,
+}

@@ -1,0 +1,350 @@
+//! The deployment: a state that facts change and a plan is made from.
+//!
+//! [`Deployment::apply`] is the only code that changes it, [`Deployment::plan`] the only code that decides. Both are
+//! pure. Whatever is decided is folded into the state as [`Fact::Decided`] and stored before it is done, so that a
+//! crash between any two steps loses nothing; effects may be performed twice.
+
+mod apply;
+mod effect;
+mod fact;
+mod hosts;
+mod ordinals;
+mod plan;
+mod verdict;
+
+use serde::{Deserialize, Serialize};
+
+pub use effect::{Effect, Ending, Plan};
+pub use fact::{Fact, HostSeen, Sighting};
+pub use hosts::{Host, HostState, Hosts};
+pub use ordinals::{Ordinals, OrdinalsError};
+pub use verdict::{Failure, FailureCode};
+
+use crate::appspec::FileExistsBehavior;
+use crate::health::Rule;
+use crate::{DeploymentId, GroupId, Pin, Revision, Timestamp};
+
+/// The schema of the stored form. A reader accepts its own and the one before, and defers what is newer.
+pub const SCHEMA: u32 = 1;
+
+/// Most hosts of one dispatch batch; what one call of the push transport can take.
+pub const BATCH_HOSTS_MAX: u32 = 50;
+
+/// How long after an effect was asked for its outcome may be missing before it is asked for again, in milliseconds.
+pub const REPEAT_MS: u64 = 30_000;
+
+/// What one deployment is asked to do. It never changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Order {
+    /// The deployment.
+    pub id: DeploymentId,
+    /// The application's name when the deployment was created.
+    pub application: String,
+    /// The group's name then.
+    pub group: String,
+    /// The group.
+    pub group_id: GroupId,
+    /// The fencing number of the deployment in its group: higher than that of any earlier one.
+    pub generation: u64,
+    /// Who asked for it.
+    pub creator: Creator,
+    /// When.
+    pub created_at: Timestamp,
+    /// What is deployed.
+    pub revision: Revision,
+    /// What was last deployed successfully to the group: what a rollback goes back to.
+    pub fallback: Option<Fallback>,
+    /// The failed or stopped deployment that this one rolls back.
+    pub rolls_back: Option<DeploymentId>,
+    /// The user's words.
+    pub description: Option<String>,
+    /// The deployment configuration's name.
+    pub config: String,
+    /// Its rule.
+    pub rule: Rule,
+    /// Whether a failed ApplicationStop is passed over.
+    pub ignore_application_stop_failures: bool,
+    /// What to do with files that are already there.
+    pub file_exists_behavior: FileExistsBehavior,
+    /// When it is rolled back by itself.
+    pub auto_rollback: AutoRollback,
+    /// How long a host may be silent, in milliseconds.
+    pub silence_ms: u64,
+    /// How long the whole may take, in milliseconds.
+    pub total_ms: u64,
+    /// Whether hosts run a hook again that was interrupted by their runner's death.
+    pub rerun_interrupted: bool,
+}
+
+/// Who asked for a deployment, in CodeDeploy's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Creator {
+    /// Somebody, or an upload that somebody made.
+    #[serde(rename = "user")]
+    User,
+    /// Cutover, because another deployment failed or was stopped.
+    #[serde(rename = "codeDeployRollback")]
+    Rollback,
+}
+
+impl Creator {
+    /// CodeDeploy's word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Rollback => "codeDeployRollback",
+        }
+    }
+}
+
+/// A deployment that can be gone back to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Fallback {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// What it deployed.
+    pub revision: Revision,
+    /// The bytes that it deployed.
+    pub pin: Pin,
+    /// Its option for files that were already there; a rollback uses it again.
+    pub file_exists_behavior: FileExistsBehavior,
+}
+
+/// When a deployment is rolled back by itself.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AutoRollback {
+    /// `DEPLOYMENT_FAILURE`.
+    pub on_failure: bool,
+    /// `DEPLOYMENT_STOP_ON_REQUEST`.
+    pub on_stop: bool,
+}
+
+/// CodeDeploy's status of a deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Status {
+    /// Accepted, and not begun.
+    Created,
+    /// Under way.
+    InProgress,
+    /// Ended well.
+    Succeeded,
+    /// Ended badly.
+    Failed,
+    /// Ended because somebody asked for it.
+    Stopped,
+}
+
+impl Status {
+    /// Whether nothing will change any more.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Stopped)
+    }
+
+    /// CodeDeploy's word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Created => "Created",
+            Self::InProgress => "InProgress",
+            Self::Succeeded => "Succeeded",
+            Self::Failed => "Failed",
+            Self::Stopped => "Stopped",
+        }
+    }
+}
+
+/// A deployment as it is stored. See [`Deployment::apply`] and [`Deployment::plan`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Deployment {
+    order: Order,
+    started_at: Option<Timestamp>,
+    latest: Timestamp,
+    pin: Option<Pin>,
+    broken: Option<Failure>,
+    sealed: bool,
+    hosts: Hosts,
+    batches: Vec<Batch>,
+    next_batch: u32,
+    asked: Vec<Asked>,
+    stop: Option<Stop>,
+    ended: Option<Ended>,
+}
+
+/// Hosts that were sent their command together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Batch {
+    id: u32,
+    attempt: u8,
+    check_at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    checked_at: Option<Timestamp>,
+    hosts: Ordinals,
+}
+
+/// An effect other than a dispatch that was decided and whose outcome is not known yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Asked {
+    effect: Effect,
+    tries: u32,
+    again_at: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Stop {
+    at: Timestamp,
+    roll_back: Option<bool>,
+}
+
+/// How a deployment ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Ended {
+    /// When.
+    pub at: Timestamp,
+    /// How.
+    pub ending: Ending,
+    /// The deployment that rolls this one back.
+    pub rolled_back_by: Option<DeploymentId>,
+}
+
+impl Deployment {
+    /// A deployment that was asked for and has not begun. `pin` is given where the bytes are kept already.
+    pub fn new(order: Order, pin: Option<Pin>) -> Self {
+        Self {
+            latest: order.created_at,
+            order,
+            started_at: None,
+            pin,
+            broken: None,
+            sealed: false,
+            hosts: Hosts::default(),
+            batches: Vec::new(),
+            next_batch: 0,
+            asked: Vec::new(),
+            stop: None,
+            ended: None,
+        }
+    }
+
+    /// The deployment that takes `self` back to its fallback, if there is one.
+    pub fn rollback(&self, id: DeploymentId, generation: u64, now: Timestamp) -> Option<Self> {
+        let fallback = self.order.fallback.clone()?;
+        let description = format!("Rolls back deployment {}", self.order.id);
+        let order = Order {
+            id,
+            generation,
+            creator: Creator::Rollback,
+            created_at: now.max(self.latest),
+            revision: fallback.revision.clone(),
+            rolls_back: Some(self.order.id.clone()),
+            description: Some(description),
+            file_exists_behavior: fallback.file_exists_behavior,
+            auto_rollback: AutoRollback::default(),
+            ..self.order.clone()
+        };
+        Some(Self::new(order, Some(fallback.pin)))
+    }
+
+    /// What was asked for.
+    pub fn order(&self) -> &Order {
+        &self.order
+    }
+
+    /// The deployment's id.
+    pub fn id(&self) -> &DeploymentId {
+        &self.order.id
+    }
+
+    /// The status, in CodeDeploy's words.
+    pub fn status(&self) -> Status {
+        match (&self.ended, self.started_at) {
+            (Some(ended), _) => ended.ending.status,
+            (None, Some(_)) => Status::InProgress,
+            (None, None) => Status::Created,
+        }
+    }
+
+    /// When the first effect was decided.
+    pub fn started_at(&self) -> Option<Timestamp> {
+        self.started_at
+    }
+
+    /// How it ended.
+    pub fn ended(&self) -> Option<&Ended> {
+        self.ended.as_ref()
+    }
+
+    /// The bytes that are deployed, once they are known.
+    pub fn pin(&self) -> Option<&Pin> {
+        self.pin.as_ref()
+    }
+
+    /// Whether all hosts are enrolled.
+    pub fn is_sealed(&self) -> bool {
+        self.sealed
+    }
+
+    /// The hosts.
+    pub fn hosts(&self) -> &Hosts {
+        &self.hosts
+    }
+
+    /// The hosts of a batch that are in flight.
+    pub fn outstanding(&self, batch: u32) -> Ordinals {
+        self.batches.iter().filter(|b| b.id == batch).flat_map(|b| self.in_flight(b)).collect()
+    }
+
+    /// All hosts that are in flight.
+    pub fn all_outstanding(&self) -> impl Iterator<Item = u32> + '_ {
+        self.batches.iter().flat_map(|batch| self.in_flight(batch))
+    }
+
+    fn in_flight<'a>(&'a self, batch: &'a Batch) -> impl Iterator<Item = u32> + 'a {
+        batch
+            .hosts
+            .iter()
+            .filter(|ordinal| self.hosts.get(*ordinal).is_some_and(|host| host.state.in_flight()))
+    }
+
+    /// Whether somebody asked for it to stop.
+    pub fn stop_requested(&self) -> bool {
+        self.stop.is_some()
+    }
+
+    /// Whether the host may claim its command or start its next event. Withholding it is how stops and time-outs act.
+    ///
+    /// # Errors
+    /// Why not, as a sentence for the host's log.
+    pub fn may_proceed(&self, ordinal: u32, now: Timestamp) -> Result<(), &'static str> {
+        let in_flight = self.hosts.get(ordinal).is_some_and(|host| host.state.in_flight());
+        if self.ended.is_some() {
+            Err("the deployment has ended")
+        } else if self.stop.is_some() {
+            Err("the deployment was stopped")
+        } else if now >= self.deadline() {
+            Err("the deployment ran out of time")
+        } else if !in_flight {
+            Err("the deployment does not wait for this host any more")
+        } else {
+            Ok(())
+        }
+    }
+
+    /// How long a host may go on without hearing from the server, in milliseconds: half of the silence time-out.
+    pub fn lease_ms(&self) -> u64 {
+        self.order.silence_ms / 2
+    }
+
+    fn deadline(&self) -> Timestamp {
+        self.order.created_at.plus_ms(self.order.total_ms)
+    }
+}
+
+#[cfg(test)]
+mod tests;

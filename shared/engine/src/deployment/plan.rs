@@ -1,0 +1,133 @@
+//! Deciding: what to do now, and when to ask again.
+
+use super::effect::{Effect, Plan};
+use super::hosts::HostState;
+use super::{BATCH_HOSTS_MAX, Batch, Deployment, REPEAT_MS};
+use crate::Timestamp;
+
+impl Deployment {
+    /// How often a host is sent its command before it counts as not started.
+    pub(super) const ATTEMPTS: u8 = 2;
+
+    /// What to do at `now`, from the state alone. A plan either has effects or wakes later than `now`, except for a
+    /// deployment that has ended.
+    pub fn plan(&self, now: Timestamp) -> Plan {
+        let now = now.max(self.latest);
+        if self.ended.is_some() {
+            return Plan::default();
+        }
+        if let Some(ending) = self.ending(now) {
+            return Plan { effects: vec![Effect::End(ending)], wake_at: None };
+        }
+        let mut effects = Vec::new();
+        if self.halted_at(now).is_none() {
+            self.prepare(now, &mut effects);
+            self.dispatch(&mut effects);
+        }
+        self.check_batches(now, &mut effects);
+        let wake_at = self.next_moment(now, &effects);
+        Plan { effects, wake_at }
+    }
+
+    /// Since when nothing new is started and hosts are told not to go on.
+    fn halted_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let deadline = Some(self.deadline()).filter(|deadline| now >= *deadline);
+        self.stop.map(|stop| stop.at).into_iter().chain(deadline).min()
+    }
+
+    /// How much longer than the silence time-out the server waits, for the time that messages take.
+    pub(super) fn margin_ms(&self) -> u64 {
+        (self.order.silence_ms / 10).max(500)
+    }
+
+    fn prepare(&self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.broken.is_some() {
+            return;
+        }
+        let due = |effect: &Effect| {
+            self.asked.iter().all(|asked| asked.effect != *effect || asked.again_at <= now)
+        };
+        if self.pin.is_none() && due(&Effect::PinRevision) {
+            effects.push(Effect::PinRevision);
+        }
+        if !self.sealed && due(&Effect::EnrolHosts) {
+            effects.push(Effect::EnrolHosts);
+        }
+    }
+
+    fn dispatch(&self, effects: &mut Vec<Effect>) {
+        if self.pin.is_none() || !self.sealed {
+            return;
+        }
+        let mut batch = self.next_batch;
+        let mut push = |attempt: u8, hosts: &[u32]| {
+            for hosts in hosts.chunks(usize::try_from(BATCH_HOSTS_MAX).unwrap_or(1)) {
+                effects.push(Effect::Dispatch {
+                    batch,
+                    attempt,
+                    hosts: hosts.iter().copied().collect(),
+                });
+                batch += 1;
+            }
+        };
+        if self.hosts.count(HostState::Unclaimed) > 0 {
+            push(Self::ATTEMPTS, &self.unclaimed());
+        }
+        let fleet = self.hosts.fleet();
+        if !self.order.rule.must_stop(&fleet) {
+            let next: Vec<u32> =
+                self.hosts.next_untouched(self.order.rule.may_start(&fleet)).collect();
+            push(1, &next);
+        }
+    }
+
+    fn unclaimed(&self) -> Vec<u32> {
+        let is_unclaimed = |ordinal: &u32| {
+            self.hosts.get(*ordinal).is_some_and(|host| host.state == HostState::Unclaimed)
+        };
+        let mut found: Vec<u32> =
+            self.batches.iter().flat_map(|batch| batch.hosts.iter()).filter(is_unclaimed).collect();
+        found.sort_unstable();
+        found
+    }
+
+    fn check_batches(&self, now: Timestamp, effects: &mut Vec<Effect>) {
+        let halt = self.halted_at(now);
+        for batch in &self.batches {
+            let before_halt =
+                halt.is_some_and(|halt| batch.checked_at.is_none_or(|checked| checked < halt));
+            if batch.check_at > now && !(before_halt && self.has_unclaimed(batch)) {
+                continue;
+            }
+            effects.push(Effect::CheckHosts {
+                batch: batch.id,
+                shut_out: halt.is_some() || batch.attempt >= Self::ATTEMPTS,
+                give_up_before: Timestamp(
+                    now.0.saturating_sub(self.order.silence_ms + self.margin_ms()),
+                ),
+            });
+        }
+    }
+
+    fn has_unclaimed(&self, batch: &Batch) -> bool {
+        batch
+            .hosts
+            .iter()
+            .filter_map(|ordinal| self.hosts.get(ordinal))
+            .any(|host| matches!(host.state, HostState::Sent | HostState::Unclaimed))
+    }
+
+    /// The next moment at which time alone changes the plan, with `effects` decided at `now`.
+    fn next_moment(&self, now: Timestamp, effects: &[Effect]) -> Option<Timestamp> {
+        let asked = self.asked.iter().map(|asked| asked.again_at);
+        let checks = self.batches.iter().map(|batch| batch.check_at);
+        let decided = effects.iter().map(|effect| match effect {
+            Effect::Dispatch { .. } => now.plus_ms(self.order.silence_ms / 2),
+            Effect::PinRevision
+            | Effect::EnrolHosts
+            | Effect::CheckHosts { .. }
+            | Effect::End(_) => now.plus_ms(REPEAT_MS),
+        });
+        asked.chain(checks).chain(decided).chain([self.deadline()]).filter(|at| *at > now).min()
+    }
+}

@@ -1,0 +1,280 @@
+//! Whole deployments by hand: facts in, effects out.
+
+use expect_test::{Expect, expect};
+
+use super::*;
+use crate::health::{Minimum, Rule};
+use crate::{BundleType, Pin, Revision};
+
+fn order(rule: Minimum, fallback: bool) -> Order {
+    let revision = |key: &str| Revision {
+        bucket: "revisions".into(),
+        key: key.into(),
+        bundle_type: BundleType::Zip,
+        version: None,
+        e_tag: None,
+    };
+    Order {
+        id: "d-AAAAAAAAA".parse().unwrap(),
+        application: "shop".into(),
+        group: "web".into(),
+        group_id: GroupId::from_random([7; 16]),
+        generation: 5,
+        creator: Creator::User,
+        created_at: Timestamp(1_000_000),
+        revision: revision("new.zip"),
+        fallback: fallback.then(|| Fallback {
+            deployment: "d-BBBBBBBBB".parse().unwrap(),
+            revision: revision("old.zip"),
+            pin: pin(),
+            file_exists_behavior: FileExistsBehavior::Disallow,
+        }),
+        rolls_back: None,
+        description: None,
+        config: "CodeDeployDefault.OneAtATime".into(),
+        rule: Rule { minimum: rule, predefined: true },
+        ignore_application_stop_failures: false,
+        file_exists_behavior: FileExistsBehavior::Disallow,
+        auto_rollback: AutoRollback { on_failure: true, on_stop: false },
+        silence_ms: 60_000,
+        total_ms: 8 * 3_600_000,
+        rerun_interrupted: false,
+    }
+}
+
+fn pin() -> Pin {
+    Pin { sha256: "ab".repeat(32), size: 3 }
+}
+
+/// A deployment with its clock and all that it did.
+struct Story {
+    deployment: Deployment,
+    now: Timestamp,
+    told: String,
+}
+
+impl Story {
+    fn new(order: Order) -> Self {
+        let now = order.created_at;
+        Self { deployment: Deployment::new(order, None), now, told: String::new() }
+    }
+
+    fn running(rule: Minimum, hosts: u32) -> Self {
+        let mut story = Self::new(order(rule, true));
+        story.step();
+        story.fact(Fact::RevisionPinned(pin()));
+        story.fact(Fact::RosterSealed { total: hosts, unhealthy: 0 });
+        story
+    }
+
+    fn fact(&mut self, fact: Fact) {
+        self.deployment.apply(fact);
+        self.step();
+    }
+
+    fn seen(&mut self, ordinal: u32, sighting: Sighting) {
+        self.fact(Fact::HostsSeen(vec![HostSeen { ordinal, sighting }]));
+    }
+
+    fn wait(&mut self, ms: u64) {
+        self.now = self.now.plus_ms(ms);
+        self.step();
+    }
+
+    fn step(&mut self) {
+        use std::fmt::Write as _;
+        let plan = self.deployment.plan(self.now);
+        for effect in &plan.effects {
+            writeln!(
+                self.told,
+                "{} {effect:?}",
+                self.now.since_ms(self.deployment.order.created_at)
+            )
+            .unwrap();
+        }
+        assert!(
+            plan.wake_at.is_some_and(|at| at > self.now)
+                || !plan.effects.is_empty()
+                || self.deployment.ended.is_some()
+        );
+        let ends = plan.effects.iter().any(|effect| matches!(effect, Effect::End(_)));
+        self.deployment.apply(Fact::Decided { at: self.now, plan });
+        if ends {
+            self.deployment.apply(Fact::Ended { at: self.now, rolled_back_by: None });
+        }
+        let row = serde_json::to_string(&self.deployment).unwrap();
+        assert_eq!(serde_json::from_str::<Deployment>(&row).unwrap(), self.deployment);
+    }
+
+    fn tells(&self, expected: Expect) {
+        expected.assert_eq(&self.told);
+    }
+}
+
+#[test]
+fn a_rolling_deployment_goes_host_by_host() {
+    let mut story = Story::running(Minimum::OneAtATime, 2);
+    story.seen(0, Sighting::Succeeded);
+    story.seen(1, Sighting::Succeeded);
+    story.tells(expect![[r#"
+        0 PinRevision
+        0 EnrolHosts
+        0 Dispatch { batch: 0, attempt: 1, hosts: Ordinals([(0, 1)]) }
+        0 Dispatch { batch: 1, attempt: 1, hosts: Ordinals([(1, 1)]) }
+        0 End(Ending { status: Succeeded, failure: None, roll_back: false, rollback_refused: None })
+    "#]]);
+    assert_eq!(story.deployment.status(), Status::Succeeded);
+}
+
+#[test]
+fn a_failure_ends_it_and_asks_for_the_rollback() {
+    let mut story = Story::running(Minimum::OneAtATime, 4);
+    story.seen(0, Sighting::Succeeded);
+    story.seen(1, Sighting::Failed);
+    let ended = story.deployment.ended().unwrap();
+    assert!(ended.ending.roll_back);
+    assert_eq!(ended.ending.status, Status::Failed);
+    let states: Vec<_> = (0..4).map(|o| story.deployment.hosts().get(o).unwrap().state).collect();
+    assert_eq!(
+        states,
+        [HostState::Succeeded, HostState::Failed, HostState::Skipped, HostState::Skipped]
+    );
+    let rollback = story.deployment.rollback("d-CCCCCCCCC".parse().unwrap(), 6, story.now).unwrap();
+    assert_eq!(rollback.order().revision.key, "old.zip");
+    assert_eq!(rollback.order().rolls_back.as_ref(), Some(story.deployment.id()));
+    assert!(rollback.pin().is_some(), "its bytes are kept, whatever became of the key");
+}
+
+#[test]
+fn a_fact_delivered_twice_changes_nothing() {
+    let mut story = Story::running(Minimum::FleetPercent(0), 3);
+    story.seen(1, Sighting::Failed);
+    let before = story.deployment.clone();
+    for sighting in
+        [Sighting::Failed, Sighting::Succeeded, Sighting::Claimed { heard_at: story.now }]
+    {
+        assert!(!story.deployment.apply(Fact::HostsSeen(vec![HostSeen { ordinal: 1, sighting }])));
+    }
+    assert!(!story.deployment.apply(Fact::RosterSealed { total: 9, unhealthy: 0 }));
+    assert_eq!(story.deployment, before);
+}
+
+#[test]
+fn an_unclaimed_command_is_sent_twice_and_then_the_host_fails() {
+    let mut story = Story::running(Minimum::OneAtATime, 1);
+    story.wait(30_000);
+    story.fact(Fact::BatchChecked {
+        batch: 0,
+        seen: vec![HostSeen { ordinal: 0, sighting: Sighting::Unclaimed }],
+    });
+    story.wait(30_000);
+    story.fact(Fact::BatchChecked {
+        batch: 1,
+        seen: vec![HostSeen { ordinal: 0, sighting: Sighting::ShutOut }],
+    });
+    story.tells(expect![[r#"
+        0 PinRevision
+        0 EnrolHosts
+        0 Dispatch { batch: 0, attempt: 1, hosts: Ordinals([(0, 1)]) }
+        30000 CheckHosts { batch: 0, shut_out: false, give_up_before: Timestamp(964000) }
+        30000 Dispatch { batch: 1, attempt: 2, hosts: Ordinals([(0, 1)]) }
+        60000 CheckHosts { batch: 1, shut_out: true, give_up_before: Timestamp(994000) }
+        60000 End(Ending { status: Failed, failure: Some(Failure { code: HealthConstraints, message: "Too many hosts failed: 1 of 1 failed, and `CodeDeployDefault.OneAtATime` demands 1 healthy ones. 1 of them were not heard of for 60 s." }), roll_back: true, rollback_refused: None })
+    "#]]);
+}
+
+#[test]
+fn a_host_that_was_heard_of_is_looked_at_again_when_it_could_be_silent() {
+    let mut story = Story::running(Minimum::OneAtATime, 1);
+    story.wait(30_000);
+    let heard_at = story.now.plus_ms(0);
+    story.fact(Fact::BatchChecked {
+        batch: 0,
+        seen: vec![HostSeen { ordinal: 0, sighting: Sighting::Claimed { heard_at } }],
+    });
+    assert_eq!(story.deployment.plan(story.now).wake_at, Some(heard_at.plus_ms(66_000)));
+    story.wait(66_000);
+    story.fact(Fact::BatchChecked {
+        batch: 0,
+        seen: vec![HostSeen { ordinal: 0, sighting: Sighting::GivenUp }],
+    });
+    assert_eq!(story.deployment.hosts().get(0).unwrap().state, HostState::Silent);
+    assert_eq!(story.deployment.status(), Status::Failed);
+}
+
+#[test]
+fn a_stop_shuts_out_who_has_not_claimed_and_waits_for_who_has() {
+    let mut story = Story::running(Minimum::FleetPercent(0), 3);
+    story.seen(0, Sighting::Claimed { heard_at: story.now });
+    story.fact(Fact::StopRequested { at: story.now, roll_back: Some(true) });
+    assert!(story.deployment.may_proceed(0, story.now).is_err());
+    let seen = |ordinal, sighting| HostSeen { ordinal, sighting };
+    story.fact(Fact::BatchChecked {
+        batch: 0,
+        seen: vec![
+            seen(0, Sighting::Claimed { heard_at: story.now }),
+            seen(1, Sighting::ShutOut),
+            seen(2, Sighting::ShutOut),
+        ],
+    });
+    assert_eq!(story.deployment.status(), Status::InProgress);
+    story.seen(0, Sighting::Failed);
+    let ended = story.deployment.ended().unwrap();
+    assert_eq!((ended.ending.status, ended.ending.roll_back), (Status::Stopped, true));
+    assert_eq!(story.deployment.hosts().get(1).unwrap().state, HostState::Skipped);
+}
+
+#[test]
+fn a_deployment_out_of_time_fails() {
+    let mut story = Story::running(Minimum::OneAtATime, 2);
+    story.seen(0, Sighting::Claimed { heard_at: story.now });
+    story.wait(8 * 3_600_000);
+    story.seen(0, Sighting::GivenUp);
+    let failure = story.deployment.ended().unwrap().ending.failure.clone().unwrap();
+    assert_eq!(failure.code, FailureCode::Timeout);
+}
+
+#[test]
+fn hosts_that_vanish_leave_the_denominator() {
+    let mut story = Story::running(Minimum::OneAtATime, 3);
+    story.fact(Fact::HostsGone(vec![0]));
+    story.seen(1, Sighting::Succeeded);
+    story.fact(Fact::HostsGone(vec![2]));
+    assert_eq!(story.deployment.status(), Status::Succeeded);
+    let mut story = Story::running(Minimum::OneAtATime, 1);
+    story.fact(Fact::HostsGone(vec![0]));
+    assert_eq!(
+        story.deployment.ended().unwrap().ending.failure.clone().unwrap().code,
+        FailureCode::NoInstances
+    );
+}
+
+#[test]
+fn what_cannot_be_deployed_touches_no_host_and_rolls_nothing_back() {
+    let mut story = Story::new(order(Minimum::OneAtATime, true));
+    story.step();
+    let failure = Failure { code: FailureCode::RevisionMissing, message: "gone".into() };
+    story.fact(Fact::RevisionRefused(failure));
+    let ending = &story.deployment.ended().unwrap().ending;
+    assert_eq!((ending.status, ending.roll_back), (Status::Failed, false));
+    assert!(ending.rollback_refused.is_some());
+}
+
+#[test]
+fn ten_thousand_hosts_in_flight_fit_into_the_row() {
+    let mut story = Story::running(Minimum::FleetPercent(0), 10_000);
+    let row = serde_json::to_string(&story.deployment).unwrap();
+    assert!(row.len() < 64 * 1024, "{}", row.len());
+    let odd = |batch: u32| {
+        (0..50)
+            .filter(|o| o % 2 == 1)
+            .map(move |o| HostSeen { ordinal: batch * 50 + o, sighting: Sighting::Unclaimed })
+    };
+    story.now = story.now.plus_ms(30_000);
+    for batch in 0..200 {
+        story.deployment.apply(Fact::BatchChecked { batch, seen: odd(batch).collect() });
+    }
+    story.step();
+    let row = serde_json::to_string(&story.deployment).unwrap();
+    assert!(row.len() < 64 * 1024, "every second host was sent its command again: {}", row.len());
+}

@@ -1,0 +1,167 @@
+//! The end: whether a deployment is over, how, and whether it is rolled back.
+
+use serde::{Deserialize, Serialize};
+
+use super::effect::Ending;
+use super::hosts::HostState;
+use super::{Creator, Deployment, Status};
+use crate::Timestamp;
+use crate::health::Fleet;
+
+/// Why a deployment did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Failure {
+    /// CodeDeploy's code.
+    pub code: FailureCode,
+    /// What happened, and what to do.
+    pub message: String,
+}
+
+/// CodeDeploy's error codes of a deployment, as far as they occur.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum FailureCode {
+    /// Too many hosts failed.
+    HealthConstraints,
+    /// The configuration leaves no host that may be taken out.
+    HealthConstraintsInvalid,
+    /// The group has no hosts.
+    NoInstances,
+    /// The object is not in the bucket.
+    RevisionMissing,
+    /// The object is no valid bundle.
+    InvalidRevision,
+    /// Somebody asked for it.
+    ManualStop,
+    /// It took too long.
+    Timeout,
+}
+
+impl Deployment {
+    /// How the deployment ends at `now`; none while it has to go on.
+    pub(super) fn ending(&self, now: Timestamp) -> Option<Ending> {
+        let fleet = self.hosts.fleet();
+        if fleet.in_flight > 0 {
+            return None;
+        }
+        if self.sealed && fleet.total() > 0 && fleet.succeeded == fleet.total() {
+            return Some(Ending::succeeded());
+        }
+        let failure = match self.cut_short(now) {
+            Some(failure) => failure,
+            None => match self.judged(&fleet)? {
+                Ok(()) => return Some(Ending::succeeded()),
+                Err(failure) => failure,
+            },
+        };
+        let status =
+            if failure.code == FailureCode::ManualStop { Status::Stopped } else { Status::Failed };
+        let (roll_back, rollback_refused) = self.rolls_back(status);
+        Some(Ending { status, failure: Some(failure), roll_back, rollback_refused })
+    }
+
+    /// The failure of a deployment that ends before all its hosts were tried for another reason than their health.
+    fn cut_short(&self, now: Timestamp) -> Option<Failure> {
+        if self.broken.is_some() {
+            return self.broken.clone();
+        }
+        if self.stop.is_some() {
+            let message = "The deployment was stopped on request.".to_owned();
+            return Some(Failure { code: FailureCode::ManualStop, message });
+        }
+        let minutes = self.order.total_ms / 60_000;
+        let message = format!(
+            "The deployment took longer than its limit of {minutes} minutes. Hosts that were not reached were skipped."
+        );
+        (now >= self.deadline()).then_some(Failure { code: FailureCode::Timeout, message })
+    }
+
+    /// What the rule of minimum healthy hosts says; nothing while there is something to do.
+    fn judged(&self, fleet: &Fleet) -> Option<Result<(), Failure>> {
+        if !self.sealed || self.pin.is_none() {
+            return None;
+        }
+        let rule = &self.order.rule;
+        let failure = |code, message| Some(Err(Failure { code, message }));
+        if fleet.total() == 0 {
+            let message = match self.hosts.count(HostState::Gone) {
+                0 => {
+                    "No host belongs to the deployment group. Check its tags against those of the registered hosts."
+                }
+                _ => "All hosts of the deployment group vanished during the deployment.",
+            };
+            return failure(FailureCode::NoInstances, message.to_owned());
+        }
+        if fleet.untouched() == fleet.total() && !rule.admits(fleet.total()) {
+            let message = format!(
+                "`{}` keeps {} hosts healthy, and the group has {}: none could be deployed to. \
+                 Choose a configuration that spares at least one host.",
+                self.order.config,
+                rule.required(fleet.total()),
+                fleet.total()
+            );
+            return failure(FailureCode::HealthConstraintsInvalid, message);
+        }
+        if fleet.untouched() > 0 && !rule.must_stop(fleet) {
+            return None;
+        }
+        if rule.is_met(fleet) {
+            return Some(Ok(()));
+        }
+        failure(FailureCode::HealthConstraints, self.unhealthy_message(fleet))
+    }
+
+    fn unhealthy_message(&self, fleet: &Fleet) -> String {
+        let required = self.order.rule.required(fleet.total());
+        let mut message = format!(
+            "Too many hosts failed: {} of {} failed, and `{}` demands {} healthy ones.",
+            fleet.failed,
+            fleet.total(),
+            self.order.config,
+            required.max(1)
+        );
+        let unheard = self.hosts.count(HostState::Silent) + self.hosts.count(HostState::NotStarted);
+        if unheard > 0 {
+            message.push_str(&format!(
+                " {unheard} of them were not heard of for {} s.",
+                self.order.silence_ms / 1000
+            ));
+        }
+        if fleet.untouched() > 0 {
+            message.push_str(&format!(" {} hosts were left as they were.", fleet.untouched()));
+        }
+        message
+    }
+
+    /// Whether the deployment is rolled back, and why not if that was wanted.
+    fn rolls_back(&self, status: Status) -> (bool, Option<String>) {
+        let wanted = match (&self.stop, status) {
+            (Some(stop), Status::Stopped) => {
+                stop.roll_back.unwrap_or(self.order.auto_rollback.on_stop)
+            }
+            (_, Status::Failed) => self.order.auto_rollback.on_failure,
+            (_, Status::Created | Status::InProgress | Status::Succeeded | Status::Stopped) => {
+                false
+            }
+        };
+        let refused = |why: &str| (false, Some(why.to_owned()));
+        if !wanted {
+            (false, None)
+        } else if self.order.creator == Creator::Rollback {
+            refused("A rollback is not rolled back itself.")
+        } else if self.order.fallback.is_none() {
+            refused(
+                "No earlier deployment of the group has succeeded, so there is nothing to roll back to.",
+            )
+        } else if !self.touched_any() {
+            refused("No host was touched, so there is nothing to roll back.")
+        } else {
+            (true, None)
+        }
+    }
+
+    fn touched_any(&self) -> bool {
+        self.next_batch > 0
+    }
+}

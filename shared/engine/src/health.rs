@@ -1,0 +1,116 @@
+//! The rule of minimum healthy hosts: how many hosts may be in flight, when a deployment stops, and whether it has
+//! succeeded (`docs/semantics.md#minimum-healthy-hosts`).
+
+use serde::{Deserialize, Serialize};
+
+/// What a deployment configuration demands of a fleet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rule {
+    /// How many hosts stay healthy.
+    pub minimum: Minimum,
+    /// Whether the configuration is one of CodeDeploy's own; those also run on fleets that they could not spare a host
+    /// of, such as a single host.
+    pub predefined: bool,
+}
+
+/// How many hosts stay healthy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Minimum {
+    /// One host is in flight at most, and all but the last one must succeed.
+    OneAtATime,
+    /// This many hosts.
+    HostCount(u32),
+    /// This share of the fleet in percent, rounded up.
+    FleetPercent(u8),
+}
+
+/// A fleet in the middle of a deployment, counted. Hosts that vanished are in none of the counts.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Fleet {
+    /// Hosts not started that were unhealthy, or new to the group, when the deployment began.
+    pub untouched_unhealthy: u32,
+    /// Hosts not started that were healthy when the deployment began.
+    pub untouched_healthy: u32,
+    /// Hosts that were sent a command and have not ended.
+    pub in_flight: u32,
+    /// Hosts that ended well.
+    pub succeeded: u32,
+    /// Hosts that ended badly or fell silent.
+    pub failed: u32,
+}
+
+impl Fleet {
+    /// All hosts.
+    pub fn total(&self) -> u32 {
+        self.untouched() + self.in_flight + self.succeeded + self.failed
+    }
+
+    /// Hosts not started.
+    pub fn untouched(&self) -> u32 {
+        self.untouched_unhealthy + self.untouched_healthy
+    }
+}
+
+impl Rule {
+    /// How many of `total` hosts must stay, or end, healthy.
+    pub fn required(&self, total: u32) -> u32 {
+        match self.minimum {
+            Minimum::OneAtATime => total.saturating_sub(1).max(1),
+            Minimum::HostCount(count) => count,
+            Minimum::FleetPercent(percent) => {
+                let share = (u64::from(total) * u64::from(percent)).div_ceil(100);
+                u32::try_from(share).unwrap_or(u32::MAX)
+            }
+        }
+    }
+
+    /// Whether a fleet of `total` hosts can be deployed to at all: at least one host must be spared.
+    pub fn admits(&self, total: u32) -> bool {
+        total > 0 && (self.predefined || self.required(total) < total)
+    }
+
+    /// How many more hosts may start now: first of those that were unhealthy, then of the healthy ones.
+    pub fn may_start(&self, fleet: &Fleet) -> u32 {
+        let total = fleet.total();
+        let spared = total.saturating_sub(self.required(total)).max(1);
+        let concurrent = if self.minimum == Minimum::OneAtATime { 1 } else { spared };
+        let slots = concurrent.saturating_sub(fleet.in_flight);
+        let unhealthy = slots.min(fleet.untouched_unhealthy);
+        unhealthy
+            + (slots - unhealthy).min(self.healthy_to_spare(fleet)).min(fleet.untouched_healthy)
+    }
+
+    /// How many healthy hosts may be taken out without falling below the minimum.
+    fn healthy_to_spare(&self, fleet: &Fleet) -> u32 {
+        let total = fleet.total();
+        let minimum = if self.predefined {
+            self.required(total).min(total.saturating_sub(1))
+        } else {
+            self.required(total)
+        };
+        (fleet.untouched_healthy + fleet.succeeded).saturating_sub(minimum)
+    }
+
+    /// Whether no further host may be started for the rest of the deployment: too many failed, or none can be spared
+    /// and nothing in flight will change that.
+    pub fn must_stop(&self, fleet: &Fleet) -> bool {
+        if fleet.untouched() == 0 {
+            return false;
+        }
+        let total = fleet.total();
+        let too_many_failed = fleet.failed > 0 && total - fleet.failed <= self.required(total);
+        too_many_failed || (fleet.in_flight == 0 && self.may_start(fleet) == 0)
+    }
+
+    /// Whether a fleet with nothing in flight and nothing left to start has been deployed to successfully.
+    pub fn is_met(&self, fleet: &Fleet) -> bool {
+        fleet.succeeded > 0
+            && fleet.untouched() == 0
+            && fleet.succeeded >= self.required(fleet.total())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,54 @@
+//! What a deployment deploys: an object in a bucket, and the bytes that were found there.
+
+use serde::{Deserialize, Serialize};
+
+/// A revision by its place: identity is the whole of it, exactly as registered (`docs/semantics.md#revisions`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Revision {
+    /// The bucket.
+    pub bucket: String,
+    /// The key.
+    pub key: String,
+    /// The kind of archive, as whoever registered it said.
+    pub bundle_type: BundleType,
+    /// The object's version, where the bucket has versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The object's ETag, without quotes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub e_tag: Option<String>,
+}
+
+/// CodeDeploy's bundle types of a server deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BundleType {
+    /// An uncompressed tar archive.
+    Tar,
+    /// A tar archive compressed with gzip.
+    Tgz,
+    /// A zip archive.
+    Zip,
+}
+
+impl BundleType {
+    /// CodeDeploy's word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tar => "tar",
+            Self::Tgz => "tgz",
+            Self::Zip => "zip",
+        }
+    }
+}
+
+/// The bytes of a revision, kept under their digest, so that they can be deployed after their key was overwritten.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pin {
+    /// SHA-256 of the bytes, lower-case hex.
+    pub sha256: String,
+    /// Their number.
+    pub size: u64,
+}

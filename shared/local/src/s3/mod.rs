@@ -1,0 +1,246 @@
+//! Home's S3: an embedded server on a directory, which tells of every upload exactly what S3's notifications tell.
+//!
+//! Requests are signed with home's key pair and checked, presigned ones too. Every object is durable before its upload is
+//! answered; an upload is visible whole or not at all. Every upload gets an identity, a number that rises strictly; it is
+//! the object's version id in answers, and a read may ask for it, but only the newest upload of a key is kept: this is not
+//! S3's versioning. Access control, tags, lifecycle rules, encryption and website hosting are deliberately absent and
+//! answer `NotImplemented`.
+
+mod disk;
+mod listing;
+mod multipart;
+mod outbox;
+mod receive;
+mod record;
+mod service;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use s3s::auth::{S3Auth, SecretKey, SimpleAuth};
+use s3s::service::{S3Service, S3ServiceBuilder};
+use s3s::{S3Result, s3_error};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
+
+use disk::{Disk, lock};
+use outbox::Outbox;
+use service::Service;
+
+/// How long [`S3::stop`] waits for requests that are being answered, in milliseconds.
+const STOP_GRACE_MS: u64 = 5_000;
+/// The pause after a connection could not be accepted, which happens when file descriptors run out, in milliseconds.
+const ACCEPT_PAUSE_MS: u64 = 100;
+
+/// Why home's S3 could not start, stop or note something.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The listener has no address.
+    #[error("cannot read the address of the listener for the buckets")]
+    Listener(#[source] std::io::Error),
+    /// The directory cannot be used.
+    #[error(
+        "cannot open the buckets in `{}`: check that the directory is writable and has space",
+        path.display()
+    )]
+    Open {
+        /// The directory of all buckets.
+        path: PathBuf,
+        /// What the file system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// An acknowledgement cannot be written down.
+    #[error(
+        "cannot note that upload `{identity}` was handled: it will be announced again after the next start"
+    )]
+    Acknowledge {
+        /// The upload's identity.
+        identity: u64,
+        /// What the file system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A background task of the server panicked.
+    #[error(
+        "the server of the buckets ended by itself: start home again; objects are as of the last answered upload"
+    )]
+    Died(#[source] tokio::task::JoinError),
+}
+
+/// An upload that became visible in a watched bucket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uploaded {
+    /// The bucket's name.
+    pub bucket: String,
+    /// The object's key.
+    pub key: String,
+    /// The upload's number: later uploads have higher ones, also after a restart. Written with twenty digits it is the
+    /// object's version id.
+    pub identity: u64,
+    /// The object's ETag, without quotes.
+    pub etag: String,
+    /// The object's size in bytes.
+    pub size: u64,
+}
+
+/// What [`serve`] needs besides a listener.
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'a> {
+    /// The directory of all buckets; made if missing. No other process may use it at the same time.
+    pub directory: &'a Path,
+    /// The access key id that requests are signed with.
+    pub access_key_id: &'a str,
+    /// The secret access key that requests are signed with.
+    pub secret_access_key: &'a str,
+    /// The buckets whose uploads are announced. They need not exist yet.
+    pub watched: &'a [&'a str],
+    /// The buckets that are made if they are missing.
+    pub made: &'a [&'a str],
+}
+
+/// Uploads to the watched buckets, in the order of their identities.
+#[derive(Debug)]
+pub struct Uploads {
+    announced: mpsc::UnboundedReceiver<Uploaded>,
+    outbox: Arc<Mutex<Outbox>>,
+}
+
+impl Uploads {
+    /// The next upload. At first come those that were not acknowledged before the last stop or crash, if their object
+    /// still is that upload. `None` after the server has stopped.
+    pub async fn next(&mut self) -> Option<Uploaded> {
+        self.announced.recv().await
+    }
+
+    /// Says that the upload was handled, so that it is never announced again. Saying it twice is harmless.
+    ///
+    /// # Errors
+    /// When the file system refuses; the upload will then be announced again after the next start.
+    pub async fn acknowledge(&self, identity: u64) -> Result<(), Error> {
+        let outbox = Arc::clone(&self.outbox);
+        tokio::task::spawn_blocking(move || lock(&outbox).remove(identity))
+            .await
+            .map_err(Error::Died)?
+            .map_err(|source| Error::Acknowledge { identity, source })
+    }
+}
+
+/// A running S3. Dropping it lets it stop on its own; [`S3::stop`] waits for that.
+#[derive(Debug)]
+pub struct S3 {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    server: JoinHandle<()>,
+}
+
+/// Opens the directory and serves it on `listener` until stopped.
+///
+/// # Errors
+/// When the directory cannot be opened.
+pub async fn serve(options: Options<'_>, listener: TcpListener) -> Result<(S3, Uploads), Error> {
+    let address = listener.local_addr().map_err(Error::Listener)?;
+    let path = options.directory.to_owned();
+    let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<String>>();
+    let (watched, made) = (names(options.watched), names(options.made));
+    let (sender, announced) = mpsc::unbounded_channel();
+    let opened = tokio::task::spawn_blocking(move || {
+        let opened = Disk::open(&path, watched, sender).and_then(|disk| {
+            made.iter().try_for_each(|bucket| disk.ensure_bucket(bucket))?;
+            Ok(disk)
+        });
+        opened.map_err(|source| Error::Open { path, source })
+    });
+    let disk = opened.await.map_err(Error::Died)??;
+    let outbox = disk.outbox();
+    let mut builder = S3ServiceBuilder::new(Service(Arc::new(disk)));
+    builder
+        .set_auth(Keys(SimpleAuth::from_single(options.access_key_id, options.secret_access_key)));
+    let (stop, stopped) = watch::channel(false);
+    let server = tokio::spawn(run(listener, builder.build(), stopped));
+    let s3 = S3 { address, stop, server };
+    Ok((s3, Uploads { announced, outbox }))
+}
+
+impl S3 {
+    /// Where the server listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The endpoint for an AWS SDK or the AWS CLI. Buckets are addressed by path.
+    #[must_use]
+    pub fn endpoint_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Accepts nothing more and answers what is under way, for at most five seconds. An upload that is cut off leaves
+    /// nothing.
+    ///
+    /// # Errors
+    /// When the server had failed before.
+    pub async fn stop(self) -> Result<(), Error> {
+        self.stop.send_replace(true);
+        self.server.await.map_err(Error::Died)
+    }
+}
+
+/// The one key pair, with an answer for others that says what is wrong.
+struct Keys(SimpleAuth);
+
+#[async_trait::async_trait]
+impl S3Auth for Keys {
+    async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
+        self.0.lookup(access_key).cloned().ok_or_else(|| {
+            s3_error!(
+                InvalidAccessKeyId,
+                "the access key `{}` is not the one of this home: use the credentials that home shows",
+                access_key
+            )
+        })
+    }
+}
+
+async fn run(listener: TcpListener, service: S3Service, mut stopped: watch::Receiver<bool>) {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    // A client that opens a connection and never sends a whole header must not hold it for ever.
+    http.http1().timer(TokioTimer::new());
+    let connections = GracefulShutdown::new();
+    let mut tasks = JoinSet::new();
+    loop {
+        while tasks.try_join_next().is_some() {}
+        let socket = tokio::select! {
+            () = crate::stop_requested(&mut stopped) => break,
+            accepted = listener.accept() => match accepted {
+                Ok((socket, _)) => socket,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection to the buckets, will try again");
+                    tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+                    continue;
+                }
+            },
+        };
+        let connection = http.serve_connection(TokioIo::new(socket), service.clone());
+        let connection = connections.watch(connection.into_owned());
+        tasks.spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection to the buckets broke");
+            }
+        });
+    }
+    drop(listener);
+    let grace = Duration::from_millis(STOP_GRACE_MS);
+    if tokio::time::timeout(grace, connections.shutdown()).await.is_err() {
+        // A client that never finishes its request must not keep home from stopping: the tasks end here.
+        tracing::warn!("stopped while requests to the buckets were under way");
+    }
+}

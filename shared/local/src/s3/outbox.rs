@@ -1,0 +1,112 @@
+//! Identities of uploads, and which uploads nobody has handled yet.
+//!
+//! An identity is the number of this start of the store (counted in a file) in the upper half and a counter in the lower
+//! half, so it rises strictly for ever at the cost of one small write per start. The file of an upload is written and
+//! synced before the object becomes visible, and removed when the receiver has acknowledged the upload.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// An upload that was about to become visible.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Entry {
+    pub(super) bucket: String,
+    pub(super) key: String,
+}
+
+#[derive(Debug)]
+pub(super) struct Outbox {
+    directory: PathBuf,
+    last: u64,
+}
+
+impl Outbox {
+    /// Opens the outbox in `directory` (which exists) and begins a new range of identities, counted in `starts`.
+    pub(super) fn open(directory: PathBuf, starts: &Path) -> io::Result<Self> {
+        let before: u32 = match fs::read_to_string(starts) {
+            Ok(text) => text.trim().parse().map_err(|_| {
+                let what = format!("the file `{}` does not hold a number", starts.display());
+                io::Error::new(io::ErrorKind::InvalidData, what)
+            })?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+        let now = before
+            .checked_add(1)
+            .ok_or_else(|| io::Error::other("the count of starts is used up"))?;
+        let draft = starts.with_extension("new");
+        write_synced(&draft, format!("{now}\n").as_bytes())?;
+        fs::rename(&draft, starts)?;
+        if let Some(parent) = starts.parent() {
+            sync_directory(parent)?;
+        }
+        Ok(Self { directory, last: u64::from(now) << 32 })
+    }
+
+    /// The next identity. It is remembered only by what is written under it.
+    pub(super) fn next(&mut self) -> io::Result<u64> {
+        self.last = self
+            .last
+            .checked_add(1)
+            .ok_or_else(|| io::Error::other("the identities of uploads are used up"))?;
+        Ok(self.last)
+    }
+
+    /// Makes the entry durable.
+    pub(super) fn add(&self, identity: u64, entry: &Entry) -> io::Result<()> {
+        let path = self.path(identity);
+        let written = serde_json::to_vec(entry)
+            .map_err(io::Error::from)
+            .and_then(|bytes| write_synced(&path, &bytes))
+            .and_then(|()| sync_directory(&self.directory));
+        if written.is_err() {
+            self.remove(identity)?;
+        }
+        written
+    }
+
+    /// Forgets the entry. Removing what is not there is success: an acknowledgement may come twice.
+    pub(super) fn remove(&self, identity: u64) -> io::Result<()> {
+        match fs::remove_file(self.path(identity)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// All entries, in the order of their identities. What a crash left half-written is dropped: its object was not
+    /// visible yet.
+    pub(super) fn entries(&self) -> io::Result<Vec<(u64, Entry)>> {
+        let mut entries = Vec::new();
+        for file in fs::read_dir(&self.directory)? {
+            let path = file?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            let Some(identity) = name.and_then(|name| name.parse().ok()) else {
+                continue;
+            };
+            match serde_json::from_slice(&fs::read(&path)?) {
+                Ok(entry) => entries.push((identity, entry)),
+                Err(_) => fs::remove_file(&path)?,
+            }
+        }
+        entries.sort_by_key(|(identity, _)| *identity);
+        Ok(entries)
+    }
+
+    fn path(&self, identity: u64) -> PathBuf {
+        self.directory.join(format!("{identity:020}"))
+    }
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Makes names that were created or renamed in `directory` durable.
+pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
+    File::open(directory)?.sync_all()
+}

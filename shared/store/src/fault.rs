@@ -1,0 +1,105 @@
+//! What DynamoDB's errors mean for whoever asked: changed meanwhile, try again, or never.
+
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::CancellationReason;
+use control::table::{TableError, Write};
+use thiserror::Error;
+
+/// What this crate itself refuses.
+#[derive(Debug, Error)]
+pub(crate) enum Refusal {
+    #[error("{0} writes are more than one transaction takes (100); split them")]
+    TooManyWrites(usize),
+    #[error("a page of 0 records was asked for; ask for at least 1")]
+    EmptyPage,
+}
+
+/// What DynamoDB left undone after several attempts.
+#[derive(Debug, Error)]
+#[error("{0} records of a batch were not read after several attempts; try again later")]
+pub(crate) struct Unprocessed(pub(crate) usize);
+
+/// A cause that trying again will not change.
+pub(crate) fn refused(cause: impl std::error::Error + Send + Sync + 'static) -> TableError {
+    TableError::Refused(Box::new(cause))
+}
+
+/// The meaning of an error of a read.
+pub(crate) fn read_fault<E>(error: SdkError<E>) -> TableError
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    if is_lasting(&error) { refused(error) } else { TableError::Unavailable(Box::new(error)) }
+}
+
+/// The meaning of an error of a single `write`.
+///
+/// An answer may be lost after the write was done; the SDK's next attempt then finds the record changed. This is a
+/// conflict like any other: whoever gets it loads the record again, and sees what is there.
+pub(crate) fn write_fault<E>(error: SdkError<E>, write: &Write) -> TableError
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    if error.code().is_some_and(is_conflict) {
+        return TableError::Conflict(write.key().clone());
+    }
+    read_fault(error)
+}
+
+/// The meaning of an error of a transaction of `writes`, in the order in which they were sent.
+pub(crate) fn transaction_fault(
+    error: SdkError<TransactWriteItemsError>,
+    writes: &[&Write],
+) -> TableError {
+    let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
+        error.as_service_error()
+    else {
+        return match writes.first() {
+            Some(write) => write_fault(error, write),
+            None => read_fault(error),
+        };
+    };
+    let reasons = cancelled.cancellation_reasons();
+    let find = |wanted: &dyn Fn(&str) -> bool| {
+        let position = |reason: &CancellationReason| reason.code().is_some_and(wanted);
+        reasons.iter().position(position).and_then(|at| writes.get(at))
+    };
+    let failed = find(&|code| code == "ConditionalCheckFailed");
+    if let Some(write) = failed.or_else(|| find(&|code| code == "TransactionConflict")) {
+        return TableError::Conflict(write.key().clone());
+    }
+    let lasting = ["ValidationError", "ItemCollectionSizeLimitExceeded", "AccessDenied"];
+    if find(&|code| lasting.contains(&code)).is_some() {
+        return refused(error);
+    }
+    TableError::Unavailable(Box::new(error))
+}
+
+fn is_conflict(code: &str) -> bool {
+    matches!(
+        code,
+        "ConditionalCheckFailedException"
+            | "TransactionConflictException"
+            | "TransactionInProgressException"
+            | "ReplicatedWriteConflictException"
+    )
+}
+
+/// Only what the service itself answered can be final: what did not arrive may arrive the next time.
+fn is_lasting<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+    let SdkError::ServiceError(context) = error else { return false };
+    let transient = matches!(
+        context.err().code(),
+        Some(
+            "ProvisionedThroughputExceededException"
+                | "ThrottlingException"
+                | "Throttling"
+                | "RequestLimitExceeded"
+                | "LimitExceededException"
+                | "ExpiredTokenException"
+                | "ExpiredToken"
+        )
+    );
+    !transient && context.raw().status().as_u16() < 500
+}
