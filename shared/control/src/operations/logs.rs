@@ -1,0 +1,9 @@
+//! Output of hooks (stand-in until the real one is merged).
+use wire::cutover::{GetDeploymentLog, GetDeploymentLogOutput};
+use crate::{Control, Error};
+impl Control {
+    /// Stand-in.
+    pub async fn get_deployment_log(&self, _request: &GetDeploymentLog) -> Result<GetDeploymentLogOutput, Error> {
+        Ok(GetDeploymentLogOutput::default())
+    }
+}
