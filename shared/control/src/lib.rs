@@ -5,7 +5,7 @@ pub mod driver;
 mod error;
 pub mod hosts;
 pub mod intake;
-mod operations;
+pub mod operations;
 pub mod ports;
 pub mod rows;
 pub mod settings;

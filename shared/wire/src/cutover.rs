@@ -146,6 +146,8 @@ shape! {
         event: String,
         /// Only what comes after this, a `next` of an earlier answer.
         after: String,
+        /// Whether the hosts shall send output as it comes for some seconds from now on.
+        follow: bool,
     }
 }
 
@@ -188,6 +190,20 @@ shape! {
     RollBackDeploymentOutput {
         /// The deployment that rolls back.
         deployment_id: String,
+    }
+}
+
+shape! {
+    /// Changes settings of a group that CodeDeploy has no member for: what is absent stays.
+    SetGroupOptions {
+        /// The application.
+        application_name: String,
+        /// The group.
+        deployment_group_name: String,
+        /// How long a host may be silent, in seconds: 10 to 3600.
+        host_silence_seconds: u64,
+        /// Whether hosts run a hook again that was interrupted by their runner's death.
+        rerun_interrupted_hooks: bool,
     }
 }
 
@@ -243,6 +259,17 @@ impl GetGroupStatus {
     }
 }
 
+impl SetGroupOptions {
+    fn check(&self) -> Result<(), ApiError> {
+        group(&self.application_name, &self.deployment_group_name)?;
+        let seconds = self.host_silence_seconds;
+        let fits = seconds.is_none_or(|seconds| (10..=3600).contains(&seconds));
+        checks::ensure(fits, ErrorName::Validation, || {
+            "`hostSilenceSeconds` is too short or too long; give 10 to 3600".to_owned()
+        })
+    }
+}
+
 impl GetDeploymentLog {
     fn check(&self) -> Result<(), ApiError> {
         checks::deployment_id(&self.deployment_id).map(drop)
@@ -264,4 +291,5 @@ operations! {
     GetGroupStatus => GetGroupStatusOutput,
     GetDeploymentLog => GetDeploymentLogOutput,
     RollBackDeployment => RollBackDeploymentOutput,
+    SetGroupOptions => Empty,
 }

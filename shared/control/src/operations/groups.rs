@@ -51,7 +51,7 @@ impl Control {
             if rows::load::<GroupName>(&*self.table, &key).await?.is_some() {
                 return Err(taken(&name));
             }
-            let mut settings = request.settings.clone().unwrap_or_default();
+            let mut settings = request.settings.clone();
             let config = settings
                 .deployment_config_name
                 .get_or_insert_with(|| default_config(application.row.compute_platform).to_owned());
@@ -63,6 +63,7 @@ impl Control {
                 name: name.clone(),
                 created_at: self.now(),
                 settings,
+                tags: request.tags.clone().unwrap_or_default(),
                 silence_ms: SILENCE_MS,
                 rerun_interrupted: false,
                 slot: Slot::default(),
@@ -172,7 +173,7 @@ impl Control {
             let application = self.application(text(&request.application_name)).await?.row;
             let NamedGroup { name, mut group } =
                 self.group(&application, text(&request.current_deployment_group_name)).await?;
-            let change = request.settings.clone().unwrap_or_default();
+            let change = request.settings.clone();
             let config = change.deployment_config_name.clone();
             group.row.settings = group.row.settings.changed_by(change);
             group.row.settings.validate()?;

@@ -96,6 +96,9 @@ pub struct Group {
     pub created_at: Timestamp,
     /// What the user set.
     pub settings: GroupSettings,
+    /// Tags of the group itself.
+    #[serde(default)]
+    pub tags: Vec<Tag>,
     /// How long a host may be silent, in milliseconds.
     pub silence_ms: u64,
     /// Whether hosts run an interrupted hook again.
