@@ -14,7 +14,10 @@ use crate::table::{Condition, Query, Write};
 use crate::{Control, Error};
 
 fn taken(name: &str) -> Error {
-    refuse(ErrorName::ApplicationAlreadyExists, format!("An application is called `{name}` already."))
+    refuse(
+        ErrorName::ApplicationAlreadyExists,
+        format!("An application is called `{name}` already."),
+    )
 }
 
 fn info(application: Application) -> ApplicationInfo {

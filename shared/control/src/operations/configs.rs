@@ -65,10 +65,8 @@ pub(super) fn predefined_platform(name: &str) -> Option<ComputePlatform> {
 /// One of CodeDeploy's own configurations.
 fn predefined_info(name: &str) -> Option<DeploymentConfigInfo> {
     let (number, platform, setting) = find(name)?;
-    let routing = |kind: &str| TrafficRoutingConfig {
-        r#type: Some(kind.to_owned()),
-        ..Default::default()
-    };
+    let routing =
+        |kind: &str| TrafficRoutingConfig { r#type: Some(kind.to_owned()), ..Default::default() };
     let traffic = match setting {
         Setting::Hosts => None,
         Setting::AllAtOnce => Some(routing("AllAtOnce")),
@@ -109,7 +107,8 @@ fn minimum_of(rule: &Rule) -> MinimumHealthyHosts {
 
 fn rule_of(request: &CreateDeploymentConfig) -> Result<Rule, Error> {
     let invalid = || {
-        let message = "`minimumHealthyHosts` takes HOST_COUNT with 0 or more, or FLEET_PERCENT with 0 to 99.";
+        let message =
+            "`minimumHealthyHosts` takes HOST_COUNT with 0 or more, or FLEET_PERCENT with 0 to 99.";
         refuse(ErrorName::InvalidMinimumHealthyHostValue, message)
     };
     let given = request.minimum_healthy_hosts.clone().unwrap_or_default();
@@ -201,12 +200,11 @@ impl Control {
     ) -> Result<Empty, Error> {
         let name = text(&request.deployment_config_name);
         if name.starts_with(PREDEFINED_PREFIX) {
-            let message = format!("`{name}` is one of CodeDeploy's own configurations, which stay.");
+            let message =
+                format!("`{name}` is one of CodeDeploy's own configurations, which stay.");
             return Err(refuse(ErrorName::InvalidOperation, message));
         }
-        while let Some(known) =
-            rows::load::<Config>(&*self.table, &Config::key_of(name)).await?
-        {
+        while let Some(known) = rows::load::<Config>(&*self.table, &Config::key_of(name)).await? {
             // A group that takes the configuration meanwhile changes its version.
             self.check_unused(name).await?;
             if self.write_unless_changed(&[known.remove()]).await? {

@@ -55,8 +55,7 @@ fn rollback_info(deployment: &Deployment) -> Option<RollbackInfo> {
     let id = deployment.id();
     if let Some(old) = &deployment.order().rolls_back {
         let refused = deployment.ended().and_then(|ended| ended.ending.rollback_refused.clone());
-        let message =
-            format!("Deployment {id} is triggered to roll back deployment {old}.");
+        let message = format!("Deployment {id} is triggered to roll back deployment {old}.");
         return Some(RollbackInfo {
             rollback_deployment_id: None,
             rollback_triggering_deployment_id: Some(old.to_string()),
@@ -100,8 +99,7 @@ impl Control {
     ) -> Result<DeploymentInfo, Error> {
         let deployment = &row.deployment;
         let order = deployment.order();
-        let group =
-            rows::load::<Group>(&*self.table, &Group::key_of(&order.group_id)).await?;
+        let group = rows::load::<Group>(&*self.table, &Group::key_of(&order.group_id)).await?;
         let group = group.map_or_else(|| order.group.clone(), |group| group.row.name);
         let application = match self.find_application(&order.application).await? {
             Some(same) if same.row.id == row.application_id => same.row.name,

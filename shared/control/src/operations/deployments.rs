@@ -13,9 +13,7 @@ use wire::codedeploy::{
 use super::deployment_info::status_of;
 use super::paging::{Listing, PAGE};
 use super::{refuse, text, word};
-use crate::rows::{
-    self, Application, DeploymentRow, RegisteredRevision, Row, StopRow, digits,
-};
+use crate::rows::{self, Application, DeploymentRow, RegisteredRevision, Row, StopRow, digits};
 use crate::start::Request;
 use crate::table::{Condition, Index, Key, Query, SortRange, Write};
 use crate::{Control, Error, settings};
@@ -32,7 +30,12 @@ impl Control {
         check_supported(request, application.compute_platform, &group.settings)?;
         let revision: Revision = match revision {
             Some(location) => location.try_into()?,
-            None => return Err(refuse(ErrorName::RevisionRequired, "RevisionLocation must be specified")),
+            None => {
+                return Err(refuse(
+                    ErrorName::RevisionRequired,
+                    "RevisionLocation must be specified",
+                ));
+            }
         };
         let auto_rollback = request.auto_rollback_configuration.as_ref();
         let request = Request {

@@ -8,8 +8,7 @@ use wire::codedeploy::{
     ComputePlatform, CreateDeploymentGroup, CreateDeploymentGroupOutput, DeleteDeploymentGroup,
     DeleteDeploymentGroupOutput, DeploymentGroupInfo, DeploymentStyle, ErrorName,
     GetDeploymentGroup, GetDeploymentGroupOutput, LastDeploymentInfo, ListDeploymentGroups,
-    ListDeploymentGroupsOutput, UpdateDeploymentGroup,
-    UpdateDeploymentGroupOutput,
+    ListDeploymentGroupsOutput, UpdateDeploymentGroup, UpdateDeploymentGroupOutput,
 };
 
 use super::deployment_info::status_of;

@@ -68,10 +68,8 @@ impl Control {
             tags: BTreeMap::new(),
             key_hash: None,
         };
-        let iam = IamArn {
-            arn: row.iam_arn().unwrap_or_default().to_owned(),
-            instance: name.to_owned(),
-        };
+        let iam =
+            IamArn { arn: row.iam_arn().unwrap_or_default().to_owned(), instance: name.to_owned() };
         loop {
             let known = rows::load::<OnPremises>(&*self.table, &OnPremises::key_of(name)).await?;
             let put = match known {
@@ -79,7 +77,8 @@ impl Control {
                     Stored { row: row.clone(), version: known.version }.replace()?
                 }
                 Some(_) => {
-                    let message = format!("An on-premises instance is registered as `{name}` already.");
+                    let message =
+                        format!("An on-premises instance is registered as `{name}` already.");
                     return Err(refuse(ErrorName::InstanceNameAlreadyRegistered, message));
                 }
                 None => rows::create(&row)?,
@@ -127,10 +126,8 @@ impl Control {
         &self,
         request: &ListOnPremisesInstances,
     ) -> Result<ListOnPremisesInstancesOutput, Error> {
-        let status: Option<RegistrationStatus> = word(
-            request.registration_status.as_deref(),
-            ErrorName::InvalidRegistrationStatus,
-        )?;
+        let status: Option<RegistrationStatus> =
+            word(request.registration_status.as_deref(), ErrorName::InvalidRegistrationStatus)?;
         let filters = request.tag_filters.as_deref().unwrap_or_default();
         let wanted = |host: &OnPremises| {
             let registered = host.deregistered_at.is_none();
@@ -140,9 +137,8 @@ impl Control {
         let mut token = request.next_token.clone();
         loop {
             let query = Query::prefix(OnPremises::ALL, "", PAGE);
-            let (mut rows, next) = self
-                .page::<OnPremises>("ListOnPremisesInstances", query, token.as_deref())
-                .await?;
+            let (mut rows, next) =
+                self.page::<OnPremises>("ListOnPremisesInstances", query, token.as_deref()).await?;
             rows.retain(&wanted);
             // Pages of which nothing is left are passed over.
             if !rows.is_empty() || next.is_none() {

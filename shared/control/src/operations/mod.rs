@@ -39,7 +39,9 @@ fn word<T: std::str::FromStr<Err = wire::codedeploy::UnknownWord>>(
     member: Option<&str>,
     error: ErrorName,
 ) -> Result<Option<T>, Error> {
-    member.map(|text| text.parse().map_err(|unknown: T::Err| refuse(error, unknown.to_string()))).transpose()
+    member
+        .map(|text| text.parse().map_err(|unknown: T::Err| refuse(error, unknown.to_string())))
+        .transpose()
 }
 
 impl Control {
@@ -107,13 +109,11 @@ impl Control {
     }
 
     /// The deployment with an id that came from a client.
-    async fn known_deployment(
-        &self,
-        id: &Option<String>,
-    ) -> Result<Stored<DeploymentRow>, Error> {
+    async fn known_deployment(&self, id: &Option<String>) -> Result<Stored<DeploymentRow>, Error> {
         let id = text(id);
         let missing = || {
-            let message = format!("No deployment has the id `{id}`. List the deployments of the group.");
+            let message =
+                format!("No deployment has the id `{id}`. List the deployments of the group.");
             refuse(ErrorName::DeploymentDoesNotExist, message)
         };
         // A text that is no id names no deployment, whatever its form.

@@ -30,9 +30,7 @@ impl Control {
             };
             let known = rows::load::<Subscription>(&*self.table, &row.key()).await?;
             let exists = Write::Check(found.group.row.key(), Condition::Exists);
-            if known.is_some()
-                || self.write_unless_changed(&[exists, rows::create(&row)?]).await?
-            {
+            if known.is_some() || self.write_unless_changed(&[exists, rows::create(&row)?]).await? {
                 return Ok(Empty {});
             }
         }
@@ -173,9 +171,7 @@ fn shown(row: UploadRow) -> UploadInfo {
         ..Default::default()
     };
     match row.state {
-        UploadState::Waiting => {
-            UploadInfo { state: Some(cutover::UploadState::Waiting), ..info }
-        }
+        UploadState::Waiting => UploadInfo { state: Some(cutover::UploadState::Waiting), ..info },
         UploadState::Superseded => {
             UploadInfo { state: Some(cutover::UploadState::Superseded), ..info }
         }

@@ -72,8 +72,8 @@ impl Control {
         let deployment = self.started_deployment(&request.deployment_id).await?;
         let name = text(&request.target_id);
         let host = self.target(&deployment, name).await?;
-        let host =
-            host.ok_or_else(|| missing(ErrorName::DeploymentTargetDoesNotExist, &deployment, name))?;
+        let host = host
+            .ok_or_else(|| missing(ErrorName::DeploymentTargetDoesNotExist, &deployment, name))?;
         let target = self.shown(&deployment, host);
         Ok(GetDeploymentTargetOutput { deployment_target: Some(target) })
     }
@@ -85,9 +85,8 @@ impl Control {
     ) -> Result<BatchGetDeploymentTargetsOutput, Error> {
         let deployment = self.started_deployment(&request.deployment_id).await?;
         let names = request.target_ids.as_deref().unwrap_or_default();
-        let found = futures::future::try_join_all(
-            names.iter().map(|name| self.target(&deployment, name)),
-        );
+        let found =
+            futures::future::try_join_all(names.iter().map(|name| self.target(&deployment, name)));
         let mut targets = Vec::new();
         for (name, host) in names.iter().zip(found.await?) {
             let host =
@@ -122,7 +121,10 @@ impl Control {
         let updated = host.heard_at.or(ended).unwrap_or(host.enrolled_at);
         let target = InstanceTarget {
             deployment_id: Some(host.deployment_id.to_string()),
-            target_arn: Some(format!("arn:aws:codedeploy:{region}:{account}:instance/{}", host.name)),
+            target_arn: Some(format!(
+                "arn:aws:codedeploy:{region}:{account}:instance/{}",
+                host.name
+            )),
             status: Some(status_of(deployment, &host)),
             last_updated_at: Some(updated.into()),
             lifecycle_events: Some(events_of(deployment, &host)),

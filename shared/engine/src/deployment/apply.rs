@@ -67,7 +67,9 @@ impl Deployment {
             Sighting::GivenUp => HostState::Silent,
             Sighting::Succeeded => HostState::Succeeded,
             Sighting::Failed => HostState::Failed,
-            Sighting::Gone if known.state == HostState::Untouched => return self.lose(seen.ordinal),
+            Sighting::Gone if known.state == HostState::Untouched => {
+                return self.lose(seen.ordinal);
+            }
             Sighting::Gone => HostState::Gone,
         };
         if !known.state.in_flight() || state <= known.state {
