@@ -10,9 +10,8 @@ use clap::Args;
 use local::hosts::layout::{HostFiles, HostNumber, loopback_address};
 use local::hosts::process::HostLock;
 use local::hosts::namespace;
-use runner::agent::{self, Ended};
-use runner::config::AgentConfig;
 use runner::root::HostRoot;
+use runner::{AgentConfig, Ended, InterruptedHook};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// What a host is told.
@@ -63,14 +62,15 @@ pub(crate) fn run(args: &HostArgs) -> anyhow::Result<ExitCode> {
         let shutdown = async move {
             terminate.recv().await;
         };
-        anyhow::Ok(agent::serve(config, shutdown).await?)
+        anyhow::Ok(runner::serve(config, shutdown).await?)
     });
     // A file operation that still runs is journaled; the next start puts it right.
     runtime.shutdown_background();
     if let Ended::Shutdown { interrupted } = ended?
         && !interrupted.is_empty()
     {
-        let lines: String = interrupted.iter().map(|hook| format!("{hook}\n")).collect();
+        let line = |hook: &InterruptedHook| format!("{} of {} for {}\n", hook.script, hook.deployment_id, hook.event);
+        let lines: String = interrupted.iter().map(line).collect();
         fs::write(files.interrupted(), lines)?;
     }
     Ok(ExitCode::SUCCESS)

@@ -1,57 +1,46 @@
-//! HTTP in front of the use cases: one router for CodeDeploy's operations, Cutover's own, and the host protocol.
-//!
-//! It reads, checks and dispatches. Who may do what is decided by the [`Guard`] that is plugged in, or by what stands
-//! in front of the router; hosts are known by their keys and tokens.
+//! One router for everything that Cutover answers over HTTP: CodeDeploy's operations, its own, and the host protocol.
+//! Served by a function in the cloud and by home. Decodes, calls one use case, encodes; decides nothing.
 
-mod dispatch;
 mod hosts;
 mod operations;
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use control::Control;
+use futures::future::BoxFuture;
 use http::request::Parts;
 use wire::codedeploy::ApiError;
 
-/// Decides who may call operations.
-#[async_trait]
+/// Largest body of a request, in bytes. Reports of hosts bring output with them; everything else is far smaller.
+const BODY_MAX: usize = 1024 * 1024;
+
+/// Decides who may call operations. Hosts are not asked for it: they bring their own keys and tokens.
 pub trait Guard: Send + Sync + 'static {
-    /// Lets a request to `POST /` pass.
-    ///
-    /// # Errors
-    /// What the caller is refused with.
-    async fn check(&self, parts: &Parts, body: &[u8]) -> Result<(), ApiError>;
+    /// Lets the request in, or says why not.
+    fn check<'a>(&'a self, parts: &'a Parts, body: &'a [u8])
+    -> BoxFuture<'a, Result<(), ApiError>>;
 }
 
-/// Lets everybody pass: for a router that stands behind something that checks callers itself.
-#[derive(Debug, Clone, Copy)]
-pub struct Open;
-
-#[async_trait]
-impl Guard for Open {
-    async fn check(&self, _parts: &Parts, _body: &[u8]) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-
-#[derive(Clone)]
-struct Api {
+/// What every handler needs.
+struct Shared {
     control: Control,
-    guard: Arc<dyn Guard>,
+    guard: Box<dyn Guard>,
 }
 
-/// The router: `POST /` for operations by `X-Amz-Target`, `/cutover/v1/host/…` for hosts, `/cutover/v1/health`.
+/// The router over `control`, whose operations are open to whom `guard` lets in.
 pub fn router(control: Control, guard: impl Guard) -> Router {
+    let shared = Arc::new(Shared { control, guard: Box::new(guard) });
     Router::new()
         .route("/", post(operations::call))
+        .route("/cutover/v1/health", get(health))
         .route("/cutover/v1/host/poll", post(hosts::poll))
         .route("/cutover/v1/host/claim", post(hosts::claim))
         .route("/cutover/v1/host/report", post(hosts::report))
-        .route("/cutover/v1/health", get(health))
-        .with_state(Api { control, guard: Arc::new(guard) })
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .with_state(shared)
 }
 
 async fn health() -> axum::Json<serde_json::Value> {

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use control::intake::Uploaded;
 use control::ports::{Clock, Entropy};
@@ -13,6 +13,7 @@ use engine::Timestamp;
 use futures::future::BoxFuture;
 use store::{DynamoTable, S3Bundles, Scope};
 use thiserror::Error;
+use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -348,7 +349,7 @@ async fn register(
         None => hex::encode(random::<32>()),
     };
     let registered = control
-        .register_on_premises_instance(RegisterOnPremisesInstance {
+        .register_on_premises_instance(&RegisterOnPremisesInstance {
             instance_name: Some(name.to_owned()),
             iam_user_arn: Some(format!("arn:aws:iam::{ACCOUNT}:user/home/{name}")),
             iam_session_arn: None,
@@ -365,11 +366,11 @@ async fn register(
                 tags: Some(vec![tag]),
                 instance_names: Some(vec![name.to_owned()]),
             };
-            control.add_tags_to_on_premises_instances(tags).await?;
+            control.add_tags_to_on_premises_instances(&tags).await?;
         }
         Err(error) => return Err(error.into()),
     }
-    control.set_host_key(name, &hash_of(&key)).await?;
+    control.set_host_key(name, hash_of(&key)).await?;
     Connection { api: api.to_owned(), host: name.to_owned(), key }.write(files)?;
     Ok(())
 }
@@ -447,6 +448,8 @@ async fn serve_api(
     router: axum::Router,
     mut stopped: watch::Receiver<bool>,
 ) {
+    // Otherwise small answers wait for an acknowledgement that the client delays.
+    let listener = listener.tap_io(|socket| drop(socket.set_nodelay(true)));
     let serve = axum::serve(listener, router);
     let until = async move {
         tokio::select! {
@@ -471,9 +474,14 @@ impl api::Guard for SignedBy {
         let checked = sigv4::verify(parts, body, &self.0, SystemTime::now());
         let checked = checked
             .map(drop)
-            .map_err(|error| api::refused_signature(error.code(), error.to_string()));
+            .map_err(|error| refused(&error));
         Box::pin(std::future::ready(checked))
     }
+}
+
+fn refused(error: &sigv4::SignatureError) -> ApiError {
+    let name = error.code().parse().unwrap_or(ErrorName::InvalidSignature);
+    name.because(error.to_string())
 }
 
 /// The machine's clock.

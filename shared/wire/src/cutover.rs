@@ -194,7 +194,7 @@ shape! {
 }
 
 shape! {
-    /// Changes settings of a group that CodeDeploy has no member for: what is absent stays.
+    /// Sets what CodeDeploy has no member for. What is absent stays.
     SetGroupOptions {
         /// The application.
         application_name: String,
@@ -202,7 +202,7 @@ shape! {
         deployment_group_name: String,
         /// How long a host may be silent, in seconds: 10 to 3600.
         host_silence_seconds: u64,
-        /// Whether hosts run a hook again that was interrupted by their runner's death.
+        /// Whether hosts run an interrupted hook again.
         rerun_interrupted_hooks: bool,
     }
 }
@@ -259,17 +259,6 @@ impl GetGroupStatus {
     }
 }
 
-impl SetGroupOptions {
-    fn check(&self) -> Result<(), ApiError> {
-        group(&self.application_name, &self.deployment_group_name)?;
-        let seconds = self.host_silence_seconds;
-        let fits = seconds.is_none_or(|seconds| (10..=3600).contains(&seconds));
-        checks::ensure(fits, ErrorName::Validation, || {
-            "`hostSilenceSeconds` is too short or too long; give 10 to 3600".to_owned()
-        })
-    }
-}
-
 impl GetDeploymentLog {
     fn check(&self) -> Result<(), ApiError> {
         checks::deployment_id(&self.deployment_id).map(drop)
@@ -281,6 +270,20 @@ impl RollBackDeployment {
         checks::deployment_id(&self.deployment_id).map(drop)
     }
 }
+
+impl SetGroupOptions {
+    fn check(&self) -> Result<(), ApiError> {
+        group(&self.application_name, &self.deployment_group_name)?;
+        let seconds = self.host_silence_seconds;
+        let fits = seconds.is_none_or(|seconds| (10..=3600).contains(&seconds));
+        checks::ensure(fits, ErrorName::Validation, || {
+            "`hostSilenceSeconds` is too short or too long; give 10 to 3600".to_owned()
+        })
+    }
+}
+
+/// What the targets of these operations begin with.
+pub const PREFIX: &str = "Cutover_v1.";
 
 operations! {
     "Cutover_v1.",
