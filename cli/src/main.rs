@@ -27,10 +27,17 @@ enum Command {
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     let dir = arguments.dir.unwrap_or_else(|| ".cutover".into());
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(std::env::var("CUTOVER_LOG").unwrap_or_else(|_| "warn".into())).init();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(std::env::var("CUTOVER_LOG").unwrap_or_else(|_| "warn".into()))
+        .init();
     match arguments.command {
-        Command::Up(args) => tokio::runtime::Runtime::new()?.block_on(commands::up::run(&dir, &args)),
-        Command::Env(args) => commands::env::run(&local::dir::Endpoints::read(&dir)?.unwrap(), &args),
+        Command::Up(args) => {
+            tokio::runtime::Runtime::new()?.block_on(commands::up::run(&dir, &args))
+        }
+        Command::Env(args) => {
+            commands::env::run(&local::dir::Endpoints::read(&dir)?.unwrap(), &args)
+        }
         Command::Host(args) => commands::host::run(&args),
     }
 }

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use axum::serve::ListenerExt as _;
 use control::intake::Uploaded;
 use control::ports::{Clock, Entropy};
 use control::{Control, Place, hash_of};
@@ -13,7 +14,6 @@ use engine::Timestamp;
 use futures::future::BoxFuture;
 use store::{DynamoTable, S3Bundles, Scope};
 use thiserror::Error;
-use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -472,15 +472,14 @@ impl api::Guard for SignedBy {
         body: &'a [u8],
     ) -> BoxFuture<'a, Result<(), ApiError>> {
         let checked = sigv4::verify(parts, body, &self.0, SystemTime::now());
-        let checked = checked
-            .map(drop)
-            .map_err(|error| refused(&error));
+        let checked = checked.map(drop).map_err(|error| refused(&error));
         Box::pin(std::future::ready(checked))
     }
 }
 
 fn refused(error: &sigv4::SignatureError) -> ApiError {
-    let name = error.code().parse().unwrap_or(ErrorName::InvalidSignature);
+    let code = error.code();
+    let name = code.parse().or_else(|_| format!("{code}Exception").parse()).unwrap_or(ErrorName::InvalidSignature);
     name.because(error.to_string())
 }
 
