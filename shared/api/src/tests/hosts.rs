@@ -4,7 +4,7 @@ use axum::body::Body;
 use http::Request;
 use serde_json::json;
 
-use crate::world::World;
+use super::world::World;
 
 #[tokio::test]
 async fn hosts_without_a_valid_secret_or_body_are_refused_with_a_code() {

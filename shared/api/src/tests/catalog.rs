@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{World, group, revision};
+use super::world::{World, group, revision};
 
 fn app(name: &str) -> Value {
     json!({ "applicationName": name })
@@ -318,6 +318,6 @@ async fn applications_of_other_platforms_are_kept_but_not_deployed() {
     let info = &info["deploymentGroupInfo"];
     assert_eq!(info["computePlatform"], "Lambda");
     assert_eq!(info["deploymentConfigName"], "CodeDeployDefault.LambdaAllAtOnce");
-    let body = crate::world::deployment("v1");
+    let body = super::world::deployment("v1");
     assert_eq!(world.refused("CreateDeployment", body).await, "InvalidComputePlatform");
 }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use wire::host::Offer;
 
-use crate::table::MemoryTable;
+use super::table::MemoryTable;
 
 /// Time and randomness that tests can foresee, a bell that nobody hears, a dispatcher that reaches nobody, and a bucket
 /// in which every key has a bundle except `missing`.
@@ -101,7 +101,7 @@ impl World {
             place: Place { account: "123456789012".into(), region: "eu-central-1".into() },
             followed: Arc::new(Mutex::new(BTreeMap::new())),
         };
-        let router = api::router(control.clone(), api::Open);
+        let router = crate::router(control.clone(), crate::Open);
         Self { control, router, table, ports }
     }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use wire::codedeploy::{ApiError, ErrorName};
 
-use crate::world::World;
+use super::world::World;
 
 #[tokio::test]
 async fn answers_carry_the_content_type_and_a_request_id() {
@@ -69,7 +69,7 @@ async fn a_foreign_token_leads_nowhere() {
 
 struct Closed;
 
-impl api::Guard for Closed {
+impl crate::Guard for Closed {
     fn check<'a>(
         &'a self,
         _parts: &'a Parts,
@@ -83,7 +83,7 @@ impl api::Guard for Closed {
 #[tokio::test]
 async fn the_guard_keeps_callers_from_operations_but_not_hosts_from_theirs() {
     let world = World::new();
-    let router = api::router(world.control.clone(), Closed);
+    let router = crate::router(world.control.clone(), Closed);
     let call = Request::post("/").header("x-amz-target", "CodeDeploy_20141006.ListApplications");
     let answer = router.clone().oneshot(call.body(Body::empty()).unwrap()).await.unwrap();
     assert_eq!(answer.status(), 400);

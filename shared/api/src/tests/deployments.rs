@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{World, deployment};
+use super::world::{World, deployment};
 
 fn named(id: &str) -> Value {
     json!({ "deploymentId": id })
