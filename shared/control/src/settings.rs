@@ -3,14 +3,11 @@
 use std::collections::BTreeMap;
 
 use engine::deployment::AutoRollback;
-use wire::codedeploy::{AutoRollbackConfiguration, CreateDeploymentGroup, TagFilter};
+use wire::codedeploy::{AutoRollbackConfiguration, GroupSettings, TagFilter};
 
 /// Whether a group selects an on-premises instance with these tags: by any of its flat filters, or by at least one
 /// filter of each set (`docs/semantics.md#hosts`). A group without filters selects none.
-pub fn selects_on_premises(
-    settings: &CreateDeploymentGroup,
-    tags: &BTreeMap<String, String>,
-) -> bool {
+pub fn selects_on_premises(settings: &GroupSettings, tags: &BTreeMap<String, String>) -> bool {
     let matches_any = |filters: &[TagFilter]| filters.iter().any(|filter| matches(filter, tags));
     let flat = settings.on_premises_instance_tag_filters.as_deref().unwrap_or_default();
     let sets = settings
@@ -65,6 +62,6 @@ mod tests {
         assert!(matches(&filter(None, Some("yes"), "VALUE_ONLY"), &tags));
         assert!(matches(&filter(Some("home"), Some("yes"), "KEY_AND_VALUE"), &tags));
         assert!(!matches(&filter(Some("Home"), Some("yes"), "KEY_AND_VALUE"), &tags));
-        assert!(!selects_on_premises(&CreateDeploymentGroup::default(), &tags));
+        assert!(!selects_on_premises(&GroupSettings::default(), &tags));
     }
 }

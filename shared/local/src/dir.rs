@@ -137,7 +137,9 @@ impl Dir {
         let lock = take_lock(&path)?;
         let dir = Self { path, _lock: lock };
         match read::<u32>(&dir.file("version"))? {
-            Some(found) if found > VERSION => return Err(DirError::Newer { path: dir.path, found }),
+            Some(found) if found > VERSION => {
+                return Err(DirError::Newer { path: dir.path, found });
+            }
             Some(_) => {}
             None => dir.write("version", &VERSION)?,
         }
@@ -145,7 +147,11 @@ impl Dir {
         dir.remove_endpoints()?;
         for name in ["spool", "hosts"] {
             let path = dir.file(name);
-            DirBuilder::new().recursive(true).mode(0o755).create(&path).map_err(|source| DirError::File { path, source })?;
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o755)
+                .create(&path)
+                .map_err(|source| DirError::File { path, source })?;
         }
         Ok(dir)
     }
@@ -202,7 +208,9 @@ impl Dir {
     pub fn remove_endpoints(&self) -> Result<(), DirError> {
         let path = self.file(ENDPOINTS);
         match fs::remove_file(&path) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(DirError::File { path, source }),
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(DirError::File { path, source })
+            }
             Ok(()) | Err(_) => Ok(()),
         }
     }
@@ -210,13 +218,15 @@ impl Dir {
     /// Writes a file whole or not at all, readable by this user alone.
     fn write<T: Serialize>(&self, name: &str, content: &T) -> Result<(), DirError> {
         let (path, part) = (self.file(name), self.file(&format!("{name}.part")));
-        let written = serde_json::to_vec_pretty(content).map_err(io::Error::other).and_then(|text| {
-            let mut options = OpenOptions::new();
-            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&part)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            fs::rename(&part, &path)
-        });
+        let written =
+            serde_json::to_vec_pretty(content).map_err(io::Error::other).and_then(|text| {
+                let mut options = OpenOptions::new();
+                let mut file =
+                    options.write(true).create(true).truncate(true).mode(0o600).open(&part)?;
+                file.write_all(&text)?;
+                file.sync_all()?;
+                fs::rename(&part, &path)
+            });
         written.map_err(|source| DirError::File { path, source })
     }
 }
@@ -235,12 +245,15 @@ fn take_lock(dir: &Path) -> Result<File, DirError> {
     let path = dir.join("lock");
     let failed = |source| DirError::File { path: path.clone(), source };
     let mut options = OpenOptions::new();
-    let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
+    let file =
+        options.write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
     let deadline = Instant::now() + LOCK_PATIENCE;
     loop {
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(file),
-            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(20)),
+            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(20))
+            }
             Err(Errno::WOULDBLOCK) => return Err(DirError::Locked { path: dir.to_owned() }),
             Err(errno) => return Err(failed(errno.into())),
         }

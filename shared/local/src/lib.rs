@@ -1,9 +1,15 @@
-//! What home embeds in place of the cloud's services: DynamoDB on a SQLite file, S3 on a directory, and the check of
-//! request signatures that AWS does in front of its own APIs.
+//! Home: Cutover on one machine, without an account. Embeds DynamoDB on a SQLite file and S3 on a directory, checks the
+//! signatures that AWS checks in front of its own APIs, runs each host as a process of its own, and drives deployments
+//! in one loop.
 //!
-//! Everything here listens on the loopback address it is given and deliberately on nothing else.
+//! Everything here listens on loopback addresses and deliberately on nothing else.
 
+mod bell;
+pub mod dir;
+mod dispatcher;
 pub mod dynamodb;
+pub mod home;
+pub mod hosts;
 pub mod s3;
 pub mod sigv4;
 

@@ -3,7 +3,7 @@
 //! They are the only persistence: in the cloud they talk to AWS, at home to the embedded servers. What the records
 //! mean, and when a bundle is pinned, is decided by the use cases. Clients for the cloud are handed in.
 
-//mod bundles;
+mod bundles;
 mod client;
 mod fault;
 mod item;
@@ -13,7 +13,7 @@ mod scope;
 mod table;
 mod token;
 
-//pub use bundles::S3Bundles;
+pub use bundles::S3Bundles;
 pub use client::{Clients, Endpoints, Keys, home_clients};
 pub use item::{Item, ItemError, attribute, item_of, record_of};
 pub use schema::{CreateError, create_table, index_name};

@@ -5,4 +5,5 @@
 mod shape;
 
 pub mod codedeploy;
+pub mod cutover;
 pub mod host;

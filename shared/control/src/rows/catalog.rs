@@ -6,7 +6,7 @@ use engine::group::Slot;
 use engine::health::Rule;
 use engine::{GroupId, Pin, Revision, Timestamp};
 use serde::{Deserialize, Serialize};
-use wire::codedeploy::CreateDeploymentGroup;
+use wire::codedeploy::GroupSettings;
 
 use super::{Row, digits};
 use crate::table::Key;
@@ -82,7 +82,7 @@ pub struct Group {
     /// When it was created.
     pub created_at: Timestamp,
     /// What the user set.
-    pub settings: CreateDeploymentGroup,
+    pub settings: GroupSettings,
     /// How long a host may be silent, in milliseconds.
     pub silence_ms: u64,
     /// Whether hosts run an interrupted hook again.

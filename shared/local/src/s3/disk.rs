@@ -141,6 +141,12 @@ impl Disk {
         Err(s3_error!(NoSuchBucket, "there is no bucket `{}` here: create it first", bucket))
     }
 
+    /// Makes a bucket if it is missing.
+    pub(super) fn ensure_bucket(&self, bucket: &str) -> io::Result<()> {
+        fs::create_dir_all(self.buckets.join(bucket))?;
+        sync_directory(&self.buckets)
+    }
+
     pub(super) fn create_bucket(&self, bucket: &str) -> S3Result<()> {
         match fs::create_dir(self.buckets.join(bucket)) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

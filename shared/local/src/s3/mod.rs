@@ -103,6 +103,8 @@ pub struct Options<'a> {
     pub secret_access_key: &'a str,
     /// The buckets whose uploads are announced. They need not exist yet.
     pub watched: &'a [&'a str],
+    /// The buckets that are made if they are missing.
+    pub made: &'a [&'a str],
 }
 
 /// Uploads to the watched buckets, in the order of their identities.
@@ -147,10 +149,15 @@ pub struct S3 {
 pub async fn serve(options: Options<'_>, listener: TcpListener) -> Result<(S3, Uploads), Error> {
     let address = listener.local_addr().map_err(Error::Listener)?;
     let path = options.directory.to_owned();
-    let watched = options.watched.iter().map(ToString::to_string).collect();
+    let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<String>>();
+    let (watched, made) = (names(options.watched), names(options.made));
     let (sender, announced) = mpsc::unbounded_channel();
     let opened = tokio::task::spawn_blocking(move || {
-        Disk::open(&path, watched, sender).map_err(|source| Error::Open { path, source })
+        let opened = Disk::open(&path, watched, sender).and_then(|disk| {
+            made.iter().try_for_each(|bucket| disk.ensure_bucket(bucket))?;
+            Ok(disk)
+        });
+        opened.map_err(|source| Error::Open { path, source })
     });
     let disk = opened.await.map_err(Error::Died)??;
     let outbox = disk.outbox();

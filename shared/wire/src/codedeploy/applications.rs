@@ -1,6 +1,8 @@
 //! Applications (`docs/semantics.md#api`).
 
+use super::checks;
 use super::common::{ComputePlatform, Seconds, Tag};
+use super::errors::{ApiError, ErrorName};
 
 shape! {
     /// An application.
@@ -105,5 +107,71 @@ shape! {
     DeleteApplication {
         /// The application.
         application_name: String,
+    }
+}
+
+const TAG_LIMIT: usize = 50;
+
+/// Checks tags that a resource is created with.
+pub(super) fn resource_tags(tags: &[Tag]) -> Result<(), ApiError> {
+    let invalid = ErrorName::InvalidTagsToAdd;
+    checks::ensure(tags.len() <= TAG_LIMIT, invalid, || {
+        format!("there are {} tags; use at most {TAG_LIMIT}", tags.len())
+    })?;
+    let reserved = |tag: &&Tag| tag.key.as_deref().is_some_and(|key| key.starts_with("aws:"));
+    checks::ensure(tags.iter().find(reserved).is_none(), invalid, || {
+        "a tag's key begins with `aws:`, which is reserved; use another".to_owned()
+    })?;
+    checks::tags(tags, invalid)
+}
+
+impl CreateApplication {
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        checks::application_name(&self.application_name)?;
+        let invalid = ErrorName::InvalidComputePlatform;
+        checks::word::<ComputePlatform>(&self.compute_platform, "computePlatform", invalid)?;
+        resource_tags(checks::list(&self.tags))
+    }
+}
+
+impl GetApplication {
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        checks::application_name(&self.application_name).map(drop)
+    }
+}
+
+impl BatchGetApplications {
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        checks::names(
+            &self.application_names,
+            "applicationNames",
+            ErrorName::ApplicationNameRequired,
+            ErrorName::InvalidApplicationName,
+        )
+    }
+}
+
+impl ListApplications {
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        Ok(())
+    }
+}
+
+impl UpdateApplication {
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        checks::application_name(&self.application_name)?;
+        checks::name(
+            &self.new_application_name,
+            "newApplicationName",
+            ErrorName::ApplicationNameRequired,
+            ErrorName::InvalidApplicationName,
+        )
+        .map(drop)
+    }
+}
+
+impl DeleteApplication {
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        checks::application_name(&self.application_name).map(drop)
     }
 }

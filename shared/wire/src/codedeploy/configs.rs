@@ -1,6 +1,8 @@
 //! Deployment configurations: how many hosts stay healthy (`docs/semantics.md#minimum-healthy-hosts`).
 
+use super::checks;
 use super::common::{ComputePlatform, Seconds};
+use super::errors::{ApiError, ErrorName};
 
 shape! {
     /// How many hosts stay healthy.
@@ -149,5 +151,137 @@ shape! {
     DeleteDeploymentConfig {
         /// The configuration.
         deployment_config_name: String,
+    }
+}
+
+/// What the names of CodeDeploy's own configurations begin with.
+pub const PREDEFINED_PREFIX: &str = "CodeDeployDefault.";
+
+fn present(name: &Option<String>) -> Result<&str, ApiError> {
+    checks::name(
+        name,
+        "deploymentConfigName",
+        ErrorName::DeploymentConfigNameRequired,
+        ErrorName::InvalidDeploymentConfigName,
+    )
+}
+
+/// Checks a minimum: its type, and a number that can be met.
+fn minimum(minimum: &MinimumHealthyHosts, name: ErrorName) -> Result<(), ApiError> {
+    let kind = checks::word::<MinimumHealthyHostsType>(&minimum.r#type, "type", name)?;
+    let fits = match (kind, minimum.value) {
+        (Some(MinimumHealthyHostsType::HostCount), Some(count)) => count >= 0,
+        (Some(MinimumHealthyHostsType::FleetPercent), Some(percent)) => (0..=99).contains(&percent),
+        (None, _) | (_, None) => false,
+    };
+    checks::ensure(fits, name, || {
+        "a minimum of healthy hosts needs `type` HOST_COUNT with a `value` of 0 or more, or FLEET_PERCENT with 0 to 99"
+            .to_owned()
+    })
+}
+
+impl CreateDeploymentConfig {
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        let name = present(&self.deployment_config_name)?;
+        let reserved = name.starts_with(PREDEFINED_PREFIX);
+        checks::ensure(!reserved, ErrorName::InvalidDeploymentConfigName, || {
+            format!("names that begin with `{PREDEFINED_PREFIX}` are reserved; use another")
+        })?;
+        let platform = checks::word::<ComputePlatform>(
+            &self.compute_platform,
+            "computePlatform",
+            ErrorName::InvalidComputePlatform,
+        )?;
+        match platform.unwrap_or(ComputePlatform::Server) {
+            ComputePlatform::Server => self.check_server(),
+            ComputePlatform::Lambda | ComputePlatform::Ecs => self.check_traffic(),
+        }
+    }
+
+    fn check_server(&self) -> Result<(), ApiError> {
+        let invalid = ErrorName::InvalidMinimumHealthyHostValue;
+        let Some(hosts) = &self.minimum_healthy_hosts else {
+            return Err(
+                invalid.because("`minimumHealthyHosts` is missing; give `type` and `value`")
+            );
+        };
+        minimum(hosts, invalid)?;
+        let routing = ErrorName::InvalidTrafficRoutingConfiguration;
+        checks::ensure(self.traffic_routing_config.is_none(), routing, || {
+            "`trafficRoutingConfig` is for Lambda and ECS; leave it out".to_owned()
+        })?;
+        self.zonal_config.as_ref().map_or(Ok(()), zones)
+    }
+
+    fn check_traffic(&self) -> Result<(), ApiError> {
+        let minimum = ErrorName::InvalidMinimumHealthyHostValue;
+        checks::ensure(self.minimum_healthy_hosts.is_none(), minimum, || {
+            "`minimumHealthyHosts` is for servers; leave it out".to_owned()
+        })?;
+        let zonal = ErrorName::InvalidZonalDeploymentConfiguration;
+        checks::ensure(self.zonal_config.is_none(), zonal, || {
+            "`zonalConfig` is for servers; leave it out".to_owned()
+        })?;
+        let fits =
+            self.traffic_routing_config.as_ref().is_some_and(TrafficRoutingConfig::is_possible);
+        checks::ensure(fits, ErrorName::InvalidTrafficRoutingConfiguration, || {
+            "`trafficRoutingConfig` needs a `type` (TimeBasedCanary, TimeBasedLinear or AllAtOnce) and exactly the \
+             steps of that type: 1 to 99 percent, and at most 2880 minutes to the last"
+                .to_owned()
+        })
+    }
+}
+
+/// The longest shift of traffic, in minutes.
+const SHIFT_LIMIT: i64 = 2880;
+
+impl TrafficRoutingConfig {
+    fn is_possible(&self) -> bool {
+        let step = |percentage: Option<i32>, interval: Option<i32>| match (percentage, interval) {
+            (Some(percentage @ 1..=99), Some(interval @ 1..)) => {
+                Some((i64::from(percentage), i64::from(interval)))
+            }
+            (_, _) => None,
+        };
+        match (self.r#type.as_deref(), &self.time_based_canary, &self.time_based_linear) {
+            (Some("AllAtOnce"), None, None) => true,
+            (Some("TimeBasedCanary"), Some(canary), None) => {
+                step(canary.canary_percentage, canary.canary_interval)
+                    .is_some_and(|(_, interval)| interval <= SHIFT_LIMIT)
+            }
+            (Some("TimeBasedLinear"), None, Some(linear)) => {
+                step(linear.linear_percentage, linear.linear_interval)
+                    .is_some_and(|(percent, interval)| 99 / percent * interval <= SHIFT_LIMIT)
+            }
+            (_, _, _) => false,
+        }
+    }
+}
+
+fn zones(zonal: &ZonalConfig) -> Result<(), ApiError> {
+    let invalid = ErrorName::InvalidZonalDeploymentConfiguration;
+    let durations =
+        [zonal.first_zone_monitor_duration_in_seconds, zonal.monitor_duration_in_seconds];
+    checks::ensure(durations.iter().flatten().all(|seconds| *seconds >= 0), invalid, || {
+        "a zone's monitor duration is negative; give 0 or more seconds".to_owned()
+    })?;
+    zonal.minimum_healthy_hosts_per_zone.as_ref().map_or(Ok(()), |hosts| minimum(hosts, invalid))
+}
+
+impl GetDeploymentConfig {
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        present(&self.deployment_config_name).map(drop)
+    }
+}
+
+impl ListDeploymentConfigs {
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        Ok(())
+    }
+}
+
+impl DeleteDeploymentConfig {
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        present(&self.deployment_config_name).map(drop)
     }
 }

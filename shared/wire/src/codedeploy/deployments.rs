@@ -1,11 +1,13 @@
 //! Deployments (`docs/semantics.md#api`).
 
+use super::checks::{self, given, list};
 use super::common::{
     AlarmConfiguration, AutoRollbackConfiguration, BlueGreenDeploymentConfiguration,
     ComputePlatform, DeploymentStyle, Ec2DeploymentOptions, Ec2TagSet, LoadBalancerInfo, Seconds,
     TagFilter,
 };
-use super::revisions::RevisionLocation;
+use super::errors::{ApiError, ErrorName};
+use super::revisions::{self, RevisionLocation};
 
 words! {
     /// How a deployment stands.
@@ -369,5 +371,123 @@ shape! {
         status: StopStatus,
         /// The same in words.
         status_message: String,
+    }
+}
+
+impl CreateDeployment {
+    /// Whether the group has to be named and the revision to be given is asked later, of
+    /// [`Self::required_group_name`] and [`Self::required_revision`]: CodeDeploy looks for the application first.
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        checks::application_name(&self.application_name)?;
+        if given(&self.deployment_group_name).is_some() {
+            checks::group_name(&self.deployment_group_name)?;
+        }
+        revisions::optional(&self.revision)?;
+        checks::config_name(&self.deployment_config_name)?;
+        checks::description(&self.description)?;
+        self.check_target_instances()?;
+        checks::auto_rollback(&self.auto_rollback_configuration)?;
+        checks::alarms(&self.override_alarm_configuration)?;
+        let known = matches!(
+            self.file_exists_behavior.as_deref(),
+            None | Some("DISALLOW" | "OVERWRITE" | "RETAIN")
+        );
+        checks::ensure(known, ErrorName::InvalidFileExistsBehavior, || {
+            "`fileExistsBehavior` is not known; give DISALLOW, OVERWRITE or RETAIN".to_owned()
+        })?;
+        checks::suspended_processes(&self.ec2_deployment_options)?;
+        self.check_mode()
+    }
+
+    fn check_target_instances(&self) -> Result<(), ApiError> {
+        let Some(targets) = &self.target_instances else { return Ok(()) };
+        let groups =
+            targets.ec2_tag_set.as_ref().map_or(&[][..], |set| list(&set.ec2_tag_set_list));
+        let invalid = ErrorName::InvalidTargetInstances;
+        checks::tag_selection(list(&targets.tag_filters), groups, invalid, invalid)
+            .map_err(|error| invalid.because(error.message))
+    }
+
+    fn check_mode(&self) -> Result<(), ApiError> {
+        let invalid = ErrorName::InvalidInput;
+        let mode =
+            checks::word::<DeploymentMode>(&self.deployment_mode, "deploymentMode", invalid)?;
+        let restart = mode == Some(DeploymentMode::Restart);
+        checks::ensure(!(restart && self.revision.is_some()), invalid, || {
+            "a deployment that restarts takes no revision; leave `revision` out".to_owned()
+        })?;
+        let some_only = self.update_outdated_instances_only == Some(true);
+        checks::ensure(!(restart && some_only), invalid, || {
+            "a deployment that restarts has no outdated instances; leave `updateOutdatedInstancesOnly` out".to_owned()
+        })
+    }
+
+    /// The group's name, which is missed only after the application was found.
+    ///
+    /// # Errors
+    /// `DeploymentGroupNameRequiredException`.
+    pub fn required_group_name(&self) -> Result<&str, ApiError> {
+        given(&self.deployment_group_name).ok_or_else(|| {
+            ErrorName::DeploymentGroupNameRequired.because("Deployment Group name is missing")
+        })
+    }
+
+    /// The revision, which is missed only after the group was found; `None` if the deployment restarts what is there.
+    ///
+    /// # Errors
+    /// `RevisionRequiredException`.
+    pub fn required_revision(&self) -> Result<Option<&RevisionLocation>, ApiError> {
+        let restart = self.deployment_mode.as_deref() == Some(DeploymentMode::Restart.name());
+        if self.revision.is_none() && !restart {
+            return Err(ErrorName::RevisionRequired.because("RevisionLocation must be specified"));
+        }
+        Ok(self.revision.as_ref())
+    }
+}
+
+impl GetDeployment {
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        checks::deployment_id(&self.deployment_id).map(drop)
+    }
+}
+
+impl BatchGetDeployments {
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        let ids = list(&self.deployment_ids);
+        checks::ensure(!ids.is_empty(), ErrorName::DeploymentIdRequired, || {
+            "`deploymentIds` is empty; give at least one".to_owned()
+        })?;
+        checks::batch(ids, "deploymentIds", ErrorName::BatchLimitExceeded)?;
+        ids.iter().try_for_each(|id| checks::deployment_id_length(id))
+    }
+}
+
+impl ListDeployments {
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        let application = given(&self.application_name).is_some();
+        let group = given(&self.deployment_group_name).is_some();
+        if application || group {
+            checks::application_name(&self.application_name)?;
+            checks::group_name(&self.deployment_group_name)?;
+        }
+        list(&self.include_only_statuses).iter().try_for_each(|status| {
+            let invalid = ErrorName::InvalidDeploymentStatus;
+            let status = Some(status.clone());
+            checks::word::<DeploymentStatus>(&status, "includeOnlyStatuses", invalid).map(drop)
+        })?;
+        let range = self.create_time_range.clone().unwrap_or_default();
+        let ordered = match (range.start, range.end) {
+            (Some(start), Some(end)) => start <= end,
+            (None, _) | (_, None) => true,
+        };
+        checks::ensure(ordered, ErrorName::InvalidTimeRange, || {
+            "`createTimeRange` ends before it starts; exchange `start` and `end`".to_owned()
+        })
+    }
+}
+
+impl StopDeployment {
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        checks::deployment_id(&self.deployment_id).map(drop)
     }
 }

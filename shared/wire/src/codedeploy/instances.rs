@@ -1,6 +1,8 @@
 //! On-premises instances: the hosts that are registered by name (`docs/semantics.md#hosts`).
 
+use super::checks;
 use super::common::{Seconds, Tag, TagFilter};
+use super::errors::{ApiError, ErrorName};
 
 shape! {
     /// An on-premises instance.
@@ -123,5 +125,114 @@ shape! {
         tags: Vec<Tag>,
         /// The instances.
         instance_names: Vec<String>,
+    }
+}
+
+const TAG_LIMIT: usize = 10;
+
+/// Checks an instance's name; those that begin like the ids of EC2 would be taken for them.
+fn fit(name: &str) -> Result<(), ApiError> {
+    let invalid = ErrorName::InvalidInstanceName;
+    checks::name_characters(name, "instanceName", invalid)?;
+    checks::ensure(!name.starts_with("i-"), invalid, || {
+        format!("`{name}` looks like the id of an EC2 instance; use another name")
+    })
+}
+
+fn present(name: &Option<String>) -> Result<(), ApiError> {
+    checks::given(name).map_or_else(
+        || Err(ErrorName::InstanceNameRequired.because("`instanceName` is missing; give one")),
+        fit,
+    )
+}
+
+fn present_all(names: &[String], limit: ErrorName) -> Result<(), ApiError> {
+    checks::ensure(!names.is_empty(), ErrorName::InstanceNameRequired, || {
+        "`instanceNames` is empty; give at least one".to_owned()
+    })?;
+    checks::batch(names, "instanceNames", limit)?;
+    names.iter().try_for_each(|name| fit(name))
+}
+
+impl RegisterOnPremisesInstance {
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        present(&self.instance_name)?;
+        match (checks::given(&self.iam_session_arn), checks::given(&self.iam_user_arn)) {
+            (None, None) => Err(ErrorName::IamArnRequired
+                .because("both ARNs are missing; give `iamUserArn` or `iamSessionArn`")),
+            (Some(_), Some(_)) => Err(ErrorName::MultipleIamArnsProvided
+                .because("there are both `iamUserArn` and `iamSessionArn`; give one of them")),
+            (Some(arn), None) => {
+                let fits = checks::is_arn(arn, "sts", "assumed-role/");
+                checks::ensure(fits, ErrorName::InvalidIamSessionArn, || {
+                    format!(
+                        "`{arn}` is no session; give arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION"
+                    )
+                })
+            }
+            (None, Some(arn)) => {
+                let fits = checks::is_arn(arn, "iam", "user/");
+                checks::ensure(fits, ErrorName::InvalidIamUserArn, || {
+                    format!("`{arn}` is no user; give arn:aws:iam::ACCOUNT:user/NAME")
+                })
+            }
+        }
+    }
+}
+
+impl GetOnPremisesInstance {
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        present(&self.instance_name)
+    }
+}
+
+impl BatchGetOnPremisesInstances {
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        present_all(checks::list(&self.instance_names), ErrorName::BatchLimitExceeded)
+    }
+}
+
+impl ListOnPremisesInstances {
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        let invalid = ErrorName::InvalidRegistrationStatus;
+        checks::word::<RegistrationStatus>(
+            &self.registration_status,
+            "registrationStatus",
+            invalid,
+        )?;
+        checks::tag_filters(checks::list(&self.tag_filters), ErrorName::InvalidTagFilter)
+    }
+}
+
+impl DeregisterOnPremisesInstance {
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        present(&self.instance_name)
+    }
+}
+
+fn tagging(names: &[String], tags: &[Tag]) -> Result<(), ApiError> {
+    present_all(names, ErrorName::InstanceLimitExceeded)?;
+    checks::ensure(!tags.is_empty(), ErrorName::TagRequired, || {
+        "`tags` is empty; give at least one".to_owned()
+    })?;
+    checks::ensure(tags.len() <= TAG_LIMIT, ErrorName::TagLimitExceeded, || {
+        format!("there are {} tags; an instance has at most {TAG_LIMIT}", tags.len())
+    })?;
+    let complete = tags.iter().all(|tag| tag.key.is_some() && tag.value.is_some());
+    checks::ensure(complete, ErrorName::InvalidTag, || {
+        "a tag lacks its Key or its Value; give both".to_owned()
+    })?;
+    checks::tags(tags, ErrorName::InvalidTag)
+}
+
+impl AddTagsToOnPremisesInstances {
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        tagging(checks::list(&self.instance_names), checks::list(&self.tags))
+    }
+}
+
+impl RemoveTagsFromOnPremisesInstances {
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        tagging(checks::list(&self.instance_names), checks::list(&self.tags))
     }
 }

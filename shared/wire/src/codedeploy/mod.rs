@@ -5,6 +5,7 @@
 //! what it names exists is for who executes it.
 
 mod applications;
+pub(crate) mod checks;
 mod common;
 mod configs;
 mod deployments;
@@ -25,3 +26,6 @@ pub use instances::*;
 pub use operation::*;
 pub use revisions::*;
 pub use targets::*;
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::errors::{ApiError, ErrorName};
+use super::*;
 
 /// The request of an operation.
 pub trait Request: Serialize + DeserializeOwned {
@@ -38,263 +38,42 @@ pub fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     })
 }
 
-macro_rules! operations {
-    ($($operation:ident => $response:ty,)*) => {
-        /// The operations of CodeDeploy that Cutover has; the request of each is the structure of the same name.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Operation {
-            $(
-                #[doc = concat!("`", stringify!($operation), "`.")]
-                $operation,
-            )*
-        }
-
-        impl Operation {
-            /// All of them.
-            pub const ALL: &'static [Self] = &[$(Self::$operation,)*];
-
-            /// CodeDeploy's name of the operation.
-            pub fn name(self) -> &'static str {
-                match self {
-                    $(Self::$operation => stringify!($operation),)*
-                }
-            }
-
-            /// Reads a value of `X-Amz-Target`.
-            ///
-            /// # Errors
-            /// `UnknownOperationException` if it names none of these.
-            pub fn from_target(target: &str) -> Result<Self, ApiError> {
-                let name = target.strip_prefix("CodeDeploy_20141006.").unwrap_or_default();
-                Self::ALL.iter().copied().find(|each| each.name() == name).ok_or_else(|| {
-                    ErrorName::UnknownOperation.because(format!(
-                        "there is no operation `{target}`; update the server if it is older than the client"
-                    ))
-                })
-            }
-        }
-
-        $(impl Request for super::$operation {
-            const TARGET: &'static str = concat!("CodeDeploy_20141006.", stringify!($operation));
-            type Response = $response;
-
-            fn validate(&self) -> Result<(), ApiError> {
-                self.check()
-            }
-        })*
-    };
-}
-
 operations! {
-    CreateApplication => super::CreateApplicationOutput,
-    GetApplication => super::GetApplicationOutput,
-    BatchGetApplications => super::BatchGetApplicationsOutput,
-    ListApplications => super::ListApplicationsOutput,
+    "CodeDeploy_20141006.",
+    /// The operations of CodeDeploy that Cutover has; the request of each is the structure of the same name.
+    CreateApplication => CreateApplicationOutput,
+    GetApplication => GetApplicationOutput,
+    BatchGetApplications => BatchGetApplicationsOutput,
+    ListApplications => ListApplicationsOutput,
     UpdateApplication => Empty,
     DeleteApplication => Empty,
-    CreateDeploymentGroup => super::CreateDeploymentGroupOutput,
-    GetDeploymentGroup => super::GetDeploymentGroupOutput,
-    BatchGetDeploymentGroups => super::BatchGetDeploymentGroupsOutput,
-    ListDeploymentGroups => super::ListDeploymentGroupsOutput,
-    UpdateDeploymentGroup => super::UpdateDeploymentGroupOutput,
-    DeleteDeploymentGroup => super::DeleteDeploymentGroupOutput,
-    CreateDeploymentConfig => super::CreateDeploymentConfigOutput,
-    GetDeploymentConfig => super::GetDeploymentConfigOutput,
-    ListDeploymentConfigs => super::ListDeploymentConfigsOutput,
+    CreateDeploymentGroup => CreateDeploymentGroupOutput,
+    GetDeploymentGroup => GetDeploymentGroupOutput,
+    BatchGetDeploymentGroups => BatchGetDeploymentGroupsOutput,
+    ListDeploymentGroups => ListDeploymentGroupsOutput,
+    UpdateDeploymentGroup => UpdateDeploymentGroupOutput,
+    DeleteDeploymentGroup => DeleteDeploymentGroupOutput,
+    CreateDeploymentConfig => CreateDeploymentConfigOutput,
+    GetDeploymentConfig => GetDeploymentConfigOutput,
+    ListDeploymentConfigs => ListDeploymentConfigsOutput,
     DeleteDeploymentConfig => Empty,
     RegisterApplicationRevision => Empty,
-    GetApplicationRevision => super::GetApplicationRevisionOutput,
-    BatchGetApplicationRevisions => super::BatchGetApplicationRevisionsOutput,
-    ListApplicationRevisions => super::ListApplicationRevisionsOutput,
-    CreateDeployment => super::CreateDeploymentOutput,
-    GetDeployment => super::GetDeploymentOutput,
-    BatchGetDeployments => super::BatchGetDeploymentsOutput,
-    ListDeployments => super::ListDeploymentsOutput,
-    StopDeployment => super::StopDeploymentOutput,
-    ListDeploymentTargets => super::ListDeploymentTargetsOutput,
-    GetDeploymentTarget => super::GetDeploymentTargetOutput,
-    BatchGetDeploymentTargets => super::BatchGetDeploymentTargetsOutput,
+    GetApplicationRevision => GetApplicationRevisionOutput,
+    BatchGetApplicationRevisions => BatchGetApplicationRevisionsOutput,
+    ListApplicationRevisions => ListApplicationRevisionsOutput,
+    CreateDeployment => CreateDeploymentOutput,
+    GetDeployment => GetDeploymentOutput,
+    BatchGetDeployments => BatchGetDeploymentsOutput,
+    ListDeployments => ListDeploymentsOutput,
+    StopDeployment => StopDeploymentOutput,
+    ListDeploymentTargets => ListDeploymentTargetsOutput,
+    GetDeploymentTarget => GetDeploymentTargetOutput,
+    BatchGetDeploymentTargets => BatchGetDeploymentTargetsOutput,
     RegisterOnPremisesInstance => Empty,
-    GetOnPremisesInstance => super::GetOnPremisesInstanceOutput,
-    BatchGetOnPremisesInstances => super::BatchGetOnPremisesInstancesOutput,
-    ListOnPremisesInstances => super::ListOnPremisesInstancesOutput,
+    GetOnPremisesInstance => GetOnPremisesInstanceOutput,
+    BatchGetOnPremisesInstances => BatchGetOnPremisesInstancesOutput,
+    ListOnPremisesInstances => ListOnPremisesInstancesOutput,
     DeregisterOnPremisesInstance => Empty,
     AddTagsToOnPremisesInstances => Empty,
     RemoveTagsFromOnPremisesInstances => Empty,
-}
-// STUBS
-impl super::CreateApplication {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-impl super::GetApplication {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-impl super::BatchGetApplications {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-impl super::ListApplications {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-impl super::UpdateApplication {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-impl super::DeleteApplication {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-impl super::CreateDeploymentGroup {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-impl super::GetDeploymentGroup {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-impl super::BatchGetDeploymentGroups {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-impl super::ListDeploymentGroups {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-impl super::UpdateDeploymentGroup {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-impl super::DeleteDeploymentGroup {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-impl super::CreateDeploymentConfig {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-impl super::GetDeploymentConfig {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-impl super::ListDeploymentConfigs {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-impl super::DeleteDeploymentConfig {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-impl super::RegisterApplicationRevision {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-impl super::GetApplicationRevision {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-impl super::BatchGetApplicationRevisions {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-impl super::ListApplicationRevisions {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-impl super::CreateDeployment {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-impl super::GetDeployment {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-impl super::BatchGetDeployments {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-impl super::ListDeployments {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-impl super::StopDeployment {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-impl super::ListDeploymentTargets {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-impl super::GetDeploymentTarget {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-impl super::BatchGetDeploymentTargets {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-impl super::RegisterOnPremisesInstance {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-impl super::GetOnPremisesInstance {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-impl super::BatchGetOnPremisesInstances {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-impl super::ListOnPremisesInstances {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-impl super::DeregisterOnPremisesInstance {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-impl super::AddTagsToOnPremisesInstances {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-impl super::RemoveTagsFromOnPremisesInstances {
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
 }

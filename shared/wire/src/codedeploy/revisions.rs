@@ -1,7 +1,11 @@
 //! Revisions: where what is deployed lies, and the operations that register and list it
 //! (`docs/semantics.md#revisions`).
 
+use engine::Revision;
+
+use super::checks::{self, given};
 use super::common::Seconds;
+use super::errors::{ApiError, ErrorName};
 
 shape! {
     /// Where a revision lies; exactly one place is set.
@@ -228,5 +232,168 @@ shape! {
         revisions: Vec<RevisionLocation>,
         /// Where the next page begins, if there is one.
         next_token: String,
+    }
+}
+
+/// The longest key of an object, in bytes.
+const KEY_LIMIT: usize = 1024;
+
+impl RevisionLocation {
+    /// Checks that exactly the place of its type is set, and is complete. With `by_digest`, the SHA-256 stands for an
+    /// AppSpec that is known.
+    fn check(&self, by_digest: bool) -> Result<(), ApiError> {
+        let invalid = ErrorName::InvalidRevision;
+        let kind =
+            checks::word::<RevisionLocationType>(&self.revision_type, "revisionType", invalid)?;
+        let text = |spec: &AppSpecContent| {
+            given(&spec.content).is_some() || (by_digest && given(&spec.sha256).is_some())
+        };
+        let places = [
+            self.s3_location.is_some(),
+            self.git_hub_location.is_some(),
+            self.string.is_some(),
+            self.app_spec_content.is_some(),
+        ];
+        let complete = match kind {
+            Some(RevisionLocationType::S3) => self.s3_location.as_ref().is_some_and(|s3| {
+                given(&s3.bucket).is_some()
+                    && given(&s3.key).is_some_and(|key| key.len() <= KEY_LIMIT)
+                    && s3.bundle_type.is_some()
+            }),
+            Some(RevisionLocationType::GitHub) => {
+                self.git_hub_location.as_ref().is_some_and(|git_hub| {
+                    given(&git_hub.repository).is_some_and(|name| name.contains('/'))
+                        && given(&git_hub.commit_id).is_some()
+                })
+            }
+            Some(RevisionLocationType::String) => self.string.as_ref().is_some_and(text),
+            Some(RevisionLocationType::AppSpecContent) => {
+                self.app_spec_content.as_ref().is_some_and(text)
+            }
+            None => false,
+        };
+        let single = places.into_iter().filter(|set| *set).count() == 1;
+        checks::ensure(complete && single, invalid, || {
+            "the revision needs a `revisionType` and exactly its place: `s3Location` with bucket, key and bundleType, \
+             `gitHubLocation` with account/repository and commitId, or `appSpecContent` with content"
+                .to_owned()
+        })?;
+        let bundle = self.s3_location.as_ref().and_then(|s3| s3.bundle_type.clone());
+        checks::word::<BundleType>(&bundle, "bundleType", invalid).map(drop)
+    }
+}
+
+/// Checks a revision that must be there.
+fn required(revision: &Option<RevisionLocation>, by_digest: bool) -> Result<(), ApiError> {
+    let Some(revision) = revision else {
+        return Err(ErrorName::RevisionRequired.because("RevisionLocation must be specified"));
+    };
+    revision.check(by_digest)
+}
+
+/// Checks a revision if there is one.
+pub(super) fn optional(revision: &Option<RevisionLocation>) -> Result<(), ApiError> {
+    revision.as_ref().map_or(Ok(()), |revision| revision.check(true))
+}
+
+impl From<&Revision> for RevisionLocation {
+    fn from(revision: &Revision) -> Self {
+        let bundle_type = match revision.bundle_type {
+            engine::BundleType::Tar => BundleType::Tar,
+            engine::BundleType::Tgz => BundleType::Tgz,
+            engine::BundleType::Zip => BundleType::Zip,
+        };
+        Self {
+            revision_type: Some(RevisionLocationType::S3.name().to_owned()),
+            s3_location: Some(S3Location {
+                bucket: Some(revision.bucket.clone()),
+                key: Some(revision.key.clone()),
+                bundle_type: Some(bundle_type.name().to_owned()),
+                version: revision.version.clone(),
+                e_tag: revision.e_tag.clone(),
+            }),
+            ..Self::default()
+        }
+    }
+}
+
+impl TryFrom<&RevisionLocation> for Revision {
+    type Error = ApiError;
+
+    /// The revision of a deployment to hosts; quotes around the ETag are dropped.
+    fn try_from(location: &RevisionLocation) -> Result<Self, ApiError> {
+        location.check(true)?;
+        let invalid = |message: &str| ErrorName::InvalidRevision.because(message);
+        let Some(s3) = &location.s3_location else {
+            return Err(invalid("hosts are deployed to from a bucket; use `revisionType` S3"));
+        };
+        let bundle_type = match s3.bundle_type.as_deref().map(str::parse) {
+            Some(Ok(BundleType::Tar)) => engine::BundleType::Tar,
+            Some(Ok(BundleType::Tgz)) => engine::BundleType::Tgz,
+            Some(Ok(BundleType::Zip)) => engine::BundleType::Zip,
+            Some(Ok(BundleType::Yaml | BundleType::Json) | Err(_)) | None => {
+                return Err(invalid(
+                    "hosts are deployed archives; use `bundleType` tar, tgz or zip",
+                ));
+            }
+        };
+        let e_tag = s3.e_tag.as_deref().map(|tag| tag.trim_matches('"').to_owned());
+        Ok(Self {
+            bucket: s3.bucket.clone().unwrap_or_default(),
+            key: s3.key.clone().unwrap_or_default(),
+            bundle_type,
+            version: s3.version.clone().filter(|version| !version.is_empty()),
+            e_tag: e_tag.filter(|tag| !tag.is_empty()),
+        })
+    }
+}
+
+impl RegisterApplicationRevision {
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        checks::application_name(&self.application_name)?;
+        checks::description(&self.description)?;
+        required(&self.revision, false)
+    }
+}
+
+impl GetApplicationRevision {
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        checks::application_name(&self.application_name)?;
+        required(&self.revision, true)
+    }
+}
+
+/// Revisions in one request.
+const REVISION_BATCH_LIMIT: usize = 25;
+
+impl BatchGetApplicationRevisions {
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        checks::application_name(&self.application_name)?;
+        let revisions = checks::list(&self.revisions);
+        checks::ensure(!revisions.is_empty(), ErrorName::RevisionRequired, || {
+            "RevisionLocation must be specified".to_owned()
+        })?;
+        let fits = revisions.len() <= REVISION_BATCH_LIMIT;
+        checks::ensure(fits, ErrorName::BatchLimitExceeded, || {
+            format!(
+                "there are {} revisions; ask for at most {REVISION_BATCH_LIMIT}",
+                revisions.len()
+            )
+        })?;
+        revisions.iter().try_for_each(|revision| revision.check(true))
+    }
+}
+
+impl ListApplicationRevisions {
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        checks::application_name(&self.application_name)?;
+        checks::word::<RevisionSortBy>(&self.sort_by, "sortBy", ErrorName::InvalidSortBy)?;
+        checks::word::<SortOrder>(&self.sort_order, "sortOrder", ErrorName::InvalidSortOrder)?;
+        let invalid = ErrorName::InvalidDeployedStateFilter;
+        checks::word::<ListStateFilterAction>(&self.deployed, "deployed", invalid)?;
+        let filtered = given(&self.s3_key_prefix).is_some() && given(&self.s3_bucket).is_none();
+        checks::ensure(!filtered, ErrorName::BucketNameFilterRequired, || {
+            "`s3KeyPrefix` needs `s3Bucket`; give both".to_owned()
+        })
     }
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::checks;
 use super::common::Seconds;
+use super::errors::{ApiError, ErrorName, UnknownWord};
 
 words! {
     /// How a target stands.
@@ -203,5 +205,68 @@ shape! {
     BatchGetDeploymentTargetsOutput {
         /// The targets.
         deployment_targets: Vec<DeploymentTarget>,
+    }
+}
+
+/// Targets in one request.
+const TARGET_BATCH_LIMIT: usize = 25;
+/// A target's id may be an ARN; none is longer.
+const TARGET_ID_LIMIT: usize = 1011;
+
+fn fit(id: &str) -> Result<(), ApiError> {
+    let fits = (1..=TARGET_ID_LIMIT).contains(&id.len());
+    checks::ensure(fits, ErrorName::InvalidDeploymentTargetId, || {
+        "a target's id is empty or too long; give one that ListDeploymentTargets gave".to_owned()
+    })
+}
+
+impl ListDeploymentTargets {
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        checks::deployment_id(&self.deployment_id)?;
+        self.target_filters.iter().flatten().try_for_each(|(filter, values)| {
+            let unknown = ErrorName::InvalidTargetFilterName;
+            let filter = filter.parse().map_err(|error: UnknownWord| {
+                unknown.because(format!("a target filter: {error}; give one of these"))
+            })?;
+            values.iter().try_for_each(|value| {
+                let value = Some(value.clone());
+                match filter {
+                    TargetFilterName::TargetStatus => {
+                        let invalid = ErrorName::InvalidInstanceStatus;
+                        checks::word::<TargetStatus>(&value, "TargetStatus", invalid).map(drop)
+                    }
+                    TargetFilterName::ServerInstanceLabel => {
+                        let invalid = ErrorName::InvalidInstanceType;
+                        checks::word::<TargetLabel>(&value, "ServerInstanceLabel", invalid)
+                            .map(drop)
+                    }
+                }
+            })
+        })
+    }
+}
+
+impl GetDeploymentTarget {
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        checks::deployment_id(&self.deployment_id)?;
+        checks::given(&self.target_id).map_or_else(
+            || Err(ErrorName::DeploymentTargetIdRequired.because("`targetId` is missing; give one")),
+            fit,
+        )
+    }
+}
+
+impl BatchGetDeploymentTargets {
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        checks::deployment_id(&self.deployment_id)?;
+        let ids = checks::list(&self.target_ids);
+        checks::ensure(!ids.is_empty(), ErrorName::DeploymentTargetIdRequired, || {
+            "`targetIds` is empty; give at least one".to_owned()
+        })?;
+        let limit = ErrorName::DeploymentTargetListSizeExceeded;
+        checks::ensure(ids.len() <= TARGET_BATCH_LIMIT, limit, || {
+            format!("there are {} targets; ask for at most {TARGET_BATCH_LIMIT}", ids.len())
+        })?;
+        ids.iter().try_for_each(|id| fit(id))
     }
 }

@@ -1,0 +1,66 @@
+//! `cutover env`: the environment in which AWS's tools find a home.
+
+use std::io::Write as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitCode};
+
+use clap::Args;
+use local::dir::Endpoints;
+
+/// Run a command with the environment in which AWS's tools find this home, or print that environment
+///
+/// Example: `cutover env -- aws s3 cp app.zip s3://revisions/shop/app.zip`, or `eval "$(cutover env)"`.
+#[derive(Debug, Args)]
+pub(crate) struct EnvArgs {
+    /// The command and its arguments
+    #[arg(last = true)]
+    command: Vec<std::ffi::OsString>,
+}
+
+/// Variables of the user's that would lead the tools elsewhere.
+const REMOVED: [&str; 10] = [
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_SESSION_TOKEN",
+    "AWS_SECURITY_TOKEN",
+    "AWS_ENDPOINT_URL",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+    "AWS_ROLE_ARN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+];
+
+fn variables(endpoints: &Endpoints) -> [(&'static str, &str); 7] {
+    [
+        ("AWS_ENDPOINT_URL_CODEDEPLOY", &endpoints.api),
+        ("AWS_ENDPOINT_URL_S3", &endpoints.s3),
+        ("AWS_ENDPOINT_URL_DYNAMODB", &endpoints.dynamodb),
+        ("AWS_REGION", &endpoints.region),
+        ("AWS_DEFAULT_REGION", &endpoints.region),
+        ("AWS_ACCESS_KEY_ID", &endpoints.access_key_id),
+        ("AWS_SECRET_ACCESS_KEY", &endpoints.secret_access_key),
+    ]
+}
+
+/// Becomes the command, or prints `export` lines for a shell.
+pub(crate) fn run(endpoints: &Endpoints, args: &EnvArgs) -> anyhow::Result<ExitCode> {
+    let Some((program, arguments)) = args.command.split_first() else {
+        let mut out = std::io::stdout();
+        writeln!(out, "unset {}", REMOVED.join(" "))?;
+        for (name, value) in variables(endpoints) {
+            writeln!(out, "export {name}='{}'", value.replace('\'', r"'\''"))?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    };
+    let mut command = Command::new(program);
+    command.args(arguments).envs(variables(endpoints));
+    for name in REMOVED {
+        command.env_remove(name);
+    }
+    // Comes back only if the command cannot be started.
+    let error = command.exec();
+    let not_found = error.kind() == std::io::ErrorKind::NotFound;
+    writeln!(std::io::stderr(), "error: `{}` cannot be run: {error}", program.display())?;
+    Ok(ExitCode::from(if not_found { 127 } else { 126 }))
+}

@@ -1,0 +1,77 @@
+//! `cutover host`: the process of one home host. Started by `up`, never by hand.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Args;
+use local::hosts::layout::{HostFiles, HostNumber, loopback_address};
+use local::hosts::process::HostLock;
+use local::hosts::namespace;
+use runner::agent::{self, Ended};
+use runner::config::AgentConfig;
+use runner::root::HostRoot;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// What a host is told.
+#[derive(Debug, Args)]
+pub(crate) struct HostArgs {
+    /// The directory of its home.
+    #[arg(long)]
+    home: PathBuf,
+    /// Its number.
+    #[arg(long)]
+    number: u8,
+    /// Put destinations under the host's root instead of giving the host a view of its own.
+    #[arg(long)]
+    prefix: bool,
+}
+
+impl HostArgs {
+    /// The arguments that make a process the host of `files`.
+    pub(crate) fn of(home: &std::path::Path, files: &HostFiles, has_view: bool) -> Vec<std::ffi::OsString> {
+        let mut args: Vec<std::ffi::OsString> =
+            vec!["host".into(), "--home".into(), home.into(), "--number".into(), files.number().get().to_string().into()];
+        if !has_view {
+            args.push("--prefix".into());
+        }
+        args
+    }
+}
+
+/// Becomes the host, until it is told to end or nobody wants it any more. Must be called while the process has a single
+/// thread.
+pub(crate) fn run(args: &HostArgs) -> anyhow::Result<ExitCode> {
+    let number = HostNumber::new(args.number).context("a home's hosts have numbers from 1 to 250")?;
+    let files = HostFiles::new(&args.home, number);
+    let _lock = HostLock::acquire(&files)?;
+    let mut hook_env = BTreeMap::new();
+    hook_env.insert("HOST_ADDRESS".to_owned(), loopback_address(&args.home, number).to_string());
+    let root = if args.prefix {
+        hook_env.insert("HOST_ROOT".to_owned(), files.root().display().to_string());
+        HostRoot::Prefix(files.root())
+    } else {
+        namespace::enter(files.dir(), &files.root())?;
+        HostRoot::Whole
+    };
+    let config = AgentConfig { hook_env, ..AgentConfig::new(files.state(), root) };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let ended = runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let shutdown = async move {
+            terminate.recv().await;
+        };
+        anyhow::Ok(agent::serve(config, shutdown).await?)
+    });
+    // A file operation that still runs is journaled; the next start puts it right.
+    runtime.shutdown_background();
+    if let Ended::Shutdown { interrupted } = ended?
+        && !interrupted.is_empty()
+    {
+        let lines: String = interrupted.iter().map(|hook| format!("{hook}\n")).collect();
+        fs::write(files.interrupted(), lines)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}

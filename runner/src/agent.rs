@@ -1,0 +1,262 @@
+//! The agent: finds its home, asks what is to be done, and carries it out.
+//!
+//! It holds one poll and otherwise sleeps. It decides nothing: what a deployment is to do next is home's business.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::{File, TryLockError};
+use std::future::Future;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use engine::DeploymentId;
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use wire::host::{Offer, PollResponse};
+
+use crate::client::{BackOff, CallError, Client};
+use crate::command::{self, Host};
+use crate::config::AgentConfig;
+use crate::events::InterruptedHook;
+use crate::group::Group;
+use crate::lease::wait_for;
+use crate::stop::Stop;
+
+/// Within this time after it was told to end, an agent has ended.
+const END_WITHIN: Duration = Duration::from_millis(3_900);
+/// How long an agent that ends on the same state directory is waited for.
+const LOCK_WITHIN: Duration = Duration::from_secs(5);
+/// A server that answers sooner than this, and says nothing new, is not asked again at once.
+const SOON: Duration = Duration::from_secs(1);
+
+/// Why an agent cannot start.
+#[derive(Debug, Error)]
+pub enum AgentError {
+    /// Its state directory cannot be read.
+    #[error("the state directory `{}` cannot be read: make it, with a `connection.json` in it", path.display())]
+    State {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Another agent works on the same state directory.
+    #[error("another agent works with the state directory `{}`: end it first, or use another directory", path.display())]
+    Running {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The HTTP client cannot be made.
+    #[error("the HTTP client cannot be made")]
+    Http(#[source] reqwest::Error),
+}
+
+/// Why an agent has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to.
+    Shutdown {
+        /// The hooks that ran and had to be ended; each is journaled and is reported as failed.
+        interrupted: Vec<InterruptedHook>,
+    },
+    /// Its state directory is gone, or it found no home for too long ([`crate::config::Limits::orphaned_after_ms`]).
+    Orphaned,
+}
+
+/// Runs an agent until `shutdown` is ready or nobody wants it any more. Once told to end, it has ended after 4 s; what it
+/// has begun is taken up by the next agent on the same state directory.
+///
+/// A file operation may outlast this call in a thread of the runtime: end the runtime with `shutdown_background`.
+///
+/// # Errors
+/// The state directory does not exist, another agent works with it, or the HTTP client cannot be made.
+pub async fn serve(
+    config: AgentConfig,
+    shutdown: impl Future<Output = ()>,
+) -> Result<Ended, AgentError> {
+    let identity = identity(&config.state)
+        .map_err(|source| AgentError::State { path: config.state.clone(), source })?;
+    let _lock = lock(&config.state).await?;
+    for group in Group::all(&config.state).unwrap_or_default() {
+        if let Err(error) = command::recover(&config, group.dir()).await {
+            // Each command of the group tries again, and reports this if it cannot.
+            tracing::error!(error, group = %group.dir().display(), "an interrupted install could not be put right");
+        }
+    }
+    let client = Arc::new(Client::new(&config.state).map_err(AgentError::Http)?);
+    let (asked, stop) = Stop::new(config.limits.grace_ms);
+    let host = Arc::new(Host { config, client, stop, hooks: AtomicUsize::new(0) });
+    let mut commands =
+        Commands { host, tasks: JoinSet::new(), waiting: BTreeMap::new(), interrupted: Vec::new() };
+    for (offer, _) in command::unfinished(&commands.host.config.state) {
+        commands.take(offer);
+    }
+    let is_orphaned = tokio::select! {
+        () = shutdown => false,
+        () = commands.work(identity) => true,
+    };
+    let interrupted = commands.end(&asked).await;
+    Ok(if is_orphaned { Ended::Orphaned } else { Ended::Shutdown { interrupted } })
+}
+
+/// The commands that are being carried out.
+struct Commands {
+    host: Arc<Host>,
+    tasks: JoinSet<(DeploymentId, Option<InterruptedHook>)>,
+    /// Each deployment that has a command, with copies of it that wait for their turn.
+    waiting: BTreeMap<DeploymentId, VecDeque<Offer>>,
+    interrupted: Vec<InterruptedHook>,
+}
+
+type Poll = Pin<Box<dyn Future<Output = Result<PollResponse, CallError>> + Send>>;
+
+impl Commands {
+    /// Polls and works until the agent is orphaned.
+    async fn work(&mut self, identity: (u64, u64)) {
+        let limits = self.host.config.limits;
+        let mut back_off = BackOff::default();
+        let mut asked_at = Instant::now();
+        let mut heard_at = Instant::now();
+        let mut poll = self.poll(Duration::ZERO);
+        loop {
+            let answer = tokio::select! {
+                biased;
+                Some(done) = self.tasks.join_next() => {
+                    self.done(done);
+                    continue;
+                }
+                answer = &mut poll => answer,
+            };
+            let wait = match &answer {
+                Ok(PollResponse { offers }) => {
+                    heard_at = Instant::now();
+                    let mut is_new = false;
+                    for offer in offers {
+                        is_new |= self.take(offer.clone());
+                    }
+                    if is_new || asked_at.elapsed() >= SOON {
+                        back_off.reset();
+                        Duration::ZERO
+                    } else {
+                        back_off.next(Duration::from_millis(50), Duration::from_secs(5))
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "a poll failed");
+                    if matches!(error, CallError::Refused(_)) {
+                        heard_at = Instant::now();
+                    }
+                    wait_for(error, &mut back_off)
+                }
+            };
+            let is_lost = heard_at.elapsed() >= Duration::from_millis(limits.orphaned_after_ms);
+            if !self.is_there(identity) || (is_lost && !self.host.runs_hooks()) {
+                return;
+            }
+            asked_at = Instant::now() + wait;
+            poll = self.poll(wait);
+        }
+    }
+
+    fn poll(&self, wait: Duration) -> Poll {
+        let client = Arc::clone(&self.host.client);
+        let busy: Vec<_> = self.waiting.keys().cloned().collect();
+        let wait_ms = self.host.config.limits.poll_wait_ms;
+        Box::pin(async move {
+            tokio::time::sleep(wait).await;
+            client.poll(busy, wait_ms).await
+        })
+    }
+
+    /// Takes an offer on; false, if it is known already. A copy of a running command waits for its result.
+    fn take(&mut self, offer: Offer) -> bool {
+        if let Some(copies) = self.waiting.get_mut(&offer.deployment_id) {
+            let is_known = copies.contains(&offer);
+            if !is_known {
+                copies.push_back(offer);
+            }
+            return !is_known;
+        }
+        // The running one stands first, so that its own copies are recognised.
+        self.waiting.insert(offer.deployment_id.clone(), [offer.clone()].into());
+        let host = Arc::clone(&self.host);
+        self.tasks.spawn(async move {
+            let id = offer.deployment_id.clone();
+            (id, command::execute(&host, offer).await)
+        });
+        true
+    }
+
+    fn done(
+        &mut self,
+        done: Result<(DeploymentId, Option<InterruptedHook>), tokio::task::JoinError>,
+    ) {
+        let (id, interrupted) = match done {
+            Ok(done) => done,
+            Err(error) => {
+                tracing::error!(%error, "a command broke off");
+                return;
+            }
+        };
+        self.interrupted.extend(interrupted);
+        let mut copies = self.waiting.remove(&id).unwrap_or_default();
+        copies.pop_front();
+        for copy in copies {
+            self.take(copy);
+        }
+    }
+
+    /// Whether the state directory is still the one that the agent began with.
+    fn is_there(&self, expected: (u64, u64)) -> bool {
+        identity(&self.host.config.state).is_ok_and(|found| found == expected)
+    }
+
+    /// Ends what runs.
+    async fn end(mut self, asked: &watch::Sender<Option<Instant>>) -> Vec<InterruptedHook> {
+        let now = Instant::now();
+        asked.send_replace(Some(now));
+        let all = async {
+            while let Some(done) = self.tasks.join_next().await {
+                if let Ok((_, interrupted)) = done {
+                    self.interrupted.extend(interrupted);
+                }
+            }
+        };
+        if tokio::time::timeout_at(now + END_WITHIN, pin!(all)).await.is_err() {
+            tracing::warn!("not everything has ended in time; the next agent takes it up");
+        }
+        self.interrupted
+    }
+}
+
+/// Makes this the only agent of its state directory. One that ends is waited for.
+async fn lock(state: &Path) -> Result<File, AgentError> {
+    let failed = |source| AgentError::State { path: state.to_owned(), source };
+    let file =
+        File::options().create(true).append(true).open(state.join("lock")).map_err(failed)?;
+    let deadline = Instant::now() + LOCK_WITHIN;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Err(TryLockError::WouldBlock) => {
+                return Err(AgentError::Running { path: state.to_owned() });
+            }
+        }
+    }
+}
+
+fn identity(state: &Path) -> io::Result<(u64, u64)> {
+    let meta = std::fs::metadata(state)?;
+    Ok((meta.dev(), meta.ino()))
+}

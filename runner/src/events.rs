@@ -1,0 +1,316 @@
+//! The lifecycle events of one command, in order, each at most once (`docs/semantics.md#lifecycle`).
+
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use engine::DeploymentId;
+use engine::lifecycle::Event;
+use thiserror::Error;
+use wire::host::{
+    ErrorCode, EventDiagnostics, EventReport, EventStatus, HostStatus, Specification,
+};
+
+use crate::archive;
+use crate::command::{Host, describe};
+use crate::group::{Group, GroupError, LastSuccessful};
+use crate::hooks::Failure;
+use crate::journal::{Journal, JournalError};
+use crate::lease::{Lease, log_path};
+use crate::output::EventLog;
+use crate::process;
+use crate::steps::Outcome;
+
+/// A hook that was ended because the agent had to end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InterruptedHook {
+    /// The deployment that it belonged to.
+    pub deployment_id: DeploymentId,
+    /// The event that it ran for.
+    pub event: Event,
+    /// The script, as the AppSpec file names it.
+    pub script: String,
+}
+
+/// How far a command came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum End {
+    /// To its end, for better or worse.
+    Finished(Option<InterruptedHook>),
+    /// The agent has to end; the next one goes on here.
+    Paused,
+}
+
+/// What the host cannot do without.
+#[derive(Debug, Error)]
+pub(crate) enum RunError {
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error(transparent)]
+    Group(#[from] GroupError),
+}
+
+/// One command being carried out.
+pub(crate) struct Run<'a> {
+    pub(crate) host: &'a Host,
+    pub(crate) group: &'a Group,
+    pub(crate) lease: &'a Lease,
+    pub(crate) specification: &'a Specification,
+    pub(crate) journal: Journal,
+    pub(crate) reports: Vec<EventReport>,
+}
+
+impl Run<'_> {
+    /// Carries the command from where the journal stands to its end.
+    pub(crate) async fn run(&mut self) -> Result<End, RunError> {
+        self.restore();
+        if let Some(status) = self.journal.story.finished {
+            self.lease.tell(&self.reports, status);
+            return Ok(End::Finished(None));
+        }
+        self.settle_open_hook().await?;
+        for at in 0..self.reports.len() {
+            let Some(EventReport { event, status, .. }) = self.reports.get(at).cloned() else {
+                break;
+            };
+            if matches!(status, EventStatus::Succeeded | EventStatus::Failed) || self.has_failed() {
+                continue;
+            }
+            let permit = tokio::select! {
+                biased;
+                _ = self.host.stop.asked() => return Ok(End::Paused),
+                permit = self.lease.permit() => permit,
+            };
+            if let Err(reason) = permit.and_then(|()| self.is_newest()) {
+                return self.give_up(event, &reason).map(|()| End::Finished(None));
+            }
+            let begun = now_ms();
+            self.journal.started(event, begun)?;
+            self.change(event, |report| {
+                report.status = EventStatus::InProgress;
+                report.started_at.get_or_insert(begun);
+            });
+            self.lease.tell(&self.reports, HostStatus::InProgress);
+            match self.event(event).await? {
+                (Outcome::Paused, _) => return Ok(End::Paused),
+                (Outcome::Succeeded(message), tail) => self.end(event, Ok(message), tail)?,
+                (Outcome::Failed(failure), tail) => self.end(event, Err(failure), tail)?,
+                (Outcome::Interrupted(script), tail) => {
+                    self.end(event, Err(interrupted_by_shutdown(&script)), tail)?;
+                    self.finish()?;
+                    let deployment_id = self.specification.deployment_id.clone();
+                    return Ok(End::Finished(Some(InterruptedHook {
+                        deployment_id,
+                        event,
+                        script,
+                    })));
+                }
+            }
+        }
+        self.finish()?;
+        Ok(End::Finished(None))
+    }
+
+    /// Ends the command where it stands, because the host itself cannot go on.
+    pub(crate) fn break_off(&mut self, error: &RunError) {
+        fail_first(&mut self.reports, &describe(error));
+        self.lease.tell(&self.reports, HostStatus::Failed);
+    }
+
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.group.deployment(&self.specification.deployment_id)
+    }
+
+    /// Takes over what the journal knows.
+    fn restore(&mut self) {
+        let story = &self.journal.story;
+        let has_archive = archive::usable(self.group, &self.specification.deployment_id).is_some();
+        for report in &mut self.reports {
+            report.started_at = story.started_at.get(&report.event).copied();
+            let Some(ended) = story.ended.get(&report.event) else { continue };
+            // The machine was started anew in between: the archive is fetched again.
+            let is_lost = report.event == Event::DownloadBundle
+                && ended.status == EventStatus::Succeeded
+                && !has_archive
+                && story.finished.is_none();
+            if !is_lost {
+                *report = ended.clone();
+            }
+        }
+    }
+
+    /// Deals with a script that was started by an agent that died: what is left of it is ended, and it is not run again
+    /// unless the group wants that.
+    async fn settle_open_hook(&mut self) -> Result<(), RunError> {
+        let Some((event, hook)) = self.journal.story.open_hook.clone() else { return Ok(()) };
+        if let Some(group) = process::left_behind(&self.dir().join("hook.pid"), &hook.marks) {
+            tracing::warn!(%event, script = hook.script, "ending a script that an earlier agent had started");
+            process::end_group(group, Duration::from_millis(self.host.config.limits.kill_after_ms))
+                .await;
+        }
+        if self.specification.rerun_interrupted {
+            return Ok(());
+        }
+        let failure = Failure {
+            code: ErrorCode::UnknownError,
+            message: format!(
+                "script `{}` was interrupted: the agent on this host ended while it ran. It was ended too, and is not run a \
+                 second time. Look at what it has done, then deploy again; if it may safely run twice, let the group rerun \
+                 interrupted hooks",
+                hook.script
+            ),
+            script: hook.script,
+        };
+        let tail = EventLog::tail_of(&log_path(&self.dir().join("logs"), event));
+        self.end(event, Err(failure), tail)
+    }
+
+    /// Fencing on the host's own side: a command of a newer deployment has been seen.
+    fn is_newest(&self) -> Result<(), String> {
+        let seen = self.group.generation().map_err(|error| error.to_string())?;
+        let own = self.specification.generation;
+        if seen <= own {
+            return Ok(());
+        }
+        Err(format!(
+            "a newer deployment of the group has begun on this host (generation {seen}, this one is {own})"
+        ))
+    }
+
+    fn has_failed(&self) -> bool {
+        let ignores_stop = self.specification.ignore_application_stop_failures;
+        self.reports.iter().any(|report| {
+            report.status == EventStatus::Failed
+                && !(ignores_stop && report.event == Event::ApplicationStop)
+        })
+    }
+
+    fn change(&mut self, event: Event, change: impl FnOnce(&mut EventReport)) {
+        if let Some(report) = self.reports.iter_mut().find(|report| report.event == event) {
+            change(report);
+        }
+    }
+
+    /// Journals the end of an event, then tells it.
+    fn end(
+        &mut self,
+        event: Event,
+        result: Result<String, Failure>,
+        tail: String,
+    ) -> Result<(), RunError> {
+        let mut report = self
+            .reports
+            .iter()
+            .find(|report| report.event == event)
+            .cloned()
+            .unwrap_or_else(|| pending(event));
+        report.ended_at = Some(now_ms());
+        report.status = if result.is_ok() { EventStatus::Succeeded } else { EventStatus::Failed };
+        report.diagnostics = Some(match result {
+            Ok(message) => EventDiagnostics {
+                error_code: ErrorCode::Success,
+                script_name: String::new(),
+                message,
+                log_tail: tail,
+            },
+            Err(failure) => diagnostics(failure, tail),
+        });
+        self.journal.ended(report.clone())?;
+        self.change(event, |old| *old = report);
+        self.lease.tell(&self.reports, HostStatus::InProgress);
+        Ok(())
+    }
+
+    /// Home does not want the rest.
+    fn give_up(&mut self, event: Event, reason: &str) -> Result<(), RunError> {
+        let message = format!("not begun: {reason}");
+        self.change(event, |report| {
+            report.status = EventStatus::Skipped;
+            report.diagnostics = Some(diagnostics(Failure::other(message), String::new()));
+        });
+        let report = self.reports.iter().find(|report| report.event == event).cloned();
+        if let Some(report) = report {
+            self.journal.ended(report)?;
+        }
+        self.skip_the_rest();
+        self.conclude(HostStatus::Failed)
+    }
+
+    /// All that will be is; says so.
+    fn finish(&mut self) -> Result<(), RunError> {
+        if self.has_failed() {
+            self.skip_the_rest();
+            return self.conclude(HostStatus::Failed);
+        }
+        let id = self.specification.deployment_id.clone();
+        let archive_of =
+            archive::read(&self.dir()).map_or_else(|| id.clone(), |revision| revision.archive_of);
+        self.group.set_last_successful(&LastSuccessful { deployment_id: id, archive_of })?;
+        self.conclude(HostStatus::Succeeded)
+    }
+
+    fn conclude(&mut self, status: HostStatus) -> Result<(), RunError> {
+        self.journal.finished(status)?;
+        self.lease.tell(&self.reports, status);
+        Ok(())
+    }
+
+    fn skip_the_rest(&mut self) {
+        skip_open(&mut self.reports);
+    }
+}
+
+fn skip_open(reports: &mut [EventReport]) {
+    for report in reports.iter_mut().filter(|report| is_open(report)) {
+        report.status = EventStatus::Skipped;
+    }
+}
+
+fn is_open(report: &EventReport) -> bool {
+    match report.status {
+        EventStatus::Pending | EventStatus::InProgress | EventStatus::Unknown => true,
+        EventStatus::Succeeded | EventStatus::Failed | EventStatus::Skipped => false,
+    }
+}
+
+/// Lets the first event that has not ended fail, and skips the rest.
+pub(crate) fn fail_first(reports: &mut [EventReport], message: &str) {
+    if let Some(report) = reports.iter_mut().find(|report| is_open(report)) {
+        report.status = EventStatus::Failed;
+        report.ended_at = Some(now_ms());
+        report.diagnostics = Some(diagnostics(Failure::other(message), String::new()));
+    }
+    skip_open(reports);
+}
+
+fn interrupted_by_shutdown(script: &str) -> Failure {
+    Failure {
+        code: ErrorCode::UnknownError,
+        script: script.to_owned(),
+        message: format!(
+            "script `{script}` was interrupted: the agent on this host was told to end while it ran, and ended it. It is not \
+             run a second time. Look at what it has done, then deploy again"
+        ),
+    }
+}
+
+fn diagnostics(failure: Failure, log_tail: String) -> EventDiagnostics {
+    let Failure { code, script, message } = failure;
+    EventDiagnostics { error_code: code, script_name: script, message, log_tail }
+}
+
+/// An event that has not begun.
+pub(crate) fn pending(event: Event) -> EventReport {
+    EventReport {
+        event,
+        status: EventStatus::Pending,
+        started_at: None,
+        ended_at: None,
+        diagnostics: None,
+    }
+}
+
+/// The host's clock, in UTC milliseconds.
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,255 @@
+//! What a host keeps for a deployment group: the highest generation it has seen, which deployment was the last
+//! successful one, and a directory for each deployment (`docs/semantics.md#hosts`).
+//!
+//! ```text
+//! <state>/<group id>/lock                        held while a command of the group runs
+//!                    generation                  the fencing number
+//!                    last_successful             which deployment passed its last event
+//!                    <deployment id>/journal.jsonl
+//!                                    logs/<Event>.log
+//!                                    archive/    the unpacked bundle
+//!                                    revision    which bundle that is, or whose archive is used
+//! ```
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use engine::{DeploymentId, GroupId};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::archive;
+use crate::journal::{JOURNAL_FILE, Journal};
+
+/// How often a lock that another process holds is tried again.
+const LOCK_GLANCE: Duration = Duration::from_millis(100);
+
+/// Something that the group keeps could not be read or written.
+#[derive(Debug, Error)]
+#[error("`{}` could not be {what}: check the disk and the permissions of the agent's state directory", path.display())]
+pub(crate) struct GroupError {
+    what: &'static str,
+    path: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+/// The directory of a group.
+#[derive(Debug, Clone)]
+pub(crate) struct Group {
+    dir: PathBuf,
+}
+
+/// Which deployment was the last to pass its last event on this host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LastSuccessful {
+    pub(crate) deployment_id: DeploymentId,
+    /// The deployment in whose directory the archive lies.
+    pub(crate) archive_of: DeploymentId,
+}
+
+impl Group {
+    pub(crate) fn new(state: &Path, id: &GroupId) -> Self {
+        Self { dir: state.join(id.as_str()) }
+    }
+
+    /// All groups that this host has kept something for.
+    pub(crate) fn all(state: &Path) -> io::Result<Vec<Self>> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(state)? {
+            let entry = entry?;
+            if entry.file_name().to_str().is_some_and(|name| name.parse::<GroupId>().is_ok()) {
+                found.push(Self { dir: entry.path() });
+            }
+        }
+        Ok(found)
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Makes the directory of a deployment, whose logs are for the agent alone.
+    pub(crate) fn begin(&self, deployment: &DeploymentId) -> Result<PathBuf, GroupError> {
+        let dir = self.deployment(deployment);
+        let logs = dir.join("logs");
+        let make = || {
+            std::fs::create_dir_all(&dir)?;
+            // Users that hooks run as pass through here to their scripts.
+            for dir in [&self.dir, &dir] {
+                std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755))?;
+            }
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&logs)?;
+            File::open(&self.dir)?.sync_all()
+        };
+        make().map_err(|source| GroupError { what: "made", path: dir.clone(), source })?;
+        Ok(dir)
+    }
+
+    pub(crate) fn deployment(&self, id: &DeploymentId) -> PathBuf {
+        self.dir.join(id.as_str())
+    }
+
+    /// The deployments that something is kept for, the newest first.
+    pub(crate) fn deployments(&self) -> Vec<DeploymentId> {
+        let Ok(entries) = std::fs::read_dir(&self.dir) else { return Vec::new() };
+        let mut found: Vec<_> = entries
+            .filter_map(|entry| {
+                let entry = entry.ok()?;
+                let id = entry.file_name().to_str()?.parse::<DeploymentId>().ok()?;
+                let journal =
+                    entry.path().join(JOURNAL_FILE).metadata().or_else(|_| entry.metadata());
+                let time =
+                    journal.and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+                Some((time, id))
+            })
+            .collect();
+        found.sort_by(|a, b| b.cmp(a));
+        found.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// Waits until no other command of the group runs on this host, in this process or another; the lock is held until
+    /// the file is dropped.
+    pub(crate) async fn lock(&self) -> Result<File, GroupError> {
+        let path = self.dir.join("lock");
+        let fail = |source| GroupError { what: "locked", path: path.clone(), source };
+        let file = File::options().create(true).append(true).open(&path).map_err(fail)?;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(std::fs::TryLockError::WouldBlock) => tokio::time::sleep(LOCK_GLANCE).await,
+                Err(std::fs::TryLockError::Error(error)) => return Err(fail(error)),
+            }
+        }
+    }
+
+    /// The highest generation that this host has seen for the group; 0, if none.
+    pub(crate) fn generation(&self) -> Result<u64, GroupError> {
+        let path = self.dir.join("generation");
+        match std::fs::read_to_string(&path) {
+            Ok(text) => text.trim().parse().map_err(|_| {
+                let source =
+                    io::Error::new(io::ErrorKind::InvalidData, format!("`{text}` is no number"));
+                GroupError { what: "read", path, source }
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(source) => Err(GroupError { what: "read", path, source }),
+        }
+    }
+
+    /// Keeps a generation, if it is the highest yet, durably; says which is the highest now.
+    pub(crate) fn see_generation(&self, generation: u64) -> Result<u64, GroupError> {
+        let highest = self.generation()?;
+        if generation > highest {
+            self.replace("generation", generation.to_string().as_bytes())?;
+        }
+        Ok(highest.max(generation))
+    }
+
+    /// The last successful deployment; an unreadable note counts as none.
+    pub(crate) fn last_successful(&self) -> Option<LastSuccessful> {
+        let bytes = std::fs::read(self.dir.join("last_successful")).ok()?;
+        serde_json::from_slice(&bytes)
+            .inspect_err(|error| tracing::warn!(%error, "the note of the last successful deployment is unreadable"))
+            .ok()
+    }
+
+    pub(crate) fn set_last_successful(&self, last: &LastSuccessful) -> Result<(), GroupError> {
+        let bytes = serde_json::to_vec(last).unwrap_or_default();
+        self.replace("last_successful", &bytes)
+    }
+
+    /// Removes what is kept for old deployments: all but the current one, the last successful one, the newest `keep`
+    /// others, those whose archives they use, and those whose result the server has not taken yet.
+    pub(crate) fn prune(&self, current: &DeploymentId, keep: usize) {
+        let last = self.last_successful();
+        let mut kept: BTreeSet<DeploymentId> = [current.clone()].into();
+        kept.extend(last.into_iter().flat_map(|last| [last.deployment_id, last.archive_of]));
+        let all = self.deployments();
+        let others: Vec<_> =
+            all.iter().filter(|id| !kept.contains(*id)).take(keep).cloned().collect();
+        kept.extend(others);
+        let used: Vec<_> = kept
+            .iter()
+            .filter_map(|id| archive::read(&self.deployment(id)))
+            .map(|it| it.archive_of)
+            .collect();
+        kept.extend(used);
+        for id in all.iter().filter(|id| !kept.contains(*id)) {
+            let dir = self.deployment(id);
+            let is_open =
+                Journal::story(&dir).is_ok_and(|story| story.claims > 0 && !story.acknowledged);
+            if is_open {
+                continue;
+            }
+            if let Err(error) = std::fs::remove_dir_all(&dir) {
+                tracing::warn!(%error, dir = %dir.display(), "an old deployment could not be removed");
+            }
+        }
+    }
+
+    /// Puts a small file in place, whole and durable.
+    fn replace(&self, name: &str, content: &[u8]) -> Result<(), GroupError> {
+        let path = self.dir.join(name);
+        replace_file(&path, content).map_err(|source| GroupError { what: "written", path, source })
+    }
+}
+
+/// Replaces a small file as a whole, durably.
+pub(crate) fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = File::create(&new)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    std::fs::rename(&new, path)?;
+    path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(state: &Path) -> Group {
+        let group = Group::new(state, &GroupId::from_random([3; 16]));
+        std::fs::create_dir_all(group.dir()).unwrap();
+        group
+    }
+
+    fn id(letter: char) -> DeploymentId {
+        format!("d-{}", letter.to_string().repeat(9)).parse().unwrap()
+    }
+
+    #[test]
+    fn a_generation_only_rises() {
+        let state = tempfile::tempdir().unwrap();
+        let group = group(state.path());
+        assert_eq!(group.see_generation(4).unwrap(), 4);
+        assert_eq!(group.see_generation(3).unwrap(), 4);
+        assert_eq!(Group::all(state.path()).unwrap()[0].generation().unwrap(), 4);
+        std::fs::write(group.dir().join("generation"), "").unwrap();
+        assert!(group.see_generation(5).is_err(), "an unreadable generation is not taken for none");
+    }
+
+    #[test]
+    fn pruning_keeps_the_last_successful_the_current_and_the_newest_others() {
+        let state = tempfile::tempdir().unwrap();
+        let group = group(state.path());
+        for (age, letter) in ('A'..='H').enumerate() {
+            let dir = group.begin(&id(letter)).unwrap();
+            let time = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(age).unwrap());
+            let journal = File::create(dir.join(JOURNAL_FILE)).unwrap();
+            journal.set_modified(time).unwrap();
+        }
+        let last = LastSuccessful { deployment_id: id('C'), archive_of: id('B') };
+        group.set_last_successful(&last).unwrap();
+        group.prune(&id('A'), 3);
+        let mut kept = group.deployments();
+        kept.sort();
+        assert_eq!(kept, ['A', 'B', 'C', 'F', 'G', 'H'].map(id));
+    }
+}

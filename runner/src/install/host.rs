@@ -1,0 +1,331 @@
+//! The host's file system below its root. Every path here is relative to the root; directories are opened with
+//! `openat2` and `RESOLVE_IN_ROOT`, so that a symbolic link of the host, absolute or not, leads to a place below the
+//! root at most, and the last name of a path is never followed.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, StatxFlags, Timespec, Timestamps, Uid,
+};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::root::HostRoot;
+
+/// Who owns something, and who may do what with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Meta {
+    pub(super) mode: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+}
+
+/// What stands at a path, links not followed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    pub(super) kind: FileType,
+    pub(super) meta: Meta,
+    pub(super) stamp: Stamp,
+}
+
+/// By what an edit shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Stamp {
+    pub(super) bytes: i64,
+    pub(super) mtime_s: i64,
+    pub(super) mtime_ns: i64,
+    /// The target, of a symbolic link.
+    pub(super) link: Option<String>,
+}
+
+/// The host's root, opened.
+#[derive(Debug)]
+pub(super) struct Host {
+    root: OwnedFd,
+    path: PathBuf,
+}
+
+impl Host {
+    pub(super) fn open(root: &HostRoot) -> io::Result<Self> {
+        let path = match root {
+            HostRoot::Whole => Path::new("/"),
+            HostRoot::Prefix(prefix) => prefix.as_path(),
+        };
+        let path = path.canonicalize()?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(&path, flags, Mode::empty())?;
+        Ok(Self { root, path })
+    }
+
+    /// The path for other programs. Only for what lies in directories that only the runner can change.
+    pub(super) fn outside(&self, path: &str) -> PathBuf {
+        self.path.join(path)
+    }
+
+    /// Opens a directory, links followed below the root.
+    pub(super) fn dir(&self, path: &str) -> io::Result<OwnedFd> {
+        let path = if path.is_empty() { "." } else { path };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        loop {
+            match rustix::fs::openat2(&self.root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)
+            {
+                // A rename elsewhere on the host made the kernel unsure about a `..`; it asks to try again.
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                outcome => return Ok(outcome?),
+            }
+        }
+    }
+
+    fn parent<'p>(&self, path: &'p str) -> io::Result<(OwnedFd, &'p str)> {
+        let (parent, name) = split(path);
+        Ok((self.dir(parent)?, name))
+    }
+
+    /// What stands at `path`; none if nothing does, or if one of its parents is no directory.
+    pub(super) fn find(&self, path: &str) -> io::Result<Option<Found>> {
+        let (parent, name) = match self.parent(path) {
+            Ok(it) => it,
+            Err(error) if is_absent(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let name = if name.is_empty() { "." } else { name };
+        let stat = match rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let link = if kind == FileType::Symlink { Some(read_link(&parent, name)?) } else { None };
+        Ok(Some(Found { kind, meta: meta_of(&stat), stamp: stamp_of(&stat, link) }))
+    }
+
+    /// Whether `path` is a directory, or a link to one.
+    pub(super) fn is_dir(&self, path: &str) -> io::Result<bool> {
+        match self.dir(path) {
+            Ok(_) => Ok(true),
+            Err(error)
+                if is_absent(&error)
+                    || error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The path with its existing directories' links resolved, so that one place has one name. `None` if a part that
+    /// exists is no directory.
+    pub(super) fn canonical(&self, path: &str) -> io::Result<Option<String>> {
+        let mut existing = path;
+        let fd = loop {
+            match self.dir(existing) {
+                Ok(fd) => break fd,
+                Err(error) if error.kind() == io::ErrorKind::NotFound && !existing.is_empty() => {
+                    existing = split(existing).0;
+                }
+                Err(error) if is_absent(&error) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+        };
+        let rest = path.get(existing.len()..).unwrap_or_default().trim_start_matches('/');
+        let named = resolved(&fd)
+            .zip(resolved(&self.root))
+            .and_then(|(dir, root)| Some(dir.strip_prefix(root).ok()?.to_str()?.to_owned()));
+        // Without `/proc`, the name as written has to do.
+        Ok(Some(join(named.as_deref().unwrap_or(existing), rest)))
+    }
+
+    /// An identity of the mount that a directory lies on; between two of them, nothing can be renamed.
+    pub(super) fn mount(&self, path: &str) -> io::Result<(u64, u64)> {
+        let fd = self.dir(path)?;
+        let statx = rustix::fs::statx(&fd, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?;
+        Ok((statx.stx_mnt_id, rustix::fs::fstat(&fd)?.st_dev))
+    }
+
+    /// Whether the runner may make entries in a directory.
+    pub(super) fn is_writable(&self, path: &str) -> io::Result<bool> {
+        let fd = self.dir(path)?;
+        let access = rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK;
+        Ok(rustix::fs::accessat(&fd, ".", access, AtFlags::EACCESS).is_ok())
+    }
+
+    /// The bytes that are free where a directory lies.
+    pub(super) fn free_bytes(&self, path: &str) -> io::Result<u64> {
+        let stat = rustix::fs::fstatvfs(self.dir(path)?)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    /// Creates a new file for writing, and what it is not to be followed to.
+    pub(super) fn create(&self, path: &str) -> io::Result<File> {
+        let (parent, name) = self.parent(path)?;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(File::from(rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o600))?))
+    }
+
+    pub(super) fn read(&self, path: &str) -> io::Result<File> {
+        let (parent, name) = self.parent(path)?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(File::from(rustix::fs::openat(&parent, name, flags, Mode::empty())?))
+    }
+
+    /// Sets owner and mode, in this order, because a change of the owner takes setuid bits away.
+    pub(super) fn set_meta(&self, path: &str, meta: Meta) -> io::Result<()> {
+        let (parent, name) = self.parent(path)?;
+        let stat = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if (stat.st_uid, stat.st_gid) != (meta.uid, meta.gid) {
+            let (uid, gid) = (Uid::from_raw(meta.uid), Gid::from_raw(meta.gid));
+            rustix::fs::chownat(&parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            match rustix::fs::openat(&parent, name, flags, Mode::empty()) {
+                Ok(fd) => rustix::fs::fchmod(fd, Mode::from_raw_mode(meta.mode))?,
+                // Only root may open what it cannot read; who owns it may still change it.
+                Err(Errno::ACCESS) => {
+                    rustix::fs::chmodat(
+                        &parent,
+                        name,
+                        Mode::from_raw_mode(meta.mode),
+                        AtFlags::empty(),
+                    )?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn set_mtime(&self, path: &str, seconds: i64, nanoseconds: i64) -> io::Result<()> {
+        let (parent, name) = self.parent(path)?;
+        let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
+        let times = Timestamps { last_access: time, last_modification: time };
+        Ok(rustix::fs::utimensat(&parent, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
+    pub(super) fn mkdir(&self, path: &str, mode: u32) -> io::Result<()> {
+        let (parent, name) = self.parent(path)?;
+        Ok(rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(mode))?)
+    }
+
+    /// Makes a directory and its parents, where they are not there yet.
+    pub(super) fn mkdir_all(&self, path: &str, mode: u32) -> io::Result<()> {
+        let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
+        for part in ends.filter_map(|end| path.get(..end)) {
+            match self.mkdir(part, mode) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn symlink(&self, target: &str, path: &str) -> io::Result<()> {
+        let (parent, name) = self.parent(path)?;
+        Ok(rustix::fs::symlinkat(target, &parent, name)?)
+    }
+
+    /// Gives a file a second name; a link's own, not its target's.
+    pub(super) fn hard_link(&self, from: &str, to: &str) -> io::Result<()> {
+        let ((from_dir, from), (to_dir, to)) = (self.parent(from)?, self.parent(to)?);
+        Ok(rustix::fs::linkat(&from_dir, from, &to_dir, to, AtFlags::empty())?)
+    }
+
+    pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let ((from_dir, from), (to_dir, to)) = (self.parent(from)?, self.parent(to)?);
+        Ok(rustix::fs::renameat(&from_dir, from, &to_dir, to)?)
+    }
+
+    pub(super) fn unlink(&self, path: &str) -> io::Result<()> {
+        let (parent, name) = self.parent(path)?;
+        Ok(rustix::fs::unlinkat(&parent, name, AtFlags::empty())?)
+    }
+
+    pub(super) fn rmdir(&self, path: &str) -> io::Result<()> {
+        let (parent, name) = self.parent(path)?;
+        Ok(rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR)?)
+    }
+
+    /// The names in a directory; none if it is not there.
+    pub(super) fn names(&self, path: &str) -> io::Result<Vec<String>> {
+        let dir = match self.dir(path) {
+            Ok(dir) => dir,
+            Err(error) if is_absent(&error) => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&dir)? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            if name != "." && name != ".." {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// Removes a directory of the runner's own with everything in it; nothing if it is not there.
+    pub(super) fn remove_all(&self, path: &str) -> io::Result<()> {
+        for name in self.names(path)? {
+            let child = join(path, &name);
+            match self.find(&child)? {
+                Some(found) if found.kind == FileType::Directory => self.remove_all(&child)?,
+                Some(_) => self.unlink(&child)?,
+                None => {}
+            }
+        }
+        match self.rmdir(path) {
+            Err(error) if !is_absent(&error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Forces everything that was written on a directory's file system to the disk.
+    pub(super) fn sync(&self, path: &str) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(self.dir(path)?)?)
+    }
+}
+
+/// Whether the error says that nothing is there.
+pub(super) fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// The directory and the name of a path; the root is the empty path.
+pub(super) fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
+}
+
+/// `path` below `dir`; either may be empty.
+pub(super) fn join(dir: &str, path: &str) -> String {
+    match (dir.is_empty(), path.is_empty()) {
+        (true, _) => path.to_owned(),
+        (_, true) => dir.to_owned(),
+        (false, false) => format!("{dir}/{path}"),
+    }
+}
+
+fn resolved(fd: &OwnedFd) -> Option<PathBuf> {
+    use std::os::fd::AsRawFd;
+    std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()
+}
+
+fn read_link(parent: &OwnedFd, name: &str) -> io::Result<String> {
+    let target = rustix::fs::readlinkat(parent, name, Vec::new())?;
+    Ok(OsString::from_vec(target.into_bytes()).to_string_lossy().into_owned())
+}
+
+fn meta_of(stat: &Stat) -> Meta {
+    Meta { mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid }
+}
+
+fn stamp_of(stat: &Stat, link: Option<String>) -> Stamp {
+    // A link has no content but its target.
+    let is_link = link.is_some();
+    let (mtime_s, nanoseconds) = if is_link { (0, 0) } else { (stat.st_mtime, stat.st_mtime_nsec) };
+    Stamp { bytes: stat.st_size, mtime_s, mtime_ns: i64::try_from(nanoseconds).unwrap_or(0), link }
+}

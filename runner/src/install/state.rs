@@ -1,0 +1,75 @@
+//! What a group has installed on the host, and what is kept of what it had before: two small files in the group's
+//! directory, each replaced as a whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::host::{Meta, Stamp};
+
+/// What one deployment installed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Manifest {
+    /// Counts the installs of the group; names the directories of each.
+    pub(super) sequence: u64,
+    /// SHA-256 of the bundle.
+    pub(super) revision: String,
+    /// Files and links by their path on the host.
+    pub(super) files: BTreeMap<String, Installed>,
+    /// Directories that an install of this group created.
+    pub(super) dirs: BTreeSet<String>,
+    /// The directories of the runner, one on each mount that it installed to.
+    pub(super) stores: BTreeSet<String>,
+}
+
+/// One file as it was installed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Installed {
+    /// Its path in the bundle.
+    pub(super) source: String,
+    pub(super) stamp: Stamp,
+    pub(super) meta: Meta,
+}
+
+/// What was installed before, and where its files are kept: those that were replaced or removed since.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Previous {
+    pub(super) manifest: Manifest,
+    /// The path of the kept file by that on the host.
+    pub(super) kept: BTreeMap<String, String>,
+}
+
+pub(super) const INSTALLED: &str = "installed.json";
+pub(super) const PREVIOUS: &str = "previous.json";
+pub(super) const JOURNAL: &str = "install-journal.json";
+
+/// Reads a file of the group's directory; none if it is not there.
+pub(super) fn load<T: DeserializeOwned>(dir: &Path, name: &str) -> io::Result<Option<T>> {
+    match fs::read(dir.join(name)) {
+        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Replaces a file of the group's directory, durably.
+pub(super) fn store<T: Serialize>(dir: &Path, name: &str, value: &T) -> io::Result<()> {
+    let temporary = dir.join(format!("{name}.new"));
+    let mut file = File::create(&temporary)?;
+    file.write_all(&serde_json::to_vec(value)?)?;
+    file.sync_all()?;
+    fs::rename(&temporary, dir.join(name))?;
+    File::open(dir)?.sync_all()
+}
+
+/// Removes a file of the group's directory, durably.
+pub(super) fn remove(dir: &Path, name: &str) -> io::Result<()> {
+    match fs::remove_file(dir.join(name)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => File::open(dir)?.sync_all(),
+    }
+}

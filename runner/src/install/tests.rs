@@ -1,0 +1,422 @@
+//! Installs on real directories, as one deployment follows the other.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::{Path, PathBuf};
+
+use engine::appspec::FileExistsBehavior::{self, Disallow, Overwrite, Retain};
+use tempfile::TempDir;
+
+use super::host::Host;
+use super::*;
+
+/// A host with its root, the group's state, and bundles.
+struct World {
+    home: TempDir,
+    root: HostRoot,
+}
+
+/// A tree as it is seen from outside: mode, time, owner and content by path, the runner's own directory left out.
+type Snapshot = BTreeMap<String, String>;
+
+impl World {
+    fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        for dir in ["root/srv", "group"] {
+            fs::create_dir_all(home.path().join(dir)).unwrap();
+        }
+        let root = HostRoot::Prefix(home.path().join("root"));
+        Self { home, root }
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.home.path().join("root").join(path)
+    }
+
+    fn group(&self) -> PathBuf {
+        self.home.path().join("group")
+    }
+
+    /// An unpacked bundle: a path that ends with `/` is a directory, content that begins with `->` a link.
+    fn bundle(&self, name: &str, files: &[(&str, &str)]) -> PathBuf {
+        let dir = self.home.path().join(name);
+        fs::create_dir_all(&dir).unwrap();
+        for (path, content) in files {
+            let path = dir.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            if let Some(target) = content.strip_prefix("->") {
+                symlink(target, path).unwrap();
+            } else if path.to_str().unwrap().ends_with('/') {
+                fs::create_dir_all(path).unwrap();
+            } else {
+                fs::write(path, content).unwrap();
+            }
+        }
+        dir
+    }
+
+    fn plan(
+        &self,
+        bundle: &Path,
+        appspec: &str,
+        behavior: FileExistsBehavior,
+    ) -> Result<InstallPlan, InstallError> {
+        let appspec =
+            engine::appspec::parse(format!("version: 0.0\nos: linux\n{appspec}").as_bytes())
+                .unwrap();
+        plan(&Request {
+            root: &self.root,
+            group_dir: &self.group(),
+            archive: bundle,
+            revision: bundle.to_str().unwrap(),
+            appspec: &appspec,
+            behavior,
+        })
+    }
+
+    fn install(&self, bundle: &Path, appspec: &str) -> Outcome {
+        perform(self.plan(bundle, appspec, Disallow).unwrap()).unwrap()
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let mut found = Snapshot::new();
+        let mut left = vec![self.home.path().join("root")];
+        while let Some(dir) = left.pop() {
+            for entry in fs::read_dir(&dir).unwrap() {
+                let path = entry.unwrap().path();
+                if path.ends_with(".cutover") {
+                    continue;
+                }
+                let meta = path.symlink_metadata().unwrap();
+                let owner = format!("{:o} {}:{}", meta.mode(), meta.uid(), meta.gid());
+                let content = if meta.is_dir() {
+                    left.push(path.clone());
+                    String::new()
+                } else if meta.is_symlink() {
+                    fs::read_link(&path).unwrap().to_str().unwrap().to_owned()
+                } else {
+                    format!(
+                        "{}.{} {}",
+                        meta.mtime(),
+                        meta.mtime_nsec(),
+                        fs::read_to_string(&path).unwrap()
+                    )
+                };
+                found.insert(path.to_str().unwrap().to_owned(), format!("{owner} {content}"));
+            }
+        }
+        found
+    }
+
+    fn text(&self, path: &str) -> String {
+        fs::read_to_string(self.at(path)).unwrap_or_else(|error| format!("<{error}>"))
+    }
+}
+
+const WHOLE: &str = "files:\n  - source: /\n    destination: /srv/app\n";
+
+/// Two revisions that differ in everything that can differ.
+fn revisions(world: &World) -> [(PathBuf, String); 2] {
+    let first = world.bundle(
+        "first",
+        &[
+            ("same", "same"),
+            ("changed", "one"),
+            ("gone", "gone"),
+            ("old/dir/gone", "gone"),
+            ("becomes-dir", "file"),
+            ("becomes-file/x/y", "y"),
+            ("link", "->changed"),
+            ("linked/a", "a"),
+            ("link-becomes-dir", "->linked"),
+        ],
+    );
+    let second = world.bundle(
+        "second",
+        &[
+            ("same", "same"),
+            ("changed", "two, longer"),
+            ("new/dir/file", "new"),
+            ("becomes-dir/inside", "inside"),
+            ("becomes-file", "file now"),
+            ("link", "->same"),
+            ("linked/a", "a"),
+            ("link-becomes-dir/a", "b"),
+        ],
+    );
+    let permissions = "permissions:\n  - object: /srv/app\n    mode: \"750\"\n";
+    [(first, WHOLE.to_owned()), (second, format!("{WHOLE}{permissions}"))]
+}
+
+/// Runs `work` until before its step number `step`, where it dies. Returns whether it lived.
+fn dies_at<T>(step: u64, work: impl FnOnce(&mut dyn FnMut()) -> T) -> Option<T> {
+    let mut left = step;
+    let mut at_step = || {
+        if left == 0 {
+            resume_unwind(Box::new(()));
+        }
+        left -= 1;
+    };
+    catch_unwind(AssertUnwindSafe(|| work(&mut at_step))).ok()
+}
+
+fn recover_dying_at(world: &World, step: u64) -> bool {
+    let host = Host::open(&world.root).unwrap();
+    dies_at(step, |at_step| perform::recover(&host, &world.group(), at_step).unwrap()).is_some()
+}
+
+#[test]
+fn a_runner_that_dies_at_any_step_leaves_the_old_tree_or_the_new_one() {
+    let mut outcomes = [0, 0];
+    for step in 0.. {
+        let world = World::new();
+        let [(first, first_spec), (second, second_spec)] = revisions(&world);
+        world.install(&first, &first_spec);
+        fs::write(world.at("srv/app/old/dir/by-user"), "mine").unwrap();
+        let old = world.snapshot();
+        let plan = world.plan(&second, &second_spec, Disallow).unwrap();
+        let lived = dies_at(step, |at_step| perform::perform(plan, at_step).unwrap()).is_some();
+        // Recovery dies as well, once at each of its steps in turn.
+        let mut recovering = step % 7;
+        while !recover_dying_at(&world, recovering) {
+            recovering += 5;
+        }
+        let now = world.snapshot();
+        let is_new = world.text("srv/app/changed") == "two, longer";
+        outcomes[usize::from(is_new)] += 1;
+        if is_new {
+            assert_eq!(world.text("srv/app/becomes-dir/inside"), "inside", "step {step}");
+            assert_eq!(world.text("srv/app/becomes-file"), "file now", "step {step}");
+            assert_eq!(world.text("srv/app/link-becomes-dir/a"), "b", "step {step}");
+            assert_eq!(world.text("srv/app/old/dir/by-user"), "mine", "step {step}");
+            assert!(
+                !world.at("srv/app/gone").exists() && !world.at("srv/app/old/dir/gone").exists()
+            );
+            assert_eq!(fs::read_link(world.at("srv/app/link")).unwrap(), Path::new("same"));
+            assert_eq!(
+                now[world.at("srv/app/new/dir").to_str().unwrap()],
+                "40750 0:0 ".replace("0:0", &own())
+            );
+        } else {
+            assert_eq!(now, old, "step {step}");
+        }
+        // Whatever it was, the group goes on from there.
+        world.install(&first, &first_spec);
+        let mut back = world.snapshot();
+        for path in ["srv/app", "srv/app/linked"] {
+            back.remove(world.at(path).to_str().unwrap());
+        }
+        assert!(
+            back.iter().all(|(path, what)| old.get(path) == Some(what)),
+            "step {step}: {back:#?} {old:#?}"
+        );
+        assert_eq!(back.len() + 2, old.len());
+        if lived {
+            break;
+        }
+    }
+    assert!(outcomes.iter().all(|count| *count > 10), "{outcomes:?}");
+}
+
+fn own() -> String {
+    format!("{}:{}", rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
+}
+
+#[test]
+fn a_switch_that_fails_is_undone_also_if_the_runner_dies_meanwhile() {
+    for step in 0.. {
+        let world = World::new();
+        let [(first, first_spec), (second, second_spec)] = revisions(&world);
+        world.install(&first, &first_spec);
+        let plan = world.plan(&second, &second_spec, Disallow).unwrap();
+        // The directory that becomes a file is not empty any more when it comes to it.
+        fs::write(world.at("srv/app/becomes-file/x/by-user"), "mine").unwrap();
+        let old = world.snapshot();
+        let outcome = dies_at(step, |at_step| perform::perform(plan, at_step));
+        if let Some(outcome) = &outcome {
+            assert!(matches!(outcome, Err(InstallError::Io { .. })), "{outcome:?}");
+        } else {
+            // Recovery goes forward at first, fails as well, and goes back.
+            recover(&world.root, &world.group()).ok();
+        }
+        assert_eq!(world.snapshot(), old, "step {step}");
+        assert_eq!(recover(&world.root, &world.group()).unwrap(), Recovery::Nothing);
+        if outcome.is_some() {
+            break;
+        }
+    }
+}
+
+#[test]
+fn going_back_to_the_revision_before_copies_nothing() {
+    let world = World::new();
+    let first = world.bundle("first", &[("a", "1"), ("gone", "1"), ("link", "->a")]);
+    let second = world.bundle("second", &[("a", "22"), ("new", "2")]);
+    assert_eq!(world.install(&first, WHOLE), Outcome { files: 3, copied_files: 2 });
+    let old = world.snapshot();
+    let inode = fs::metadata(world.at("srv/app/gone")).unwrap().ino();
+    assert_eq!(world.install(&second, WHOLE).copied_files, 2);
+    assert_eq!(world.install(&first, WHOLE), Outcome { files: 3, copied_files: 0 });
+    assert_eq!(world.snapshot(), old);
+    assert_eq!(fs::metadata(world.at("srv/app/gone")).unwrap().ino(), inode);
+    // The same revision again changes nothing, and copies only what was changed on the host.
+    fs::write(world.at("srv/app/a"), "edited").unwrap();
+    let plan = world.plan(&first, WHOLE, Disallow).unwrap();
+    assert_eq!(plan.edited, ["srv/app/a"]);
+    assert_eq!(perform(plan).unwrap().copied_files, 1);
+    assert_eq!(world.text("srv/app/a"), "1");
+}
+
+#[test]
+fn files_of_others_are_refused_replaced_or_kept_as_asked_and_never_removed() {
+    let world = World::new();
+    let bundle = world.bundle("first", &[("a", "ours"), ("b", "ours")]);
+    fs::create_dir_all(world.at("srv/app")).unwrap();
+    fs::write(world.at("srv/app/a"), "theirs").unwrap();
+    symlink("/etc/passwd", world.at("srv/app/b")).unwrap();
+    let old = world.snapshot();
+    let Err(InstallError::FileExists { paths }) = world.plan(&bundle, WHOLE, Disallow) else {
+        panic!()
+    };
+    assert_eq!(paths, ["srv/app/a", "srv/app/b"]);
+    let plan = world.plan(&bundle, WHOLE, Retain).unwrap();
+    assert_eq!(plan.retained, ["srv/app/a", "srv/app/b"]);
+    perform(plan).unwrap();
+    assert_eq!(world.snapshot(), old);
+    // The link itself is replaced, not what it points to; the AppSpec beats the deployment's option.
+    let overwrite = format!("{WHOLE}file_exists_behavior: OVERWRITE\n");
+    perform(world.plan(&bundle, &overwrite, Disallow).unwrap()).unwrap();
+    assert_eq!(
+        (world.text("srv/app/a"), world.text("srv/app/b")),
+        ("ours".to_owned(), "ours".to_owned())
+    );
+    assert!(world.at("srv/app/b").symlink_metadata().unwrap().is_file());
+    // Now they are ours; what a user adds stays, and so does its directory.
+    fs::write(world.at("srv/app/upload"), "theirs").unwrap();
+    world.install(
+        &world.bundle("empty", &[("z/", "")]),
+        "files:\n  - source: z\n    destination: /srv/other\n",
+    );
+    assert!(!world.at("srv/app/a").exists());
+    assert_eq!(world.text("srv/app/upload"), "theirs");
+    assert!(world.at("srv/other").is_dir());
+    // Directories that we made go when they are not needed.
+    world.install(&bundle, "files:\n  - source: a\n    destination: /srv/third\n");
+    assert!(!world.at("srv/other").exists());
+    assert_eq!(world.text("srv/third/a"), "ours");
+}
+
+#[test]
+fn what_cannot_be_installed_is_found_before_anything_is_touched() {
+    let world = World::new();
+    let bundle =
+        world.bundle("b", &[("a/x", "1"), ("b/x", "2"), ("c", "3"), ("d/l", "->../../../x")]);
+    fs::write(world.at("srv/file"), "").unwrap();
+    fs::create_dir_all(world.at("srv/taken/c")).unwrap();
+    let old = world.snapshot();
+    let files = |entries: &[(&str, &str)]| {
+        let entry =
+            |(source, to): &(&str, &str)| format!("  - source: {source}\n    destination: {to}\n");
+        format!("files:\n{}", entries.iter().map(entry).collect::<String>())
+    };
+    let permission = |lines: &str| {
+        format!("{}permissions:\n  - object: /srv/app\n{lines}", files(&[("a", "/srv/app")]))
+    };
+    for (appspec, expected) in [
+        (files(&[("nothing", "/srv/app")]), "is not in the bundle"),
+        (files(&[("../b", "/srv/app")]), "is not in the bundle"),
+        (files(&[("a", "srv/app")]), "must be an absolute path"),
+        (files(&[("a", "/srv/../../etc")]), "must be an absolute path"),
+        (files(&[("a", "/srv/app"), ("b", "/srv/app")]), "both `a/x` and `b/x`"),
+        (files(&[("a", "/srv/file")]), "is a file"),
+        (files(&[("c", "/srv/file/below")]), "is below a file"),
+        (files(&[("c", "/srv/taken")]), "must be a file"),
+        (files(&[("c", "/srv/app"), ("a", "/srv/app/c")]), "is a file"),
+        (files(&[("d", "/srv")]), "lead out of the host's root"),
+        (permission("    owner: no-such-user\n"), "there is no user `no-such-user`"),
+        (permission("    group: no-such-group\n"), "there is no group `no-such-group`"),
+        (
+            format!(
+                "{}  - object: /srv/app\n    mode: \"600\"\n",
+                permission("    mode: \"644\"\n")
+            ),
+            "is meant more than once",
+        ),
+    ] {
+        let error = world.plan(&bundle, &appspec, Overwrite).unwrap_err().to_string();
+        assert!(error.contains(expected), "{appspec}: {error}");
+        assert_eq!(world.snapshot(), old);
+        assert!(fs::read_dir(world.group()).unwrap().next().is_none());
+    }
+}
+
+#[test]
+fn links_of_the_host_never_lead_out_of_its_root() {
+    let world = World::new();
+    let outside = world.home.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    symlink(&outside, world.at("srv/absolute")).unwrap();
+    symlink("../../../../../outside", world.at("srv/relative")).unwrap();
+    symlink("/srv/real", world.at("srv/inside")).unwrap();
+    fs::create_dir(world.at("srv/real")).unwrap();
+    let bundle = world.bundle("b", &[("x", "1")]);
+    for name in ["absolute", "relative"] {
+        let appspec = format!("files:\n  - source: x\n    destination: /srv/{name}\n");
+        // Below the root, neither leads anywhere.
+        let outcome = world.plan(&bundle, &appspec, Overwrite).map(perform);
+        assert!(!matches!(outcome, Ok(Ok(_))), "{outcome:?}");
+        assert!(fs::read_dir(&outside).unwrap().next().is_none());
+    }
+    // An absolute link means the host's own place.
+    world.install(&bundle, "files:\n  - source: x\n    destination: /srv/inside\n");
+    assert_eq!(world.text("srv/real/x"), "1");
+}
+
+#[test]
+fn permissions_apply_to_what_is_installed_as_the_appspec_says() {
+    let world = World::new();
+    let bundle =
+        world.bundle("b", &[("run.sh", "1"), ("keep.sh", "1"), ("d/deep.txt", "1"), ("su", "1")]);
+    fs::create_dir_all(world.at("srv/app")).unwrap();
+    fs::write(world.at("srv/app/by-user"), "").unwrap();
+    let before = fs::metadata(world.at("srv/app/by-user")).unwrap().mode();
+    let appspec = format!(
+        "{WHOLE}permissions:
+  - object: /srv/app
+    pattern: \"*.sh\"
+    except: [keep.sh]
+    mode: \"751\"
+    type: [file]
+  - object: /srv/app/d
+    pattern: \"**\"
+    mode: \"640\"
+    owner: root
+    group: root
+    type: [file]
+  - object: /srv/app/su
+    mode: 4755
+    type: [file]
+"
+    );
+    world.install(&bundle, &appspec);
+    let mode = |path: &str| fs::metadata(world.at(path)).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode("srv/app/run.sh"), 0o751);
+    assert_eq!(
+        mode("srv/app/keep.sh"),
+        fs::metadata(bundle.join("keep.sh")).unwrap().mode() & 0o7777
+    );
+    assert_eq!((mode("srv/app/d/deep.txt"), mode("srv/app/su")), (0o640, 0o4755));
+    assert_eq!(fs::metadata(world.at("srv/app/by-user")).unwrap().mode(), before);
+}
+
+#[test]
+fn a_link_to_a_directory_stays_a_link_and_times_are_kept() {
+    let world = World::new();
+    let bundle = world.bundle("b", &[("v1/x", "1"), ("current", "->v1")]);
+    world.install(&bundle, WHOLE);
+    assert_eq!(fs::read_link(world.at("srv/app/current")).unwrap(), Path::new("v1"));
+    let time = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
+    assert_eq!(time(&world.at("srv/app/v1/x")), time(&bundle.join("v1/x")));
+}

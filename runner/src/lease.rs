@@ -1,0 +1,359 @@
+//! The tie between a command and home: the permission to start events, and the reports that renew it
+//! (`docs/semantics.md#hosts`).
+//!
+//! A permission counts from the moment its question was *sent*, on a clock that goes on while the machine sleeps. It is
+//! never longer here than the server thinks.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use engine::lifecycle::Event;
+use rustix::time::{ClockId, clock_gettime};
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+use wire::host::{
+    ClaimResponse, EventReport, HostStatus, Offer, OutputChunk, Refusal, RefusalCode,
+    ReportRequest, Specification,
+};
+
+use crate::client::{BackOff, CallError, Client};
+use crate::output::first_bytes;
+
+/// How often output is sent that somebody follows.
+const FOLLOW_INTERVAL: Duration = Duration::from_millis(500);
+/// How much output one report carries at most.
+const OUTPUT_BYTES: usize = 256 << 10;
+
+/// Whether an event may start.
+#[derive(Debug, Clone)]
+enum Permission {
+    /// Until then, on the clock of [`awake`].
+    Until(Duration),
+    /// Not any more, and why.
+    Withdrawn(String),
+}
+
+/// A command that was claimed.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    client: Arc<Client>,
+    offer: Offer,
+    logs: PathBuf,
+    interval: Duration,
+    keys: tokio::sync::Mutex<Keys>,
+    state: Mutex<State>,
+    changed: Notify,
+    permission: watch::Sender<Permission>,
+}
+
+/// What a claim gives, and the next one makes void.
+#[derive(Debug)]
+struct Keys {
+    token: String,
+    bundle_url: String,
+}
+
+#[derive(Debug)]
+struct State {
+    events: Vec<EventReport>,
+    status: HostStatus,
+    sequence: u64,
+    /// Whether home has not heard of the last change.
+    is_news: bool,
+    heard_at: Instant,
+    lease: Duration,
+    follow: bool,
+    /// How much of each event's log was sent.
+    sent: BTreeMap<Event, u64>,
+}
+
+/// Claims a command, however long it takes; an error says why it is not to be had any more.
+pub(crate) async fn claim(
+    client: &Client,
+    offer: &Offer,
+) -> Result<(ClaimResponse, Duration), Refusal> {
+    let mut back_off = BackOff::default();
+    loop {
+        let sent_at = awake();
+        match client.claim(offer).await {
+            Ok(claim) => {
+                let until = sent_at.saturating_add(Duration::from_millis(claim.lease_ms));
+                return Ok((claim, until));
+            }
+            Err(CallError::Refused(refusal)) if refusal.code != RefusalCode::Unauthorized => {
+                return Err(refusal);
+            }
+            Err(error) => wait_after(&error, &mut back_off).await,
+        }
+    }
+}
+
+/// How long to wait before a question is asked again. A home that is not there is looked for often.
+pub(crate) fn wait_for(error: &CallError, back_off: &mut BackOff) -> Duration {
+    let most = match error {
+        CallError::Unreachable(_) => Duration::from_millis(600),
+        CallError::Status(_) | CallError::Refused(_) => Duration::from_secs(5),
+    };
+    back_off.next(Duration::from_millis(200), most)
+}
+
+async fn wait_after(error: &CallError, back_off: &mut BackOff) {
+    tracing::debug!(%error, "asking home again soon");
+    tokio::time::sleep(wait_for(error, back_off)).await;
+}
+
+impl Lease {
+    /// Begins with the answer to a claim. `run` counts the claims of this command on this host.
+    pub(crate) fn new(
+        client: Arc<Client>,
+        offer: Offer,
+        claim: &ClaimResponse,
+        until: Duration,
+        run: u64,
+        logs: PathBuf,
+        interval: Duration,
+    ) -> Self {
+        let Specification { events, .. } = &claim.specification;
+        let state = State {
+            events: events.iter().map(|event| crate::events::pending(*event)).collect(),
+            status: HostStatus::InProgress,
+            // Higher than all of an earlier run, below 2^53 so that any JSON reader keeps it.
+            sequence: run << 32,
+            is_news: false,
+            heard_at: Instant::now(),
+            lease: Duration::from_millis(claim.lease_ms),
+            follow: false,
+            sent: BTreeMap::new(),
+        };
+        let keys = Keys { token: claim.token.clone(), bundle_url: claim.bundle_url.clone() };
+        Self {
+            client,
+            offer,
+            logs,
+            interval,
+            keys: tokio::sync::Mutex::new(keys),
+            state: Mutex::new(state),
+            changed: Notify::new(),
+            permission: watch::Sender::new(Permission::Until(until)),
+        }
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) async fn bundle_url(&self) -> String {
+        self.keys.lock().await.bundle_url.clone()
+    }
+
+    /// Tells home how the events stand, soon; the last report at once.
+    pub(crate) fn tell(&self, events: &[EventReport], status: HostStatus) {
+        let mut state = self.state();
+        state.events = events.to_vec();
+        state.status = status;
+        state.is_news = true;
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// Waits until an event may start; an error says why none may any more.
+    pub(crate) async fn permit(&self) -> Result<(), String> {
+        let mut permission = self.permission.subscribe();
+        loop {
+            match &*permission.borrow_and_update() {
+                Permission::Until(until) if awake() < *until => return Ok(()),
+                Permission::Until(_) => {}
+                Permission::Withdrawn(reason) => return Err(reason.clone()),
+            }
+            if permission.changed().await.is_err() {
+                return Err("the agent ends".to_owned());
+            }
+        }
+    }
+
+    /// Reports until the last report was taken, or home wants none any more.
+    pub(crate) async fn report(&self) {
+        let mut back_off = BackOff::default();
+        loop {
+            self.due().await;
+            match self.report_once().await {
+                Ok(true) => return,
+                Ok(false) => back_off.reset(),
+                Err(CallError::Refused(Refusal { code: RefusalCode::Unauthorized, .. })) => {
+                    if !self.claim_again().await {
+                        return;
+                    }
+                }
+                Err(CallError::Refused(refusal)) => {
+                    self.withdraw(refusal.message);
+                    return;
+                }
+                Err(error) => wait_after(&error, &mut back_off).await,
+            }
+        }
+    }
+
+    /// Claims the command again, for a new token and a new URL; false, if it is not to be had any more.
+    pub(crate) async fn claim_again(&self) -> bool {
+        let mut keys = self.keys.lock().await;
+        match claim(&self.client, &self.offer).await {
+            Ok((claim, until)) => {
+                *keys = Keys { token: claim.token, bundle_url: claim.bundle_url };
+                self.renew(Permission::Until(until));
+                true
+            }
+            Err(refusal) => {
+                self.withdraw(refusal.message);
+                false
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A withdrawal is for good.
+    fn renew(&self, permission: Permission) {
+        self.permission.send_if_modified(|current| {
+            let is_open = matches!(current, Permission::Until(_));
+            if is_open {
+                *current = permission;
+            }
+            is_open
+        });
+    }
+
+    fn withdraw(&self, reason: String) {
+        self.renew(Permission::Withdrawn(reason));
+    }
+
+    /// Waits until there is a reason to report.
+    async fn due(&self) {
+        loop {
+            let at = self.due_at();
+            if at <= Instant::now() {
+                return;
+            }
+            tokio::select! {
+                () = tokio::time::sleep_until(at) => {}
+                () = self.changed.notified() => {}
+            }
+        }
+    }
+
+    fn due_at(&self) -> Instant {
+        let state = self.state();
+        let heartbeat = state.heard_at + (state.lease / 3).max(Duration::from_millis(50));
+        if state.is_news {
+            let wait =
+                if state.status == HostStatus::InProgress { self.interval } else { Duration::ZERO };
+            return (state.heard_at + wait).min(heartbeat);
+        }
+        if !state.follow {
+            return heartbeat;
+        }
+        let is_longer = |event: &EventReport| {
+            let sent = state.sent.get(&event.event).copied().unwrap_or(0);
+            self.log(event.event).metadata().is_ok_and(|meta| meta.len() > sent)
+        };
+        let next = if state.events.iter().any(is_longer) { state.heard_at } else { Instant::now() };
+        (next + FOLLOW_INTERVAL).min(heartbeat)
+    }
+
+    /// One report; true, if it was the last.
+    async fn report_once(&self) -> Result<bool, CallError> {
+        let token = self.keys.lock().await.token.clone();
+        let (request, follow) = {
+            let mut state = self.state();
+            state.sequence += 1;
+            state.is_news = false;
+            let request = ReportRequest {
+                deployment_id: self.offer.deployment_id.clone(),
+                ordinal: self.offer.ordinal,
+                attempt: self.offer.attempt,
+                sequence: state.sequence,
+                status: state.status,
+                events: state.events.clone(),
+                output: if state.follow { self.output(&state) } else { Vec::new() },
+            };
+            (request, state.follow)
+        };
+        let sent_at = awake();
+        let answer = self.client.report(&token, &request).await;
+        let mut state = self.state();
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                state.is_news = true;
+                return Err(error);
+            }
+        };
+        state.heard_at = Instant::now();
+        state.lease = Duration::from_millis(answer.lease_ms);
+        state.follow = answer.follow;
+        for chunk in request.output.iter().filter(|_| follow) {
+            let end = chunk.offset.saturating_add(u64::try_from(chunk.text.len()).unwrap_or(0));
+            state.sent.insert(chunk.event, end);
+        }
+        drop(state);
+        if answer.proceed {
+            self.renew(Permission::Until(
+                sent_at.saturating_add(Duration::from_millis(answer.lease_ms)),
+            ));
+        } else {
+            self.withdraw(
+                answer
+                    .reason
+                    .unwrap_or_else(|| "the deployment goes on without this host".to_owned()),
+            );
+        }
+        Ok(request.status != HostStatus::InProgress)
+    }
+
+    /// What was printed since the last report, in the order of the events.
+    fn output(&self, state: &State) -> Vec<OutputChunk> {
+        let mut room = OUTPUT_BYTES;
+        let mut chunks = Vec::new();
+        for EventReport { event, .. } in &state.events {
+            let offset = state.sent.get(event).copied().unwrap_or(0);
+            // A log that cannot be read is not followed; its end is reported all the same.
+            let text = read_from(&self.log(*event), offset, room).unwrap_or_default();
+            if !text.is_empty() {
+                room -= text.len();
+                chunks.push(OutputChunk { event: *event, offset, text });
+            }
+        }
+        chunks
+    }
+
+    fn log(&self, event: Event) -> PathBuf {
+        log_path(&self.logs, event)
+    }
+}
+
+/// Where the log of an event lies.
+pub(crate) fn log_path(logs: &Path, event: Event) -> PathBuf {
+    logs.join(format!("{event}.log"))
+}
+
+fn read_from(path: &Path, offset: u64, most: usize) -> std::io::Result<String> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(offset))?;
+    let mut bytes = Vec::new();
+    file.take(u64::try_from(most).unwrap_or(0)).read_to_end(&mut bytes)?;
+    // The file is valid UTF-8; only its end may lie in the middle of a character.
+    let text = String::from_utf8_lossy(&bytes);
+    let whole = text.trim_end_matches('\u{fffd}').len();
+    Ok(if bytes.len() == most { first_bytes(&text, whole).to_owned() } else { text.into_owned() })
+}
+
+/// The time since the machine was started, sleep included.
+pub(crate) fn awake() -> Duration {
+    let time = clock_gettime(ClockId::Boottime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}

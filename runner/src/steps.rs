@@ -1,0 +1,200 @@
+//! What each lifecycle event does on the host; which of them run, and in what order, is decided elsewhere.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use engine::appspec::AppSpec;
+use engine::lifecycle::Event;
+use wire::host::ErrorCode;
+
+use crate::archive;
+use crate::events::{Run, RunError};
+use crate::hooks::{Failure, Prepared};
+use crate::install::{self, Request};
+use crate::journal::OpenHook;
+use crate::lease::log_path;
+use crate::output::EventLog;
+
+/// How an event came out.
+pub(crate) enum Outcome {
+    Succeeded(String),
+    Failed(Failure),
+    /// The agent had to end while the script ran.
+    Interrupted(String),
+    /// The agent has to end, and nothing is lost.
+    Paused,
+}
+
+impl Run<'_> {
+    /// Carries out one event; with its outcome comes the end of its output.
+    pub(crate) async fn event(&mut self, event: Event) -> Result<(Outcome, String), RunError> {
+        match event {
+            Event::DownloadBundle => Ok(self.download().await),
+            Event::Install => Ok(self.install().await),
+            Event::ApplicationStop
+            | Event::BeforeInstall
+            | Event::AfterInstall
+            | Event::ApplicationStart
+            | Event::ValidateService => self.hooks(event).await,
+        }
+    }
+
+    async fn download(&self) -> (Outcome, String) {
+        let id = &self.specification.deployment_id;
+        let obtain = archive::obtain(self.group, id, &self.specification.bundle, self.lease);
+        let end = tokio::select! {
+            end = obtain => end,
+            () = self.host.stop.grace_is_over() => return (Outcome::Paused, String::new()),
+        };
+        self.group.prune(id, self.host.config.limits.kept_deployments);
+        match end {
+            Ok(line) => (Outcome::Succeeded(line.clone()), format!("{line}\n")),
+            Err(error) => (Outcome::Failed(Failure::other(error.to_string())), String::new()),
+        }
+    }
+
+    async fn install(&self) -> (Outcome, String) {
+        let (archive, appspec) = match self.own_archive() {
+            Ok(found) => found,
+            Err(failure) => return (Outcome::Failed(failure), String::new()),
+        };
+        let (root, group_dir) = (self.host.config.root.clone(), self.group.dir().to_owned());
+        let revision = self.specification.bundle.sha256.clone();
+        let behavior = self.specification.file_exists_behavior;
+        let work = tokio::task::spawn_blocking(move || {
+            let (root, group_dir, archive) = (&root, group_dir.as_path(), archive.as_path());
+            let (revision, appspec) = (revision.as_str(), &appspec);
+            install::perform(install::plan(&Request {
+                root,
+                group_dir,
+                archive,
+                revision,
+                appspec,
+                behavior,
+            })?)
+        });
+        let end = tokio::select! {
+            end = work => end,
+            // It goes on in its thread, and whatever becomes of it is put right at the next start.
+            () = self.host.stop.grace_is_over() => return (Outcome::Paused, String::new()),
+        };
+        match end {
+            Ok(Ok(done)) => {
+                let line = format!(
+                    "{} files are in place, {} of them were copied",
+                    done.files, done.copied_files
+                );
+                (Outcome::Succeeded("Succeeded".to_owned()), format!("{line}\n"))
+            }
+            Ok(Err(error)) => (Outcome::Failed(Failure::other(error.to_string())), String::new()),
+            Err(error) => (
+                Outcome::Failed(Failure::other(format!("the install broke off: {error}"))),
+                String::new(),
+            ),
+        }
+    }
+
+    /// Runs the scripts of an event that have not run yet.
+    async fn hooks(&mut self, event: Event) -> Result<(Outcome, String), RunError> {
+        let open_log = || {
+            EventLog::open(
+                &log_path(&self.dir().join("logs"), event),
+                self.host.config.limits.log_bytes,
+            )
+        };
+        let found = if event.uses_last_successful() {
+            self.last_archive()
+        } else {
+            self.own_archive().map(Some)
+        };
+        let (archive, spec) = match found {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok((Outcome::Succeeded("Succeeded".to_owned()), String::new())),
+            Err(failure) if event.uses_last_successful() => {
+                let line = format!("{event} is passed over: {}", failure.message);
+                return Ok((Outcome::Succeeded(line.clone()), format!("[cutover]{line}\n")));
+            }
+            Err(failure) => return Ok((Outcome::Failed(failure), String::new())),
+        };
+        let scripts = spec.hooks.get(event.name()).map(Vec::as_slice).unwrap_or_default();
+        let first = self.journal.story.hooks_ended.get(&event).copied().unwrap_or(0);
+        if scripts.len() <= first {
+            return Ok((Outcome::Succeeded("Succeeded".to_owned()), String::new()));
+        }
+        let log = match open_log() {
+            Ok(log) => Arc::new(log),
+            Err(error) => {
+                let failure = Failure::other(format!(
+                    "the log of {event} cannot be written: {error}; free space on the disk"
+                ));
+                return Ok((Outcome::Failed(failure), String::new()));
+            }
+        };
+        log.write(&format!("LifecycleEvent - {event}\n"));
+        let pid_path = self.dir().join("hook.pid");
+        for (index, script) in scripts.iter().enumerate().skip(first) {
+            if self.host.stop.is_asked() {
+                return Ok((Outcome::Paused, log.tail()));
+            }
+            log.write(&format!("Script - {}\n", script.location));
+            let prepared =
+                Prepared::new(&self.host.config, self.specification, event, &archive, script, &log);
+            let prepared = match prepared {
+                Ok(prepared) => prepared,
+                Err(failure)
+                    if event.uses_last_successful() && failure.code == ErrorCode::ScriptMissing =>
+                {
+                    log.warn(&format!(
+                        "{}; it is passed over, since its revision is the one that goes",
+                        failure.message
+                    ));
+                    continue;
+                }
+                Err(failure) => return Ok((Outcome::Failed(failure), log.tail())),
+            };
+            let marks = prepared.marks(&self.host.config);
+            self.journal
+                .hook_started(event, OpenHook { index, script: script.location.clone(), marks })?;
+            self.host.hooks.fetch_add(1, Ordering::AcqRel);
+            let end =
+                prepared.run(&self.host.config, script, &pid_path, &log, &self.host.stop).await;
+            self.host.hooks.fetch_sub(1, Ordering::AcqRel);
+            match end {
+                Ok(Some(())) => self.journal.hook_ended(event, index)?,
+                Ok(None) => return Ok((Outcome::Interrupted(script.location.clone()), log.tail())),
+                Err(failure) => return Ok((Outcome::Failed(failure), log.tail())),
+            }
+        }
+        Ok((Outcome::Succeeded("Succeeded".to_owned()), log.tail()))
+    }
+
+    /// The archive of this deployment.
+    fn archive(&self) -> Result<PathBuf, Failure> {
+        let found = archive::usable(self.group, &self.specification.deployment_id);
+        found.ok_or_else(|| {
+            Failure::other("the unpacked bundle is not on this host any more: deploy again")
+        })
+    }
+
+    fn own_archive(&self) -> Result<(PathBuf, AppSpec), Failure> {
+        let archive = self.archive()?;
+        let spec = archive::read_appspec(&archive).map_err(Failure::other)?;
+        Ok((archive, spec))
+    }
+
+    /// The archive of the last successful deployment, if there was one.
+    fn last_archive(&self) -> Result<Option<(PathBuf, AppSpec)>, Failure> {
+        let Some(last) = self.group.last_successful() else { return Ok(None) };
+        let archive = self.group.deployment(&last.archive_of).join(archive::ARCHIVE);
+        if !archive.is_dir() {
+            let gone = format!(
+                "the archive of the last successful deployment {} is gone",
+                last.deployment_id
+            );
+            return Err(Failure::other(gone));
+        }
+        let spec = archive::read_appspec(&archive).map_err(Failure::other)?;
+        Ok(Some((archive, spec)))
+    }
+}

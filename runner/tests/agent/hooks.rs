@@ -1,0 +1,209 @@
+//! Scripts of every kind.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use engine::lifecycle::Event;
+use wire::host::{ErrorCode, EventStatus, HostStatus, ReportRequest};
+
+use crate::home::{Agent, Deployment, Home, diagnostics, event, kept};
+
+/// Runs one script at BeforeInstall, and returns the last report.
+async fn run(options: &str, mode: u32, script: &str) -> (Home, Deployment, ReportRequest) {
+    let hooks = format!("  BeforeInstall:\n    - location: run me.sh\n{options}");
+    run_bundle(Deployment::new(1, &hooks, &[("run me.sh", mode, script)])).await
+}
+
+async fn run_bundle(deployment: Deployment) -> (Home, Deployment, ReportRequest) {
+    let home = Home::new();
+    let _server = home.open().await;
+    let mut config = home.config();
+    config.limits.kill_after_ms = 300;
+    config.limits.open_output_ms = 200;
+    config.limits.log_bytes = 1 << 20;
+    let agent = Agent::start(config);
+    let id = home.offer(deployment.clone());
+    let report = home.result(&id).await;
+    agent.stop().await;
+    (home, deployment, report)
+}
+
+fn failure(report: &ReportRequest) -> (ErrorCode, &str) {
+    assert_eq!(report.status, HostStatus::Failed, "{report:#?}");
+    assert_eq!(event(report, Event::Install).status, EventStatus::Skipped);
+    let found = diagnostics(report, Event::BeforeInstall);
+    (found.error_code, &found.message)
+}
+
+#[tokio::test]
+async fn a_script_has_a_clean_environment_with_codedeploys_variables() {
+    let script = "#!/bin/sh\necho out; echo err >&2\nenv | sort; pwd; cat\n";
+    let (home, deployment, report) = run("", 0o755, script).await;
+    assert_eq!(report.status, HostStatus::Succeeded, "{report:#?}");
+    let tail = &diagnostics(&report, Event::BeforeInstall).log_tail;
+    let names: Vec<_> = tail
+        .lines()
+        .filter_map(|line| line.strip_prefix("[stdout]")?.split_once('='))
+        .map(|(name, _)| name)
+        .collect();
+    let expected = [
+        "APPLICATION_NAME",
+        "BUNDLE_BUCKET",
+        "BUNDLE_ETAG",
+        "BUNDLE_KEY",
+        "BUNDLE_VERSION",
+        "DEPLOYMENT_GROUP_ID",
+        "DEPLOYMENT_GROUP_NAME",
+        "DEPLOYMENT_ID",
+        "HOME",
+        "HOST_ROOT",
+        "LANG",
+        "LIFECYCLE_EVENT",
+        "LOGNAME",
+        "PATH",
+        "PWD",
+        "SHELL",
+        "USER",
+    ];
+    assert_eq!(names, expected);
+    for line in [
+        "Script - run me.sh",
+        "[stdout]out",
+        "[stderr]err",
+        "[stdout]DEPLOYMENT_GROUP_NAME=web tier",
+        "[stdout]LIFECYCLE_EVENT=BeforeInstall",
+        &format!("[stdout]{}", home.root().display()),
+    ] {
+        assert!(tail.lines().any(|it| it == line), "{line} in {tail}");
+    }
+    let log = kept(&home, &deployment.specification).join("logs/BeforeInstall.log");
+    assert_eq!(&std::fs::read_to_string(&log).unwrap(), tail);
+    assert_eq!(log.parent().unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+#[tokio::test]
+async fn a_script_without_a_shebang_or_without_its_mode_runs() {
+    let (_home, _, report) = run("", 0o644, "echo plain $0\n").await;
+    assert_eq!(report.status, HostStatus::Succeeded, "{report:#?}");
+    let tail = &diagnostics(&report, Event::BeforeInstall).log_tail;
+    assert!(tail.contains("was not executable and was made so"), "{tail}");
+    assert!(tail.contains("[stdout]plain /"), "{tail}");
+}
+
+#[tokio::test]
+async fn a_failure_says_how_the_script_ended_and_what_to_do() {
+    let cases = [
+        ("echo why >&2; exit 3", ErrorCode::ScriptFailed, "failed with exit code 3"),
+        ("kill -9 $$", ErrorCode::ScriptFailed, "SIGKILL (9)"),
+        ("no-such-command-here", ErrorCode::ScriptFailed, "exit code 127 means"),
+        (
+            "echo 'System has not been booted with systemd as init' >&2; exit 1",
+            ErrorCode::ScriptFailed,
+            "no systemd",
+        ),
+        ("#!/bin/not-here\n", ErrorCode::UnknownError, "interpreter"),
+        ("#!/bin/sh\r\necho\r\n", ErrorCode::UnknownError, "carriage return"),
+    ];
+    for (script, code, words) in cases {
+        let (_home, _, report) = run("", 0o755, script).await;
+        let (found, message) = failure(&report);
+        assert!(found == code && message.contains(words), "{script}: {found:?} {message}");
+    }
+}
+
+#[tokio::test]
+async fn a_bundle_without_a_script_that_it_names_is_refused_before_any_hook() {
+    for location in ["nothing.sh", "../../../../bin/true", "sub/.."] {
+        let hooks = format!("  BeforeInstall:\n    - location: {location}\n");
+        let bundle = Deployment::new(1, &hooks, &[("sub/x", 0o644, "")]);
+        let (_home, _, report) = run_bundle(bundle).await;
+        let found = diagnostics(&report, Event::DownloadBundle);
+        assert!(found.message.contains(location), "{found:#?}");
+        assert_eq!(event(&report, Event::BeforeInstall).status, EventStatus::Skipped);
+    }
+}
+
+#[tokio::test]
+async fn a_script_that_an_earlier_hook_removed_or_led_out_of_the_bundle_is_missing() {
+    let hooks =
+        "  BeforeInstall: [{location: run.sh}]\n  AfterInstall: [{location: /sub/next.sh}]\n";
+    for change in
+        ["rm sub/next.sh", "ln -sf /bin/true sub/next.sh", "rm sub/next.sh; mkdir sub/next.sh"]
+    {
+        let script = format!("#!/bin/sh\ncd \"$(dirname \"$0\")\" && {change}\n");
+        let scripts = [("run.sh", 0o755, script.as_str()), ("sub/next.sh", 0o755, "#!/bin/sh\n")];
+        let (_home, _, report) = run_bundle(Deployment::new(1, hooks, &scripts)).await;
+        let found = diagnostics(&report, Event::AfterInstall);
+        assert_eq!(found.error_code, ErrorCode::ScriptMissing, "{found:#?}");
+        assert_eq!(found.script_name, "/sub/next.sh");
+    }
+}
+
+#[tokio::test]
+async fn a_script_runs_as_the_user_it_names_and_a_missing_user_is_said_to_be_missing() {
+    let (_home, _, report) =
+        run("      runas: daemon\n", 0o755, "#!/bin/sh\nid -un; id -G; echo $HOME").await;
+    if !rustix::process::geteuid().is_root() {
+        assert!(failure(&report).1.contains("run the agent as root"), "{report:#?}");
+        return;
+    }
+    assert_eq!(report.status, HostStatus::Succeeded, "{report:#?}");
+    let tail = &diagnostics(&report, Event::BeforeInstall).log_tail;
+    assert!(tail.contains("[stdout]daemon\n[stdout]1\n[stdout]/usr/sbin\n"), "{tail}");
+
+    let (_home, _, report) = run("      runas: nobody-by-this-name\n", 0o755, "#!/bin/sh\n").await;
+    let (code, message) = failure(&report);
+    assert!(
+        code == ErrorCode::UnknownError && message.contains("no user `nobody-by-this-name`"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn a_script_whose_time_is_over_is_ended_with_all_it_started_even_if_it_ignores_sigterm() {
+    let script = "#!/bin/sh\ntrap '' TERM\n(trap '' TERM; echo $$ > \"$HOST_ROOT/child\"; sleep 600; sleep 600) &\nsleep 600; sleep 600\n";
+    let (home, _, report) = run("      timeout: 1\n", 0o755, script).await;
+    let (code, message) = failure(&report);
+    assert!(code == ErrorCode::ScriptTimedOut && message.contains("not done in 1 s"), "{message}");
+    let group = home.file("child").await.trim().parse().unwrap();
+    let group = rustix::process::Pid::from_raw(group).unwrap();
+    // What was killed may still wait to be reaped by the machine's init.
+    let left = std::fs::read_dir("/proc").unwrap().flatten().filter(|process| {
+        let stat = std::fs::read_to_string(process.path().join("stat")).unwrap_or_default();
+        let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        fields.len() > 2 && fields[0] != "Z" && fields[2] == group.as_raw_nonzero().to_string()
+    });
+    assert_eq!(left.count(), 0);
+}
+
+#[tokio::test]
+async fn output_beyond_the_limit_is_dropped_and_the_script_goes_on() {
+    let script =
+        "#!/bin/sh\nhead -c 30000000 /dev/zero | tr '\\0' x\nyes | head -n 1000000\necho the end\n";
+    let (home, deployment, report) = run("", 0o755, script).await;
+    assert_eq!(report.status, HostStatus::Succeeded, "{report:#?}");
+    let log = std::fs::read(kept(&home, &deployment.specification).join("logs/BeforeInstall.log"))
+        .unwrap();
+    assert!(log.len() < (1 << 20) + 200, "{}", log.len());
+    assert!(String::from_utf8(log).unwrap().contains("the output was cut here"));
+    let tail = &diagnostics(&report, Event::BeforeInstall).log_tail;
+    assert!(tail.ends_with("[stdout]the end\n") && tail.len() <= 64 << 10, "{}", tail.len());
+}
+
+#[tokio::test]
+async fn invalid_utf_8_is_replaced() {
+    let (_home, _, report) =
+        run("", 0o755, "#!/bin/sh\nprintf 'a\\377b\\n\\303\\251 no line end'\n").await;
+    let tail = &diagnostics(&report, Event::BeforeInstall).log_tail;
+    assert!(tail.ends_with("[stdout]a\u{fffd}b\n[stdout]é no line end\n"), "{tail}");
+}
+
+#[tokio::test]
+async fn a_background_child_that_holds_the_output_does_not_hold_the_event() {
+    let script = "#!/bin/sh\n(while :; do echo again; sleep 0.01; test -e \"$HOST_ROOT/stop\" && break; done; echo > \"$HOST_ROOT/done\") &\nexit 0\n";
+    let (home, _, report) = run("", 0o755, script).await;
+    assert_eq!(report.status, HostStatus::Succeeded, "{report:#?}");
+    assert!(diagnostics(&report, Event::BeforeInstall).log_tail.contains("still holds its output"));
+    // It was left alive, and printing did not kill it.
+    std::fs::write(home.root().join("stop"), "").unwrap();
+    home.file("done").await;
+}

@@ -1,0 +1,10 @@
+//! The agent against a home that is only a small HTTP server, with real scripts and real processes.
+
+#[cfg(test)]
+mod death;
+#[cfg(test)]
+mod home;
+#[cfg(test)]
+mod hooks;
+#[cfg(test)]
+mod lifecycle;

@@ -1,0 +1,91 @@
+//! The host protocol over HTTP: bearer keys and tokens, JSON bodies, refusals as HTTP 4xx.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use control::Error;
+use http::{HeaderMap, StatusCode, header};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tracing::warn;
+use wire::host::{Refusal, RefusalCode};
+
+use crate::Shared;
+
+/// `POST /cutover/v1/host/poll`.
+pub(crate) async fn poll(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    answer(&headers, &body, async |key, request| shared.control.poll(&key, &request).await).await
+}
+
+/// `POST /cutover/v1/host/claim`.
+pub(crate) async fn claim(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    answer(&headers, &body, async |key, request| shared.control.claim(&key, &request).await).await
+}
+
+/// `POST /cutover/v1/host/report`.
+pub(crate) async fn report(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    answer(&headers, &body, async |token, request| shared.control.report(&token, request).await)
+        .await
+}
+
+async fn answer<Q, A, F>(
+    headers: &HeaderMap,
+    body: &[u8],
+    ask: impl FnOnce(String, Q) -> F,
+) -> Response
+where
+    Q: DeserializeOwned,
+    A: Serialize,
+    F: Future<Output = Result<A, Error>>,
+{
+    let Some(secret) = bearer(headers) else {
+        return refuse(
+            RefusalCode::Unauthorized,
+            "send `Authorization: Bearer <key or token>`".to_owned(),
+        );
+    };
+    let request = match serde_json::from_slice(body) {
+        Ok(request) => request,
+        Err(error) => {
+            return refuse(RefusalCode::Invalid, format!("the body cannot be read: {error}"));
+        }
+    };
+    match ask(secret, request).await {
+        Ok(answer) => Json(answer).into_response(),
+        Err(Error::Host(Refusal { code, message })) => refuse(code, message),
+        Err(error) => {
+            warn!(error = &error as &dyn std::error::Error, "cannot answer a host now");
+            (StatusCode::SERVICE_UNAVAILABLE, format!("{error}; try again")).into_response()
+        }
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    Some(value.strip_prefix("Bearer ")?.trim().to_owned())
+}
+
+fn refuse(code: RefusalCode, message: String) -> Response {
+    let status = match code {
+        RefusalCode::Unauthorized => StatusCode::UNAUTHORIZED,
+        RefusalCode::Superseded => StatusCode::CONFLICT,
+        RefusalCode::Invalid => StatusCode::BAD_REQUEST,
+    };
+    (status, Json(Refusal { code, message })).into_response()
+}

@@ -1,0 +1,120 @@
+//! Finding the AppSpec file among the entries, and checking that what it names is in the bundle
+//! (`docs/semantics.md#revisions`).
+
+use engine::appspec::{AppSpec, Os, Position};
+
+use crate::error::BundleError;
+use crate::tree::{Node, Tree, components};
+
+/// CodeDeploy's name and the other common ending.
+const NAMES: [&str; 2] = ["appspec.yml", "appspec.yaml"];
+
+/// Whether the file at `path` may turn out to be the AppSpec file, while `folder` is all that the root has so far.
+pub(crate) fn may_be(path: &str, folder: Option<&str>) -> bool {
+    match path.split_once('/') {
+        None => NAMES.contains(&path),
+        Some((top, name)) => folder == Some(top) && NAMES.contains(&name),
+    }
+}
+
+/// The folder to strip, the AppSpec file's path in the archive, and its text.
+pub(crate) fn find<'c>(
+    tree: &Tree,
+    candidates: &'c [(String, Vec<u8>)],
+) -> Result<(Option<String>, String, &'c [u8]), BundleError> {
+    for folder in [None, tree.single_folder()] {
+        let path = |name: &str| {
+            folder.map_or_else(|| name.to_owned(), |folder| format!("{folder}/{name}"))
+        };
+        let present: Vec<String> =
+            NAMES.into_iter().map(path).filter(|path| tree.get(path).is_some()).collect();
+        match present.as_slice() {
+            [] => {}
+            [file] => {
+                let text = candidates.iter().find(|(path, _)| path == file);
+                let (_, text) = text.ok_or_else(|| BundleError::AppSpec {
+                    file: file.clone(),
+                    position: None,
+                    message: "the AppSpec must be a regular file, not a directory or a link"
+                        .to_owned(),
+                })?;
+                return Ok((folder.map(str::to_owned), file.clone(), text));
+            }
+            [first, second, ..] => {
+                return Err(BundleError::TwoAppSpecs {
+                    first: first.clone(),
+                    second: second.clone(),
+                });
+            }
+        }
+    }
+    Err(BundleError::NoAppSpec)
+}
+
+/// Parses the AppSpec file, and checks its scripts and sources against the tree below `root`.
+pub(crate) fn read(
+    tree: &Tree,
+    root: &str,
+    file: &str,
+    text: &[u8],
+) -> Result<AppSpec, BundleError> {
+    let appspec = engine::appspec::parse(text).map_err(|error| BundleError::AppSpec {
+        file: file.to_owned(),
+        position: error.position,
+        message: error.message,
+    })?;
+    let refuse = |position: Option<&Position>, message: String| BundleError::AppSpec {
+        file: file.to_owned(),
+        position: position.copied(),
+        message,
+    };
+    let places = &appspec.places;
+    for (number, mapping) in appspec.files.iter().enumerate() {
+        let (source, position) = (&mapping.source, places.sources.get(number));
+        let path = slashed(source, appspec.os);
+        if climbs(&path) {
+            let message = format!(
+                "the source `{source}` leads upwards with `..`; name a path inside the bundle"
+            );
+            return Err(refuse(position, message));
+        }
+        if tree.resolve(root, &path).is_none() {
+            let message = format!(
+                "the source `{source}` is not in the bundle; pack it, or take the entry out"
+            );
+            return Err(refuse(position, message));
+        }
+    }
+    for (event, scripts) in &appspec.hooks {
+        for (number, script) in scripts.iter().enumerate() {
+            let location = &script.location;
+            let position = places.scripts.get(event).and_then(|places| places.get(number));
+            let path = slashed(location, appspec.os);
+            if climbs(&path) {
+                let message = format!(
+                    "the script `{location}` leads upwards with `..`; name a file inside the bundle"
+                );
+                return Err(refuse(position, message));
+            }
+            if tree.resolve(root, &path) != Some(&Node::File) {
+                let message = format!(
+                    "the script `{location}` is no file of the bundle; pack it, or take the hook out"
+                );
+                return Err(refuse(position, message));
+            }
+        }
+    }
+    Ok(appspec)
+}
+
+fn climbs(path: &str) -> bool {
+    components(path).any(|name| name == "..")
+}
+
+/// Windows' AppSpec files may separate with backslashes.
+fn slashed(path: &str, os: Os) -> String {
+    match os {
+        Os::Linux => path.to_owned(),
+        Os::Windows => path.replace('\\', "/"),
+    }
+}

@@ -1,0 +1,520 @@
+//! A home, assembled: servers, use cases, the loop that drives deployments, and the hosts.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use control::intake::Uploaded;
+use control::ports::{Clock, Entropy};
+use control::{Control, Place, hash_of};
+use engine::Timestamp;
+use futures::future::BoxFuture;
+use store::{DynamoTable, S3Bundles, Scope};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing::warn;
+use wire::codedeploy::{
+    AddTagsToOnPremisesInstances, ApiError, ErrorName, RegisterOnPremisesInstance, Tag,
+};
+
+use crate::bell::{self, bell};
+use crate::dir::{Dir, DirError, Endpoints, KeyPair, Ports};
+use crate::dispatcher::Mailboxes;
+use crate::hosts::layout::{Connection, HostFiles, HostNumber, LayoutError};
+use crate::hosts::namespace::{self, NamespaceError};
+use crate::hosts::process::{self, ProcessError, RunningHost};
+use crate::{dynamodb, s3, sigv4};
+
+/// The bucket that revisions are uploaded to.
+pub const REVISIONS: &str = "revisions";
+/// The bucket that the bytes of revisions are kept in.
+const KEPT: &str = "cutover-bundles";
+/// The table's name.
+const TABLE: &str = "cutover";
+/// The account that a home's ARNs name.
+const ACCOUNT: &str = "000000000000";
+/// The region that a home's clients sign for.
+pub const REGION: &str = "us-east-1";
+
+/// How long a start waits for its hosts.
+const HOSTS_PATIENCE: Duration = Duration::from_secs(30);
+/// How long hosts are given to end what they do; all of it together stays below five seconds.
+const HOSTS_GRACE: Duration = Duration::from_millis(4_200);
+/// How long the servers are given after that.
+const SERVERS_GRACE: Duration = Duration::from_millis(500);
+
+/// What a home is started with.
+pub struct Options {
+    /// Its directory.
+    pub dir: PathBuf,
+    /// The number of its hosts.
+    pub hosts: u8,
+    /// The port of the API; 0 for that of the last run or any free one.
+    pub port: u16,
+    /// The command that becomes a host, given whether the host has a view of its own.
+    pub host_command: Box<dyn Fn(&HostFiles, bool) -> Command + Send + Sync>,
+}
+
+/// Why a home cannot start.
+#[derive(Debug, Error)]
+pub enum HomeError {
+    /// Its directory.
+    #[error(transparent)]
+    Dir(#[from] DirError),
+    /// The port is taken.
+    #[error(
+        "port {port} cannot be listened on: end what uses it, or choose another one with --port"
+    )]
+    Port {
+        /// Which.
+        port: u16,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The embedded DynamoDB.
+    #[error(transparent)]
+    DynamoDb(#[from] dynamodb::Error),
+    /// The embedded S3.
+    #[error(transparent)]
+    S3(#[from] s3::Error),
+    /// The table cannot be made.
+    #[error("the table cannot be made")]
+    Table(#[from] store::CreateError),
+    /// The account or region cannot be a part of the table's keys.
+    #[error(transparent)]
+    Scope(#[from] store::ScopeError),
+    /// A host cannot be registered.
+    #[error("a host cannot be registered")]
+    Register(#[from] control::Error),
+    /// A host's files.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// A host's process.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// Whether hosts can have views of their own cannot be found out.
+    #[error(transparent)]
+    Namespace(NamespaceError),
+    /// Hosts do not answer.
+    #[error("{} did not connect within {} s: see {}", names.join(", "), HOSTS_PATIENCE.as_secs(), log.display())]
+    HostsMissing {
+        /// Which.
+        names: Vec<String>,
+        /// Where the first one writes what is wrong.
+        log: PathBuf,
+    },
+    /// A task of the home died.
+    #[error("a part of the home died: start it again; nothing that was answered is lost")]
+    Died(#[source] tokio::task::JoinError),
+}
+
+/// A running home.
+pub struct Home {
+    dir: Dir,
+    endpoints: Endpoints,
+    control: Control,
+    hosts: Vec<HostFiles>,
+    refused_view: Option<NamespaceError>,
+    stop: watch::Sender<bool>,
+    api: JoinHandle<()>,
+    tasks: Vec<JoinHandle<()>>,
+    dynamodb: dynamodb::DynamoDb,
+    s3: s3::S3,
+}
+
+/// A hook that was ended because its home ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interrupted {
+    /// The host's name.
+    pub host: String,
+    /// What was interrupted, as the host wrote it down.
+    pub what: String,
+}
+
+impl Home {
+    /// Starts a home: everything serves, and all hosts are registered and connected, when this returns.
+    ///
+    /// # Errors
+    /// See [`HomeError`]. What was started is ended again, except for hosts.
+    pub async fn start(options: Options) -> Result<Self, HomeError> {
+        let path = options.dir.clone();
+        let dir = tokio::task::spawn_blocking(move || Dir::open(&path))
+            .await
+            .map_err(HomeError::Died)??;
+        let keys = dir.keys(new_keys)?;
+        let last = dir.last_ports();
+        let api_listener = listen_api(options.port, last.api).await?;
+        let s3_listener = listen(last.s3).await?;
+        let dynamodb =
+            dynamodb::serve(&dir.file("state.sqlite"), listen(last.dynamodb).await?).await?;
+        let s3_options = s3::Options {
+            directory: &dir.file("s3"),
+            access_key_id: &keys.access_key_id,
+            secret_access_key: &keys.secret_access_key,
+            watched: &[REVISIONS],
+            made: &[REVISIONS, KEPT],
+        };
+        let (s3, uploads) = s3::serve(s3_options, s3_listener).await?;
+        let api_port = port_of(&api_listener)?;
+        dir.keep_ports(Ports {
+            api: api_port,
+            s3: s3.address().port(),
+            dynamodb: dynamodb.address().port(),
+        })?;
+        let endpoints = Endpoints {
+            api: format!("http://127.0.0.1:{api_port}"),
+            s3: s3.endpoint_url(),
+            dynamodb: dynamodb.endpoint_url(),
+            region: REGION.to_owned(),
+            access_key_id: keys.access_key_id.clone(),
+            secret_access_key: keys.secret_access_key.clone(),
+            bucket: REVISIONS.to_owned(),
+        };
+        let mailboxes = Arc::new(Mailboxes::new());
+        let (bell, rings) = bell();
+        let control = assemble(&dir, &endpoints, Arc::clone(&mailboxes), bell).await?;
+        let (stop, stopped) = watch::channel(false);
+        let guard = SignedBy(sigv4::Keys {
+            access_key_id: keys.access_key_id,
+            secret_access_key: keys.secret_access_key,
+        });
+        let router = api::router(control.clone(), guard);
+        let api = tokio::spawn(serve_api(api_listener, router, stopped));
+        let tasks = vec![
+            tokio::spawn(bell::work(control.clone(), rings)),
+            tokio::spawn(take_uploads(control.clone(), uploads)),
+        ];
+        let mut home = Self {
+            dir,
+            endpoints,
+            control,
+            hosts: Vec::new(),
+            refused_view: None,
+            stop,
+            api,
+            tasks,
+            dynamodb,
+            s3,
+        };
+        home.start_hosts(&options, &mailboxes).await?;
+        home.dir.write_endpoints(&home.endpoints)?;
+        Ok(home)
+    }
+
+    /// Where it is found.
+    pub fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
+    /// Its directory.
+    pub fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
+    /// Why its hosts have no view of their own, if they have none.
+    pub fn refused_view(&self) -> Option<&NamespaceError> {
+        self.refused_view.as_ref()
+    }
+
+    /// Registers the hosts, tells them where home is, starts those that do not run, and waits until all have asked for
+    /// work.
+    async fn start_hosts(
+        &mut self,
+        options: &Options,
+        mailboxes: &Mailboxes,
+    ) -> Result<(), HomeError> {
+        let home = self.dir.path().to_owned();
+        self.hosts =
+            HostNumber::first(options.hosts).map(|number| HostFiles::new(&home, number)).collect();
+        let surplus = {
+            let (home, count) = (home.clone(), options.hosts);
+            tokio::task::spawn_blocking(move || process::stop_surplus(&home, count, HOSTS_GRACE))
+        };
+        surplus.await.map_err(HomeError::Died)??;
+        let probed = tokio::task::spawn_blocking(move || namespace::probe(&home))
+            .await
+            .map_err(HomeError::Died)?;
+        self.refused_view = probed.err();
+        let mut names = Vec::new();
+        for files in &self.hosts {
+            files.create()?;
+            let name = files.number().to_string();
+            register(&self.control, files, &name, &self.endpoints.api).await?;
+            if process::find(files)?.is_none() {
+                process::start(files, (options.host_command)(files, self.refused_view.is_none()))?;
+            }
+            names.push(name);
+        }
+        if tokio::time::timeout(HOSTS_PATIENCE, mailboxes.all_polled(&names)).await.is_err() {
+            let missing = mailboxes.missing(&names);
+            let log = self.hosts.iter().find(|files| missing.contains(&files.number().to_string()));
+            let log = log.map(HostFiles::log).unwrap_or_default();
+            return Err(HomeError::HostsMissing { names: missing, log });
+        }
+        Ok(())
+    }
+
+    /// Ends the hosts and the servers within five seconds. A hook that still runs then is ended; which ones these were
+    /// is returned.
+    ///
+    /// # Errors
+    /// When a host cannot be ended; everything else is, all the same.
+    pub async fn stop(self) -> Result<Vec<Interrupted>, HomeError> {
+        let removed = self.dir.remove_endpoints();
+        let hosts = self.hosts.clone();
+        let ended = tokio::task::spawn_blocking(move || end_hosts(&hosts))
+            .await
+            .map_err(HomeError::Died)?;
+        self.stop.send_replace(true);
+        for task in &self.tasks {
+            task.abort();
+        }
+        let servers = async {
+            drop(self.api.await);
+            drop(self.s3.stop().await);
+            drop(self.dynamodb.stop().await);
+        };
+        // What is cut off here was never answered.
+        drop(tokio::time::timeout(SERVERS_GRACE, servers).await);
+        removed?;
+        ended
+    }
+}
+
+fn end_hosts(hosts: &[HostFiles]) -> Result<Vec<Interrupted>, HomeError> {
+    let mut running: Vec<RunningHost> = Vec::new();
+    for files in hosts {
+        running.extend(process::find(files)?);
+    }
+    let ended = process::stop(&running, HOSTS_GRACE);
+    let mut interrupted = Vec::new();
+    for files in hosts {
+        let path = files.interrupted();
+        if let Ok(text) = std::fs::read_to_string(&path) {
+            let host = files.number().to_string();
+            interrupted.extend(
+                text.lines().map(|what| Interrupted { host: host.clone(), what: what.to_owned() }),
+            );
+            drop(std::fs::remove_file(&path));
+        }
+    }
+    ended?;
+    Ok(interrupted)
+}
+
+/// The use cases on this home's servers. Makes the table and the buckets if they are missing.
+async fn assemble(
+    dir: &Dir,
+    endpoints: &Endpoints,
+    dispatcher: Arc<Mailboxes>,
+    bell: bell::HomeBell,
+) -> Result<Control, HomeError> {
+    let at = store::Endpoints { dynamodb: endpoints.dynamodb.clone(), s3: endpoints.s3.clone() };
+    let keys = store::Keys {
+        id: endpoints.access_key_id.clone(),
+        secret: endpoints.secret_access_key.clone(),
+    };
+    let clients = store::home_clients(&at, &keys, REGION);
+    store::create_table(&clients.dynamodb, TABLE).await?;
+    let scope = Scope::new(ACCOUNT, REGION)?;
+    let bundles = S3Bundles::new(clients.s3, KEPT, dir.file("spool"));
+    Ok(Control {
+        table: Arc::new(DynamoTable::new(clients.dynamodb, TABLE, scope)),
+        bundles: Arc::new(bundles),
+        bell: Arc::new(bell),
+        dispatcher,
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
+        place: Place { account: ACCOUNT.to_owned(), region: REGION.to_owned() },
+        followed: Arc::default(),
+    })
+}
+
+/// Registers a host under its name with the tag `home=yes`, and tells it where home is. Doing it again changes only
+/// where.
+async fn register(
+    control: &Control,
+    files: &HostFiles,
+    name: &str,
+    api: &str,
+) -> Result<(), HomeError> {
+    let key = match Connection::read(files)? {
+        Some(connection) => connection.key,
+        None => hex::encode(random::<32>()),
+    };
+    let registered = control
+        .register_on_premises_instance(&RegisterOnPremisesInstance {
+            instance_name: Some(name.to_owned()),
+            iam_user_arn: Some(format!("arn:aws:iam::{ACCOUNT}:user/home/{name}")),
+            iam_session_arn: None,
+        })
+        .await;
+    match registered {
+        Err(control::Error::Refused(ApiError {
+            name: ErrorName::InstanceNameAlreadyRegistered,
+            ..
+        })) => {}
+        Ok(_) => {
+            let tag = Tag { key: Some("home".to_owned()), value: Some("yes".to_owned()) };
+            let tags = AddTagsToOnPremisesInstances {
+                tags: Some(vec![tag]),
+                instance_names: Some(vec![name.to_owned()]),
+            };
+            control.add_tags_to_on_premises_instances(&tags).await?;
+        }
+        Err(error) => return Err(error.into()),
+    }
+    control.set_host_key(name, hash_of(&key)).await?;
+    Connection { api: api.to_owned(), host: name.to_owned(), key }.write(files)?;
+    Ok(())
+}
+
+/// Hands each upload to the use cases, and acknowledges it once it is handled. One that cannot be handled now is tried
+/// again; the others do not wait for it.
+async fn take_uploads(control: Control, mut uploads: s3::Uploads) {
+    let mut handled = tokio::task::JoinSet::new();
+    loop {
+        tokio::select! {
+            upload = uploads.next() => match upload {
+                None => return,
+                Some(upload) => drop(handled.spawn(take_upload(control.clone(), upload))),
+            },
+            Some(identity) = handled.join_next() => {
+                let Ok(identity) = identity else { continue };
+                if let Err(error) = uploads.acknowledge(identity).await {
+                    warn!(%error, "the upload will be looked at again after the next start");
+                }
+            }
+        }
+    }
+}
+
+async fn take_upload(control: Control, upload: s3::Uploaded) -> u64 {
+    let identity = format!("{:020}", upload.identity);
+    let uploaded = Uploaded {
+        bucket: upload.bucket,
+        key: upload.key,
+        version: Some(identity.clone()),
+        identity,
+        order: upload.identity,
+        e_tag: Some(upload.etag),
+        size: Some(upload.size),
+    };
+    let mut pause = Duration::from_millis(50);
+    while let Err(error) = control.take_upload(&uploaded).await {
+        warn!(
+            key = uploaded.key,
+            error = &error as &dyn std::error::Error,
+            "an upload cannot be handled now; will try again"
+        );
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(10));
+    }
+    upload.identity
+}
+
+async fn listen_api(wanted: u16, last: u16) -> Result<TcpListener, HomeError> {
+    if wanted == 0 {
+        return listen(last).await;
+    }
+    let bound = TcpListener::bind(("127.0.0.1", wanted)).await;
+    bound.map_err(|source| HomeError::Port { port: wanted, source })
+}
+
+/// Listens on the port of the last run, or on any free one if that is taken. A port that the last run has just left may
+/// need a moment.
+async fn listen(last: u16) -> Result<TcpListener, HomeError> {
+    if last != 0
+        && let Ok(listener) = TcpListener::bind(("127.0.0.1", last)).await
+    {
+        return Ok(listener);
+    }
+    TcpListener::bind(("127.0.0.1", 0)).await.map_err(|source| HomeError::Port { port: 0, source })
+}
+
+fn port_of(listener: &TcpListener) -> Result<u16, HomeError> {
+    let address = listener.local_addr().map_err(|source| HomeError::Port { port: 0, source })?;
+    Ok(address.port())
+}
+
+async fn serve_api(
+    listener: TcpListener,
+    router: axum::Router,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let serve = axum::serve(listener, router);
+    let until = async move {
+        tokio::select! {
+            served = serve => if let Err(error) = served {
+                warn!(%error, "the API cannot accept connections any more");
+            },
+            () = crate::stop_requested(&mut stopped) => {}
+        }
+    };
+    until.await;
+}
+
+/// Lets requests in that are signed with the home's keys.
+struct SignedBy(sigv4::Keys);
+
+impl api::Guard for SignedBy {
+    fn check<'a>(
+        &'a self,
+        parts: &'a http::request::Parts,
+        body: &'a [u8],
+    ) -> BoxFuture<'a, Result<(), ApiError>> {
+        let checked = sigv4::verify(parts, body, &self.0, SystemTime::now());
+        let checked = checked
+            .map(drop)
+            .map_err(|error| api::refused_signature(error.code(), error.to_string()));
+        Box::pin(std::future::ready(checked))
+    }
+}
+
+/// The machine's clock.
+struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+/// The kernel's random bytes.
+struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    fn fill(&self, bytes: &mut [u8]) {
+        // Without random bytes there are no secrets; the kernel has them once it has started.
+        while getrandom::fill(bytes).is_err() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    SystemEntropy.fill(&mut bytes);
+    bytes
+}
+
+fn new_keys() -> KeyPair {
+    let letters: String = random::<16>()
+        .iter()
+        .map(|byte| {
+            char::from(
+                *b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".get(usize::from(byte % 32)).unwrap_or(&b'A'),
+            )
+        })
+        .collect();
+    KeyPair {
+        access_key_id: format!("AKIA{letters}"),
+        secret_access_key: hex::encode(random::<20>()),
+    }
+}

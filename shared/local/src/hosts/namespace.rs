@@ -1,0 +1,255 @@
+//! Gives a host process its own view of the machine: `/` shows the machine's files below and the host's root above, so
+//! that what is written to `/srv/x` is the file `srv/x` of the host's root, and nothing of the machine changes. Other
+//! file systems of the machine get an overlay of their own; `/dev`, `/proc`, `/run` and `/sys` are the machine's; a file
+//! system that no overlay can be laid over can only be read. Processes, users and the network are the machine's: this
+//! keeps hosts apart so that one machine can play several, it is no sandbox. See `docs/semantics.md#hosts`.
+//!
+//! Without root, a user namespace is needed, in which the user is root and nobody else exists. Files of other users keep
+//! their owner there and cannot be changed in place. Their directories could not be written to either, so the host's
+//! root begins as a copy of the machine's upper directories, without the files.
+
+use std::ffi::CString;
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, MountPropagationFlags};
+
+use super::kernel::{self, Answer, MAX_ERRNO};
+use super::mounts;
+use super::view::View;
+
+/// Why a host cannot have its own view of the machine.
+#[derive(Debug, thiserror::Error)]
+pub enum NamespaceError {
+    /// The kernel, or what guards it, does not allow it.
+    #[error("{step} was refused: {advice}")]
+    Refused {
+        /// What was tried.
+        step: Step,
+        /// What the user can do about it.
+        advice: String,
+        /// The kernel's answer.
+        source: Errno,
+    },
+    /// The host's own files could not be prepared.
+    #[error("`{}` could not be prepared for a host: check that this user may write to it", path.display())]
+    Files {
+        /// The file or directory.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// No child process could be started for the question.
+    #[error(
+        "no process could be started to try a mount namespace: check the limit on processes (`ulimit -u`)"
+    )]
+    Child(#[source] io::Error),
+}
+
+/// The steps to a view of its own, each of which a machine can refuse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Making the mount namespace, without root within a user namespace.
+    Namespace,
+    /// Making this user root in the user namespace.
+    UserMap,
+    /// Mounting in the new namespace.
+    Mount,
+    /// Mounting an overlay with its upper layer in the host's directory.
+    Overlay,
+    /// Joining the namespace of the host's processes that outlived its last start.
+    Join,
+}
+
+impl Step {
+    const ALL: [Self; 5] = [Self::Namespace, Self::UserMap, Self::Mount, Self::Overlay, Self::Join];
+}
+
+impl std::fmt::Display for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Namespace => "a mount namespace",
+            Self::UserMap => "a user namespace's map of users",
+            Self::Mount => "a mount in a mount namespace",
+            Self::Overlay => "an overlay over the machine's files",
+            Self::Join => "the mount namespace of the host's last start",
+        })
+    }
+}
+
+/// A step with the kernel's answer. Made without allocation, since it is used between fork and exec.
+type Refusal = (Step, Errno);
+
+/// Puts this process into the view of the host whose files are in `host_dir` and whose root is `root`, below it. The
+/// process must have a single thread. Its working directory becomes `/`, open files stay what they are. `host_dir` is at
+/// the same path in the view, and there is the machine's own. When processes of the host have outlived its last start
+/// (an application that a hook has started), this process joins them.
+///
+/// # Errors
+/// [`NamespaceError`] when the machine refuses it, or the directories cannot be written. The process is then of no more
+/// use for a host with a view of its own.
+pub fn enter(host_dir: &Path, root: &Path) -> Result<(), NamespaceError> {
+    let view = View::prepare(host_dir, root)?;
+    if view.join_survivors()? {
+        return Ok(());
+    }
+    let identity = Identity::of_this_process();
+    if !identity.is_root {
+        view.copy_upper_directories().map_err(files(&view.root))?;
+    }
+    isolate(&identity).map_err(refused)?;
+    let mount_points = mounts::mount_points(&view.host_dir).map_err(files(Path::new("/proc")))?;
+    let layers = if identity.is_root {
+        mounts::whole_layers(&mount_points)
+    } else {
+        mounts::split_layers(&mount_points)
+    };
+    view.mount(&layers, identity.is_root)?;
+    view.become_root()
+}
+
+/// Whether this machine allows hosts in `dir` their own view, tried in a child process. Leaves nothing behind.
+///
+/// # Errors
+/// [`NamespaceError::Refused`] with the way to allow it; the others when `dir` cannot be written or no child started.
+pub fn probe(dir: &Path) -> Result<(), NamespaceError> {
+    let place = dir.join(format!(".namespace-probe-{}", std::process::id()));
+    for name in ["upper", "work", "stage"] {
+        let path = place.join(name);
+        std::fs::create_dir_all(&path).map_err(files(&path))?;
+    }
+    let answer = CString::new(place.clone().into_os_string().into_vec()).map(|place| {
+        let identity = Identity::of_this_process();
+        kernel::ask_a_child(move || match try_overlay(&place, &identity) {
+            Ok(()) => PROBE_PASSED,
+            Err((step, errno)) => PROBE_PASSED + ((step as i32 + 1) << 12) + errno.raw_os_error(),
+        })
+    });
+    // The kernel leaves this directory without permissions, which only removal by name gets over.
+    drop(std::fs::remove_dir(place.join("work/work")));
+    std::fs::remove_dir_all(&place).map_err(files(&place))?;
+    match answer.map_err(|error| files(&place)(error.into()))? {
+        Answer::Said(PROBE_PASSED) => Ok(()),
+        Answer::Said(number) => {
+            let refusal = number - PROBE_PASSED;
+            let step = usize::try_from((refusal >> 12) - 1).ok().and_then(|i| Step::ALL.get(i));
+            let errno = Errno::from_raw_os_error(refusal & 0xfff);
+            Err(refused((step.copied().unwrap_or(Step::Namespace), errno)))
+        }
+        Answer::NoChild(error) => Err(NamespaceError::Child(error)),
+    }
+}
+
+const PROBE_PASSED: i32 = MAX_ERRNO + 1;
+
+/// What `enter` needs, on a small scale. Runs between fork and exec: no allocation.
+fn try_overlay(place: &CString, identity: &Identity) -> Result<(), Refusal> {
+    isolate(identity)?;
+    let mount = |errno| (Step::Mount, errno);
+    rustix::process::chdir(place).map_err(mount)?;
+    rustix::mount::mount(c"cutover", c"stage", c"tmpfs", MountFlags::empty(), None)
+        .map_err(mount)?;
+    rustix::fs::mkdir(c"stage/lower", Mode::RWXU).map_err(mount)?;
+    let options = if identity.is_root {
+        c"lowerdir=stage/lower,upperdir=upper,workdir=work,index=off,metacopy=off"
+    } else {
+        c"lowerdir=stage/lower,upperdir=upper,workdir=work,index=off,metacopy=off,userxattr"
+    };
+    rustix::mount::mount(c"cutover", c"stage", c"overlay", MountFlags::empty(), options)
+        .map_err(|errno| (Step::Overlay, errno))
+}
+
+/// Who this process is, with the texts that make it root in a user namespace.
+struct Identity {
+    /// Root of this or any user namespace: may make mount namespaces.
+    may_mount: bool,
+    /// Root of the machine.
+    is_root: bool,
+    user_map: Vec<u8>,
+    group_map: Vec<u8>,
+}
+
+impl Identity {
+    fn of_this_process() -> Self {
+        let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
+        Self {
+            may_mount: user.is_root(),
+            is_root: is_machines_root(),
+            user_map: format!("0 {user} 1").into_bytes(),
+            group_map: format!("0 {group} 1").into_bytes(),
+        }
+    }
+}
+
+/// Whether this process has root's rights on the machine, and not only within a user namespace.
+pub(super) fn is_machines_root() -> bool {
+    let users = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    rustix::process::geteuid().is_root() && users.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// Leaves the machine's mount namespace for one from which no mount gets out. Runs between fork and exec, too.
+fn isolate(identity: &Identity) -> Result<(), Refusal> {
+    kernel::new_namespaces(!identity.may_mount).map_err(|errno| (Step::Namespace, errno))?;
+    if !identity.may_mount {
+        let write = |path, text: &[u8]| {
+            rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+                .and_then(|file| rustix::io::write(&file, text))
+                .map_err(|errno| (Step::UserMap, errno))
+        };
+        write(c"/proc/self/setgroups", b"deny")?;
+        write(c"/proc/self/uid_map", &identity.user_map)?;
+        write(c"/proc/self/gid_map", &identity.group_map)?;
+    }
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    rustix::mount::mount_change(c"/", private).map_err(|errno| (Step::Mount, errno))
+}
+
+pub(super) fn files(path: &Path) -> impl FnOnce(io::Error) -> NamespaceError {
+    let path = path.to_path_buf();
+    move |source| NamespaceError::Files { path, source }
+}
+
+pub(super) fn refused((step, source): Refusal) -> NamespaceError {
+    NamespaceError::Refused { step, advice: advice(step, source), source }
+}
+
+/// What makes the step possible, from what the machine says about itself.
+fn advice(step: Step, errno: Errno) -> String {
+    let is =
+        |path: &str, value: &str| std::fs::read_to_string(path).is_ok_and(|t| t.trim() == value);
+    let sysctl = |setting: &str| format!("allow it with `sudo sysctl {setting}`, or run as root");
+    if !is_machines_root() {
+        if is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
+            return sysctl("kernel.unprivileged_userns_clone=1");
+        }
+        if is("/proc/sys/user/max_user_namespaces", "0") {
+            return sysctl("user.max_user_namespaces=15000");
+        }
+        if is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
+            return sysctl("kernel.apparmor_restrict_unprivileged_userns=0");
+        }
+    }
+    if is("/proc/sys/user/max_mnt_namespaces", "0") {
+        return sysctl("user.max_mnt_namespaces=15000");
+    }
+    match (step, errno) {
+        (Step::Overlay, Errno::NODEV) => {
+            "the kernel has no overlay file system; load it with `sudo modprobe overlay`".into()
+        }
+        (Step::Overlay, Errno::PERM) => {
+            "an overlay without root needs Linux 5.11 or later; run as root on an older one".into()
+        }
+        (Step::Overlay, _) => "the host's directory must be on ext4, XFS, Btrfs or tmpfs, and not \
+            itself on an overlay, as in a container; choose another with `--dir`"
+            .into(),
+        (Step::Namespace | Step::UserMap | Step::Mount | Step::Join, _) => {
+            "in a container, give it the capability SYS_ADMIN and lift its seccomp and AppArmor \
+            profiles (`docker run --cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt \
+            apparmor=unconfined`), or run outside of it"
+                .into()
+        }
+    }
+}

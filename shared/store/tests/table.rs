@@ -1,0 +1,134 @@
+//! The table against the embedded DynamoDB.
+
+use control::table::contract::check_table;
+use control::table::{Condition, Index, Key, Query, Record, Table, TableError, Write};
+use store::{
+    Clients, CreateError, DynamoTable, Endpoints, Keys, Scope, create_table, home_clients,
+};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+const TABLE: &str = "cutover";
+
+struct Server {
+    clients: Clients,
+    task: JoinHandle<Result<(), String>>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn clients(endpoint: String) -> Clients {
+    let endpoints = Endpoints { dynamodb: endpoint.clone(), s3: endpoint };
+    let keys = Keys { id: "key".to_owned(), secret: "secret".to_owned() };
+    home_clients(&endpoints, &keys, "eu-west-1")
+}
+
+async fn serve() -> Server {
+    let database = dynoxide::Database::memory().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let clients = clients(format!("http://{}", listener.local_addr().unwrap()));
+    let never = std::future::pending();
+    let task = tokio::spawn(dynoxide::server::serve_with_shutdown(listener, database, never));
+    create_table(&clients.dynamodb, TABLE).await.unwrap();
+    Server { clients, task }
+}
+
+fn table(server: &Server, region: &str) -> DynamoTable {
+    let scope = Scope::new("000000000000", region).unwrap();
+    DynamoTable::new(server.clients.dynamodb.clone(), TABLE, scope)
+}
+
+fn record(sort: &str, body: String) -> Record {
+    let key = Key::new("part", sort);
+    let (listed, waking) = (Some(Key::new("list", sort)), None);
+    Record { key, schema: 1, version: 1, body, listed, waking, expires_at: None }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_table_keeps_its_contract() {
+    let server = serve().await;
+    check_table(&table(&server, "eu-west-1")).await;
+}
+
+#[tokio::test]
+async fn scopes_in_one_table_do_not_see_each_other() {
+    let server = serve().await;
+    let (here, there) = (table(&server, "eu-west-1"), table(&server, "eu-west-2"));
+    let mine = record("a", "{}".to_owned());
+    here.write(&[Write::Put(mine.clone(), Condition::Absent)]).await.unwrap();
+    assert_eq!(there.get(&mine.key).await.unwrap(), None);
+    assert_eq!(there.query(&Query::prefix("part", "", 10)).await.unwrap().items, []);
+    let listed = Query::prefix("list", "", 10);
+    assert_eq!(there.query_index(Index::Listed, &listed).await.unwrap().items, []);
+    assert_eq!(here.query_index(Index::Listed, &listed).await.unwrap().items, [mine.key.clone()]);
+    there.write(&[Write::Put(mine, Condition::Absent)]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_record_that_is_too_large_is_refused_alone_and_in_a_transaction() {
+    let server = serve().await;
+    let table = table(&server, "eu-west-1");
+    let large = Write::Put(record("large", "z".repeat(401 << 10)), Condition::None);
+    let small = Write::Put(record("small", "{}".to_owned()), Condition::None);
+    for writes in [&[large.clone()][..], &[small.clone(), large]] {
+        let outcome = table.write(writes).await;
+        assert!(matches!(outcome, Err(TableError::Refused(_))), "{outcome:?}");
+    }
+    let mut nameless = record("", "{}".to_owned());
+    nameless.listed = None;
+    let outcome = table.write(&[Write::Put(nameless, Condition::None)]).await;
+    assert!(matches!(outcome, Err(TableError::Refused(_))), "{outcome:?}");
+    assert_eq!(table.query(&Query::prefix("part", "", 10)).await.unwrap().items, []);
+    let none = table.query(&Query::prefix("part", "", 0)).await;
+    assert!(matches!(none, Err(TableError::Refused(_))), "{none:?}");
+}
+
+#[tokio::test]
+async fn a_table_that_cannot_be_reached_is_unavailable() {
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let clients = clients(format!("http://{closed}"));
+    let scope = Scope::new("000000000000", "eu-west-1").unwrap();
+    let table = DynamoTable::new(clients.dynamodb.clone(), TABLE, scope);
+    let record = record("a", "{}".to_owned());
+    let key = record.key.clone();
+    let read = table.get(&key).await;
+    assert!(matches!(read, Err(TableError::Unavailable(_))), "{read:?}");
+    let check = Write::Check(Key::new("other", "b"), Condition::Absent);
+    let write = table.write(&[Write::Put(record, Condition::None), check]).await;
+    assert!(matches!(write, Err(TableError::Unavailable(_))), "{write:?}");
+    let many = table.get_many(&[key]).await;
+    assert!(matches!(many, Err(TableError::Unavailable(_))), "{many:?}");
+    let created = create_table(&clients.dynamodb, TABLE).await;
+    assert!(matches!(created, Err(CreateError::Call { .. })), "{created:?}");
+}
+
+#[tokio::test]
+async fn a_table_is_created_once_with_stream_indexes_and_expiry() {
+    let server = serve().await;
+    let client = &server.clients.dynamodb;
+    let kept = table(&server, "eu-west-1");
+    let record = record("a", "{}".to_owned());
+    kept.write(&[Write::Put(record.clone(), Condition::Absent)]).await.unwrap();
+    create_table(client, TABLE).await.unwrap();
+    assert_eq!(kept.get(&record.key).await.unwrap(), Some(record));
+
+    let made = client.describe_table().table_name(TABLE).send().await.unwrap().table.unwrap();
+    let stream = made.stream_specification.unwrap();
+    assert_eq!(stream.stream_view_type.unwrap().as_str(), "NEW_AND_OLD_IMAGES");
+    let mut indexes: Vec<_> =
+        made.global_secondary_indexes.unwrap().into_iter().filter_map(|i| i.index_name).collect();
+    indexes.sort();
+    assert_eq!(indexes, ["listed", "waking"]);
+    let expiry = client.describe_time_to_live().table_name(TABLE).send().await.unwrap();
+    let expiry = expiry.time_to_live_description.unwrap();
+    assert_eq!(expiry.attribute_name.as_deref(), Some("ttl"));
+
+    let scope = Scope::new("000000000000", "eu-west-1").unwrap();
+    let missing = DynamoTable::new(client.clone(), "missing", scope);
+    let outcome = missing.get(&Key::new("a", "b")).await;
+    assert!(matches!(outcome, Err(TableError::Refused(_))), "{outcome:?}");
+}
