@@ -70,6 +70,7 @@ struct State {
     listed: BTreeSet<(Key, Key)>,
     waking: BTreeSet<(Key, Key)>,
     writes: BTreeMap<Kind, u64>,
+    transactions: u64,
     faults: TableFaults,
     random: Random,
 }
@@ -118,6 +119,11 @@ impl MemoryTable {
         self.lock().writes.clone()
     }
 
+    /// How many transactions have happened, whatever their callers were told.
+    pub(crate) fn transactions(&self) -> u64 {
+        self.lock().transactions
+    }
+
     /// The record under `key`, read past all faults.
     pub fn peek(&self, key: &Key) -> Option<Record> {
         self.lock().records.get(key).cloned()
@@ -156,6 +162,7 @@ impl State {
             }
             *self.writes.entry(Kind::of(write.key())).or_default() += 1;
         }
+        self.transactions += 1;
         if self.random.of_ten_thousand(self.faults.answer_lost) {
             return Err(unavailable());
         }
