@@ -83,7 +83,11 @@ pub async fn serve(
 ) -> Result<Ended, AgentError> {
     let identity = identity(&config.state)
         .map_err(|source| AgentError::State { path: config.state.clone(), source })?;
-    let _lock = lock(&config.state).await?;
+    let mut shutdown = pin!(shutdown);
+    let _lock = tokio::select! {
+        () = &mut shutdown => return Ok(Ended::Shutdown { interrupted: Vec::new() }),
+        lock = lock(&config.state) => lock?,
+    };
     for group in Group::all(&config.state).unwrap_or_default() {
         if let Err(error) = command::recover(&config, group.dir()).await {
             // Each command of the group tries again, and reports this if it cannot.
@@ -99,7 +103,7 @@ pub async fn serve(
         commands.take(offer);
     }
     let is_orphaned = tokio::select! {
-        () = shutdown => false,
+        () = &mut shutdown => false,
         () = commands.work(identity) => true,
     };
     let interrupted = commands.end(&asked).await;

@@ -64,6 +64,7 @@ impl Run<'_> {
     pub(crate) async fn run(&mut self) -> Result<End, RunError> {
         self.restore();
         if let Some(status) = self.journal.story.finished {
+            self.skip_the_rest();
             self.lease.tell(&self.reports, status);
             return Ok(End::Finished(None));
         }

@@ -4,6 +4,8 @@ use std::io;
 use std::io::Read as _;
 use std::path::Path;
 
+use rustix::io::Errno;
+
 /// What output tells that the host has no service manager.
 const NO_SYSTEMD: [&str; 6] = [
     "System has not been booted with systemd",
@@ -24,6 +26,9 @@ const NO_PACKAGES: [&str; 8] = [
     "Could not open lock file /var/lib/dpkg",
     "Unable to acquire the dpkg frontend lock",
 ];
+
+/// What the system says to a process that may not become another user.
+const CANNOT_BECOME: [i32; 2] = [Errno::PERM.raw_os_error(), Errno::INVAL.raw_os_error()];
 
 /// A line for a script that has failed, by its exit code and the end of its output.
 pub(crate) fn for_output(code: Option<i32>, output: &str) -> Option<&'static str> {
@@ -73,7 +78,12 @@ pub(crate) fn for_signal(signal: i32) -> String {
 }
 
 /// A line for a script that could not be started.
-pub(crate) fn for_start(script: &Path, working_dir: &Path, error: &io::Error) -> String {
+pub(crate) fn for_start(
+    script: &Path,
+    working_dir: &Path,
+    as_other: bool,
+    error: &io::Error,
+) -> String {
     let first = first_line(script);
     let kind = error.kind();
     let is_missing = kind == io::ErrorKind::NotFound;
@@ -83,6 +93,10 @@ pub(crate) fn for_start(script: &Path, working_dir: &Path, error: &io::Error) ->
         "\nhint: its first line ends in a carriage return: save it with Unix line ends".to_owned()
     } else if is_missing && first.starts_with("#!") {
         format!("\nhint: the interpreter of its first line, `{first}`, is not on this host")
+    } else if as_other && error.raw_os_error().is_some_and(|code| CANNOT_BECOME.contains(&code)) {
+        "\nhint: this host may not run scripts as another user: it runs in a user namespace that has only one, or lacks \
+         the capability; run the agent as the machine's root, or remove `runas`"
+            .to_owned()
     } else if kind == io::ErrorKind::PermissionDenied {
         "\nhint: its user may not pass through the directories that lead to it, or the disk is mounted `noexec`".to_owned()
     } else {

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use engine::appspec::Script;
 use engine::lifecycle::Event;
+use rustix::io::Errno;
 use wire::host::{ErrorCode, Specification};
 
 use crate::accounts::{self, Account};
@@ -106,68 +107,51 @@ impl Prepared {
         log: &Arc<EventLog>,
         stop: &Stop,
     ) -> Result<Option<()>, Failure> {
-        let time_limit = Duration::from_secs(script.timeout_s);
-        let account = self.account.as_ref();
-        let mut start = process::run(
-            &|| self.command(false),
-            account,
-            pid_path,
-            time_limit,
-            log,
-            &config.limits,
-            stop,
-        )
-        .await;
-        if start.as_ref().is_err_and(|error| {
-            error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error())
-        }) {
-            // Without a first line that names an interpreter, it is one for the shell.
-            let through_shell = || self.command(true);
-            start = process::run(
-                &through_shell,
-                account,
-                pid_path,
-                time_limit,
-                log,
-                &config.limits,
-                stop,
-            )
-            .await;
-        }
-        let fail = |code, message| Err(Failure { code, script: script.location.clone(), message });
-        match start {
-            Ok(Outcome::Ended(status)) if status.success() => Ok(Some(())),
+        let start = self.start(config, script, pid_path, log, stop).await;
+        let subject = format!("script `{}`{}", script.location, as_user(script));
+        let (code, message) = match start {
+            Ok(Outcome::Ended(status)) if status.success() => return Ok(Some(())),
+            Ok(Outcome::Interrupted) => return Ok(None),
             Ok(Outcome::Ended(status)) => {
                 let hint = hints::for_output(status.code(), &log.tail()).unwrap_or_default();
-                let message = format!(
-                    "script `{}`{} {}{hint}",
-                    script.location,
-                    as_user(script),
-                    ending(status)
-                );
-                fail(ErrorCode::ScriptFailed, message)
+                (ErrorCode::ScriptFailed, format!("{subject} {}{hint}", ending(status)))
             }
             Ok(Outcome::TimedOut) => {
                 let message = format!(
-                    "script `{}`{} was not done in {} s and was ended with everything it had started: raise its `timeout`, \
-                     or find out in its output what it waited for",
-                    script.location,
-                    as_user(script),
+                    "{subject} was not done in {} s and was ended with everything it had started: raise its `timeout`, or \
+                     find out in its output what it waited for",
                     script.timeout_s
                 );
-                fail(ErrorCode::ScriptTimedOut, message)
+                (ErrorCode::ScriptTimedOut, message)
             }
-            Ok(Outcome::Interrupted) => Ok(None),
             Err(error) => {
-                let hint = hints::for_start(&self.path, &self.working_dir, &error);
-                let message = format!(
-                    "script `{}`{} could not be started: {error}{hint}",
-                    script.location,
-                    as_user(script)
-                );
-                fail(ErrorCode::UnknownError, message)
+                let as_other = self.account.is_some();
+                let hint = hints::for_start(&self.path, &self.working_dir, as_other, &error);
+                (ErrorCode::UnknownError, format!("{subject} could not be started: {error}{hint}"))
             }
+        };
+        Err(Failure { code, script: script.location.clone(), message })
+    }
+
+    /// Runs the file itself, or hands it to the shell if its first line names no interpreter.
+    async fn start(
+        &self,
+        config: &AgentConfig,
+        script: &Script,
+        pid_path: &Path,
+        log: &Arc<EventLog>,
+        stop: &Stop,
+    ) -> std::io::Result<Outcome> {
+        let limit = Duration::from_secs(script.timeout_s);
+        let (account, limits) = (self.account.as_ref(), &config.limits);
+        let direct = || self.command(false);
+        let end = process::run(&direct, account, pid_path, limit, log, limits, stop).await;
+        let no_exec = Some(Errno::NOEXEC.raw_os_error());
+        if !end.as_ref().is_err_and(|error| error.raw_os_error() == no_exec) {
+            return end;
         }
+        let shell = || self.command(true);
+        process::run(&shell, account, pid_path, limit, log, limits, stop).await
     }
 
     fn command(&self, through_shell: bool) -> Command {

@@ -136,7 +136,8 @@ pub(crate) async fn run(
              {patience} ms; what that prints is not kept (redirect its output, for example `>/var/log/app.log 2>&1 &`)"
         ));
     }
-    std::fs::remove_file(pid_path)?;
+    // One that stays names a process that is gone, which is checked before anything is done to it.
+    std::fs::remove_file(pid_path).unwrap_or_else(|error| tracing::debug!(%error));
     Ok(outcome)
 }
 

@@ -97,12 +97,6 @@ impl Run<'_> {
 
     /// Runs the scripts of an event that have not run yet.
     async fn hooks(&mut self, event: Event) -> Result<(Outcome, String), RunError> {
-        let open_log = || {
-            EventLog::open(
-                &log_path(&self.dir().join("logs"), event),
-                self.host.config.limits.log_bytes,
-            )
-        };
         let found = if event.uses_last_successful() {
             self.last_archive()
         } else {
@@ -122,13 +116,14 @@ impl Run<'_> {
         if scripts.len() <= first {
             return Ok((Outcome::Succeeded("Succeeded".to_owned()), String::new()));
         }
-        let log = match open_log() {
+        let log = log_path(&self.dir().join("logs"), event);
+        let log = match EventLog::open(&log, self.host.config.limits.log_bytes) {
             Ok(log) => Arc::new(log),
             Err(error) => {
-                let failure = Failure::other(format!(
+                let message = format!(
                     "the log of {event} cannot be written: {error}; free space on the disk"
-                ));
-                return Ok((Outcome::Failed(failure), String::new()));
+                );
+                return Ok((Outcome::Failed(Failure::other(message)), String::new()));
             }
         };
         log.write(&format!("LifecycleEvent - {event}\n"));
@@ -156,17 +151,24 @@ impl Run<'_> {
             let marks = prepared.marks(&self.host.config);
             self.journal
                 .hook_started(event, OpenHook { index, script: script.location.clone(), marks })?;
-            self.host.hooks.fetch_add(1, Ordering::AcqRel);
-            let end =
-                prepared.run(&self.host.config, script, &pid_path, &log, &self.host.stop).await;
-            self.host.hooks.fetch_sub(1, Ordering::AcqRel);
-            match end {
+            match self
+                .counted(prepared.run(&self.host.config, script, &pid_path, &log, &self.host.stop))
+                .await
+            {
                 Ok(Some(())) => self.journal.hook_ended(event, index)?,
                 Ok(None) => return Ok((Outcome::Interrupted(script.location.clone()), log.tail())),
                 Err(failure) => return Ok((Outcome::Failed(failure), log.tail())),
             }
         }
         Ok((Outcome::Succeeded("Succeeded".to_owned()), log.tail()))
+    }
+
+    /// Lets the agent know that a script runs.
+    async fn counted<T>(&self, script: impl Future<Output = T>) -> T {
+        self.host.hooks.fetch_add(1, Ordering::AcqRel);
+        let end = script.await;
+        self.host.hooks.fetch_sub(1, Ordering::AcqRel);
+        end
     }
 
     /// The archive of this deployment.

@@ -30,7 +30,7 @@ pub enum UnpackError {
     #[error(transparent)]
     Bundle(BundleError),
     /// The disk is full.
-    #[error("the disk is full at `{}` while the bundle is unpacked; free some space there", dir.display())]
+    #[error("the disk is full at `{}`, where the bundle is unpacked; free some space there", dir.display())]
     DiskFull {
         /// The directory that was written to.
         dir: PathBuf,
@@ -61,6 +61,25 @@ pub fn unpack(archive: &Path, into: &Path, limits: &Limits) -> Result<Unpacked, 
         fs::remove_dir_all(into).ok();
     }
     outcome
+}
+
+/// Reads the AppSpec of a bundle that was unpacked before.
+///
+/// # Errors
+/// [`UnpackError::Bundle`] if it is not there any more, or was changed into something wrong.
+pub fn read_appspec(dir: &Path) -> Result<AppSpec, UnpackError> {
+    for name in ["appspec.yml", "appspec.yaml"] {
+        let text = match fs::read(dir.join(name)) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(to_error(dir, error)),
+        };
+        return engine::appspec::parse(&text).map_err(|error| {
+            let (position, message) = (error.position, error.message);
+            UnpackError::Bundle(BundleError::AppSpec { file: name.to_owned(), position, message })
+        });
+    }
+    Err(UnpackError::Bundle(BundleError::NoAppSpec))
 }
 
 fn unpack_file(file: File, into: &Path, limits: &Limits) -> Result<Unpacked, UnpackError> {
@@ -185,6 +204,7 @@ mod tests {
             SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)
         );
         assert_eq!(fs::read_link(into.join("bin/link")).unwrap(), Path::new("run"));
+        assert_eq!(read_appspec(&into).unwrap(), unpacked.appspec);
         assert_eq!(fs::read_to_string(into.join("hard")).unwrap(), "#!/bin/sh\n");
         let mut names: Vec<_> =
             fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();

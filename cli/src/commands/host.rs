@@ -8,11 +8,10 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 use local::hosts::layout::{HostFiles, HostNumber, loopback_address};
-use local::hosts::process::HostLock;
 use local::hosts::namespace;
-use runner::agent::{self, Ended};
-use runner::config::AgentConfig;
+use local::hosts::process::HostLock;
 use runner::root::HostRoot;
+use runner::{AgentConfig, Ended, InterruptedHook};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// What a host is told.
@@ -31,9 +30,18 @@ pub(crate) struct HostArgs {
 
 impl HostArgs {
     /// The arguments that make a process the host of `files`.
-    pub(crate) fn of(home: &std::path::Path, files: &HostFiles, has_view: bool) -> Vec<std::ffi::OsString> {
-        let mut args: Vec<std::ffi::OsString> =
-            vec!["host".into(), "--home".into(), home.into(), "--number".into(), files.number().get().to_string().into()];
+    pub(crate) fn of(
+        home: &std::path::Path,
+        files: &HostFiles,
+        has_view: bool,
+    ) -> Vec<std::ffi::OsString> {
+        let mut args: Vec<std::ffi::OsString> = vec![
+            "host".into(),
+            "--home".into(),
+            home.into(),
+            "--number".into(),
+            files.number().get().to_string().into(),
+        ];
         if !has_view {
             args.push("--prefix".into());
         }
@@ -44,7 +52,8 @@ impl HostArgs {
 /// Becomes the host, until it is told to end or nobody wants it any more. Must be called while the process has a single
 /// thread.
 pub(crate) fn run(args: &HostArgs) -> anyhow::Result<ExitCode> {
-    let number = HostNumber::new(args.number).context("a home's hosts have numbers from 1 to 250")?;
+    let number =
+        HostNumber::new(args.number).context("a home's hosts have numbers from 1 to 250")?;
     let files = HostFiles::new(&args.home, number);
     let _lock = HostLock::acquire(&files)?;
     let mut hook_env = BTreeMap::new();
@@ -63,14 +72,17 @@ pub(crate) fn run(args: &HostArgs) -> anyhow::Result<ExitCode> {
         let shutdown = async move {
             terminate.recv().await;
         };
-        anyhow::Ok(agent::serve(config, shutdown).await?)
+        anyhow::Ok(runner::serve(config, shutdown).await?)
     });
     // A file operation that still runs is journaled; the next start puts it right.
     runtime.shutdown_background();
     if let Ended::Shutdown { interrupted } = ended?
         && !interrupted.is_empty()
     {
-        let lines: String = interrupted.iter().map(|hook| format!("{hook}\n")).collect();
+        let line = |hook: &InterruptedHook| {
+            format!("{} of {} for {}\n", hook.script, hook.deployment_id, hook.event)
+        };
+        let lines: String = interrupted.iter().map(line).collect();
         fs::write(files.interrupted(), lines)?;
     }
     Ok(ExitCode::SUCCESS)

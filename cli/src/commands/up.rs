@@ -39,7 +39,8 @@ pub(crate) async fn run(dir: &Path, args: &UpArgs) -> anyhow::Result<ExitCode> {
 
 /// Starts a home in `dir` whose hosts run this very program.
 pub(crate) async fn start(dir: &Path, hosts: u8, port: u16) -> anyhow::Result<Home> {
-    let program = std::env::current_exe().context("this program cannot be found, to start hosts with")?;
+    let program =
+        std::env::current_exe().context("this program cannot be found, to start hosts with")?;
     let home: PathBuf = std::path::absolute(dir)?;
     let host_command = move |files: &local::hosts::layout::HostFiles, has_view: bool| {
         let home = home.canonicalize().unwrap_or_else(|_| home.clone());
@@ -49,7 +50,8 @@ pub(crate) async fn start(dir: &Path, hosts: u8, port: u16) -> anyhow::Result<Ho
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command
     };
-    let options = Options { dir: dir.to_owned(), hosts, port, host_command: Box::new(host_command) };
+    let options =
+        Options { dir: dir.to_owned(), hosts, port, host_command: Box::new(host_command) };
     Ok(Home::start(options).await?)
 }
 
@@ -101,7 +103,10 @@ pub(crate) struct Asked {
 impl Asked {
     /// Listens from now on.
     pub(crate) fn new() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
 
     /// Ready when one came.

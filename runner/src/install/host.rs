@@ -215,6 +215,17 @@ impl Host {
 
     /// Makes a directory and its parents, where they are not there yet.
     pub(super) fn mkdir_all(&self, path: &str, mode: u32) -> io::Result<()> {
+        // Another group may take an empty parent away between two of our steps.
+        for _ in 0..16 {
+            match self.try_mkdir_all(path, mode) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                outcome => return outcome,
+            }
+        }
+        self.try_mkdir_all(path, mode)
+    }
+
+    fn try_mkdir_all(&self, path: &str, mode: u32) -> io::Result<()> {
         let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
         for part in ends.filter_map(|end| path.get(..end)) {
             match self.mkdir(part, mode) {

@@ -128,13 +128,51 @@ impl Step {
             Self::Place { path, new, old } => match (host.find(new)?, old) {
                 (Some(_), _) => Ok(()),
                 (None, Some(old)) => restore(host, old, path),
-                (None, None) => match host.unlink(path) {
+                // Back to where it waited, so that it shows that this step is undone.
+                (None, None) => match host.rename(path, new) {
                     Err(error) if !is_absent(&error) => Err(error),
                     _ => Ok(()),
                 },
             },
         }
     }
+
+    /// Whether this is a file that was put to its place already.
+    fn is_placed(&self, host: &Host) -> Result<bool, InstallError> {
+        let Self::Place { new, .. } = self else { return Ok(false) };
+        let found = host.find(new).map_err(InstallError::io("reading", host.outside(new)))?;
+        Ok(found.is_none())
+    }
+}
+
+/// The steps that are not done yet, and perhaps some that are, but none before the last file that is in its place: a
+/// link among the placed ones could lead an earlier step, done again, to a file that it does not mean.
+pub(super) fn to_do<'s>(host: &Host, steps: &'s [Step]) -> Result<&'s [Step], InstallError> {
+    let mut left = steps;
+    for (number, step) in steps.iter().enumerate() {
+        if step.is_placed(host)? {
+            left = steps.get(number + 1..).unwrap_or_default();
+        }
+    }
+    Ok(left)
+}
+
+/// The steps that may have to be undone, the last one first. What lies below a file or link that is back already is
+/// undone; through that link, undoing it again would hit something else.
+pub(super) fn to_undo<'s>(host: &Host, steps: &'s [Step]) -> Result<Vec<&'s Step>, InstallError> {
+    let mut back = BTreeSet::new();
+    for step in steps {
+        if let Step::Remove { path, .. } = step {
+            let found = host.find(path).map_err(InstallError::io("reading", host.outside(path)))?;
+            if found.is_some_and(|found| found.kind != FileType::Directory) {
+                back.insert(path.as_str());
+            }
+        }
+    }
+    let is_below = |path: &str| {
+        path.match_indices('/').any(|(end, _)| path.get(..end).is_some_and(|it| back.contains(it)))
+    };
+    Ok(steps.iter().rev().filter(|step| !is_below(step.path())).collect())
 }
 
 /// Puts a kept file back to its place, and keeps it as well until the end, where the file system has hard links.

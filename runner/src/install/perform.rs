@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::error::InstallError;
 use super::host::{Host, is_absent};
-use super::journal::{Journal, Phase, Step};
+use super::journal::{Journal, Phase, Step, to_do, to_undo};
 use super::permissions::label;
 use super::plan::{InstallPlan, Staged};
 use super::state::{INSTALLED, Installed, JOURNAL, PREVIOUS, load, remove, store};
@@ -70,7 +70,7 @@ pub(super) fn recover(
     match journal.phase {
         Phase::Staging => run.drop_staged(&journal).map(|()| Recovery::Old),
         Phase::Switching => run.complete(journal).map(|()| Recovery::New),
-        Phase::Undoing => run.undo(&journal).map(|()| Recovery::Old),
+        Phase::Undoing => run.undo(journal).map(|()| Recovery::Old),
     }
 }
 
@@ -153,13 +153,19 @@ impl Run<'_> {
 
     /// Does all steps and finishes, or undoes them all.
     fn complete(&mut self, mut journal: Journal) -> Result<(), InstallError> {
-        let switched = journal.steps.iter().try_for_each(|step| {
-            (self.at_step)();
-            step.redo(self.host)
+        let switched = to_do(self.host, &journal.steps).and_then(|steps| {
+            steps.iter().try_for_each(|step| {
+                (self.at_step)();
+                step.redo(self.host)
+            })
         });
-        let Err(error) = switched else { return self.finish(&journal) };
+        let Err(error) = switched.and_then(|()| self.note(&journal)) else {
+            // The new tree stands; if its leftovers cannot be taken away now, the journal stays, and recovery does it.
+            self.finish(&journal).ok();
+            return Ok(());
+        };
         journal.phase = Phase::Undoing;
-        let undone = self.write(&journal).and_then(|()| self.undo(&journal));
+        let undone = self.write(&journal).and_then(|()| self.undo(journal));
         match undone {
             Ok(()) => Err(error),
             Err(source) => {
@@ -168,21 +174,29 @@ impl Run<'_> {
         }
     }
 
-    fn undo(&mut self, journal: &Journal) -> Result<(), InstallError> {
-        for step in journal.steps.iter().rev() {
+    fn undo(&mut self, mut journal: Journal) -> Result<(), InstallError> {
+        for step in to_undo(self.host, &journal.steps)? {
             (self.at_step)();
             step.undo(self.host)?;
         }
-        self.drop_staged(journal)
+        // From here on, nothing must be undone again: what shows which steps were done is taken away.
+        journal.phase = Phase::Staging;
+        self.write(&journal)?;
+        self.drop_staged(&journal)
     }
 
-    /// Notes what is installed now, and takes away what nobody needs any more.
+    /// Notes what is installed now. If that is not possible, the switch is undone: what nobody knows of would be
+    /// somebody else's at the next install.
+    fn note(&mut self, journal: &Journal) -> Result<(), InstallError> {
+        let failed = || InstallError::io("writing to", self.group_dir);
+        (self.at_step)();
+        store(self.group_dir, PREVIOUS, &journal.previous).map_err(failed())?;
+        (self.at_step)();
+        store(self.group_dir, INSTALLED, &journal.manifest).map_err(failed())
+    }
+
+    /// Takes away what nobody needs any more.
     fn finish(&mut self, journal: &Journal) -> Result<(), InstallError> {
-        let written = || InstallError::io("writing to", self.group_dir);
-        (self.at_step)();
-        store(self.group_dir, PREVIOUS, &journal.previous).map_err(written())?;
-        (self.at_step)();
-        store(self.group_dir, INSTALLED, &journal.manifest).map_err(written())?;
         for dir in journal.obsolete.iter().rev() {
             (self.at_step)();
             match self.host.rmdir(dir) {

@@ -34,9 +34,10 @@ pub struct InstallPlan {
     pub(super) previous: Previous,
     /// The directories of the runner that the install before used.
     pub(super) old_stores: BTreeSet<String>,
-    /// Installed files that were changed on the host since; their changes are kept with the previous files only.
+    /// Installed files that were changed on the host since, as paths without the leading `/`; they are
+    /// replaced or removed, and kept with the previous files.
     pub edited: Vec<String>,
-    /// Files that stay as they are, because of `RETAIN`.
+    /// Files that stay as they are, because of `RETAIN`; without the leading `/` too.
     pub retained: Vec<String>,
 }
 
@@ -216,12 +217,12 @@ impl Draft<'_> {
         match &found {
             None => {}
             Some(found) if found.kind == FileType::Directory => {
-                self.clear_directory(tree, path, found)?
+                self.clear_directory(tree, path, found)?;
             }
             Some(found) => {
                 match (recorded, self.behavior) {
                     (Some(recorded), _) if recorded.stamp != found.stamp => {
-                        self.out.edited.push(path.to_owned())
+                        self.out.edited.push(path.to_owned());
                     }
                     (Some(_), _) | (None, FileExistsBehavior::Overwrite) => {}
                     (None, FileExistsBehavior::Disallow) => {
@@ -325,7 +326,7 @@ impl Draft<'_> {
                 let child = join(&dir, &name);
                 match self.find(&child)? {
                     Some(found) if found.kind == FileType::Directory => {
-                        left.push((child, found.meta))
+                        left.push((child, found.meta));
                     }
                     _ if self.installed.files.contains_key(&child)
                         && !tree.contains_key(&child) => {}

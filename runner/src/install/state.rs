@@ -43,8 +43,8 @@ pub(super) struct Previous {
     pub(super) kept: BTreeMap<String, String>,
 }
 
-pub(super) const INSTALLED: &str = "installed.json";
-pub(super) const PREVIOUS: &str = "previous.json";
+pub(super) const INSTALLED: &str = "install-current.json";
+pub(super) const PREVIOUS: &str = "install-previous.json";
 pub(super) const JOURNAL: &str = "install-journal.json";
 
 /// Reads a file of the group's directory; none if it is not there.

@@ -131,6 +131,8 @@ fn revisions(world: &World) -> [(PathBuf, String); 2] {
             ("link", "->changed"),
             ("linked/a", "a"),
             ("link-becomes-dir", "->linked"),
+            ("linked/sub/", ""),
+            ("dir-becomes-link/a", "not linked/a"),
         ],
     );
     let second = world.bundle(
@@ -144,6 +146,9 @@ fn revisions(world: &World) -> [(PathBuf, String); 2] {
             ("link", "->same"),
             ("linked/a", "a"),
             ("link-becomes-dir/a", "b"),
+            ("link-becomes-dir/sub/", ""),
+            ("linked/sub/", ""),
+            ("dir-becomes-link", "->linked"),
         ],
     );
     let permissions = "permissions:\n  - object: /srv/app\n    mode: \"750\"\n";
@@ -191,6 +196,7 @@ fn a_runner_that_dies_at_any_step_leaves_the_old_tree_or_the_new_one() {
             assert_eq!(world.text("srv/app/becomes-file"), "file now", "step {step}");
             assert_eq!(world.text("srv/app/link-becomes-dir/a"), "b", "step {step}");
             assert_eq!(world.text("srv/app/old/dir/by-user"), "mine", "step {step}");
+            assert_eq!(world.text("srv/app/dir-becomes-link/a"), "a", "step {step}");
             assert!(
                 !world.at("srv/app/gone").exists() && !world.at("srv/app/old/dir/gone").exists()
             );
@@ -205,14 +211,14 @@ fn a_runner_that_dies_at_any_step_leaves_the_old_tree_or_the_new_one() {
         // Whatever it was, the group goes on from there.
         world.install(&first, &first_spec);
         let mut back = world.snapshot();
-        for path in ["srv/app", "srv/app/linked"] {
+        for path in ["srv/app", "srv/app/linked", "srv/app/linked/sub"] {
             back.remove(world.at(path).to_str().unwrap());
         }
         assert!(
             back.iter().all(|(path, what)| old.get(path) == Some(what)),
             "step {step}: {back:#?} {old:#?}"
         );
-        assert_eq!(back.len() + 2, old.len());
+        assert_eq!(back.len() + 3, old.len());
         if lived {
             break;
         }
@@ -238,8 +244,16 @@ fn a_switch_that_fails_is_undone_also_if_the_runner_dies_meanwhile() {
         if let Some(outcome) = &outcome {
             assert!(matches!(outcome, Err(InstallError::Io { .. })), "{outcome:?}");
         } else {
-            // Recovery goes forward at first, fails as well, and goes back.
-            recover(&world.root, &world.group()).ok();
+            // Recovery goes forward at first, fails as well, and goes back; and dies, at one of its steps after the other.
+            let host = Host::open(&world.root).unwrap();
+            let mut recovering = step % 5;
+            while dies_at(recovering, |at_step| {
+                perform::recover(&host, &world.group(), at_step).ok()
+            })
+            .is_none()
+            {
+                recovering += 3;
+            }
         }
         assert_eq!(world.snapshot(), old, "step {step}");
         assert_eq!(recover(&world.root, &world.group()).unwrap(), Recovery::Nothing);
@@ -330,8 +344,8 @@ fn what_cannot_be_installed_is_found_before_anything_is_touched() {
         (files(&[("a", "srv/app")]), "must be an absolute path"),
         (files(&[("a", "/srv/../../etc")]), "must be an absolute path"),
         (files(&[("a", "/srv/app"), ("b", "/srv/app")]), "both `a/x` and `b/x`"),
-        (files(&[("a", "/srv/file")]), "is a file"),
-        (files(&[("c", "/srv/file/below")]), "is below a file"),
+        (files(&[("a", "/srv/file")]), "must be a directory"),
+        (files(&[("c", "/srv/file/below")]), "is a file, or below one,"),
         (files(&[("c", "/srv/taken")]), "must be a file"),
         (files(&[("c", "/srv/app"), ("a", "/srv/app/c")]), "is a file"),
         (files(&[("d", "/srv")]), "lead out of the host's root"),
@@ -382,6 +396,8 @@ fn permissions_apply_to_what_is_installed_as_the_appspec_says() {
     fs::create_dir_all(world.at("srv/app")).unwrap();
     fs::write(world.at("srv/app/by-user"), "").unwrap();
     let before = fs::metadata(world.at("srv/app/by-user")).unwrap().mode();
+    // Only root may give files away, even to root.
+    let owner = if own() == "0:0" { "    owner: root\n    group: root\n" } else { "" };
     let appspec = format!(
         "{WHOLE}permissions:
   - object: /srv/app
@@ -392,9 +408,7 @@ fn permissions_apply_to_what_is_installed_as_the_appspec_says() {
   - object: /srv/app/d
     pattern: \"**\"
     mode: \"640\"
-    owner: root
-    group: root
-    type: [file]
+{owner}    type: [file]
   - object: /srv/app/su
     mode: 4755
     type: [file]
@@ -419,4 +433,40 @@ fn a_link_to_a_directory_stays_a_link_and_times_are_kept() {
     assert_eq!(fs::read_link(world.at("srv/app/current")).unwrap(), Path::new("v1"));
     let time = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
     assert_eq!(time(&world.at("srv/app/v1/x")), time(&bundle.join("v1/x")));
+}
+
+#[test]
+fn an_install_that_the_disk_has_no_space_for_leaves_the_old_tree() {
+    let world = World::new();
+    let first = world.bundle("first", &[("a", "1")]);
+    world.install(&first, WHOLE);
+    let old = world.snapshot();
+    let second = world.bundle("second", &[("a", "2"), ("large", "")]);
+    let bytes = 1 << 43;
+    fs::File::create(second.join("large")).unwrap().set_len(bytes).unwrap();
+    let plan = world.plan(&second, WHOLE, Disallow).unwrap();
+    let Err(InstallError::DiskFull { needed, .. }) = perform(plan) else { panic!() };
+    assert_eq!(needed, bytes + 1);
+    assert_eq!(world.snapshot(), old);
+    assert_eq!(recover(&world.root, &world.group()).unwrap(), Recovery::Nothing);
+}
+
+#[test]
+fn a_damaged_record_of_the_group_is_an_error_that_changes_nothing() {
+    let world = World::new();
+    let bundle = world.bundle("first", &[("a", "1")]);
+    world.install(&bundle, WHOLE);
+    let old = world.snapshot();
+    for name in [state::INSTALLED, state::PREVIOUS, state::JOURNAL] {
+        let path = world.group().join(name);
+        let before = fs::read(&path).ok();
+        fs::write(&path, "{").unwrap();
+        assert!(matches!(world.plan(&bundle, WHOLE, Disallow), Err(InstallError::Io { .. })));
+        match before {
+            Some(bytes) => fs::write(&path, bytes).unwrap(),
+            None => fs::remove_file(&path).unwrap(),
+        }
+    }
+    assert_eq!(world.snapshot(), old);
+    world.install(&bundle, WHOLE);
 }

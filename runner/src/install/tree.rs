@@ -63,7 +63,7 @@ pub(super) fn destination(host: &Host, written: &str) -> Result<String, InstallE
     }
     let canonical =
         host.canonical(&path).map_err(InstallError::io("reading", format!("/{path}")))?;
-    canonical.ok_or(InstallError::Clash { path, is: "below a file", must: "a directory" })
+    canonical.ok_or(InstallError::Clash { path, is: "a file, or below one,", must: "a directory" })
 }
 
 /// A path without `.`, empty names and slashes at its ends; none if it has `..`.

@@ -227,9 +227,11 @@ pub(crate) struct Deployment {
 }
 
 impl Deployment {
-    /// A deployment to a group of its own, made of the AppSpec's hooks and the scripts with their modes.
+    /// A deployment to a group of its own, made of the AppSpec's hooks (or its `files` and what follows) and the scripts with their modes.
     pub(crate) fn new(number: u8, hooks: &str, scripts: &[(&str, u32, &str)]) -> Self {
-        let spec = format!("version: 0.0\nos: linux\nhooks:\n{hooks}");
+        let hooks =
+            if hooks.starts_with("files:") { hooks.to_owned() } else { format!("hooks:\n{hooks}") };
+        let spec = format!("version: 0.0\nos: linux\n{hooks}");
         let mut archive = tar::Builder::new(Vec::new());
         for (name, mode, content) in [("appspec.yml", 0o644, spec.as_str())].iter().chain(scripts) {
             let mut header = tar::Header::new_gnu();

@@ -216,6 +216,69 @@ async fn a_lower_generation_is_refused_and_a_higher_one_fences_what_runs() {
 }
 
 #[tokio::test]
+async fn files_are_installed_between_the_hooks_and_a_rollback_brings_the_old_ones_back() {
+    let home = Home::new();
+    let _server = home.open().await;
+    let agent = Agent::start(home.config());
+    let spec = "files: [{source: site, destination: /srv/site}]\nhooks:\n  BeforeInstall: [{location: look.sh}]\n  AfterInstall: [{location: look.sh}]\n";
+    let look = "#!/bin/sh\n(cat \"$HOST_ROOT/srv/site/page\" 2>/dev/null || echo none) >> \"$HOST_ROOT/seen\"\n";
+    for (number, page) in [(1, "one\n"), (2, "two\n"), (3, "one\n")] {
+        let files = [("site/page", 0o644, page), ("look.sh", 0o755, look)];
+        let report =
+            home.result(&home.offer(Deployment::new(number, spec, &files).in_group(1))).await;
+        assert_eq!(report.status, HostStatus::Succeeded, "{report:#?}");
+    }
+    let seen = std::fs::read_to_string(home.root().join("seen")).unwrap();
+    assert_eq!(seen, "none\none\none\ntwo\ntwo\none\n");
+    assert_eq!(home.world().downloads, 2);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_host_that_cannot_keep_its_state_says_so_and_runs_nothing() {
+    let home = Home::new();
+    let _server = home.open().await;
+    let agent = Agent::start(home.config());
+    let deployment = noting(1, "one");
+    let group = home.state().join(deployment.specification.deployment_group_id.as_str());
+    std::fs::write(&group, "in the way").unwrap();
+    let report = home.result(&home.offer(deployment)).await;
+    let found = diagnostics(&report, Event::ApplicationStop);
+    assert!(found.message.contains("state directory"), "{found:#?}");
+    assert_eq!((report.status, ran(&home).len()), (HostStatus::Failed, 0));
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn another_attempt_after_the_end_reports_the_same_failure() {
+    let home = Home::new();
+    let _server = home.open().await;
+    let agent = Agent::start(home.config());
+    let id = home.offer(Deployment::of(
+        1,
+        "AfterInstall",
+        "",
+        "#!/bin/sh\necho x >> \"$HOST_ROOT/ran\"; exit 1",
+    ));
+    let first = home.result(&id).await;
+    home.command(&id, |command| {
+        command.attempt = 2;
+        command.is_offered = true;
+    });
+    // A poll that is held believes the host to be busy with it; the next one does not.
+    home.offer(noting(2, "two"));
+    let second = home
+        .until("the second attempt", |world| {
+            world.commands[&id].last().filter(|it| it.attempt == 2).cloned()
+        })
+        .await;
+    assert_eq!((second.status, &second.events), (HostStatus::Failed, &first.events));
+    assert_eq!(ran(&home)[0], "x");
+    assert!(!ran(&home)[1..].contains(&"x".to_owned()));
+    agent.stop().await;
+}
+
+#[tokio::test]
 async fn offers_that_come_again_run_nothing_twice_and_another_attempt_reports_the_first_ones_result()
  {
     let home = Home::new();

@@ -133,7 +133,6 @@ impl BundleError {
 
 /// What is wrong with one entry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
 pub enum Problem {
     /// Absolute.
     #[error("is an absolute path; entries must be relative to the bundle's root")]

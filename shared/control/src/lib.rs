@@ -5,6 +5,7 @@ pub mod driver;
 mod error;
 pub mod hosts;
 pub mod intake;
+mod operations;
 pub mod ports;
 pub mod rows;
 pub mod settings;
@@ -64,6 +65,11 @@ impl Control {
 
     fn new_deployment_id(&self) -> DeploymentId {
         DeploymentId::from_random(self.random())
+    }
+
+    /// An id for a request, to find it by in logs: a UUID.
+    pub fn new_request_id(&self) -> String {
+        engine::GroupId::from_random(self.random()).as_str().to_owned()
     }
 
     fn new_token(&self) -> String {

@@ -103,6 +103,7 @@ impl Control {
     ) -> Result<DeploymentRow, Error> {
         let group = &mut group.row;
         let application = self.application_by_id(&group.application_id).await?;
+        let application = application.unwrap_or_else(|| group.application_id.clone());
         let config =
             request.config.clone().or_else(|| group.settings.deployment_config_name.clone());
         let config = config.unwrap_or_else(|| DEFAULT_CONFIG.to_owned());
@@ -223,11 +224,11 @@ impl Control {
         }
     }
 
-    /// The name of the application with `id`; the id itself if it was deleted.
-    async fn application_by_id(&self, id: &str) -> Result<String, Error> {
+    /// The name of the application with `id`, unless it was deleted.
+    pub(crate) async fn application_by_id(&self, id: &str) -> Result<Option<String>, Error> {
         let all: Vec<Stored<Application>> =
             rows::load_all(&*self.table, Query::prefix(Application::ALL, "", 1000)).await?;
         let found = all.into_iter().find(|application| application.row.id == id);
-        Ok(found.map_or_else(|| id.to_owned(), |application| application.row.name))
+        Ok(found.map(|application| application.row.name))
     }
 }

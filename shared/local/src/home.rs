@@ -4,8 +4,9 @@ use std::io;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use axum::serve::ListenerExt as _;
 use control::intake::Uploaded;
 use control::ports::{Clock, Entropy};
 use control::{Control, Place, hash_of};
@@ -447,6 +448,8 @@ async fn serve_api(
     router: axum::Router,
     mut stopped: watch::Receiver<bool>,
 ) {
+    // Otherwise small answers wait for an acknowledgement that the client delays.
+    let listener = listener.tap_io(|socket| drop(socket.set_nodelay(true)));
     let serve = axum::serve(listener, router);
     let until = async move {
         tokio::select! {
@@ -469,11 +472,15 @@ impl api::Guard for SignedBy {
         body: &'a [u8],
     ) -> BoxFuture<'a, Result<(), ApiError>> {
         let checked = sigv4::verify(parts, body, &self.0, SystemTime::now());
-        let checked = checked
-            .map(drop)
-            .map_err(|error| api::refused_signature(error.code(), error.to_string()));
+        let checked = checked.map(drop).map_err(|error| refused(&error));
         Box::pin(std::future::ready(checked))
     }
+}
+
+fn refused(error: &sigv4::SignatureError) -> ApiError {
+    let code = error.code();
+    let name = code.parse().or_else(|_| format!("{code}Exception").parse()).unwrap_or(ErrorName::InvalidSignature);
+    name.because(error.to_string())
 }
 
 /// The machine's clock.

@@ -244,11 +244,15 @@ where
         Some("InvalidObjectState") => refused(format!(
             "the object `{key}` in bucket `{bucket}` is archived; restore it first"
         )),
-        Some("InvalidArgument" | "InvalidBucketName" | "KeyTooLongError" | "PermanentRedirect") => {
-            refused(format!(
-                "the object `{key}` in bucket `{bucket}` cannot be asked for ({reason}); check its bucket, region, key and version"
-            ))
-        }
+        Some(
+            "AuthorizationHeaderMalformed"
+            | "InvalidArgument"
+            | "InvalidBucketName"
+            | "KeyTooLongError"
+            | "PermanentRedirect",
+        ) => refused(format!(
+            "the object `{key}` in bucket `{bucket}` cannot be asked for ({reason}); check its bucket, region, key and version"
+        )),
         Some(_) | None => unavailable(error),
     }
 }
@@ -283,3 +287,6 @@ fn refused(message: String) -> PinError {
 fn unquoted(e_tag: &str) -> &str {
     e_tag.trim_matches('"')
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,3 +103,78 @@ fn is_lasting<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     );
     !transient && context.raw().status().as_u16() < 500
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_dynamodb::config::http::HttpResponse;
+    use aws_sdk_dynamodb::error::ErrorMetadata;
+    use aws_sdk_dynamodb::types::error::TransactionCanceledException;
+    use aws_sdk_s3::primitives::SdkBody;
+    use control::table::{Condition, Key};
+
+    use super::*;
+
+    fn answer(
+        status: u16,
+        error: TransactWriteItemsError,
+    ) -> SdkError<TransactWriteItemsError, HttpResponse> {
+        SdkError::service_error(
+            error,
+            HttpResponse::new(status.try_into().unwrap(), SdkBody::empty()),
+        )
+    }
+
+    fn cancelled(codes: [&str; 3]) -> TableError {
+        let reason = |code: &str| CancellationReason::builder().code(code).build();
+        let exception = TransactionCanceledException::builder()
+            .set_cancellation_reasons(Some(codes.into_iter().map(reason).collect()))
+            .build();
+        let error = TransactWriteItemsError::TransactionCanceledException(exception);
+        let writes =
+            ["a", "b", "c"].map(|sort| Write::Check(Key::new("p", sort), Condition::Absent));
+        transaction_fault(answer(400, error), &writes.iter().collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_failed_condition_is_what_a_cancelled_transaction_is_about() {
+        let conflict = |codes| match cancelled(codes) {
+            TableError::Conflict(key) => key.sort,
+            other @ (TableError::Unavailable(_) | TableError::Refused(_)) => panic!("{other:?}"),
+        };
+        assert_eq!(conflict(["None", "ConditionalCheckFailed", "None"]), "b");
+        assert_eq!(conflict(["None", "None", "TransactionConflict"]), "c");
+        assert_eq!(conflict(["TransactionConflict", "None", "ConditionalCheckFailed"]), "c");
+    }
+
+    #[test]
+    fn throttled_and_invalid_transactions_are_told_apart() {
+        for code in ["ThrottlingError", "ProvisionedThroughputExceeded", "None"] {
+            let fault = cancelled(["None", code, "None"]);
+            assert!(matches!(fault, TableError::Unavailable(_)), "{code}: {fault:?}");
+        }
+        for code in ["ValidationError", "ItemCollectionSizeLimitExceeded"] {
+            let fault = cancelled(["None", code, "None"]);
+            assert!(matches!(fault, TableError::Refused(_)), "{code}: {fault:?}");
+        }
+    }
+
+    #[test]
+    fn the_code_and_the_status_say_whether_to_try_again() {
+        let fault = |status, code: &str| {
+            let meta = ErrorMetadata::builder().code(code).build();
+            let write = Write::Check(Key::new("p", "a"), Condition::Absent);
+            transaction_fault(answer(status, TransactWriteItemsError::generic(meta)), &[&write])
+        };
+        for code in ["TransactionConflictException", "TransactionInProgressException"] {
+            assert!(matches!(fault(400, code), TableError::Conflict(key) if key.sort == "a"));
+        }
+        for (status, code) in
+            [(400, "ThrottlingException"), (400, "ExpiredTokenException"), (503, "Unheard")]
+        {
+            assert!(matches!(fault(status, code), TableError::Unavailable(_)), "{code}");
+        }
+        for code in ["ValidationException", "AccessDeniedException", "ResourceNotFoundException"] {
+            assert!(matches!(fault(400, code), TableError::Refused(_)), "{code}");
+        }
+    }
+}

@@ -133,3 +133,6 @@ fn number<T: std::str::FromStr>(item: &Item, name: &'static str) -> Result<T, It
     let digits = value.as_n().map_err(|_| ItemError::Wrong(name))?;
     digits.parse().map_err(|_| ItemError::Wrong(name))
 }
+
+#[cfg(test)]
+mod tests;

@@ -330,3 +330,6 @@ fn is_void(range: &SortRange) -> bool {
         SortRange::Between(low, high) => high.is_empty() || low > high,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -255,6 +255,29 @@ impl RollBackDeployment {
     }
 }
 
+shape! {
+    /// Sets what CodeDeploy has no member for. What is absent stays.
+    SetGroupOptions {
+        /// The application.
+        application_name: String,
+        /// The group.
+        deployment_group_name: String,
+        /// How long a host may be silent, in seconds.
+        host_silence_seconds: u64,
+        /// Whether hosts run an interrupted hook again.
+        rerun_interrupted_hooks: bool,
+    }
+}
+
+impl SetGroupOptions {
+    fn check(&self) -> Result<(), ApiError> {
+        group(&self.application_name, &self.deployment_group_name)
+    }
+}
+
+/// What the targets of these operations begin with.
+pub const PREFIX: &str = "Cutover_v1.";
+
 operations! {
     "Cutover_v1.",
     /// Cutover's own operations; the request of each is the structure of the same name.
@@ -264,4 +287,5 @@ operations! {
     GetGroupStatus => GetGroupStatusOutput,
     GetDeploymentLog => GetDeploymentLogOutput,
     RollBackDeployment => RollBackDeploymentOutput,
+    SetGroupOptions => Empty,
 }

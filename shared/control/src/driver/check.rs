@@ -38,7 +38,9 @@ impl Control {
     ) -> Result<HostRow, Error> {
         loop {
             let verdict = match (host.row.status, host.row.heard_at) {
-                _ if host.row.out_of_reach.is_some() || host.row.has_ended() => None,
+                _ if host.row.out_of_reach.is_some() || host.row.has_ended() || host.row.gone => {
+                    None
+                }
                 (_, None) => shut_out.then_some(OutOfReach::ShutOut),
                 (_, Some(heard_at)) => (heard_at < give_up_before).then_some(OutOfReach::GivenUp),
             };

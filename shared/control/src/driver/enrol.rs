@@ -82,6 +82,7 @@ impl Control {
                 status: None,
                 events: Vec::new(),
                 out_of_reach: None,
+                gone: false,
             })
             .collect();
         for page in new.chunks(TRANSACTION_MAX - 1) {

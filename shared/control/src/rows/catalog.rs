@@ -6,7 +6,7 @@ use engine::group::Slot;
 use engine::health::Rule;
 use engine::{GroupId, Pin, Revision, Timestamp};
 use serde::{Deserialize, Serialize};
-use wire::codedeploy::GroupSettings;
+use wire::codedeploy::{ComputePlatform, GroupSettings, Tag};
 
 use super::{Row, digits};
 use crate::table::Key;
@@ -21,6 +21,19 @@ pub struct Application {
     pub name: String,
     /// When it was created.
     pub created_at: Timestamp,
+    /// Where it runs.
+    #[serde(default = "server")]
+    pub compute_platform: ComputePlatform,
+    /// Its tags.
+    #[serde(default)]
+    pub tags: Vec<Tag>,
+    /// Whether it is being deleted: nobody finds it any more.
+    #[serde(default)]
+    pub deleting: bool,
+}
+
+fn server() -> ComputePlatform {
+    ComputePlatform::Server
 }
 
 impl Application {
@@ -83,6 +96,9 @@ pub struct Group {
     pub created_at: Timestamp,
     /// What the user set.
     pub settings: GroupSettings,
+    /// Tags of the group itself.
+    #[serde(default)]
+    pub tags: Vec<Tag>,
     /// How long a host may be silent, in milliseconds.
     pub silence_ms: u64,
     /// Whether hosts run an interrupted hook again.
@@ -185,6 +201,29 @@ impl Row for RegisteredRevision {
 
     fn listed(&self) -> Option<Key> {
         Some(Key::new(Self::all_of(&self.application_id), digits(self.registered_at.0)))
+    }
+}
+
+/// That an IAM user or session stands for an on-premises instance: no other one can be registered with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IamArn {
+    /// The ARN.
+    pub arn: String,
+    /// The instance.
+    pub instance: String,
+}
+
+impl IamArn {
+    /// The record of `arn`.
+    pub fn key_of(arn: &str) -> Key {
+        Key::new("IAM-ARNS", arn)
+    }
+}
+
+impl Row for IamArn {
+    fn key(&self) -> Key {
+        Self::key_of(&self.arn)
     }
 }
 

@@ -108,6 +108,9 @@ pub struct HostRow {
     /// Whether and why the server does not listen to the host any more.
     #[serde(default)]
     pub out_of_reach: Option<OutOfReach>,
+    /// Whether the host does not exist any more, on explicit evidence.
+    #[serde(default)]
+    pub gone: bool,
 }
 
 /// What a host was before a deployment, in its group.
@@ -153,11 +156,17 @@ impl HostRow {
         format!("HOST#{name}#DEPLOYMENTS")
     }
 
+    /// The place of a deployment in that partition, where the host was enrolled at `enrolled_at`.
+    pub fn place_in_list(enrolled_at: Timestamp, id: &DeploymentId) -> String {
+        format!("{}#{id}", digits(enrolled_at.0))
+    }
+
     /// What the engine shall know of the host.
     pub fn seen(&self) -> HostSeen {
         let sighting = match (self.status, self.out_of_reach, self.heard_at) {
             (Some(HostStatus::Succeeded), ..) => Sighting::Succeeded,
             (Some(HostStatus::Failed), ..) => Sighting::Failed,
+            _ if self.gone => Sighting::Gone,
             (_, Some(OutOfReach::ShutOut), _) => Sighting::ShutOut,
             (_, Some(OutOfReach::GivenUp), _) => Sighting::GivenUp,
             (_, None, Some(heard_at)) => Sighting::Claimed { heard_at },
@@ -173,7 +182,7 @@ impl Row for HostRow {
     }
 
     fn listed(&self) -> Option<Key> {
-        let sort = format!("{}#{}", digits(self.enrolled_at.0), self.deployment_id);
+        let sort = Self::place_in_list(self.enrolled_at, &self.deployment_id);
         Some(Key::new(Self::list_of(&self.name), sort))
     }
 

@@ -7,7 +7,7 @@ mod catalog;
 mod deployments;
 mod uploads;
 
-pub use catalog::{Application, Config, Group, GroupName, OnPremises, RegisteredRevision};
+pub use catalog::{Application, Config, Group, GroupName, IamArn, OnPremises, RegisteredRevision};
 pub use deployments::{Before, DeploymentRow, HostRow, LogRow, LoggedEvent, OutOfReach, StopRow};
 pub use uploads::{Subscription, UploadRow, UploadState};
 

@@ -67,6 +67,10 @@ impl Deployment {
             Sighting::GivenUp => HostState::Silent,
             Sighting::Succeeded => HostState::Succeeded,
             Sighting::Failed => HostState::Failed,
+            Sighting::Gone if known.state == HostState::Untouched => {
+                return self.lose(seen.ordinal);
+            }
+            Sighting::Gone => HostState::Gone,
         };
         if !known.state.in_flight() || state <= known.state {
             return false;
@@ -87,7 +91,8 @@ impl Deployment {
             | Sighting::ShutOut
             | Sighting::GivenUp
             | Sighting::Succeeded
-            | Sighting::Failed => None,
+            | Sighting::Failed
+            | Sighting::Gone => None,
         });
         let silent_at = heard.min().map(|at| at.plus_ms(self.order.silence_ms + self.margin_ms()));
         for host in seen {
@@ -97,7 +102,8 @@ impl Deployment {
                 | Sighting::ShutOut
                 | Sighting::GivenUp
                 | Sighting::Succeeded
-                | Sighting::Failed => {
+                | Sighting::Failed
+                | Sighting::Gone => {
                     self.see(host);
                 }
             }

@@ -82,4 +82,6 @@ pub enum Sighting {
     Succeeded,
     /// One of its events failed.
     Failed,
+    /// It does not exist any more, on explicit evidence.
+    Gone,
 }

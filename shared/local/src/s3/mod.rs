@@ -229,6 +229,8 @@ async fn run(listener: TcpListener, service: S3Service, mut stopped: watch::Rece
                 }
             },
         };
+        // Otherwise small answers wait for an acknowledgement that the client delays.
+        drop(socket.set_nodelay(true));
         let connection = http.serve_connection(TokioIo::new(socket), service.clone());
         let connection = connections.watch(connection.into_owned());
         tasks.spawn(async move {

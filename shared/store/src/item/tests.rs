@@ -1,10 +1,10 @@
 //! Stored items outlive the code that wrote them: each schema's items stay readable.
 
+use crate::{Item, ItemError, Scope, attribute, item_of, record_of};
 use aws_sdk_dynamodb::types::AttributeValue;
 use control::table::{Key, Record};
 use engine::Timestamp;
 use serde_json::Value;
-use store::{Item, ItemError, Scope, attribute, item_of, record_of};
 
 fn item(json: &str) -> Item {
     let value = |typed: &Value| match (typed.get("S"), typed.get("N")) {
@@ -22,7 +22,7 @@ fn scope() -> Scope {
 
 #[test]
 fn an_item_of_schema_1_is_read_and_still_written_the_same() {
-    let golden = item(include_str!("golden/record-v1.json"));
+    let golden = item(include_str!("../../tests/golden/record-v1.json"));
     let expected = Record {
         key: Key::new("dep#d-ABCDEF123", "meta"),
         schema: 1,
@@ -38,21 +38,23 @@ fn an_item_of_schema_1_is_read_and_still_written_the_same() {
 
 #[test]
 fn attributes_that_are_not_known_are_ignored() {
-    let record = record_of(&scope(), &item(include_str!("golden/record-v1-minimal.json"))).unwrap();
+    let record =
+        record_of(&scope(), &item(include_str!("../../tests/golden/record-v1-minimal.json")))
+            .unwrap();
     assert_eq!(record.key, Key::new("app#shop", "meta"));
     assert_eq!((record.listed, record.waking, record.expires_at), (None, None, None));
 }
 
 #[test]
 fn an_unknown_schema_is_handed_on_for_the_reader_to_defer() {
-    let mut newer = item(include_str!("golden/record-v1.json"));
+    let mut newer = item(include_str!("../../tests/golden/record-v1.json"));
     newer.insert(attribute::SCHEMA.to_owned(), AttributeValue::N("999".to_owned()));
     assert_eq!(record_of(&scope(), &newer).unwrap().schema, 999);
 }
 
 #[test]
 fn items_that_are_no_records_are_named_as_such() {
-    let golden = item(include_str!("golden/record-v1.json"));
+    let golden = item(include_str!("../../tests/golden/record-v1.json"));
     let with = |name: &str, value: AttributeValue| {
         let mut item = golden.clone();
         item.insert(name.to_owned(), value);
@@ -71,7 +73,8 @@ fn items_that_are_no_records_are_named_as_such() {
 
 #[test]
 fn a_record_is_never_removed_before_its_time() {
-    let mut record = record_of(&scope(), &item(include_str!("golden/record-v1.json"))).unwrap();
+    let mut record =
+        record_of(&scope(), &item(include_str!("../../tests/golden/record-v1.json"))).unwrap();
     record.expires_at = Some(Timestamp(1_775_001_600_001));
     let stored = item_of(&scope(), &record);
     assert_eq!(stored.get("ttl"), Some(&AttributeValue::N("1775001601".to_owned())));

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::Path;
 
+use crate::{Endpoints, Keys, S3Bundles, home_clients};
 use aws_sdk_s3::Client;
 use control::ports::{Bundles, Object, PinError, Refused};
 use engine::BundleType;
@@ -11,7 +12,6 @@ use hyper_util::server::conn::auto::Builder;
 use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
 use sha2::{Digest, Sha256};
-use store::{Endpoints, Keys, S3Bundles, home_clients};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -49,6 +49,7 @@ async fn world() -> World {
     let server = tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
             let service = service.clone();
+            socket.set_nodelay(true).unwrap();
             tokio::spawn(async move {
                 let builder = Builder::new(TokioExecutor::new());
                 builder.serve_connection(TokioIo::new(socket), service).await.ok();
@@ -161,10 +162,10 @@ async fn what_is_no_bundle_is_refused_with_its_place_and_nothing_is_kept() {
         let refused = world.refusal(&object(key)).await;
         assert_eq!((refused.file, refused.position), (None, None), "{key}");
     }
-    world.upload("wrong", tar(b"version: 0.0\nos: linux\nhooks:\n  Nonsense: []\n", b"")).await;
+    world.upload("wrong", tar(b"version: 0.0\nos: plan9\n", b"")).await;
     let refused = world.refusal(&object("wrong")).await;
     assert_eq!(refused.file.as_deref(), Some("appspec.yml"), "{refused:?}");
-    assert_eq!(refused.position.map(|position| position.line), Some(4), "{refused:?}");
+    assert_eq!(refused.position.map(|position| position.line), Some(2), "{refused:?}");
 
     world.upload("good", tar(APPSPEC, b"")).await;
     let mut versioned = object("good");
@@ -198,13 +199,20 @@ async fn a_bucket_or_a_spool_directory_that_does_not_work_is_unavailable() {
     let Err(PinError::Unavailable(cause)) = spoolless.pin(&object("good")).await else { panic!() };
     assert!(cause.to_string().contains("spool directory"), "{cause}");
 
-    let homeless = S3Bundles::new(world.client.clone(), "no-such-bucket", world.spool.path());
-    let outcome = homeless.pin(&object("good")).await;
-    assert!(matches!(outcome, Err(PinError::Unavailable(_))), "{outcome:?}");
-
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let unreachable = client(format!("http://{closed}"));
     let unreachable = S3Bundles::new(unreachable, "kept", world.spool.path());
     let outcome = unreachable.pin(&object("good")).await;
     assert!(matches!(outcome, Err(PinError::Unavailable(_))), "{outcome:?}");
+}
+
+#[test]
+fn an_object_beyond_the_limit_is_refused() {
+    use crate::limits::OBJECT_BYTES_MAX;
+    assert!(super::check_size(OBJECT_BYTES_MAX).is_ok());
+    let Err(PinError::Refused(refused)) = super::check_size(OBJECT_BYTES_MAX + 1) else { panic!() };
+    assert_eq!(
+        refused.message,
+        "the object is larger than 5 GiB; leave out what the hosts do not need"
+    );
 }

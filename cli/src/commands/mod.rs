@@ -1,0 +1,5 @@
+//! One file per command.
+
+pub(crate) mod env;
+pub(crate) mod host;
+pub(crate) mod up;

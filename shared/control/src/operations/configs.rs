@@ -1,0 +1,233 @@
+//! Deployment configurations: CodeDeploy's own and those that users make.
+
+use engine::Timestamp;
+use engine::health::{Minimum, Rule};
+use wire::codedeploy::{
+    ComputePlatform, CreateDeploymentConfig, CreateDeploymentConfigOutput, DeleteDeploymentConfig,
+    DeploymentConfigInfo, Empty, ErrorName, GetDeploymentConfig, GetDeploymentConfigOutput,
+    ListDeploymentConfigs, ListDeploymentConfigsOutput, MinimumHealthyHosts, PREDEFINED_PREFIX,
+    TimeBasedCanary, TimeBasedLinear, TrafficRoutingConfig,
+};
+
+use super::paging::PAGE;
+use super::{refuse, text, word};
+use crate::rows::{self, Application, Config};
+use crate::start::predefined;
+use crate::table::Query;
+use crate::{Control, Error};
+
+/// What one of CodeDeploy's own configurations does.
+#[derive(Debug, Clone, Copy)]
+enum Setting {
+    Hosts,
+    AllAtOnce,
+    Canary { minutes: i32 },
+    Linear { minutes: i32 },
+}
+
+/// CodeDeploy's own configurations. Canaries and steps are of ten percent.
+const PREDEFINED: [(&str, ComputePlatform, Setting); 17] = {
+    use ComputePlatform::{Ecs, Lambda, Server};
+    use Setting::{AllAtOnce, Canary, Hosts, Linear};
+    [
+        ("OneAtATime", Server, Hosts),
+        ("HalfAtATime", Server, Hosts),
+        ("AllAtOnce", Server, Hosts),
+        ("LambdaAllAtOnce", Lambda, AllAtOnce),
+        ("LambdaCanary10Percent5Minutes", Lambda, Canary { minutes: 5 }),
+        ("LambdaCanary10Percent10Minutes", Lambda, Canary { minutes: 10 }),
+        ("LambdaCanary10Percent15Minutes", Lambda, Canary { minutes: 15 }),
+        ("LambdaCanary10Percent30Minutes", Lambda, Canary { minutes: 30 }),
+        ("LambdaLinear10PercentEvery1Minute", Lambda, Linear { minutes: 1 }),
+        ("LambdaLinear10PercentEvery2Minutes", Lambda, Linear { minutes: 2 }),
+        ("LambdaLinear10PercentEvery3Minutes", Lambda, Linear { minutes: 3 }),
+        ("LambdaLinear10PercentEvery10Minutes", Lambda, Linear { minutes: 10 }),
+        ("ECSAllAtOnce", Ecs, AllAtOnce),
+        ("ECSCanary10Percent5Minutes", Ecs, Canary { minutes: 5 }),
+        ("ECSCanary10Percent15Minutes", Ecs, Canary { minutes: 15 }),
+        ("ECSLinear10PercentEvery1Minutes", Ecs, Linear { minutes: 1 }),
+        ("ECSLinear10PercentEvery3Minutes", Ecs, Linear { minutes: 3 }),
+    ]
+};
+
+fn find(name: &str) -> Option<(usize, ComputePlatform, Setting)> {
+    let short = name.strip_prefix(PREDEFINED_PREFIX)?;
+    let found = PREDEFINED.iter().enumerate().find(|(_, (known, ..))| *known == short)?;
+    let (place, (_, platform, setting)) = found;
+    Some((place + 1, *platform, *setting))
+}
+
+/// The platform of one of CodeDeploy's own configurations.
+pub(super) fn predefined_platform(name: &str) -> Option<ComputePlatform> {
+    find(name).map(|(_, platform, _)| platform)
+}
+
+/// One of CodeDeploy's own configurations.
+fn predefined_info(name: &str) -> Option<DeploymentConfigInfo> {
+    let (number, platform, setting) = find(name)?;
+    let routing =
+        |kind: &str| TrafficRoutingConfig { r#type: Some(kind.to_owned()), ..Default::default() };
+    let traffic = match setting {
+        Setting::Hosts => None,
+        Setting::AllAtOnce => Some(routing("AllAtOnce")),
+        Setting::Canary { minutes } => Some(TrafficRoutingConfig {
+            time_based_canary: Some(TimeBasedCanary {
+                canary_percentage: Some(10),
+                canary_interval: Some(minutes),
+            }),
+            ..routing("TimeBasedCanary")
+        }),
+        Setting::Linear { minutes } => Some(TrafficRoutingConfig {
+            time_based_linear: Some(TimeBasedLinear {
+                linear_percentage: Some(10),
+                linear_interval: Some(minutes),
+            }),
+            ..routing("TimeBasedLinear")
+        }),
+    };
+    Some(DeploymentConfigInfo {
+        deployment_config_id: Some(format!("00000000-0000-0000-0000-{number:012}")),
+        deployment_config_name: Some(name.to_owned()),
+        minimum_healthy_hosts: predefined(name).map(|rule| minimum_of(&rule)),
+        create_time: Some(Timestamp(0).into()),
+        compute_platform: Some(platform),
+        traffic_routing_config: traffic,
+        zonal_config: None,
+    })
+}
+
+fn minimum_of(rule: &Rule) -> MinimumHealthyHosts {
+    let (kind, value) = match rule.minimum {
+        Minimum::OneAtATime => ("MOST_CONCURRENCY", 1),
+        Minimum::HostCount(count) => ("HOST_COUNT", i32::try_from(count).unwrap_or(i32::MAX)),
+        Minimum::FleetPercent(percent) => ("FLEET_PERCENT", i32::from(percent)),
+    };
+    MinimumHealthyHosts { r#type: Some(kind.to_owned()), value: Some(value) }
+}
+
+fn rule_of(request: &CreateDeploymentConfig) -> Result<Rule, Error> {
+    let invalid = || {
+        let message =
+            "`minimumHealthyHosts` takes HOST_COUNT with 0 or more, or FLEET_PERCENT with 0 to 99.";
+        refuse(ErrorName::InvalidMinimumHealthyHostValue, message)
+    };
+    let given = request.minimum_healthy_hosts.clone().unwrap_or_default();
+    let value = given.value.ok_or_else(invalid)?;
+    let minimum = match given.r#type.as_deref() {
+        Some("HOST_COUNT") => Minimum::HostCount(u32::try_from(value).map_err(|_| invalid())?),
+        Some("FLEET_PERCENT") => Minimum::FleetPercent(u8::try_from(value).map_err(|_| invalid())?),
+        _ => return Err(invalid()),
+    };
+    Ok(Rule { minimum, predefined: false })
+}
+
+impl Control {
+    /// `CreateDeploymentConfig`, for servers.
+    pub async fn create_deployment_config(
+        &self,
+        request: &CreateDeploymentConfig,
+    ) -> Result<CreateDeploymentConfigOutput, Error> {
+        let name = text(&request.deployment_config_name);
+        let platform: Option<ComputePlatform> =
+            word(request.compute_platform.as_deref(), ErrorName::InvalidComputePlatform)?;
+        if let Some(platform @ (ComputePlatform::Lambda | ComputePlatform::Ecs)) = platform {
+            let message = format!(
+                "Configurations for {platform} cannot be made by this version of Cutover. Leave computePlatform out, or use one of CodeDeploy's own."
+            );
+            return Err(refuse(ErrorName::InvalidComputePlatform, message));
+        }
+        if request.zonal_config.is_some() {
+            let message = "Availability zones cannot be taken one after another by this version of Cutover. Leave zonalConfig out.";
+            return Err(refuse(ErrorName::InvalidZonalDeploymentConfiguration, message));
+        }
+        let id = self.new_uuid().to_string();
+        let config = Config {
+            id: id.clone(),
+            name: name.to_owned(),
+            created_at: self.now(),
+            rule: rule_of(request)?,
+        };
+        if self.write_unless_changed(&[rows::create(&config)?]).await? {
+            return Ok(CreateDeploymentConfigOutput { deployment_config_id: Some(id) });
+        }
+        let message = format!("A deployment configuration is called `{name}` already.");
+        Err(refuse(ErrorName::DeploymentConfigAlreadyExists, message))
+    }
+
+    /// `GetDeploymentConfig`.
+    pub async fn get_deployment_config(
+        &self,
+        request: &GetDeploymentConfig,
+    ) -> Result<GetDeploymentConfigOutput, Error> {
+        let name = text(&request.deployment_config_name);
+        if let Some(info) = predefined_info(name) {
+            return Ok(GetDeploymentConfigOutput { deployment_config_info: Some(info) });
+        }
+        let found = rows::load::<Config>(&*self.table, &Config::key_of(name)).await?;
+        let Some(Config { id, name, created_at, rule }) = found.map(|stored| stored.row) else {
+            let message = format!("No deployment configuration is called `{name}`. List them.");
+            return Err(refuse(ErrorName::DeploymentConfigDoesNotExist, message));
+        };
+        let info = DeploymentConfigInfo {
+            deployment_config_id: Some(id),
+            deployment_config_name: Some(name),
+            minimum_healthy_hosts: Some(minimum_of(&rule)),
+            create_time: Some(created_at.into()),
+            compute_platform: Some(ComputePlatform::Server),
+            ..Default::default()
+        };
+        Ok(GetDeploymentConfigOutput { deployment_config_info: Some(info) })
+    }
+
+    /// `ListDeploymentConfigs`: CodeDeploy's own, then those of users by name.
+    pub async fn list_deployment_configs(
+        &self,
+        request: &ListDeploymentConfigs,
+    ) -> Result<ListDeploymentConfigsOutput, Error> {
+        let token = request.next_token.as_deref().filter(|token| !token.is_empty());
+        let query = Query::prefix(Config::ALL, "", PAGE);
+        let (rows, next_token) = self.page::<Config>("ListDeploymentConfigs", query, token).await?;
+        let own = PREDEFINED.iter().filter(|_| token.is_none());
+        let own = own.map(|(name, ..)| [PREDEFINED_PREFIX, name].concat());
+        let names = own.chain(rows.into_iter().map(|row| row.name)).collect();
+        Ok(ListDeploymentConfigsOutput { deployment_configs_list: Some(names), next_token })
+    }
+
+    /// `DeleteDeploymentConfig`. There need not be one.
+    pub async fn delete_deployment_config(
+        &self,
+        request: &DeleteDeploymentConfig,
+    ) -> Result<Empty, Error> {
+        let name = text(&request.deployment_config_name);
+        if name.starts_with(PREDEFINED_PREFIX) {
+            let message =
+                format!("`{name}` is one of CodeDeploy's own configurations, which stay.");
+            return Err(refuse(ErrorName::InvalidOperation, message));
+        }
+        while let Some(known) = rows::load::<Config>(&*self.table, &Config::key_of(name)).await? {
+            // A group that takes the configuration meanwhile changes its version.
+            self.check_unused(name).await?;
+            if self.write_unless_changed(&[known.remove()]).await? {
+                break;
+            }
+        }
+        Ok(Empty {})
+    }
+
+    async fn check_unused(&self, name: &str) -> Result<(), Error> {
+        let query = Query::prefix(Application::ALL, "", 1000);
+        for application in rows::load_all::<Application>(&*self.table, query).await? {
+            let groups = self.groups_of(&application.row.id).await?;
+            let used = |set: &Option<String>| set.as_deref() == Some(name);
+            let user = groups.iter().find(|group| used(&group.settings.deployment_config_name));
+            if let Some(group) = user {
+                let message = format!(
+                    "The deployment group `{}` of application `{}` uses the configuration `{name}`. Set another one there first.",
+                    group.name, application.row.name
+                );
+                return Err(refuse(ErrorName::DeploymentConfigInUse, message));
+            }
+        }
+        Ok(())
+    }
+}

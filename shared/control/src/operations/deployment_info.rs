@@ -1,0 +1,147 @@
+//! A deployment as CodeDeploy shows it.
+
+use engine::appspec::FileExistsBehavior;
+use engine::deployment::{Creator, Deployment, Failure, FailureCode, HostState, Hosts, Status};
+use wire::codedeploy::{
+    AutoRollbackConfiguration, ComputePlatform, DeploymentCreator, DeploymentInfo,
+    DeploymentOverview, DeploymentStatus, ErrorCode, ErrorInformation, RollbackInfo,
+};
+
+use super::groups::default_style;
+use crate::rows::{self, DeploymentRow, Group};
+use crate::{Control, Error};
+
+/// The status, in CodeDeploy's words.
+pub(super) fn status_of(deployment: &Deployment) -> DeploymentStatus {
+    match deployment.status() {
+        Status::Created => DeploymentStatus::Created,
+        Status::InProgress => DeploymentStatus::InProgress,
+        Status::Succeeded => DeploymentStatus::Succeeded,
+        Status::Failed => DeploymentStatus::Failed,
+        Status::Stopped => DeploymentStatus::Stopped,
+    }
+}
+
+fn error_of(failure: &Failure) -> ErrorInformation {
+    let code = match failure.code {
+        FailureCode::HealthConstraints => ErrorCode::HealthConstraints,
+        FailureCode::HealthConstraintsInvalid => ErrorCode::HealthConstraintsInvalid,
+        FailureCode::NoInstances => ErrorCode::NoInstances,
+        FailureCode::RevisionMissing => ErrorCode::RevisionMissing,
+        FailureCode::InvalidRevision => ErrorCode::InvalidRevision,
+        FailureCode::ManualStop => ErrorCode::ManualStop,
+        FailureCode::Timeout => ErrorCode::Timeout,
+    };
+    ErrorInformation { code: Some(code), message: Some(failure.message.clone()) }
+}
+
+/// Hosts whose command is out count as in progress, whether they have claimed it or not; those that vanished do not
+/// count.
+fn overview(hosts: &Hosts) -> DeploymentOverview {
+    let count = |states: &[HostState]| {
+        Some(states.iter().map(|state| u64::from(hosts.count(*state))).sum())
+    };
+    DeploymentOverview {
+        pending: count(&[HostState::Untouched]),
+        in_progress: count(&[HostState::Sent, HostState::Unclaimed, HostState::Running]),
+        succeeded: count(&[HostState::Succeeded]),
+        failed: count(&[HostState::Failed, HostState::Silent, HostState::NotStarted]),
+        skipped: count(&[HostState::Skipped]),
+        ready: Some(0),
+    }
+}
+
+fn rollback_info(deployment: &Deployment) -> Option<RollbackInfo> {
+    let id = deployment.id();
+    if let Some(old) = &deployment.order().rolls_back {
+        let refused = deployment.ended().and_then(|ended| ended.ending.rollback_refused.clone());
+        let message = format!("Deployment {id} is triggered to roll back deployment {old}.");
+        return Some(RollbackInfo {
+            rollback_deployment_id: None,
+            rollback_triggering_deployment_id: Some(old.to_string()),
+            rollback_message: Some(
+                [Some(message), refused].into_iter().flatten().collect::<Vec<_>>().join(" "),
+            ),
+        });
+    }
+    let ended = deployment.ended()?;
+    let message = match &ended.rolled_back_by {
+        Some(new) => format!(
+            "Deployment {id} terminated. Automatic rollback is triggered with a DeploymentId {new}."
+        ),
+        None => ended.ending.rollback_refused.clone()?,
+    };
+    Some(RollbackInfo {
+        rollback_deployment_id: ended.rolled_back_by.as_ref().map(ToString::to_string),
+        rollback_triggering_deployment_id: None,
+        rollback_message: Some(message),
+    })
+}
+
+fn auto_rollback(deployment: &Deployment) -> AutoRollbackConfiguration {
+    let set = deployment.order().auto_rollback;
+    let events = [
+        set.on_failure.then_some("DEPLOYMENT_FAILURE"),
+        set.on_stop.then_some("DEPLOYMENT_STOP_ON_REQUEST"),
+    ];
+    let events: Vec<String> = events.into_iter().flatten().map(str::to_owned).collect();
+    AutoRollbackConfiguration {
+        enabled: Some(!events.is_empty()),
+        events: (!events.is_empty()).then_some(events),
+    }
+}
+
+impl Control {
+    /// The deployment as CodeDeploy shows it, under the names that its application and its group have now.
+    pub(super) async fn deployment_info(
+        &self,
+        row: &DeploymentRow,
+    ) -> Result<DeploymentInfo, Error> {
+        let deployment = &row.deployment;
+        let order = deployment.order();
+        let group = rows::load::<Group>(&*self.table, &Group::key_of(&order.group_id)).await?;
+        let group = group.map_or_else(|| order.group.clone(), |group| group.row.name);
+        let application = match self.find_application(&order.application).await? {
+            Some(same) if same.row.id == row.application_id => same.row.name,
+            _ => {
+                let found = self.application_by_id(&row.application_id).await?;
+                found.unwrap_or_else(|| order.application.clone())
+            }
+        };
+        let behavior = match order.file_exists_behavior {
+            FileExistsBehavior::Disallow => "DISALLOW",
+            FileExistsBehavior::Overwrite => "OVERWRITE",
+            FileExistsBehavior::Retain => "RETAIN",
+        };
+        let ended = deployment.ended();
+        Ok(DeploymentInfo {
+            application_name: Some(application),
+            deployment_group_name: Some(group),
+            deployment_config_name: Some(order.config.clone()),
+            deployment_id: Some(order.id.to_string()),
+            previous_revision: order.fallback.as_ref().map(|last| (&last.revision).into()),
+            revision: Some((&order.revision).into()),
+            status: Some(status_of(deployment)),
+            error_information: ended.and_then(|e| e.ending.failure.as_ref()).map(error_of),
+            create_time: Some(order.created_at.into()),
+            start_time: deployment.started_at().map(Into::into),
+            complete_time: ended.map(|ended| ended.at.into()),
+            deployment_overview: Some(overview(deployment.hosts())),
+            description: order.description.clone(),
+            creator: Some(match order.creator {
+                Creator::User => DeploymentCreator::User,
+                Creator::Rollback => DeploymentCreator::CodeDeployRollback,
+            }),
+            ignore_application_stop_failures: Some(order.ignore_application_stop_failures),
+            auto_rollback_configuration: Some(auto_rollback(deployment)),
+            update_outdated_instances_only: Some(false),
+            rollback_info: rollback_info(deployment),
+            deployment_style: Some(default_style(ComputePlatform::Server)),
+            instance_termination_wait_time_started: Some(false),
+            file_exists_behavior: Some(behavior.to_owned()),
+            deployment_status_messages: Some(Vec::new()),
+            compute_platform: Some(ComputePlatform::Server),
+            ..Default::default()
+        })
+    }
+}

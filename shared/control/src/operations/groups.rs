@@ -1,0 +1,313 @@
+//! Deployment groups.
+
+use engine::deployment::Deployment;
+use engine::group::Slot;
+use engine::{DeploymentId, GroupId};
+use wire::codedeploy::{
+    AutoRollbackConfiguration, BatchGetDeploymentGroups, BatchGetDeploymentGroupsOutput,
+    ComputePlatform, CreateDeploymentGroup, CreateDeploymentGroupOutput, DeleteDeploymentGroup,
+    DeleteDeploymentGroupOutput, DeploymentGroupInfo, DeploymentStyle, ErrorName,
+    GetDeploymentGroup, GetDeploymentGroupOutput, LastDeploymentInfo, ListDeploymentGroups,
+    ListDeploymentGroupsOutput, UpdateDeploymentGroup, UpdateDeploymentGroupOutput,
+};
+
+use super::deployment_info::status_of;
+use super::paging::PAGE;
+use super::{NamedGroup, refuse, text};
+use crate::rows::{self, Application, Config, Group, GroupName, Row, Stored, Subscription};
+use crate::start::DEFAULT_CONFIG;
+use crate::table::{Condition, Index, Query, Write};
+use crate::{Control, Error};
+
+/// How long a host may be silent unless the group says otherwise, in milliseconds.
+const SILENCE_MS: u64 = 60_000;
+
+fn taken(name: &str) -> Error {
+    let message = format!("A deployment group of the application is called `{name}` already.");
+    refuse(ErrorName::DeploymentGroupAlreadyExists, message)
+}
+
+/// The configuration of a group that names none.
+fn default_config(platform: ComputePlatform) -> &'static str {
+    match platform {
+        ComputePlatform::Server => DEFAULT_CONFIG,
+        ComputePlatform::Lambda => "CodeDeployDefault.LambdaAllAtOnce",
+        ComputePlatform::Ecs => "CodeDeployDefault.ECSAllAtOnce",
+    }
+}
+
+impl Control {
+    /// `CreateDeploymentGroup`.
+    pub async fn create_deployment_group(
+        &self,
+        request: &CreateDeploymentGroup,
+    ) -> Result<CreateDeploymentGroupOutput, Error> {
+        let name = text(&request.deployment_group_name).to_owned();
+        let id = self.new_uuid();
+        loop {
+            let application = self.application(text(&request.application_name)).await?;
+            let key = GroupName::key_of(&application.row.id, &name);
+            if rows::load::<GroupName>(&*self.table, &key).await?.is_some() {
+                return Err(taken(&name));
+            }
+            let mut settings = request.settings.clone();
+            let config = settings
+                .deployment_config_name
+                .get_or_insert_with(|| default_config(application.row.compute_platform).to_owned());
+            let used = self.use_config(config, application.row.compute_platform).await?;
+            let application_id = application.row.id.clone();
+            let group = Group {
+                id: id.clone(),
+                application_id: application_id.clone(),
+                name: name.clone(),
+                created_at: self.now(),
+                settings,
+                tags: request.tags.clone().unwrap_or_default(),
+                silence_ms: SILENCE_MS,
+                rerun_interrupted: false,
+                slot: Slot::default(),
+            };
+            let name = GroupName { application_id, name: name.clone(), id: id.clone() };
+            let mut writes =
+                vec![application.unchanged(), rows::create(&name)?, rows::create(&group)?];
+            writes.extend(used);
+            if self.write_unless_changed(&writes).await? {
+                return Ok(CreateDeploymentGroupOutput {
+                    deployment_group_id: Some(id.to_string()),
+                });
+            }
+        }
+    }
+
+    /// Checks that a group may have the configuration. What is written for it makes a deletion of the configuration
+    /// that goes on at the same time look again.
+    async fn use_config(
+        &self,
+        name: &str,
+        platform: ComputePlatform,
+    ) -> Result<Option<Write>, Error> {
+        let known = match super::configs::predefined_platform(name) {
+            Some(known) => known,
+            None => {
+                let config = rows::load::<Config>(&*self.table, &Config::key_of(name)).await?;
+                let Some(config) = config else {
+                    // Tells that there is none.
+                    self.rule(name).await?;
+                    return Ok(None);
+                };
+                if platform == ComputePlatform::Server {
+                    return config.replace().map(Some);
+                }
+                ComputePlatform::Server
+            }
+        };
+        if known == platform {
+            return Ok(None);
+        }
+        let message = format!(
+            "The deployment configuration `{name}` is for {known}, and the application runs on {platform}. Name another one."
+        );
+        Err(refuse(ErrorName::InvalidDeploymentConfigName, message))
+    }
+
+    /// `GetDeploymentGroup`.
+    pub async fn get_deployment_group(
+        &self,
+        request: &GetDeploymentGroup,
+    ) -> Result<GetDeploymentGroupOutput, Error> {
+        let (application, found) = self
+            .application_and_group(&request.application_name, &request.deployment_group_name)
+            .await?;
+        let info = self.group_info(&application, found.group.row).await?;
+        Ok(GetDeploymentGroupOutput { deployment_group_info: Some(info) })
+    }
+
+    /// `BatchGetDeploymentGroups`: names the groups that there are not.
+    pub async fn batch_get_deployment_groups(
+        &self,
+        request: &BatchGetDeploymentGroups,
+    ) -> Result<BatchGetDeploymentGroupsOutput, Error> {
+        let application = self.application(text(&request.application_name)).await?.row;
+        let mut infos = Vec::new();
+        let mut missing = Vec::new();
+        for name in request.deployment_group_names.iter().flatten() {
+            match self.find_group(&application, name).await? {
+                Some(found) => infos.push(self.group_info(&application, found.group.row).await?),
+                None => missing.push(name.as_str()),
+            }
+        }
+        let error_message = match missing.as_slice() {
+            [] => String::new(),
+            names => format!("No Deployment Group found for name: {}", names.join(", ")),
+        };
+        Ok(BatchGetDeploymentGroupsOutput {
+            deployment_groups_info: Some(infos),
+            error_message: Some(error_message),
+        })
+    }
+
+    /// `ListDeploymentGroups`, by name.
+    pub async fn list_deployment_groups(
+        &self,
+        request: &ListDeploymentGroups,
+    ) -> Result<ListDeploymentGroupsOutput, Error> {
+        let application = self.application(text(&request.application_name)).await?.row;
+        let query = Query::prefix(GroupName::all_of(&application.id), "", PAGE);
+        let (rows, next_token) = self
+            .page::<GroupName>("ListDeploymentGroups", query, request.next_token.as_deref())
+            .await?;
+        Ok(ListDeploymentGroupsOutput {
+            application_name: Some(application.name),
+            deployment_groups: Some(rows.into_iter().map(|row| row.name).collect()),
+            next_token,
+        })
+    }
+
+    /// `UpdateDeploymentGroup`: what is absent stays, an empty list clears.
+    pub async fn update_deployment_group(
+        &self,
+        request: &UpdateDeploymentGroup,
+    ) -> Result<UpdateDeploymentGroupOutput, Error> {
+        loop {
+            let application = self.application(text(&request.application_name)).await?.row;
+            let NamedGroup { name, mut group } =
+                self.group(&application, text(&request.current_deployment_group_name)).await?;
+            let change = request.settings.clone();
+            let config = change.deployment_config_name.clone();
+            group.row.settings = group.row.settings.changed_by(change);
+            group.row.settings.validate()?;
+            let mut writes = Vec::new();
+            if let Some(config) = &config {
+                writes.extend(self.use_config(config, application.compute_platform).await?);
+            }
+            let new = request.new_deployment_group_name.as_deref();
+            if let Some(new) = new.filter(|new| *new != group.row.name) {
+                let key = GroupName::key_of(&application.id, new);
+                if rows::load::<GroupName>(&*self.table, &key).await?.is_some() {
+                    return Err(taken(new));
+                }
+                let renamed = GroupName { name: new.to_owned(), ..name.row.clone() };
+                writes.extend([name.remove(), rows::create(&renamed)?]);
+                group.row.name = new.to_owned();
+            }
+            writes.push(group.replace()?);
+            if self.write_unless_changed(&writes).await? {
+                return Ok(UpdateDeploymentGroupOutput { hooks_not_cleaned_up: Some(Vec::new()) });
+            }
+        }
+    }
+
+    /// `DeleteDeploymentGroup`. There need not be one. Its deployments stay readable; an active one ends.
+    pub async fn delete_deployment_group(
+        &self,
+        request: &DeleteDeploymentGroup,
+    ) -> Result<DeleteDeploymentGroupOutput, Error> {
+        if let Some(application) = self.find_application(text(&request.application_name)).await? {
+            self.delete_group(&application.row, text(&request.deployment_group_name)).await?;
+        }
+        Ok(DeleteDeploymentGroupOutput { hooks_not_cleaned_up: Some(Vec::new()) })
+    }
+
+    pub(super) async fn delete_group(
+        &self,
+        application: &Application,
+        name: &str,
+    ) -> Result<(), Error> {
+        while let Some(found) = self.find_group(application, name).await? {
+            let id = &found.group.row.id;
+            for stored in self.subscriptions_of(id).await? {
+                self.table.write(&[Write::Delete(stored.row.key(), Condition::None)]).await?;
+            }
+            if self.write_unless_changed(&[found.name.remove(), found.group.remove()]).await? {
+                if let Some(active) = found.group.row.slot.active {
+                    self.bell.ring(&active, Vec::new());
+                }
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// The subscriptions of a group.
+    pub(super) async fn subscriptions_of(
+        &self,
+        group: &GroupId,
+    ) -> Result<Vec<Stored<Subscription>>, Error> {
+        let mut query = Query::prefix(Subscription::list_of(group), "", PAGE);
+        let mut keys = Vec::new();
+        loop {
+            let page = self.table.query_index(Index::Listed, &query).await?;
+            keys.extend(page.items);
+            match page.next {
+                Some(next) => query.after = Some(next),
+                None => return rows::load_many(&*self.table, &keys).await,
+            }
+        }
+    }
+
+    async fn group_info(
+        &self,
+        application: &Application,
+        group: Group,
+    ) -> Result<DeploymentGroupInfo, Error> {
+        let last_successful = group.slot.last_successful.as_ref().map(|last| &last.deployment);
+        let (successful, attempted) = futures::try_join!(
+            self.last_deployment(last_successful),
+            self.last_deployment(group.slot.last_attempted.as_ref())
+        )?;
+        let target = attempted.as_ref().map(|deployment| &deployment.order().revision);
+        let set = group.settings;
+        let mut info = DeploymentGroupInfo {
+            application_name: Some(application.name.clone()),
+            deployment_group_id: Some(group.id.to_string()),
+            deployment_group_name: Some(group.name),
+            target_revision: target.map(Into::into),
+            last_successful_deployment: successful.as_ref().map(last_info),
+            last_attempted_deployment: attempted.as_ref().map(last_info),
+            compute_platform: Some(application.compute_platform),
+            ..set.into()
+        };
+        info.trigger_configurations.get_or_insert_default();
+        info.auto_scaling_groups.get_or_insert_default();
+        info.auto_rollback_configuration.get_or_insert_with(|| AutoRollbackConfiguration {
+            enabled: Some(false),
+            ..Default::default()
+        });
+        info.deployment_style.get_or_insert_with(|| default_style(application.compute_platform));
+        info.outdated_instances_strategy.get_or_insert_with(|| "UPDATE".to_owned());
+        info.ec2_tag_set.get_or_insert_default().ec2_tag_set_list.get_or_insert_default();
+        let set = info.on_premises_tag_set.get_or_insert_default();
+        set.on_premises_tag_set_list.get_or_insert_default();
+        info.termination_hook_enabled.get_or_insert(false);
+        Ok(info)
+    }
+
+    async fn last_deployment(
+        &self,
+        id: Option<&DeploymentId>,
+    ) -> Result<Option<Deployment>, Error> {
+        let Some(id) = id else { return Ok(None) };
+        Ok(self.deployment(id).await?.map(|stored| stored.row.deployment))
+    }
+}
+
+/// How a group without a style is deployed to.
+pub(super) fn default_style(platform: ComputePlatform) -> DeploymentStyle {
+    let (kind, option) = match platform {
+        ComputePlatform::Server => ("IN_PLACE", "WITHOUT_TRAFFIC_CONTROL"),
+        ComputePlatform::Lambda | ComputePlatform::Ecs => ("BLUE_GREEN", "WITH_TRAFFIC_CONTROL"),
+    };
+    DeploymentStyle {
+        deployment_type: Some(kind.to_owned()),
+        deployment_option: Some(option.to_owned()),
+    }
+}
+
+fn last_info(deployment: &Deployment) -> LastDeploymentInfo {
+    LastDeploymentInfo {
+        deployment_id: Some(deployment.id().to_string()),
+        status: Some(status_of(deployment)),
+        end_time: deployment.ended().map(|ended| ended.at.into()),
+        create_time: Some(deployment.order().created_at.into()),
+    }
+}

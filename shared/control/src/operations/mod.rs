@@ -1,0 +1,129 @@
+//! The use cases behind CodeDeploy's operations and Cutover's own: each takes the request as it came over the wire,
+//! already validated, and returns the answer.
+//!
+//! Whatever changes more than one record does so in one transaction under the versions that were read; on a conflict
+//! everything is read and decided anew.
+
+mod applications;
+mod configs;
+mod deployment_info;
+mod deployments;
+mod groups;
+mod instances;
+mod logs;
+mod paging;
+mod revisions;
+mod rollback;
+mod subscriptions;
+mod targets;
+
+use engine::{DeploymentId, GroupId};
+use wire::codedeploy::ErrorName;
+
+use crate::rows::{self, Application, DeploymentRow, Group, GroupName, Stored};
+use crate::table::{TableError, Write};
+use crate::{Control, Error};
+
+/// A member of a request; absent is empty.
+fn text(member: &Option<String>) -> &str {
+    member.as_deref().unwrap_or_default()
+}
+
+/// The error of this name.
+fn refuse(name: ErrorName, message: impl Into<String>) -> Error {
+    name.because(message).into()
+}
+
+/// Reads a member that takes one of a few words.
+fn word<T: std::str::FromStr<Err = wire::codedeploy::UnknownWord>>(
+    member: Option<&str>,
+    error: ErrorName,
+) -> Result<Option<T>, Error> {
+    member
+        .map(|text| text.parse().map_err(|unknown: T::Err| refuse(error, unknown.to_string())))
+        .transpose()
+}
+
+impl Control {
+    fn new_uuid(&self) -> GroupId {
+        GroupId::from_random(self.random())
+    }
+
+    /// Writes, or says that somebody was faster.
+    async fn write_unless_changed(&self, writes: &[Write]) -> Result<bool, Error> {
+        match self.table.write(writes).await {
+            Ok(()) => Ok(true),
+            Err(TableError::Conflict(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The application called `name`.
+    async fn application(&self, name: &str) -> Result<Stored<Application>, Error> {
+        self.find_application(name).await?.ok_or_else(|| {
+            refuse(
+                ErrorName::ApplicationDoesNotExist,
+                format!("No application found for name: {name}"),
+            )
+        })
+    }
+
+    /// The application called `name`, unless it does not exist or is being deleted.
+    async fn find_application(&self, name: &str) -> Result<Option<Stored<Application>>, Error> {
+        let found = rows::load::<Application>(&*self.table, &Application::key_of(name)).await?;
+        Ok(found.filter(|stored| !stored.row.deleting))
+    }
+
+    /// The group called `name` of an application.
+    async fn group(&self, application: &Application, name: &str) -> Result<NamedGroup, Error> {
+        self.find_group(application, name).await?.ok_or_else(|| {
+            refuse(
+                ErrorName::DeploymentGroupDoesNotExist,
+                format!("No Deployment Group found for name: {name}"),
+            )
+        })
+    }
+
+    async fn find_group(
+        &self,
+        application: &Application,
+        name: &str,
+    ) -> Result<Option<NamedGroup>, Error> {
+        let key = GroupName::key_of(&application.id, name);
+        let Some(name) = rows::load::<GroupName>(&*self.table, &key).await? else {
+            return Ok(None);
+        };
+        let group = rows::load::<Group>(&*self.table, &Group::key_of(&name.row.id)).await?;
+        Ok(group.map(|group| NamedGroup { name, group }))
+    }
+
+    /// The application and the group that a request names.
+    async fn application_and_group(
+        &self,
+        application: &Option<String>,
+        group: &Option<String>,
+    ) -> Result<(Application, NamedGroup), Error> {
+        let application = self.application(text(application)).await?.row;
+        let group = self.group(&application, text(group)).await?;
+        Ok((application, group))
+    }
+
+    /// The deployment with an id that came from a client.
+    async fn known_deployment(&self, id: &Option<String>) -> Result<Stored<DeploymentRow>, Error> {
+        let id = text(id);
+        let missing = || {
+            let message =
+                format!("No deployment has the id `{id}`. List the deployments of the group.");
+            refuse(ErrorName::DeploymentDoesNotExist, message)
+        };
+        // A text that is no id names no deployment, whatever its form.
+        let parsed: DeploymentId = id.parse().map_err(|_| missing())?;
+        self.deployment(&parsed).await?.ok_or_else(missing)
+    }
+}
+
+/// A group with the record of its name.
+struct NamedGroup {
+    name: Stored<GroupName>,
+    group: Stored<Group>,
+}
