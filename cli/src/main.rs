@@ -1,43 +1,66 @@
-//! The command `cutover`.
+//! The command line: parses, runs one command, and ends with its exit code.
 
+mod args;
+mod client;
 mod commands;
+mod failure;
+mod find;
+mod findings;
+mod output;
+mod pack;
+mod upload;
+mod watch;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::Parser as _;
 
-#[derive(Debug, Parser)]
-#[command(version)]
-struct Arguments {
-    #[arg(long, global = true)]
-    dir: Option<PathBuf>,
-    #[command(subcommand)]
-    command: Command,
-}
+use crate::args::Cli;
+use crate::failure::{Exit, Failure};
+use crate::output::Format;
 
-#[derive(Debug, Subcommand)]
-enum Command {
-    Up(commands::up::UpArgs),
-    Env(commands::env::EnvArgs),
-    #[command(hide = true)]
-    Host(commands::host::HostArgs),
-}
-
-fn main() -> anyhow::Result<ExitCode> {
-    let arguments = Arguments::parse();
-    let dir = arguments.dir.unwrap_or_else(|| ".cutover".into());
-    tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_env_filter(std::env::var("CUTOVER_LOG").unwrap_or_else(|_| "warn".into()))
-        .init();
-    match arguments.command {
-        Command::Up(args) => {
-            tokio::runtime::Runtime::new()?.block_on(commands::up::run(&dir, &args))
-        }
-        Command::Env(args) => {
-            commands::env::run(&local::dir::Endpoints::read(&dir)?.unwrap(), &args)
-        }
-        Command::Host(args) => commands::host::run(&args),
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return misused(&error),
+    };
+    let format = cli.format;
+    match commands::run(cli) {
+        Ok(exit) => exit,
+        Err(error) => failed(error, format),
     }
+}
+
+/// Says what went wrong: `error: …`, and after a blank line `hint: …`.
+fn failed(error: anyhow::Error, format: Format) -> ExitCode {
+    let failure = error
+        .downcast::<Failure>()
+        .unwrap_or_else(|error| Failure::new(Exit::NotSucceeded, format!("{error:#}")));
+    if format == Format::Json && !failure.data_written {
+        output::json(&failure.json());
+    }
+    output::note(&format!("error: {}", output::printable(&failure.message)));
+    if let Some(hint) = &failure.hint {
+        output::note(&format!("\nhint: {hint}"));
+    }
+    failure.exit.into()
+}
+
+/// Says how the command line is used; help and the version, which clap also treats as errors, are data.
+fn misused(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        drop(error.print());
+        return Exit::Done.into();
+    }
+    // What was asked for is not known when the arguments cannot be parsed, so it is looked for in them as they are.
+    let arguments: Vec<String> = std::env::args().collect();
+    let json = arguments.iter().any(|argument| argument == "--format=json")
+        || arguments.windows(2).any(|pair| pair == ["--format", "json"]);
+    if json {
+        let text = error.to_string();
+        let message = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+        output::json(&Failure::new(Exit::WrongUse, message).json());
+    }
+    drop(error.print());
+    Exit::WrongUse.into()
 }

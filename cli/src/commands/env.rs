@@ -1,17 +1,21 @@
 //! `cutover env`: the environment in which AWS's tools find a home.
 
-use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use clap::Args;
 use local::dir::Endpoints;
+
+use super::Context;
+use crate::failure::Failure;
+use crate::find::{DEFAULT_DIR, FindError};
+use crate::output;
 
 /// Run a command with the environment in which AWS's tools find this home, or print that environment
 ///
 /// Example: `cutover env -- aws s3 cp app.zip s3://revisions/shop/app.zip`, or `eval "$(cutover env)"`.
-#[derive(Debug, Args)]
-pub(crate) struct EnvArgs {
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
     /// The command and its arguments
     #[arg(last = true)]
     command: Vec<std::ffi::OsString>,
@@ -44,23 +48,34 @@ fn variables(endpoints: &Endpoints) -> [(&'static str, &str); 7] {
 }
 
 /// Becomes the command, or prints `export` lines for a shell.
-pub(crate) fn run(endpoints: &Endpoints, args: &EnvArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<ExitCode> {
+    let dir = context.dir.as_deref().unwrap_or(Path::new(DEFAULT_DIR));
+    let found = Endpoints::read(dir).map_err(FindError::from).map_err(Failure::from)?;
+    let endpoints = found.ok_or_else(|| Failure::from(FindError::NotRunning(dir.to_owned())))?;
     let Some((program, arguments)) = args.command.split_first() else {
-        let mut out = std::io::stdout();
-        writeln!(out, "unset {}", REMOVED.join(" "))?;
-        for (name, value) in variables(endpoints) {
-            writeln!(out, "export {name}='{}'", value.replace('\'', r"'\''"))?;
-        }
+        print(&endpoints, context.format);
         return Ok(ExitCode::SUCCESS);
     };
     let mut command = Command::new(program);
-    command.args(arguments).envs(variables(endpoints));
+    command.args(arguments).envs(variables(&endpoints));
     for name in REMOVED {
         command.env_remove(name);
     }
     // Comes back only if the command cannot be started.
     let error = command.exec();
     let not_found = error.kind() == std::io::ErrorKind::NotFound;
-    writeln!(std::io::stderr(), "error: `{}` cannot be run: {error}", program.display())?;
+    output::note(&format!("error: `{}` cannot be run: {error}", program.display()));
+    // As shells have it.
     Ok(ExitCode::from(if not_found { 127 } else { 126 }))
+}
+
+fn print(endpoints: &Endpoints, format: output::Format) {
+    if format == output::Format::Json {
+        output::json(&std::collections::BTreeMap::from(variables(endpoints)));
+        return;
+    }
+    output::line(&format!("unset {}", REMOVED.join(" ")));
+    for (name, value) in variables(endpoints) {
+        output::line(&format!("export {name}='{}'", value.replace('\'', r"'\''")));
+    }
 }

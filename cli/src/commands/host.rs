@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::Args;
 use local::hosts::layout::{HostFiles, HostNumber, loopback_address};
 use local::hosts::namespace;
 use local::hosts::process::HostLock;
@@ -15,8 +14,8 @@ use runner::{AgentConfig, Ended, InterruptedHook};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// What a host is told.
-#[derive(Debug, Args)]
-pub(crate) struct HostArgs {
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
     /// The directory of its home.
     #[arg(long)]
     home: PathBuf,
@@ -28,7 +27,7 @@ pub(crate) struct HostArgs {
     prefix: bool,
 }
 
-impl HostArgs {
+impl Args {
     /// The arguments that make a process the host of `files`.
     pub(crate) fn of(
         home: &std::path::Path,
@@ -51,7 +50,7 @@ impl HostArgs {
 
 /// Becomes the host, until it is told to end or nobody wants it any more. Must be called while the process has a single
 /// thread.
-pub(crate) fn run(args: &HostArgs) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let number =
         HostNumber::new(args.number).context("a home's hosts have numbers from 1 to 250")?;
     let files = HostFiles::new(&args.home, number);

@@ -1,5 +1,83 @@
-//! One file per command.
+//! The commands, one file each.
 
+pub(crate) mod completions;
+pub(crate) mod demo;
+pub(crate) mod deploy;
 pub(crate) mod env;
 pub(crate) mod host;
+pub(crate) mod init;
+pub(crate) mod lint;
+pub(crate) mod logs;
+pub(crate) mod push;
+pub(crate) mod rollback;
+pub(crate) mod status;
+pub(crate) mod stop;
+pub(crate) mod subscribe;
 pub(crate) mod up;
+pub(crate) mod watch;
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use crate::args::{Cli, Command};
+use crate::client::Client;
+use crate::failure::{Exit, Failure};
+use crate::find::{self, Environment};
+use crate::output::Format;
+
+/// What every command is given besides its own arguments.
+pub(crate) struct Context {
+    /// `--dir`.
+    pub(crate) dir: Option<PathBuf>,
+    /// `--format`.
+    pub(crate) format: Format,
+    environment: Environment,
+}
+
+impl Context {
+    /// A client of the Cutover that the command is meant for.
+    pub(crate) fn connect(&self) -> Result<Client, Failure> {
+        Ok(Client::new(find::find(self.dir.as_deref(), &self.environment)?)?)
+    }
+}
+
+/// Runs the command. The runtime with its threads is made only for those that need it: a host's process must still have
+/// a single thread when it enters its namespaces.
+pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let context = Context { dir: cli.dir, format: cli.format, environment: Environment::read() };
+    let context = &context;
+    match cli.command {
+        Command::Up(args) => block_on_home(up::run(args, context)),
+        Command::Demo(args) => block_on_home(demo::run(args, context)),
+        Command::Env(args) => env::run(&args, context),
+        Command::Host(args) => host::run(&args),
+        Command::Completions(args) => Ok(completions::run(&args).into()),
+        Command::Lint(args) => Ok(lint::run(&args, context)?.into()),
+        Command::Init(args) => block_on(init::run(args, context)),
+        Command::Push(args) => block_on(push::run(args, context)),
+        Command::Subscribe(args) => block_on(subscribe::run(args, context)),
+        Command::Deploy(args) => block_on(deploy::run(args, context)),
+        Command::Status(args) => block_on(status::run(args, context)),
+        Command::Watch(args) => block_on(watch::run(args, context)),
+        Command::Logs(args) => block_on(logs::run(args, context)),
+        Command::Stop(args) => block_on(stop::run(args, context)),
+        Command::Rollback(args) => block_on(rollback::run(args, context)),
+    }
+}
+
+/// A home serves on all cores.
+fn block_on_home(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Runtime::new().context("the runtime cannot be started")?;
+    Ok(runtime.block_on(command)?.into())
+}
+
+fn block_on(command: impl Future<Output = Result<Exit, Failure>>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")?;
+    Ok(runtime.block_on(command)?.into())
+}

@@ -1,22 +1,24 @@
 //! `cutover up`: a home for real use.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::Command;
 
 use anyhow::Context as _;
-use clap::Args;
 use local::home::{Home, Options};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::host::HostArgs;
+use super::{Context, host};
+use crate::failure::Exit;
+use crate::find::DEFAULT_DIR;
+use crate::output;
 
 /// Start a home: Cutover on this machine, with an API, a bucket and hosts of its own
 ///
 /// State lives in DIR and survives restarts and kills. `cutover env -- aws s3 cp app.zip s3://revisions/shop/app.zip`
 /// uploads to it.
-#[derive(Debug, Args)]
-pub(crate) struct UpArgs {
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
     /// How many hosts to run, 0 to 250
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(0..=250))]
     hosts: u8,
@@ -26,15 +28,26 @@ pub(crate) struct UpArgs {
 }
 
 /// Runs a home until SIGTERM or SIGINT.
-pub(crate) async fn run(dir: &Path, args: &UpArgs) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
+    let dir = context.dir.as_deref().unwrap_or(Path::new(DEFAULT_DIR));
+    log_to_stderr();
     let mut asked = Asked::new()?;
     let home = tokio::select! {
         home = start(dir, args.hosts, args.port) => home?,
-        () = asked.to_end() => return Ok(ExitCode::SUCCESS),
+        () = asked.to_end() => return Ok(Exit::Done),
     };
     tell(&home);
     asked.to_end().await;
-    end(home).await
+    end(home).await?;
+    Ok(Exit::Done)
+}
+
+/// Logs what goes wrong in a home, or what CUTOVER_LOG asks for.
+pub(crate) fn log_to_stderr() {
+    #[expect(clippy::disallowed_methods, reason = "this is where the binary starts")]
+    let wanted = std::env::var("CUTOVER_LOG").unwrap_or_else(|_| "warn,dynoxide=off".to_owned());
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr);
+    log.with_env_filter(wanted).with_ansi(std::io::stderr().is_terminal()).init();
 }
 
 /// Starts a home in `dir` whose hosts run this very program.
@@ -45,7 +58,7 @@ pub(crate) async fn start(dir: &Path, hosts: u8, port: u16) -> anyhow::Result<Ho
     let host_command = move |files: &local::hosts::layout::HostFiles, has_view: bool| {
         let home = home.canonicalize().unwrap_or_else(|_| home.clone());
         let mut command = Command::new(&program);
-        command.args(HostArgs::of(&home, files, has_view));
+        command.args(host::Args::of(&home, files, has_view));
         // A hook's environment is its own, and so is the host's.
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command
@@ -56,22 +69,17 @@ pub(crate) async fn start(dir: &Path, hosts: u8, port: u16) -> anyhow::Result<Ho
 }
 
 /// Ends a home, and says which hooks were interrupted by it.
-pub(crate) async fn end(home: Home) -> anyhow::Result<ExitCode> {
-    let interrupted = home.stop().await?;
-    let mut out = std::io::stderr();
-    for hook in interrupted {
-        writeln!(out, "interrupted on {}: {}", hook.host, hook.what)?;
+pub(crate) async fn end(home: Home) -> anyhow::Result<()> {
+    for hook in home.stop().await? {
+        output::note(&format!("interrupted on {}: {}", hook.host, hook.what));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// Says on standard error why hosts have no view of their own, if they have none.
 pub(crate) fn warn_of_refused_view(home: &Home) {
     if let Some(refused) = home.refused_view() {
-        let mut out = std::io::stderr();
-        // Nothing is lost if nobody reads it.
-        drop(writeln!(
-            out,
+        output::note(&format!(
             "warning: {refused}\n\nhint: until then destinations lie under DIR/hosts/host-N/root, which hooks find in HOST_ROOT"
         ));
     }
@@ -80,11 +88,10 @@ pub(crate) fn warn_of_refused_view(home: &Home) {
 fn tell(home: &Home) {
     warn_of_refused_view(home);
     let endpoints = home.endpoints();
-    let mut out = std::io::stderr();
     let quit = if std::io::stdin().is_terminal() { "  (Ctrl-C ends it)" } else { "" };
-    drop(writeln!(
-        out,
-        "home is up in {}{quit}\n  API       {}\n  bucket    s3://{} at {}\n  DynamoDB  {}\n  next      cutover init shop/web && cutover subscribe shop/web s3://{}/shop/",
+    output::note(&format!(
+        "home is up in {}{quit}\n  API       {}\n  bucket    s3://{} at {}\n  DynamoDB  {}\n  \
+         next      cutover init shop/web && cutover subscribe shop/web s3://{}/shop/",
         home.dir().display(),
         endpoints.api,
         endpoints.bucket,

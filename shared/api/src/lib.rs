@@ -14,14 +14,32 @@ use futures::future::BoxFuture;
 use http::request::Parts;
 use wire::codedeploy::ApiError;
 
-/// Largest body of a request, in bytes. Reports of hosts bring output with them; everything else is far smaller.
+/// Largest body of an operation, in bytes.
 const BODY_MAX: usize = 1024 * 1024;
+
+/// Largest body of a host's request, in bytes: a report brings the output of hooks, whose control characters take six
+/// bytes each.
+const HOST_BODY_MAX: usize = 4 * 1024 * 1024;
 
 /// Decides who may call operations. Hosts are not asked for it: they bring their own keys and tokens.
 pub trait Guard: Send + Sync + 'static {
     /// Lets the request in, or says why not.
     fn check<'a>(&'a self, parts: &'a Parts, body: &'a [u8])
     -> BoxFuture<'a, Result<(), ApiError>>;
+}
+
+/// Lets everybody in: for a router behind something that checks callers itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Open;
+
+impl Guard for Open {
+    fn check<'a>(
+        &'a self,
+        _parts: &'a Parts,
+        _body: &'a [u8],
+    ) -> BoxFuture<'a, Result<(), ApiError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
 }
 
 /// What every handler needs.
@@ -33,13 +51,15 @@ struct Shared {
 /// The router over `control`, whose operations are open to whom `guard` lets in.
 pub fn router(control: Control, guard: impl Guard) -> Router {
     let shared = Arc::new(Shared { control, guard: Box::new(guard) });
+    let hosts = Router::new()
+        .route("/poll", post(hosts::poll))
+        .route("/claim", post(hosts::claim))
+        .route("/report", post(hosts::report))
+        .layer(DefaultBodyLimit::max(HOST_BODY_MAX));
     Router::new()
-        .route("/", post(operations::call))
+        .route("/", post(operations::call).layer(DefaultBodyLimit::max(BODY_MAX)))
         .route("/cutover/v1/health", get(health))
-        .route("/cutover/v1/host/poll", post(hosts::poll))
-        .route("/cutover/v1/host/claim", post(hosts::claim))
-        .route("/cutover/v1/host/report", post(hosts::report))
-        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .nest("/cutover/v1/host", hosts)
         .with_state(shared)
 }
 

@@ -6,6 +6,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest as _, Request, State};
 use axum::response::Response;
 use control::{Control, Error};
+use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use tracing::{error, info, warn};
@@ -44,18 +45,31 @@ async fn answer(shared: &Shared, request: Request) -> Result<Vec<u8>, ApiError> 
     })?;
     shared.guard.check(&parts, &body).await?;
     let target = target_of(&parts.headers)?;
-    let answered = if target.starts_with(cutover::PREFIX) {
-        own_operation(&shared.control, cutover::Operation::from_target(target)?, &body).await
-    } else {
-        operation(&shared.control, codedeploy::Operation::from_target(target)?, &body).await
-    };
+    let running = begin(target, shared.control.clone(), body)?;
+    // On a task of its own: a client that goes away leaves nothing half done.
+    let answered = tokio::spawn(running).await.unwrap_or_else(|broken| {
+        error!(target, error = &broken as &dyn std::error::Error, "an operation broke down");
+        Err(ErrorName::InternalFailure
+            .because("the operation broke down; the log of the service says why"))
+    });
     match &answered {
         Ok(_) => info!(target, "answered"),
         Err(refused) => {
-            info!(target, code = refused.name.name(), message = refused.message, "refused")
+            info!(target, code = refused.name.name(), message = refused.message, "refused");
         }
     }
     answered
+}
+
+type Running = BoxFuture<'static, Result<Vec<u8>, ApiError>>;
+
+/// The operation that `target` names.
+fn begin(target: &str, control: Control, body: Bytes) -> Result<Running, ApiError> {
+    if target.starts_with(cutover::PREFIX) {
+        let operation = cutover::Operation::from_target(target)?;
+        return Ok(own_operation(control, operation, body));
+    }
+    Ok(operation(control, codedeploy::Operation::from_target(target)?, body))
 }
 
 fn target_of(headers: &HeaderMap) -> Result<&str, ApiError> {
@@ -69,13 +83,13 @@ fn target_of(headers: &HeaderMap) -> Result<&str, ApiError> {
 /// Calls the use case of each operation: its method of [`Control`] has the operation's name.
 macro_rules! calls {
     ($name:ident, $module:ident: $($operation:ident => $method:ident,)*) => {
-        async fn $name(control: &Control, operation: $module::Operation, body: &[u8]) -> Result<Vec<u8>, ApiError> {
+        fn $name(control: Control, operation: $module::Operation, body: Bytes) -> Running {
             match operation {
-                $($module::Operation::$operation => {
-                    let request: $module::$operation = decode(body)?;
+                $($module::Operation::$operation => Box::pin(async move {
+                    let request: $module::$operation = decode(&body)?;
                     request.validate()?;
                     encode(control.$method(&request).await)
-                })*
+                }),)*
             }
         }
     };
@@ -143,14 +157,21 @@ fn refusal(error: Error) -> ApiError {
     match error {
         Error::Refused(refused) => refused,
         Error::Host(refused) => ErrorName::InvalidInput.because(refused.message),
-        passing if passing.is_passing() => {
-            warn!(error = &passing as &dyn std::error::Error, "cannot answer now");
-            ErrorName::ServiceUnavailable.because(format!("{passing}; try again"))
+        error @ (Error::Table(_)
+        | Error::Pin(_)
+        | Error::Unreadable { .. }
+        | Error::Newer { .. })
+            if error.is_passing() =>
+        {
+            warn!(error = &error as &dyn std::error::Error, "cannot answer now");
+            ErrorName::ServiceUnavailable.because(format!("{error}; try again"))
         }
-        internal => {
-            error!(error = &internal as &dyn std::error::Error, "cannot answer");
-            ErrorName::InternalFailure
-                .because(format!("{internal}; the log of the service says more"))
+        error @ (Error::Table(_)
+        | Error::Pin(_)
+        | Error::Unreadable { .. }
+        | Error::Newer { .. }) => {
+            error!(error = &error as &dyn std::error::Error, "cannot answer");
+            ErrorName::InternalFailure.because(format!("{error}; the log of the service says more"))
         }
     }
 }

@@ -479,7 +479,10 @@ impl api::Guard for SignedBy {
 
 fn refused(error: &sigv4::SignatureError) -> ApiError {
     let code = error.code();
-    let name = code.parse().or_else(|_| format!("{code}Exception").parse()).unwrap_or(ErrorName::InvalidSignature);
+    let name = code
+        .parse()
+        .or_else(|_| format!("{code}Exception").parse())
+        .unwrap_or(ErrorName::InvalidSignature);
     name.because(error.to_string())
 }
 

@@ -146,6 +146,8 @@ shape! {
         event: String,
         /// Only what comes after this, a `next` of an earlier answer.
         after: String,
+        /// Whether the hosts shall send output as it comes for some seconds from now on.
+        follow: bool,
     }
 }
 
@@ -188,6 +190,20 @@ shape! {
     RollBackDeploymentOutput {
         /// The deployment that rolls back.
         deployment_id: String,
+    }
+}
+
+shape! {
+    /// Sets what CodeDeploy has no member for. What is absent stays.
+    SetGroupOptions {
+        /// The application.
+        application_name: String,
+        /// The group.
+        deployment_group_name: String,
+        /// How long a host may be silent, in seconds: 10 to 3600.
+        host_silence_seconds: u64,
+        /// Whether hosts run an interrupted hook again.
+        rerun_interrupted_hooks: bool,
     }
 }
 
@@ -255,23 +271,14 @@ impl RollBackDeployment {
     }
 }
 
-shape! {
-    /// Sets what CodeDeploy has no member for. What is absent stays.
-    SetGroupOptions {
-        /// The application.
-        application_name: String,
-        /// The group.
-        deployment_group_name: String,
-        /// How long a host may be silent, in seconds.
-        host_silence_seconds: u64,
-        /// Whether hosts run an interrupted hook again.
-        rerun_interrupted_hooks: bool,
-    }
-}
-
 impl SetGroupOptions {
     fn check(&self) -> Result<(), ApiError> {
-        group(&self.application_name, &self.deployment_group_name)
+        group(&self.application_name, &self.deployment_group_name)?;
+        let seconds = self.host_silence_seconds;
+        let fits = seconds.is_none_or(|seconds| (10..=3600).contains(&seconds));
+        checks::ensure(fits, ErrorName::Validation, || {
+            "`hostSilenceSeconds` is too short or too long; give 10 to 3600".to_owned()
+        })
     }
 }
 

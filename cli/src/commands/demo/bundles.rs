@@ -1,8 +1,9 @@
 //! The three revisions of the demo's story.
 
-use std::io::{Cursor, Write as _};
-
-use zip::write::SimpleFileOptions;
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 const APPSPEC: &str = "\
 version: 0.0
@@ -25,7 +26,8 @@ hooks:
 
 const STOP: &str = "#!/bin/sh\necho \"stopping the shop on $HOST_ADDRESS\"\n";
 
-const START: &str = "#!/bin/sh\necho \"starting $(cat \"$HOST_ROOT/srv/shop/version.txt\") on $HOST_ADDRESS\"\n";
+const START: &str =
+    "#!/bin/sh\necho \"starting $(cat \"$HOST_ROOT/srv/shop/version.txt\") on $HOST_ADDRESS\"\n";
 
 const VALIDATE: &str = "#!/bin/sh\ntest -s \"$HOST_ROOT/srv/shop/index.html\" && echo healthy\n";
 
@@ -39,12 +41,15 @@ esac
 echo healthy
 ";
 
-/// Version `number` of the demo's shop as a zip archive; the third one fails on the second host.
-pub(super) fn bundle(number: u32) -> zip::result::ZipResult<Vec<u8>> {
-    let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
+/// Writes version `number` of the demo's shop into a directory; the third one fails on the second host.
+pub(super) fn write_bundle(dir: &Path, number: u32) -> io::Result<()> {
     let version = format!("shop version {number}\n");
-    let page = format!("<!doctype html><title>Shop</title><h1>Welcome to the shop, version {number}</h1>\n");
+    let page = format!(
+        "<!doctype html><title>Shop</title><h1>Welcome to the shop, version {number}</h1>\n"
+    );
     let validate = if number == 3 { BROKEN } else { VALIDATE };
+    fs::create_dir(dir.join("site"))?;
+    fs::create_dir(dir.join("scripts"))?;
     let files = [
         ("appspec.yml", APPSPEC, 0o644),
         ("site/index.html", &page, 0o644),
@@ -54,8 +59,9 @@ pub(super) fn bundle(number: u32) -> zip::result::ZipResult<Vec<u8>> {
         ("scripts/validate.sh", validate, 0o755),
     ];
     for (name, content, mode) in files {
-        archive.start_file(name, SimpleFileOptions::default().unix_permissions(mode))?;
-        archive.write_all(content.as_bytes())?;
+        let path = dir.join(name);
+        fs::write(&path, content)?;
+        fs::set_permissions(&path, Permissions::from_mode(mode))?;
     }
-    Ok(archive.finish()?.into_inner())
+    Ok(())
 }

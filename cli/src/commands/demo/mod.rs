@@ -3,17 +3,16 @@
 mod bundles;
 mod story;
 
-use std::io::Write as _;
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::path::Path;
 use std::time::Instant;
 
-use clap::Args;
 use serde::Serialize;
 
 use self::story::Story;
+use super::Context;
 use super::up::{self, Asked};
-use crate::output::Format;
+use crate::failure::Exit;
+use crate::output::{self, Format};
 
 /// How many hosts the story has.
 const HOSTS: u8 = 4;
@@ -21,8 +20,8 @@ const HOSTS: u8 = 4;
 /// See it work: a home with four hosts, two good revisions, a bad one, and its rollback
 ///
 /// Everything runs on this machine, and without an account. It stays up afterwards, so that you can look around.
-#[derive(Debug, Args)]
-pub(crate) struct DemoArgs {
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
     /// End when the story is told; the exit code says whether all went as it should
     #[arg(long)]
     exit: bool,
@@ -51,43 +50,62 @@ pub(super) struct Told {
     pub(super) rolled_back_by: Option<String>,
 }
 
-/// Tells the story in `dir`, or in a temporary directory.
-pub(crate) async fn run(dir: Option<PathBuf>, args: &DemoArgs, format: Format) -> anyhow::Result<ExitCode> {
+/// Tells the story in `--dir`, or in a temporary directory.
+pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
+    let temporary = tempfile::Builder::new().prefix("cutover-demo-").tempdir()?;
+    let dir = context.dir.as_deref().unwrap_or(temporary.path());
+    up::log_to_stderr();
     let began = Instant::now();
     let mut asked = Asked::new()?;
-    let temporary = if dir.is_none() { Some(tempfile::Builder::new().prefix("cutover-demo-").tempdir()?) } else { None };
-    let dir = dir.or_else(|| temporary.as_ref().map(|place| place.path().to_owned())).unwrap_or_default();
     let home = tokio::select! {
-        home = up::start(&dir, HOSTS, 0) => home?,
-        () = asked.to_end() => return Ok(ExitCode::FAILURE),
+        home = up::start(dir, HOSTS, 0) => home?,
+        () = asked.to_end() => return Ok(Exit::Interrupted),
     };
     up::warn_of_refused_view(&home);
-    let story = Story::new(home.endpoints(), format)?;
     let told = tokio::select! {
-        told = story.tell() => told,
+        told = Story::tell(home.endpoints(), home.dir()) => told,
         () = asked.to_end() => {
             up::end(home).await?;
-            return Ok(ExitCode::FAILURE);
+            return Ok(Exit::Interrupted);
         }
     };
-    let told = match told {
-        Ok(told) => told,
-        Err(error) => {
-            up::end(home).await?;
-            return Err(error);
+    let exit = match &told {
+        Ok(told) => {
+            report(told, &home.endpoints().api, context.format, began);
+            say_what_next(&home, as_it_should(told), began);
+            if !args.exit {
+                asked.to_end().await;
+            }
+            if as_it_should(told) { Exit::Done } else { Exit::NotSucceeded }
         }
+        Err(_) => Exit::NotSucceeded,
     };
-    let went_well = as_it_should(&told);
-    if format == Format::Json {
-        let report = Report { deployments: &told, seconds: began.elapsed().as_secs_f64(), api: &home.endpoints().api };
-        writeln!(std::io::stdout(), "{}", serde_json::to_string(&report)?)?;
-    }
-    story.say_what_next(home.dir(), went_well, began.elapsed());
-    if !args.exit {
-        asked.to_end().await;
-    }
     up::end(home).await?;
-    Ok(if went_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    told.map(|_| exit)
+}
+
+fn report(told: &[Told], api: &str, format: Format, began: Instant) {
+    if format == Format::Json {
+        output::json(&Report { deployments: told, seconds: began.elapsed().as_secs_f64(), api });
+    }
+}
+
+/// Says where everything is, and what to try.
+fn say_what_next(home: &local::home::Home, went_well: bool, began: Instant) {
+    let verdict = if went_well { "All went as it should" } else { "Not all went as it should" };
+    let local::dir::Endpoints { api, s3, bucket, .. } = home.endpoints();
+    let dir = shown(home.dir());
+    output::note(&format!(
+        "\n{verdict}, in {:.1} s.\n\n  API     {api}\n  bucket  s3://{bucket} at {s3}\n  hosts   {dir}/hosts/host-1/root/srv/shop\n\n\
+         Try next, in another terminal:\n  cutover --dir {dir} status\n  cutover --dir {dir} push ./app shop\n  \
+         cutover --dir {dir} env -- aws s3 cp app.zip s3://{bucket}/shop/app.zip\n  \
+         cutover --dir {dir} env -- aws deploy list-deployments",
+        began.elapsed().as_secs_f64(),
+    ));
+}
+
+fn shown(dir: &Path) -> String {
+    dir.display().to_string()
 }
 
 /// Two successes, a failure, and the rollback that it names.

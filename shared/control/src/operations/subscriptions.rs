@@ -1,22 +1,19 @@
 //! Subscriptions of groups to uploads, and what a group is doing.
 
 use engine::group::Upload;
-use wire::codedeploy::{Empty, ErrorName};
+use wire::codedeploy::Empty;
 use wire::cutover::{
     self, GetGroupStatus, GetGroupStatusOutput, ListSubscriptions, ListSubscriptionsOutput,
     SetGroupOptions, Subscribe, Unsubscribe, UploadInfo,
 };
 
-use super::{refuse, text};
+use super::text;
 use crate::rows::{self, Application, Group, Row, Subscription, UploadRow, UploadState};
 use crate::table::{Condition, Index, Query, Write};
 use crate::{Control, Error};
 
 /// How many uploads a group's status shows.
 const UPLOADS: usize = 20;
-
-/// How long a host may be silent, in seconds.
-const SILENCE_S: std::ops::RangeInclusive<u64> = 10..=3600;
 
 impl Control {
     /// `Subscribe`: what is uploaded from now on is deployed to the group. Doing it twice changes nothing.
@@ -132,16 +129,6 @@ impl Control {
 
     /// `SetGroupOptions`: settings of a group that CodeDeploy has no member for. What is absent stays.
     pub async fn set_group_options(&self, request: &SetGroupOptions) -> Result<Empty, Error> {
-        if let Some(seconds) = request.host_silence_seconds
-            && !SILENCE_S.contains(&seconds)
-        {
-            let message = format!(
-                "`hostSilenceSeconds` is {seconds}. Give {} to {}.",
-                SILENCE_S.start(),
-                SILENCE_S.end()
-            );
-            return Err(refuse(ErrorName::Validation, message));
-        }
         loop {
             let (_, mut found) = self
                 .application_and_group(&request.application_name, &request.deployment_group_name)

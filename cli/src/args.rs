@@ -1,0 +1,112 @@
+//! The command line's grammar. Each command's own arguments stand in its file.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{
+    completions, demo, deploy, env, host, init, lint, logs, push, rollback, status, stop,
+    subscribe, up, watch,
+};
+use crate::output::Format;
+
+/// Deploys software to fleets of hosts, a few at a time, and rolls back what fails.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cutover",
+    version,
+    max_term_width = 100,
+    after_help = "A command talks to the Cutover of --dir, else to that of AWS_ENDPOINT_URL_CODEDEPLOY, else to that in `.cutover`.\n\n\
+                  Exit codes: 0 done, 1 the deployment did not succeed or lint rejects, 2 wrong use, 3 not reachable, 4 time over.\n\n\
+                  Start here:\n  cutover up\n  cutover init shop/web --auto-rollback\n  cutover push ./app shop\n  cutover deploy shop/web --watch"
+)]
+pub(crate) struct Cli {
+    /// The directory of the Cutover to talk to
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// How to write the result
+    #[arg(long, global = true, value_enum, default_value = "text", value_name = "FORMAT")]
+    pub(crate) format: Format,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Up(up::Args),
+    Demo(demo::Args),
+    Env(env::Args),
+    #[command(hide = true)]
+    Host(host::Args),
+    Init(init::Args),
+    Push(push::Args),
+    Subscribe(subscribe::Args),
+    Deploy(deploy::Args),
+    Status(status::Args),
+    Watch(watch::Args),
+    Logs(logs::Args),
+    Stop(stop::Args),
+    Rollback(rollback::Args),
+    Lint(lint::Args),
+    Completions(completions::Args),
+}
+
+/// `APP/GROUP`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GroupName {
+    pub(crate) application: String,
+    pub(crate) group: String,
+}
+
+impl FromStr for GroupName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('/') {
+            Some((application, group))
+                if !application.is_empty() && !group.is_empty() && !group.contains('/') =>
+            {
+                Ok(Self { application: application.to_owned(), group: group.to_owned() })
+            }
+            Some(_) | None => {
+                Err("write the application and the group as APP/GROUP, such as shop/web".to_owned())
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for GroupName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.application, self.group)
+    }
+}
+
+/// `s3://BUCKET/KEY`; the key may be empty where it is a prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct S3Url {
+    pub(crate) bucket: String,
+    pub(crate) key: String,
+}
+
+impl FromStr for S3Url {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let place = text.strip_prefix("s3://").unwrap_or_default();
+        let (bucket, key) = place.split_once('/').unwrap_or((place, ""));
+        if bucket.is_empty() {
+            return Err(
+                "write it as s3://BUCKET/KEY, such as s3://revisions/shop/app.zip".to_owned()
+            );
+        }
+        Ok(Self { bucket: bucket.to_owned(), key: key.to_owned() })
+    }
+}
+
+impl std::fmt::Display for S3Url {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "s3://{}/{}", self.bucket, self.key)
+    }
+}

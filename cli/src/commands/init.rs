@@ -1,0 +1,145 @@
+//! `cutover init`: makes an application and a group.
+
+use serde_json::json;
+use wire::codedeploy::{
+    AutoRollbackConfiguration, AutoRollbackEvent, ComputePlatform, CreateApplication,
+    CreateDeploymentGroup, ErrorName, GroupSettings, OnPremisesTagSet, TagFilter, TagFilterType,
+    UpdateDeploymentGroup,
+};
+
+use super::Context;
+use crate::args::GroupName;
+use crate::client::Client;
+use crate::failure::{Exit, Failure};
+use crate::output::{self, Format};
+
+/// CodeDeploy wants a role to be named; a home does not use it.
+const ROLE: &str = "arn:aws:iam::000000000000:role/cutover";
+
+/// Makes an application and a group of hosts, or changes the group if it exists
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  cutover init shop/web --tag role=web --config CodeDeployDefault.HalfAtATime --auto-rollback"
+)]
+pub(crate) struct Args {
+    /// The application and the group
+    #[arg(value_name = "APP/GROUP")]
+    group: GroupName,
+    /// A tag that the hosts of the group have; all of several. `home=yes`, all hosts of a home, by default
+    #[arg(long = "tag", value_name = "K=V", value_parser = tag)]
+    tags: Vec<(String, String)>,
+    /// The deployment configuration, CodeDeployDefault.OneAtATime by default
+    #[arg(long, value_name = "NAME")]
+    config: Option<String>,
+    /// Roll back when a deployment fails
+    #[arg(long)]
+    auto_rollback: bool,
+}
+
+fn tag(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        Some(_) | None => Err("write a tag as KEY=VALUE, such as role=web".to_owned()),
+    }
+}
+
+/// What became of the group.
+enum Made {
+    Created,
+    Updated,
+    Unchanged,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+    let client = context.connect()?;
+    let application_created = create_application(&client, &args.group.application).await?;
+    let group = create_or_update(&client, &args).await?;
+    let GroupName { application, group: name } = &args.group;
+    match context.format {
+        Format::Json => output::json(&json!({
+            "applicationName": application,
+            "applicationCreated": application_created,
+            "deploymentGroupName": name,
+            "deploymentGroupCreated": matches!(group, Made::Created),
+            "deploymentGroupUpdated": matches!(group, Made::Updated),
+        })),
+        Format::Text => {
+            let verb = if application_created { "created" } else { "exists" };
+            output::line(&format!("application {application} {verb}"));
+            let what = match group {
+                Made::Created => "created",
+                Made::Updated => "exists; it was updated with the given options",
+                Made::Unchanged => "exists; nothing was changed",
+            };
+            output::line(&format!("group {} {what}", args.group));
+            output::note(&format!("next: cutover push DIR {application}"));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Whether it had to be created.
+async fn create_application(client: &Client, name: &str) -> Result<bool, Failure> {
+    let request = CreateApplication {
+        application_name: Some(name.to_owned()),
+        compute_platform: Some(ComputePlatform::Server.name().to_owned()),
+        ..CreateApplication::default()
+    };
+    match client.call(&request).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.is(ErrorName::ApplicationAlreadyExists) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn create_or_update(client: &Client, args: &Args) -> Result<Made, Failure> {
+    let home = [("home".to_owned(), "yes".to_owned())];
+    let given = settings(args, &args.tags);
+    let tags = if args.tags.is_empty() { &home[..] } else { &args.tags };
+    let request = CreateDeploymentGroup {
+        application_name: Some(args.group.application.clone()),
+        deployment_group_name: Some(args.group.group.clone()),
+        settings: GroupSettings { service_role_arn: Some(ROLE.to_owned()), ..settings(args, tags) },
+        ..CreateDeploymentGroup::default()
+    };
+    match client.call(&request).await {
+        Ok(_) => return Ok(Made::Created),
+        Err(error) if error.is(ErrorName::DeploymentGroupAlreadyExists) => {}
+        Err(error) => return Err(error.into()),
+    }
+    if given == GroupSettings::default() {
+        return Ok(Made::Unchanged);
+    }
+    let request = UpdateDeploymentGroup {
+        application_name: Some(args.group.application.clone()),
+        current_deployment_group_name: Some(args.group.group.clone()),
+        settings: given,
+        ..UpdateDeploymentGroup::default()
+    };
+    client.call(&request).await?;
+    Ok(Made::Updated)
+}
+
+/// The settings that are given; each tag is a group of filters of its own, so that a host needs all of them.
+fn settings(args: &Args, tags: &[(String, String)]) -> GroupSettings {
+    let filter = |(key, value): &(String, String)| {
+        vec![TagFilter {
+            key: Some(key.clone()),
+            value: Some(value.clone()),
+            r#type: Some(TagFilterType::KeyAndValue.name().to_owned()),
+        }]
+    };
+    let on_premises_tag_set = (!tags.is_empty()).then(|| OnPremisesTagSet {
+        on_premises_tag_set_list: Some(tags.iter().map(filter).collect()),
+    });
+    let auto_rollback_configuration = args.auto_rollback.then(|| AutoRollbackConfiguration {
+        enabled: Some(true),
+        events: Some(vec![AutoRollbackEvent::DeploymentFailure.name().to_owned()]),
+    });
+    GroupSettings {
+        deployment_config_name: args.config.clone(),
+        on_premises_tag_set,
+        auto_rollback_configuration,
+        ..GroupSettings::default()
+    }
+}

@@ -1,0 +1,110 @@
+//! `cutover push`: packs a directory, uploads it, and registers it as a revision.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use wire::codedeploy::{
+    BundleType, GetApplication, RegisterApplicationRevision, RevisionLocation,
+    RevisionLocationType, S3Location,
+};
+
+use super::Context;
+use crate::failure::{Exit, Failure};
+use crate::find::{Connection, Origin};
+use crate::findings::{self, Finding};
+use crate::output::{self, Format};
+use crate::pack::{self, Packed};
+use crate::upload;
+
+/// Packs a directory, uploads it and registers it as a revision of an application
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Equal directories make equal archives.\n\nExample:\n  cutover push ./app shop"
+)]
+pub(crate) struct Args {
+    /// The directory; its AppSpec file lies at its top
+    #[arg(value_name = "DIR")]
+    bundle: PathBuf,
+    /// The application
+    #[arg(value_name = "APP")]
+    application: String,
+    /// The key in the bucket; APP/APP-TIME-DIGEST.zip by default
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+    let client = context.connect()?;
+    let Args { bundle, application, key } = args;
+    // An application that does not exist shall be heard of before anything is uploaded.
+    client.call(&GetApplication { application_name: Some(application.clone()) }).await?;
+    let packed = checked(&bundle, client.connection())?;
+    let key = key.unwrap_or_else(|| default_key(&application, &packed.sha256));
+    let bucket = client.connection().bucket.clone();
+    let e_tag = upload::put(&client, &key, packed).await?;
+    let revision = RevisionLocation {
+        revision_type: Some(RevisionLocationType::S3.name().to_owned()),
+        s3_location: Some(S3Location {
+            bucket: Some(bucket.clone()),
+            key: Some(key.clone()),
+            bundle_type: Some(BundleType::Zip.name().to_owned()),
+            version: None,
+            e_tag: Some(e_tag),
+        }),
+        ..RevisionLocation::default()
+    };
+    let request = RegisterApplicationRevision {
+        application_name: Some(application.clone()),
+        description: None,
+        revision: Some(revision.clone()),
+    };
+    client.call(&request).await?;
+    match context.format {
+        Format::Json => {
+            output::json(&json!({ "applicationName": application, "revision": revision }))
+        }
+        Format::Text => {
+            let url = format!("s3://{bucket}/{key}");
+            output::line(&url);
+            output::note(&format!(
+                "next: cutover deploy {application}/GROUP --revision {url} --watch"
+            ));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn default_key(application: &str, sha256: &str) -> String {
+    let time = output::format_time(output::now(), "%Y%m%dT%H%M%S");
+    let digest = sha256.get(..8).unwrap_or_default();
+    format!("{application}/{application}-{time}-{digest}.zip")
+}
+
+/// Packs the directory, unless hosts would refuse it.
+fn checked(dir: &Path, connection: &Connection) -> Result<Packed, Failure> {
+    let wrong = |error: &dyn std::error::Error| Failure::new(Exit::WrongUse, error.to_string());
+    if !dir.is_dir() {
+        return Err(Failure::new(Exit::WrongUse, format!("`{}` is no directory", dir.display()))
+            .hint("give the directory that holds appspec.yml"));
+    }
+    refuse(dir, &findings::of_dir(dir).map_err(|error| wrong(&error))?)?;
+    // A home that lies in the directory is no part of it.
+    let home = match &connection.origin {
+        Origin::Dir(home) => home.canonicalize().ok(),
+        Origin::Environment => None,
+    };
+    let packed = pack::pack(dir, home.as_deref()).map_err(|error| wrong(&error))?;
+    refuse(dir, &findings::of_packed(&packed.file, dir))?;
+    Ok(packed)
+}
+
+/// Shows the findings, and fails if there are errors among them.
+fn refuse(dir: &Path, findings: &[Finding]) -> Result<(), Failure> {
+    findings.iter().for_each(|finding| output::note(&finding.to_string()));
+    if findings.iter().any(Finding::is_error) {
+        let message = format!("hosts would refuse the bundle in `{}`", dir.display());
+        return Err(Failure::new(Exit::NotSucceeded, message)
+            .hint("correct what is listed above; nothing was uploaded"));
+    }
+    Ok(())
+}

@@ -1,0 +1,261 @@
+//! `cutover status`: what the groups are doing.
+
+use serde::Serialize;
+use wire::codedeploy::{
+    AutoRollbackConfiguration, BatchGetDeploymentGroups, BatchGetDeployments, DeploymentGroupInfo,
+    DeploymentInfo, DeploymentStatus, ListApplications, ListDeploymentGroups,
+};
+use wire::cutover::{GetGroupStatus, GetGroupStatusOutput, UploadInfo, UploadState};
+
+use super::Context;
+use crate::args::GroupName;
+use crate::client::Client;
+use crate::failure::{Exit, Failure};
+use crate::output::{self, Format, moment, printable, revision_url};
+
+/// Groups that the API gives in one answer.
+const GROUPS_PER_CALL: usize = 100;
+/// Refused uploads that are shown for a group.
+const REFUSED_SHOWN: usize = 3;
+
+/// Shows applications and groups with their deployments and uploads
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  cutover status shop/web")]
+pub(crate) struct Args {
+    /// Only this group
+    #[arg(value_name = "APP/GROUP")]
+    group: Option<GroupName>,
+}
+
+/// Everything that is shown.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    applications: Vec<ApplicationStatus>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ApplicationStatus {
+    application_name: String,
+    deployment_groups: Vec<GroupStatus>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct GroupStatus {
+    deployment_group_info: DeploymentGroupInfo,
+    /// The active deployment and the last one, the newest first.
+    deployments_info: Vec<DeploymentInfo>,
+    #[serde(flatten)]
+    status: GetGroupStatusOutput,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+    let client = context.connect()?;
+    let status = read(&client, args.group).await?;
+    match context.format {
+        Format::Json => output::json(&status),
+        Format::Text if status.applications.is_empty() => {
+            output::note("there are no applications yet\nnext: cutover init APP/GROUP");
+        }
+        Format::Text => lines(&status).iter().for_each(|line| output::line(line)),
+    }
+    Ok(Exit::Done)
+}
+
+async fn read(client: &Client, group: Option<GroupName>) -> Result<Status, Failure> {
+    let names = match group {
+        Some(GroupName { application, group }) => vec![(application, vec![group])],
+        None => {
+            let mut names = Vec::new();
+            for application in applications(client).await? {
+                let groups = groups(client, &application).await?;
+                names.push((application, groups));
+            }
+            names
+        }
+    };
+    let mut applications = Vec::new();
+    for (application_name, names) in names {
+        let mut deployment_groups = Vec::new();
+        for page in names.chunks(GROUPS_PER_CALL) {
+            let request = BatchGetDeploymentGroups {
+                application_name: Some(application_name.clone()),
+                deployment_group_names: Some(page.to_vec()),
+            };
+            for info in client.call(&request).await?.deployment_groups_info.into_iter().flatten() {
+                deployment_groups.push(group_status(client, info).await?);
+            }
+        }
+        if let [only] = names.as_slice()
+            && deployment_groups.is_empty()
+        {
+            return Err(missing(&application_name, only));
+        }
+        applications.push(ApplicationStatus { application_name, deployment_groups });
+    }
+    Ok(Status { applications })
+}
+
+fn missing(application: &str, group: &str) -> Failure {
+    Failure::new(Exit::WrongUse, format!("application `{application}` has no group `{group}`"))
+        .hint(format!(
+            "`cutover status` shows what there is, `cutover init {application}/{group}` makes it"
+        ))
+}
+
+async fn applications(client: &Client) -> Result<Vec<String>, Failure> {
+    let mut request = ListApplications::default();
+    let mut names = Vec::new();
+    loop {
+        let page = client.call(&request).await?;
+        names.extend(page.applications.unwrap_or_default());
+        request.next_token = page.next_token;
+        if request.next_token.is_none() {
+            return Ok(names);
+        }
+    }
+}
+
+async fn groups(client: &Client, application: &str) -> Result<Vec<String>, Failure> {
+    let mut request = ListDeploymentGroups {
+        application_name: Some(application.to_owned()),
+        ..ListDeploymentGroups::default()
+    };
+    let mut names = Vec::new();
+    loop {
+        let page = client.call(&request).await?;
+        names.extend(page.deployment_groups.unwrap_or_default());
+        request.next_token = page.next_token;
+        if request.next_token.is_none() {
+            return Ok(names);
+        }
+    }
+}
+
+async fn group_status(client: &Client, info: DeploymentGroupInfo) -> Result<GroupStatus, Failure> {
+    let request = GetGroupStatus {
+        application_name: info.application_name.clone(),
+        deployment_group_name: info.deployment_group_name.clone(),
+    };
+    let status = client.call(&request).await?;
+    let mut ids: Vec<String> = [&status.active_deployment_id, &status.last_attempted_deployment_id]
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect();
+    ids.dedup();
+    let deployments_info = if ids.is_empty() {
+        Vec::new()
+    } else {
+        let found = client.call(&BatchGetDeployments { deployment_ids: Some(ids.clone()) }).await?;
+        let mut found = found.deployments_info.unwrap_or_default();
+        found.sort_by_key(|info| ids.iter().position(|id| Some(id) == info.deployment_id.as_ref()));
+        found
+    };
+    Ok(GroupStatus { deployment_group_info: info, deployments_info, status })
+}
+
+fn lines(status: &Status) -> Vec<String> {
+    let mut lines = Vec::new();
+    for application in &status.applications {
+        if application.deployment_groups.is_empty() {
+            lines.push(format!("{}  no groups", application.application_name));
+        }
+        for group in &application.deployment_groups {
+            lines.extend(group_lines(&application.application_name, group));
+        }
+    }
+    lines
+}
+
+fn group_lines(application: &str, group: &GroupStatus) -> Vec<String> {
+    let GroupStatus { deployment_group_info: info, deployments_info, status } = group;
+    let name = info.deployment_group_name.as_deref().unwrap_or("?");
+    let config = info.deployment_config_name.as_deref().unwrap_or("?");
+    let rollback = info.auto_rollback_configuration.as_ref();
+    let rollback = match rollback {
+        Some(AutoRollbackConfiguration { enabled: Some(true), .. }) => ", rolls back by itself",
+        Some(_) | None => "",
+    };
+    let mut lines = vec![format!("{application}/{name}  {config}{rollback}")];
+    if deployments_info.is_empty() {
+        lines.push(field("deployments", "none yet"));
+    }
+    for deployment in deployments_info {
+        let active = deployment.deployment_id == status.active_deployment_id;
+        lines.push(field(if active { "active" } else { "last" }, &deployment_line(deployment)));
+    }
+    for subscription in status.subscriptions.iter().flatten() {
+        let part = |text: &Option<String>| text.clone().unwrap_or_default();
+        lines.push(field(
+            "subscribed",
+            &format!("s3://{}/{}", part(&subscription.bucket), part(&subscription.prefix)),
+        ));
+    }
+    if let Some(upload) = &status.queued_upload {
+        lines.push(field("queued", &upload_line(upload)));
+    }
+    let refused =
+        status.uploads.iter().flatten().filter(|upload| upload.state == Some(UploadState::Refused));
+    for upload in refused.take(REFUSED_SHOWN) {
+        lines.push(field("refused", &upload_line(upload)));
+        lines.push(format!("{:14}{}", "", refusal(upload)));
+    }
+    lines
+}
+
+fn field(name: &str, value: &str) -> String {
+    format!("  {name:<12}{value}")
+}
+
+fn deployment_line(info: &DeploymentInfo) -> String {
+    let overview = info.deployment_overview.clone().unwrap_or_default();
+    let counts = [
+        (overview.succeeded, "succeeded"),
+        (overview.in_progress, "at work"),
+        (overview.pending, "pending"),
+        (overview.failed, "failed"),
+        (overview.skipped, "left out"),
+    ];
+    let counts = counts
+        .into_iter()
+        .filter_map(|(count, what)| Some((count.filter(|count| *count > 0)?, what)));
+    let counts: Vec<String> = counts.map(|(count, what)| format!("{count} {what}")).collect();
+    let rollback = info.rollback_info.as_ref();
+    let back = rollback
+        .and_then(|info| info.rollback_deployment_id.as_deref())
+        .map(|id| format!("rolled back by {id}"));
+    let of = rollback
+        .and_then(|info| info.rollback_triggering_deployment_id.as_deref())
+        .map(|id| format!("rolls back {id}"));
+    let parts = [
+        info.deployment_id.clone(),
+        info.status.map(DeploymentStatus::name).map(str::to_owned),
+        (!counts.is_empty()).then(|| format!("({})", counts.join(", "))),
+        info.complete_time.or(info.create_time).map(moment),
+        revision_url(info.revision.as_ref()).as_deref().map(printable),
+        of,
+        back,
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("  ")
+}
+
+fn upload_line(upload: &UploadInfo) -> String {
+    let part = |text: &Option<String>| printable(text.as_deref().unwrap_or("?"));
+    let time = upload.time.map(|time| format!("  {}", moment(time))).unwrap_or_default();
+    format!("s3://{}/{}{time}", part(&upload.bucket), part(&upload.key))
+}
+
+/// `file:line:column: reason`, without what is not known of the place.
+fn refusal(upload: &UploadInfo) -> String {
+    let place = [
+        upload.file.as_deref().map(printable),
+        upload.line.map(|n| n.to_string()),
+        upload.column.map(|n| n.to_string()),
+    ];
+    let place: String = place.into_iter().flatten().map(|part| format!("{part}:")).collect();
+    let space = if place.is_empty() { "" } else { " " };
+    format!("{place}{space}{}", printable(upload.reason.as_deref().unwrap_or("no reason is known")))
+}

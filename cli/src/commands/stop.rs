@@ -1,0 +1,41 @@
+//! `cutover stop`: stops a deployment.
+
+use wire::codedeploy::StopDeployment;
+
+use super::Context;
+use crate::failure::{Exit, Failure};
+use crate::output::{self, Format};
+
+/// Stops a deployment: no further host is begun, and hosts at work end after their current event
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  cutover stop d-A1B2C3D4E --rollback")]
+pub(crate) struct Args {
+    /// The deployment
+    #[arg(value_name = "ID")]
+    id: String,
+    /// Then roll back, whatever the deployment's own setting is
+    #[arg(long, conflicts_with = "no_rollback")]
+    rollback: bool,
+    /// Do not roll back, whatever the deployment's own setting is
+    #[arg(long)]
+    no_rollback: bool,
+}
+
+pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
+    let client = context.connect()?;
+    let rollback = (args.rollback || args.no_rollback).then_some(args.rollback);
+    let request =
+        StopDeployment { deployment_id: Some(args.id.clone()), auto_rollback_enabled: rollback };
+    let stopped = client.call(&request).await?;
+    match context.format {
+        Format::Json => output::json(&stopped),
+        Format::Text => {
+            let status = stopped.status.map_or("?", wire::codedeploy::StopStatus::name);
+            let message = stopped.status_message.filter(|message| !message.is_empty());
+            let message = message.map(|message| format!(": {message}")).unwrap_or_default();
+            output::line(&format!("{}  stop {status}{message}", args.id));
+            output::note(&format!("next: cutover watch {}", args.id));
+        }
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,188 @@
+//! Asks how a deployment stands, and only for what can have changed: a host that is done is never asked for again, and
+//! of a large fleet only the hosts at work and those that failed are.
+
+use std::collections::BTreeMap;
+
+use wire::codedeploy::{
+    BatchGetDeploymentTargets, DeploymentInfo, DeploymentOverview, DeploymentStatus, GetDeployment,
+    InstanceTarget, ListDeploymentTargets, TargetFilterName, TargetStatus,
+};
+
+use crate::client::{CallError, Client};
+
+/// Targets that the API gives in one answer, and hosts that are shown one by one.
+pub(crate) const TARGETS_PER_CALL: usize = 25;
+
+/// How a deployment stands at one moment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Snapshot {
+    /// The deployment.
+    pub(crate) info: DeploymentInfo,
+    /// Its hosts in the order of the deployment; of a large fleet those at work and those that failed.
+    pub(crate) targets: Vec<InstanceTarget>,
+    /// Whether `targets` are not all of them.
+    pub(crate) partial: bool,
+}
+
+impl Snapshot {
+    /// The deployment's id.
+    pub(crate) fn id(&self) -> &str {
+        self.info.deployment_id.as_deref().unwrap_or("?")
+    }
+
+    /// Whether nothing more will happen to it.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.info.status.is_some_and(has_ended)
+    }
+
+    /// How many hosts it has, and how many of them are done.
+    pub(crate) fn counts(&self) -> Counts {
+        let of = self.info.deployment_overview.clone().unwrap_or_default();
+        let DeploymentOverview { pending, in_progress, succeeded, failed, skipped, ready } = of;
+        let [pending, active, succeeded, failed, skipped, ready] =
+            [pending, in_progress, succeeded, failed, skipped, ready]
+                .map(Option::unwrap_or_default);
+        let done = succeeded + failed + skipped + ready;
+        Counts { total: pending + active + done, done, active, failed, skipped }
+    }
+}
+
+/// Hosts of a deployment by how they stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// All.
+    pub(crate) total: u64,
+    /// Those that will not change any more.
+    pub(crate) done: u64,
+    /// Those at work.
+    pub(crate) active: u64,
+    /// Those that failed.
+    pub(crate) failed: u64,
+    /// Those that were left out.
+    pub(crate) skipped: u64,
+}
+
+/// Whether a deployment in this status has ended.
+pub(crate) fn has_ended(status: DeploymentStatus) -> bool {
+    match status {
+        DeploymentStatus::Succeeded | DeploymentStatus::Failed | DeploymentStatus::Stopped => true,
+        DeploymentStatus::Created
+        | DeploymentStatus::Queued
+        | DeploymentStatus::InProgress
+        | DeploymentStatus::Baking
+        | DeploymentStatus::Ready => false,
+    }
+}
+
+/// Whether a host in this status is done.
+fn is_final(status: TargetStatus) -> bool {
+    match status {
+        TargetStatus::Succeeded
+        | TargetStatus::Failed
+        | TargetStatus::Skipped
+        | TargetStatus::Ready => true,
+        TargetStatus::Pending | TargetStatus::InProgress | TargetStatus::Unknown => false,
+    }
+}
+
+/// Follows one deployment.
+pub(crate) struct Poller<'c> {
+    client: &'c Client,
+    id: String,
+    /// The hosts to show, in order.
+    ids: Vec<String>,
+    known: BTreeMap<String, InstanceTarget>,
+}
+
+impl<'c> Poller<'c> {
+    pub(crate) fn new(client: &'c Client, id: &str) -> Self {
+        Self { client, id: id.to_owned(), ids: Vec::new(), known: BTreeMap::new() }
+    }
+
+    /// How it stands now. The hosts are asked for after the deployment, so they are never older than it.
+    pub(crate) async fn poll(&mut self) -> Result<Snapshot, CallError> {
+        let request = GetDeployment { deployment_id: Some(self.id.clone()) };
+        let info = self.client.call(&request).await?.deployment_info.unwrap_or_default();
+        let mut snapshot = Snapshot { info, ..Snapshot::default() };
+        let counts = snapshot.counts();
+        let shown = u64::try_from(TARGETS_PER_CALL).unwrap_or(u64::MAX);
+        snapshot.partial = counts.total > shown;
+        if snapshot.partial {
+            self.ids = self.active_and_failed(counts).await?;
+        } else if u64::try_from(self.ids.len()) != Ok(counts.total) {
+            self.ids = list(self.client, &self.id, None, usize::MAX).await?;
+        }
+        self.refresh().await?;
+        snapshot.targets = self.ids.iter().filter_map(|id| self.known.get(id).cloned()).collect();
+        Ok(snapshot)
+    }
+
+    /// All hosts, whatever their number.
+    pub(crate) async fn all_targets(&mut self) -> Result<Vec<InstanceTarget>, CallError> {
+        self.ids = list(self.client, &self.id, None, usize::MAX).await?;
+        self.refresh().await?;
+        Ok(self.ids.iter().filter_map(|id| self.known.get(id).cloned()).collect())
+    }
+
+    async fn active_and_failed(&self, counts: Counts) -> Result<Vec<String>, CallError> {
+        let of = |status| list(self.client, &self.id, Some(status), TARGETS_PER_CALL);
+        let mut ids = if counts.failed > 0 { of(TargetStatus::Failed).await? } else { Vec::new() };
+        if counts.active > 0 {
+            ids.extend(of(TargetStatus::InProgress).await?);
+        }
+        Ok(ids)
+    }
+
+    /// Asks for those of `ids` that can have changed.
+    async fn refresh(&mut self) -> Result<(), CallError> {
+        let done =
+            |id: &String| self.known.get(id).and_then(|target| target.status).is_some_and(is_final);
+        let open: Vec<String> = self.ids.iter().filter(|id| !done(id)).cloned().collect();
+        for page in open.chunks(TARGETS_PER_CALL) {
+            let request = BatchGetDeploymentTargets {
+                deployment_id: Some(self.id.clone()),
+                target_ids: Some(page.to_vec()),
+            };
+            let answer = self.client.call(&request).await?;
+            for target in answer
+                .deployment_targets
+                .into_iter()
+                .flatten()
+                .filter_map(|target| target.instance_target)
+            {
+                self.known.insert(target.target_id.clone().unwrap_or_default(), target);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The hosts of a deployment, only those with a status if one is given, and not many more than `enough`.
+async fn list(
+    client: &Client,
+    id: &str,
+    status: Option<TargetStatus>,
+    enough: usize,
+) -> Result<Vec<String>, CallError> {
+    let filters = status.map(|status| {
+        BTreeMap::from([(
+            TargetFilterName::TargetStatus.name().to_owned(),
+            vec![status.name().to_owned()],
+        )])
+    });
+    let mut request = ListDeploymentTargets {
+        deployment_id: Some(id.to_owned()),
+        target_filters: filters,
+        next_token: None,
+    };
+    let mut ids = Vec::new();
+    loop {
+        let page = client.call(&request).await?;
+        ids.extend(page.target_ids.unwrap_or_default());
+        request.next_token = page.next_token;
+        if request.next_token.is_none() || ids.len() >= enough {
+            ids.truncate(enough);
+            return Ok(ids);
+        }
+    }
+}
