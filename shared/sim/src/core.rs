@@ -58,6 +58,8 @@ pub(crate) enum Event {
 pub(crate) enum Act {
     /// Asks for a deployment of a group.
     Deploy { group: usize },
+    /// Asks for a deployment of a good bundle with a configuration.
+    DeployWith { group: usize, config: String },
     /// Uploads a bundle for a group.
     Upload { group: usize },
     /// Asks the active deployment of a group to stop.
@@ -91,12 +93,8 @@ pub(crate) enum HostEvent {
         last: bool,
         answer: Answer<ReportResponse>,
     },
-    /// The machine goes down, for so long; for ever if that is not said.
-    Crash(Option<u64>),
     /// It is up again.
     Boot,
-    /// The network is away for so long.
-    Cut(u64),
 }
 
 impl HostEvent {
@@ -209,11 +207,6 @@ impl Core {
         self.now = at;
         self.events += 1;
         Some(event)
-    }
-
-    /// Drops what will happen and is not `kept`.
-    pub(crate) fn drop_unless(&mut self, kept: impl Fn(&Event) -> bool) {
-        self.queue.retain(|_, event| kept(event));
     }
 
     /// Notes in the transcript what `actor` does. The text is only made where there is a transcript.

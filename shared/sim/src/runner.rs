@@ -127,9 +127,7 @@ impl World {
                 let answer = if is_cut { Answer::Nothing } else { answer };
                 self.reported(at, &id, (sent_at, sequence, last), answer);
             }
-            HostEvent::Crash(down) => self.crash(at, down),
             HostEvent::Boot => {}
-            HostEvent::Cut(ms) => host.cut_until = now + ms,
         }
     }
 

@@ -96,6 +96,21 @@ impl Story {
     }
 }
 
+impl Story {
+    /// One deployment with `config` to `hosts` hosts that all do well.
+    pub(crate) fn calm(config: &str, hosts: usize) -> Self {
+        Self {
+            faults: Faults::default(),
+            pace: Pace::Fast,
+            hosts,
+            groups: 1,
+            acts: vec![(10_000, Act::DeployWith { group: 0, config: config.to_owned() })],
+            lasts_ms: 10_000,
+            total_ms: 8 * 3_600_000,
+        }
+    }
+}
+
 fn act(random: &mut Random, groups: u64, hosts: u64) -> Act {
     let number = |count: u64| usize::try_from(count).unwrap_or(0);
     let group = number(random.between(0, groups - 1));
@@ -142,7 +157,7 @@ fn revision(key: &str) -> Revision {
 
 impl World {
     /// Puts everything in place, and sets the clock going.
-    pub(crate) fn begin(&mut self, story: &Story, seed: u64) {
+    pub(crate) fn begin(&mut self, story: &Story) {
         let mut core = self.shared.core();
         core.total_ms = story.total_ms;
         let mut random = Random::new(core.random.next());
@@ -205,14 +220,26 @@ impl World {
             });
         }
         rows.write(self);
-        self.shared.table.inject(story.faults.table, seed);
+        self.shared.table.count_anew();
+        self.shared.table.inject(story.faults.table, random.next());
     }
 
     /// Does what a user does.
     pub(crate) fn act(&mut self, act: Act) {
         self.shared.core().tell("user", || format!("{act:?}"));
         match act {
-            Act::Deploy { group } => self.deploy(group),
+            Act::Deploy { group } => {
+                let key = self.new_bundle("manual");
+                let config =
+                    self.shared.core().random.pick(&CONFIGS).map(|name| (*name).to_owned());
+                self.deploy(group, &key, config);
+            }
+            Act::DeployWith { group, config } => {
+                let key = "good.zip".to_owned();
+                let good = Bundle::Good { fails: 0 };
+                self.shared.core().bundles.insert(key.clone(), good);
+                self.deploy(group, &key, Some(config));
+            }
             Act::Upload { group } => self.upload(group),
             Act::Stop { group, roll_back } => self.stop(group, roll_back),
             Act::Deregister { host } => self.deregister(host),
@@ -231,16 +258,15 @@ impl World {
             _ => Bundle::Missing,
         };
         core.tell("bucket", || format!("{key} is {bundle:?}"));
-        drop(core.bundles.insert(key.clone(), bundle));
+        core.bundles.insert(key.clone(), bundle);
         key
     }
 
-    fn deploy(&mut self, group: usize) {
-        let key = self.new_bundle("manual");
+    fn deploy(&mut self, group: usize, key: &str, config: Option<String>) {
         let Some(group) = self.groups.get(group).map(|group| group.id.clone()) else { return };
-        let mut request = Request::new(revision(&key), None);
+        let mut request = Request::new(revision(key), None);
         let mut core = self.shared.core();
-        request.config = core.random.pick(&CONFIGS).map(|config| (*config).to_owned());
+        request.config = config;
         let on = |chance: u64| !chance.is_multiple_of(3);
         let rollback =
             AutoRollback { on_failure: on(core.random.next()), on_stop: on(core.random.next()) };
