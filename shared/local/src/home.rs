@@ -48,6 +48,9 @@ const HOSTS_GRACE: Duration = Duration::from_millis(4_200);
 /// How long the servers are given after that.
 const SERVERS_GRACE: Duration = Duration::from_millis(500);
 
+/// Makes the command that becomes a host, given its files and whether it has a view of its own.
+pub type HostCommand = Box<dyn Fn(&HostFiles, bool) -> Command + Send + Sync>;
+
 /// What a home is started with.
 pub struct Options {
     /// Its directory.
@@ -56,8 +59,8 @@ pub struct Options {
     pub hosts: u8,
     /// The port of the API; 0 for that of the last run or any free one.
     pub port: u16,
-    /// The command that becomes a host, given whether the host has a view of its own.
-    pub host_command: Box<dyn Fn(&HostFiles, bool) -> Command + Send + Sync>,
+    /// The command that becomes a host.
+    pub host_command: HostCommand,
 }
 
 /// Why a home cannot start.
