@@ -84,7 +84,13 @@ pub(crate) enum HostEvent {
     /// A report is due, if there is anything to say.
     Report(DeploymentId),
     /// It has its answer.
-    Reported { id: DeploymentId, sent_at: u64, sequence: u64, last: bool, answer: Answer<ReportResponse> },
+    Reported {
+        id: DeploymentId,
+        sent_at: u64,
+        sequence: u64,
+        last: bool,
+        answer: Answer<ReportResponse>,
+    },
     /// The machine goes down, for so long; for ever if that is not said.
     Crash(Option<u64>),
     /// It is up again.

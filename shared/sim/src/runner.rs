@@ -289,7 +289,9 @@ impl World {
 
     fn work(&mut self, at: usize, id: &DeploymentId) {
         let Some(host) = self.hosts.get_mut(at) else { return };
-        let Some(group) = host.journals.get(id).map(|journal| journal.group.clone()) else { return };
+        let Some(group) = host.journals.get(id).map(|journal| journal.group.clone()) else {
+            return;
+        };
         let is_locked = host.is_locked(&group);
         let fence = host.fences.get(&group).copied().unwrap_or_default();
         let (Some(command), Some(journal)) = (host.commands.get_mut(id), host.journals.get_mut(id))

@@ -71,18 +71,28 @@ impl Story {
         };
         let is_large = hosts == 500;
         let groups = if is_large || random.of_ten_thousand(7_500) { 1 } else { 2 };
-        let pace = *random.pick(&[Pace::Fast, Pace::Fast, Pace::Mixed, Pace::Slow]).unwrap_or(&Pace::Fast);
+        let pace =
+            *random.pick(&[Pace::Fast, Pace::Fast, Pace::Mixed, Pace::Slow]).unwrap_or(&Pace::Fast);
         let pace = if is_large { Pace::Fast } else { pace };
         let lasts_ms = random.between(5_000, 400_000);
         let acts = if is_large { random.between(1, 2) } else { random.between(1, 7) };
-        let acts = (0..acts).map(|_| (random.between(0, lasts_ms), act(random, groups, hosts))).collect();
+        let acts =
+            (0..acts).map(|_| (random.between(0, lasts_ms), act(random, groups, hosts))).collect();
         let total_ms = if random.of_ten_thousand(1_000) {
             random.between(5_000, 300_000)
         } else {
             8 * 3_600_000
         };
         let number = |count: u64| usize::try_from(count).unwrap_or(1);
-        Self { faults, pace, hosts: number(hosts), groups: number(groups), acts, lasts_ms, total_ms }
+        Self {
+            faults,
+            pace,
+            hosts: number(hosts),
+            groups: number(groups),
+            acts,
+            lasts_ms,
+            total_ms,
+        }
     }
 }
 
@@ -281,7 +291,8 @@ impl World {
 
     fn stop(&mut self, group: usize, roll_back: Option<bool>) {
         let Some(group) = self.groups.get(group).map(|group| group.id.clone()) else { return };
-        let active = self.shared.core().checks.active.get(&group).and_then(|ids| ids.first().cloned());
+        let active =
+            self.shared.core().checks.active.get(&group).and_then(|ids| ids.first().cloned());
         let Some(id) = active else { return };
         self.spawn(format!("stop {id}"), false, None, |control, _| async move {
             let at = control.clock.now();
@@ -317,7 +328,8 @@ impl World {
 /// The active deployments that the host called `name` is enrolled in, with its ordinals.
 fn places_of(checks: &Checks, name: &str) -> Vec<(DeploymentId, u32)> {
     let active = checks.active.values().flatten();
-    let hosts = active.flat_map(|id| checks.hosts.get(id).into_iter().flatten().map(move |h| (id, h)));
+    let hosts =
+        active.flat_map(|id| checks.hosts.get(id).into_iter().flatten().map(move |h| (id, h)));
     let ours = hosts.filter(|(_, (_, row))| row.name == name);
     ours.map(|(id, (ordinal, _))| (id.clone(), *ordinal)).collect()
 }
@@ -345,7 +357,11 @@ fn group_row(random: &mut Random, number: usize, hosts: usize) -> rows::Group {
         name: format!("group-{number}"),
         created_at: Timestamp(EPOCH_MS),
         settings,
-        silence_ms: if large { 60_000 } else { *random.pick(&[10_000, 20_000, 60_000]).unwrap_or(&60_000) },
+        silence_ms: if large {
+            60_000
+        } else {
+            *random.pick(&[10_000, 20_000, 60_000]).unwrap_or(&60_000)
+        },
         rerun_interrupted: false,
         slot: Slot::default(),
     }

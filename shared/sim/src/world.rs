@@ -288,9 +288,9 @@ impl World {
 
     fn asked(&mut self, host: usize, life: u32, question: Question, reply: Option<ReplyTo>) {
         let Some(key) = self.hosts.get(host).map(|host| host.key.clone()) else { return };
-        let nothing = reply.clone().map(|reply| {
-            (ANSWER_MS, Event::Host { host, life, what: reply.nothing() })
-        });
+        let nothing = reply
+            .clone()
+            .map(|reply| (ANSWER_MS, Event::Host { host, life, what: reply.nothing() }));
         self.spawn(format!("host-{host} asks"), false, nothing, |control, shared| async move {
             let Some(what) = answer(&control, &shared, &key, question, reply).await else { return };
             let mut core = shared.core();
