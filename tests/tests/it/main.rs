@@ -4,3 +4,5 @@ mod support;
 
 mod deployments;
 mod home;
+mod refusals;
+mod uploads;

@@ -88,11 +88,12 @@ impl Bundle {
 
     /// As a tar.
     pub(crate) fn tar(&self) -> Vec<u8> {
-        let mut tar = Vec::new();
-        for (path, content, mode) in self.files() {
-            entry(&mut tar, &path, b'0', mode, "", &content);
-        }
-        end(tar)
+        tar(&self.files())
+    }
+
+    /// As a tar of the files that were given, without an AppSpec of its own.
+    pub(crate) fn tar_of_files(&self) -> Vec<u8> {
+        tar(&self.files)
     }
 
     /// As a tar, with one more entry of any kind.
@@ -102,6 +103,14 @@ impl Bundle {
         entry(&mut tar, path, kind, mode, link, b"");
         end(tar)
     }
+}
+
+fn tar(files: &[(String, Vec<u8>, u32)]) -> Vec<u8> {
+    let mut tar = Vec::new();
+    for (path, content, mode) in files {
+        entry(&mut tar, path, b'0', *mode, "", content);
+    }
+    end(tar)
 }
 
 /// Packs with gzip.

@@ -24,9 +24,9 @@ pub(crate) fn kill_all_naming(path: &Path) {
     for _ in 0..2 {
         for pid in naming(path) {
             if getpgid(Some(pid)).is_ok_and(|group| group == pid) {
-                drop(kill_process_group(pid, Signal::KILL));
+                kill_process_group(pid, Signal::KILL).ok();
             }
-            drop(kill_process(pid, Signal::KILL));
+            signal(pid, Signal::KILL);
         }
     }
 }
@@ -38,7 +38,7 @@ pub(crate) fn is_alive(pid: Pid) -> bool {
     state.is_some_and(|state| state != 'Z')
 }
 
-/// Sends a signal to one process.
+/// Sends a signal to one process, if it is still there.
 pub(crate) fn signal(pid: Pid, signal: Signal) {
-    drop(kill_process(pid, signal));
+    kill_process(pid, signal).ok();
 }
