@@ -1,0 +1,1 @@
+//! A home's life: its ports, its directory, its end.
