@@ -1,1 +1,17 @@
-//! Skeleton.
+//! The Lambda functions: each decodes its event, calls a use case of `control`, and encodes the answer.
+//!
+//! A function's module holds the type of its event and its handler; its binary in `src/bin` is what Lambda starts. What
+//! is decided about deployments is decided in `control`, so that home, the cloud and the simulator do the same.
+
+pub mod api;
+mod batch;
+mod config;
+pub mod deployment_stepper;
+pub mod fleet_watcher;
+pub mod hook_dispatcher;
+mod ports;
+pub mod revision_intake;
+pub mod traffic_evaluator;
+
+pub use batch::BatchAnswer;
+pub use config::{Config, ConfigError, Start, StartError, start};

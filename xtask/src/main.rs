@@ -1,2 +1,68 @@
-//! Skeleton.
-fn main() {}
+//! `cargo xtask`: what needs more than one command of cargo's.
+//!
+//! `test` sets up what the tests need and runs all of them; `lint` is the part of it that a developer wants often;
+//! `bench` takes the figures that README names.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool")]
+
+mod functions;
+mod place;
+mod run;
+mod test;
+mod tools;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::place::Place;
+use crate::run::Command;
+
+const USAGE: &str = "\
+cargo xtask test [--long]   set up what the tests need and run all of them; --long with the large counts
+cargo xtask lint            formatting and clippy
+cargo xtask bench           the benchmarks, in release";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match args.as_slice() {
+        ["test"] => test::run(false),
+        ["test", "--long"] => test::run(true),
+        ["lint"] => lint(),
+        ["bench"] => bench(),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn lint() -> Result<()> {
+    let place = Place::find()?;
+    formatting(&place)?;
+    clippy(&place)
+}
+
+fn formatting(place: &Place) -> Result<()> {
+    Command::cargo(place).args(["fmt", "--all", "--check"]).run()
+}
+
+fn clippy(place: &Place) -> Result<()> {
+    let args = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
+    Command::cargo(place).args(args).run()
+}
+
+fn bench() -> Result<()> {
+    let place = Place::find()?;
+    Command::cargo(&place)
+        .args(["bench", "--workspace", "--exclude", "functions", "--benches"])
+        .run()
+}

@@ -13,9 +13,7 @@ use crate::core::Shared;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Bundle {
     /// A bundle whose hooks fail on so many of ten thousand hosts.
-    Good {
-        fails: u32,
-    },
+    Good { fails: u32 },
     /// No valid bundle.
     Invalid,
     /// Nothing any more.
@@ -65,10 +63,9 @@ impl Bundles for SimBundles {
                 file: None,
                 position: None,
             })),
-            Some(Bundle::Missing) | None => Err(PinError::Missing {
-                bucket: object.bucket.clone(),
-                key: object.key.clone(),
-            }),
+            Some(Bundle::Missing) | None => {
+                Err(PinError::Missing { bucket: object.bucket.clone(), key: object.key.clone() })
+            }
         }
     }
 

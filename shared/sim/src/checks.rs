@@ -78,7 +78,9 @@ pub(crate) fn written(shared: &Arc<Shared>, writes: &[Write]) {
 }
 
 fn read<T: rows::Row>(record: &Record) -> Result<T, String> {
-    rows::read(record).map(|stored| stored.row).map_err(|error| format!("a row cannot be read: {error}"))
+    rows::read(record)
+        .map(|stored| stored.row)
+        .map_err(|error| format!("a row cannot be read: {error}"))
 }
 
 fn group_of(core: &Core, write: &Write) -> Option<GroupId> {
@@ -124,7 +126,10 @@ fn deployment_written(core: &mut Core, record: &Record) -> Result<Option<Deploym
             if let Some(upload) = &row.upload {
                 let key = (new.order().group_id.clone(), upload.clone());
                 let twice = core.checks.uploads.insert(key, id.clone());
-                demand!(twice.is_none(), "the upload `{upload}` was started twice: {twice:?}, {id}");
+                demand!(
+                    twice.is_none(),
+                    "the upload `{upload}` was started twice: {twice:?}, {id}"
+                );
             }
             core.checks.active.entry(new.order().group_id.clone()).or_default().insert(id.clone());
         }
@@ -141,16 +146,21 @@ fn deployment_written(core: &mut Core, record: &Record) -> Result<Option<Deploym
         hosts_agree(&core.checks, new)?;
         core.checks.ended += 1;
         let group = &new.order().group_id;
-        drop(core.checks.active.entry(group.clone()).or_default().remove(&id));
+        core.checks.active.entry(group.clone()).or_default().remove(&id);
         if new.status() == Status::Succeeded {
             let newest = (new.order().generation, id.clone());
             core.checks.newest_succeeded.insert(group.clone(), newest);
         }
     } else if old.is_some() {
         let plan = new.plan(Timestamp(0));
-        demand!(plan.effects.is_empty(), "{id} was stored with something left to decide: {:?}", plan.effects);
+        demand!(
+            plan.effects.is_empty(),
+            "{id} was stored with something left to decide: {:?}",
+            plan.effects
+        );
         demand!(plan.wake_at.is_some(), "{id} waits for nothing");
-        demand!(row.wake_at == plan.wake_at, "{id} is not woken when it wants to be");
+        let in_time = row.wake_at.is_some() && row.wake_at <= plan.wake_at;
+        demand!(in_time, "{id} is woken at {:?} and wants {:?}", row.wake_at, plan.wake_at);
     }
     core.checks.deployments.insert(id.clone(), row);
     Ok(has_ended.then_some(id))
@@ -231,12 +241,17 @@ fn hosts_agree(checks: &Checks, deployment: &Deployment) -> Result<(), String> {
             HostState::NotStarted => row.out_of_reach == Some(ShutOut),
             HostState::Skipped => row.heard_at.is_none(),
             HostState::Gone => true,
-            HostState::Untouched
-            | HostState::Sent
-            | HostState::Unclaimed
-            | HostState::Running => false,
+            HostState::Untouched | HostState::Sent | HostState::Unclaimed | HostState::Running => {
+                false
+            }
         };
-        demand!(fits, "host {ordinal} of {id} is {:?}, and its row says {:?}, {:?}", host.state, row.status, row.out_of_reach);
+        demand!(
+            fits,
+            "host {ordinal} of {id} is {:?}, and its row says {:?}, {:?}",
+            host.state,
+            row.status,
+            row.out_of_reach
+        );
     }
     Ok(())
 }
@@ -244,7 +259,8 @@ fn hosts_agree(checks: &Checks, deployment: &Deployment) -> Result<(), String> {
 fn group_written(core: &mut Core, record: &Record) -> Result<(), String> {
     let row: Group = read(record)?;
     let old = core.checks.groups.insert(row.id.clone(), row);
-    let (Some(old), Some(new)) = (&old, old.as_ref().and_then(|old| core.checks.groups.get(&old.id)))
+    let (Some(old), Some(new)) =
+        (&old, old.as_ref().and_then(|old| core.checks.groups.get(&old.id)))
     else {
         return Ok(());
     };
@@ -293,7 +309,10 @@ fn follows(checks: &Checks, id: &DeploymentId, queued: Option<&str>) -> Result<(
         demand!(waits == queued, "an upload that waited was lost to a rollback");
     } else {
         let started = next.and_then(|next| next.upload.as_deref());
-        demand!(started == queued && waits.is_none(), "`{queued:?}` waited, `{started:?}` was started");
+        demand!(
+            started == queued && waits.is_none(),
+            "`{queued:?}` waited, `{started:?}` was started"
+        );
     }
     Ok(())
 }
@@ -315,7 +334,9 @@ fn host_written(core: &mut Core, record: &Record) -> Result<(), String> {
     let kept = old.name == new.name
         && old.heard_at <= new.heard_at
         && old.sequence <= new.sequence
-        && (old.out_of_reach.is_none() || (&old.out_of_reach, old.heard_at, old.status) == (&new.out_of_reach, new.heard_at, new.status))
+        && (old.out_of_reach.is_none()
+            || (&old.out_of_reach, old.heard_at, old.status)
+                == (&new.out_of_reach, new.heard_at, new.status))
         && (!old.has_ended() || old.status == new.status);
     demand!(kept, "the row of host {ordinal} of {id} forgets: {old:?} became {new:?}");
     Ok(())
@@ -341,7 +362,10 @@ impl Checks {
         let new = self.hooks.insert((host, id.clone(), event));
         demand!(new, "event {event} of {id} started twice on host {host}");
         let highest = self.generations.entry((host, group.clone())).or_default();
-        demand!(*highest <= generation, "generation {generation} starts on host {host} after {highest}");
+        demand!(
+            *highest <= generation,
+            "generation {generation} starts on host {host} after {highest}"
+        );
         *highest = generation;
         let row = self.hosts.get(id).and_then(|hosts| hosts.get(&ordinal));
         let out = row.and_then(|row| row.out_of_reach);

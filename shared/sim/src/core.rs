@@ -58,6 +58,8 @@ pub(crate) enum Event {
 pub(crate) enum Act {
     /// Asks for a deployment of a group.
     Deploy { group: usize },
+    /// Asks for a deployment of a good bundle with a configuration.
+    DeployWith { group: usize, config: String },
     /// Uploads a bundle for a group.
     Upload { group: usize },
     /// Asks the active deployment of a group to stop.
@@ -84,13 +86,15 @@ pub(crate) enum HostEvent {
     /// A report is due, if there is anything to say.
     Report(DeploymentId),
     /// It has its answer.
-    Reported { id: DeploymentId, sent_at: u64, sequence: u64, last: bool, answer: Answer<ReportResponse> },
-    /// The machine goes down, for so long; for ever if that is not said.
-    Crash(Option<u64>),
+    Reported {
+        id: DeploymentId,
+        sent_at: u64,
+        sequence: u64,
+        last: bool,
+        answer: Answer<ReportResponse>,
+    },
     /// It is up again.
     Boot,
-    /// The network is away for so long.
-    Cut(u64),
 }
 
 impl HostEvent {
@@ -203,11 +207,6 @@ impl Core {
         self.now = at;
         self.events += 1;
         Some(event)
-    }
-
-    /// Drops what will happen and is not `kept`.
-    pub(crate) fn drop_unless(&mut self, kept: impl Fn(&Event) -> bool) {
-        self.queue.retain(|_, event| kept(event));
     }
 
     /// Notes in the transcript what `actor` does. The text is only made where there is a transcript.

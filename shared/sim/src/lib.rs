@@ -23,6 +23,8 @@ pub use outcome::{Line, Outcome, Sum};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use random::Random;
+use story::Story;
 use world::World;
 
 /// Simulates the world of `seed`. Where an invariant does not hold, the outcome has the transcript.
@@ -72,4 +74,13 @@ pub fn run_many(seeds: Range<u64>) -> Sum {
     });
     all.broken.sort_by_key(|outcome| outcome.seed);
     all
+}
+
+/// How many items one deployment of `config` writes for each of `hosts` hosts that all do well, with hooks that take
+/// less than a second together.
+pub fn writes_per_host(config: &str, hosts: u32) -> f64 {
+    let story = Story::calm(config, usize::try_from(hosts).unwrap_or(0));
+    let outcome = World::of(&story, Random::new(1), false).run(1);
+    let writes: u64 = outcome.writes.values().sum();
+    f64::from(u32::try_from(writes).unwrap_or(u32::MAX)) / f64::from(hosts)
 }

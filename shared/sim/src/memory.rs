@@ -119,6 +119,11 @@ impl MemoryTable {
         self.lock().writes.clone()
     }
 
+    /// Counts writes from now on.
+    pub(crate) fn count_anew(&self) {
+        self.lock().writes.clear();
+    }
+
     /// How many transactions have happened, whatever their callers were told.
     pub(crate) fn transactions(&self) -> u64 {
         self.lock().transactions

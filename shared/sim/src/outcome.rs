@@ -1,6 +1,9 @@
 //! What came of a simulation, and its transcript.
 
+use std::collections::BTreeMap;
 use std::fmt;
+
+use crate::memory::Kind;
 
 /// One line of a transcript.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +27,8 @@ pub struct Outcome {
     pub lines: Vec<Line>,
     /// How many deployments ended, rollbacks included.
     pub deployments: u64,
+    /// How many items were written, by kind.
+    pub writes: BTreeMap<Kind, u64>,
     /// How many events happened.
     pub events: u64,
     /// How much virtual time passed, in milliseconds.

@@ -81,7 +81,8 @@ impl Bell for Ports {
     fn ring(&self, deployment: &DeploymentId, facts: Vec<Fact>) {
         let mut core = self.shared.core();
         let faults = core.faults;
-        let event = |facts: &Vec<Fact>| Event::Bell { id: deployment.clone(), facts: facts.clone() };
+        let event =
+            |facts: &Vec<Fact>| Event::Bell { id: deployment.clone(), facts: facts.clone() };
         if core.random.of_ten_thousand(faults.bell_twice) {
             let ms = core.random.between(0, 100_000);
             core.push(ms, event(&facts));
@@ -90,7 +91,8 @@ impl Bell for Ports {
             core.tell("bell", || format!("for {deployment} is lost"));
         } else {
             let late = core.random.of_ten_thousand(faults.bell_late);
-            let ms = if late { core.random.between(100, 120_000) } else { core.random.between(0, 3) };
+            let ms =
+                if late { core.random.between(100, 120_000) } else { core.random.between(0, 3) };
             core.push(ms, event(&facts));
         }
     }

@@ -40,7 +40,10 @@ pub(crate) fn allows(deployment: &Deployment, started: &[u32]) -> Result<(), Str
         Minimum::OneAtATime => 1,
         Minimum::HostCount(_) | Minimum::FleetPercent(_) => total.saturating_sub(required).max(1),
     };
-    demand!(in_flight <= at_once, "{id} has {in_flight} hosts in flight where {at_once} are allowed");
+    demand!(
+        in_flight <= at_once,
+        "{id} has {in_flight} hosts in flight where {at_once} are allowed"
+    );
     let too_many = failed > 0 && total - failed <= required;
     demand!(!too_many, "{id} goes on after {failed} of {total} hosts failed");
     let unhealthy = deployment.hosts().unhealthy();
@@ -71,7 +74,8 @@ pub(crate) fn verdict_holds(deployment: &Deployment) -> Result<(), String> {
     let touched = count(deployment, |_, state| is_bad(state) || state == HostState::Succeeded);
     let is_over_time = ended.at.since_ms(order.created_at) >= order.total_ms;
     let required = required(&order.rule, total);
-    let is_broken = matches!(code, Some(FailureCode::RevisionMissing | FailureCode::InvalidRevision));
+    let is_broken =
+        matches!(code, Some(FailureCode::RevisionMissing | FailureCode::InvalidRevision));
     let expected = if is_broken {
         demand!(deployment.pin().is_none(), "{id} has a bundle and failed for the want of it");
         Status::Failed

@@ -127,9 +127,7 @@ impl World {
                 let answer = if is_cut { Answer::Nothing } else { answer };
                 self.reported(at, &id, (sent_at, sequence, last), answer);
             }
-            HostEvent::Crash(down) => self.crash(at, down),
             HostEvent::Boot => {}
-            HostEvent::Cut(ms) => host.cut_until = now + ms,
         }
     }
 
@@ -289,7 +287,9 @@ impl World {
 
     fn work(&mut self, at: usize, id: &DeploymentId) {
         let Some(host) = self.hosts.get_mut(at) else { return };
-        let Some(group) = host.journals.get(id).map(|journal| journal.group.clone()) else { return };
+        let Some(group) = host.journals.get(id).map(|journal| journal.group.clone()) else {
+            return;
+        };
         let is_locked = host.is_locked(&group);
         let fence = host.fences.get(&group).copied().unwrap_or_default();
         let (Some(command), Some(journal)) = (host.commands.get_mut(id), host.journals.get_mut(id))

@@ -71,18 +71,43 @@ impl Story {
         };
         let is_large = hosts == 500;
         let groups = if is_large || random.of_ten_thousand(7_500) { 1 } else { 2 };
-        let pace = *random.pick(&[Pace::Fast, Pace::Fast, Pace::Mixed, Pace::Slow]).unwrap_or(&Pace::Fast);
+        let pace =
+            *random.pick(&[Pace::Fast, Pace::Fast, Pace::Mixed, Pace::Slow]).unwrap_or(&Pace::Fast);
         let pace = if is_large { Pace::Fast } else { pace };
         let lasts_ms = random.between(5_000, 400_000);
         let acts = if is_large { random.between(1, 2) } else { random.between(1, 7) };
-        let acts = (0..acts).map(|_| (random.between(0, lasts_ms), act(random, groups, hosts))).collect();
+        let acts =
+            (0..acts).map(|_| (random.between(0, lasts_ms), act(random, groups, hosts))).collect();
         let total_ms = if random.of_ten_thousand(1_000) {
             random.between(5_000, 300_000)
         } else {
             8 * 3_600_000
         };
         let number = |count: u64| usize::try_from(count).unwrap_or(1);
-        Self { faults, pace, hosts: number(hosts), groups: number(groups), acts, lasts_ms, total_ms }
+        Self {
+            faults,
+            pace,
+            hosts: number(hosts),
+            groups: number(groups),
+            acts,
+            lasts_ms,
+            total_ms,
+        }
+    }
+}
+
+impl Story {
+    /// One deployment with `config` to `hosts` hosts that all do well.
+    pub(crate) fn calm(config: &str, hosts: usize) -> Self {
+        Self {
+            faults: Faults::default(),
+            pace: Pace::Fast,
+            hosts,
+            groups: 1,
+            acts: vec![(10_000, Act::DeployWith { group: 0, config: config.to_owned() })],
+            lasts_ms: 10_000,
+            total_ms: 8 * 3_600_000,
+        }
     }
 }
 
@@ -132,7 +157,7 @@ fn revision(key: &str) -> Revision {
 
 impl World {
     /// Puts everything in place, and sets the clock going.
-    pub(crate) fn begin(&mut self, story: &Story, seed: u64) {
+    pub(crate) fn begin(&mut self, story: &Story) {
         let mut core = self.shared.core();
         core.total_ms = story.total_ms;
         let mut random = Random::new(core.random.next());
@@ -195,14 +220,26 @@ impl World {
             });
         }
         rows.write(self);
-        self.shared.table.inject(story.faults.table, seed);
+        self.shared.table.count_anew();
+        self.shared.table.inject(story.faults.table, random.next());
     }
 
     /// Does what a user does.
     pub(crate) fn act(&mut self, act: Act) {
         self.shared.core().tell("user", || format!("{act:?}"));
         match act {
-            Act::Deploy { group } => self.deploy(group),
+            Act::Deploy { group } => {
+                let key = self.new_bundle("manual");
+                let config =
+                    self.shared.core().random.pick(&CONFIGS).map(|name| (*name).to_owned());
+                self.deploy(group, &key, config);
+            }
+            Act::DeployWith { group, config } => {
+                let key = "good.zip".to_owned();
+                let good = Bundle::Good { fails: 0 };
+                self.shared.core().bundles.insert(key.clone(), good);
+                self.deploy(group, &key, Some(config));
+            }
             Act::Upload { group } => self.upload(group),
             Act::Stop { group, roll_back } => self.stop(group, roll_back),
             Act::Deregister { host } => self.deregister(host),
@@ -221,16 +258,15 @@ impl World {
             _ => Bundle::Missing,
         };
         core.tell("bucket", || format!("{key} is {bundle:?}"));
-        drop(core.bundles.insert(key.clone(), bundle));
+        core.bundles.insert(key.clone(), bundle);
         key
     }
 
-    fn deploy(&mut self, group: usize) {
-        let key = self.new_bundle("manual");
+    fn deploy(&mut self, group: usize, key: &str, config: Option<String>) {
         let Some(group) = self.groups.get(group).map(|group| group.id.clone()) else { return };
-        let mut request = Request::new(revision(&key), None);
+        let mut request = Request::new(revision(key), None);
         let mut core = self.shared.core();
-        request.config = core.random.pick(&CONFIGS).map(|config| (*config).to_owned());
+        request.config = config;
         let on = |chance: u64| !chance.is_multiple_of(3);
         let rollback =
             AutoRollback { on_failure: on(core.random.next()), on_stop: on(core.random.next()) };
@@ -281,7 +317,8 @@ impl World {
 
     fn stop(&mut self, group: usize, roll_back: Option<bool>) {
         let Some(group) = self.groups.get(group).map(|group| group.id.clone()) else { return };
-        let active = self.shared.core().checks.active.get(&group).and_then(|ids| ids.first().cloned());
+        let active =
+            self.shared.core().checks.active.get(&group).and_then(|ids| ids.first().cloned());
         let Some(id) = active else { return };
         self.spawn(format!("stop {id}"), false, None, |control, _| async move {
             let at = control.clock.now();
@@ -317,7 +354,8 @@ impl World {
 /// The active deployments that the host called `name` is enrolled in, with its ordinals.
 fn places_of(checks: &Checks, name: &str) -> Vec<(DeploymentId, u32)> {
     let active = checks.active.values().flatten();
-    let hosts = active.flat_map(|id| checks.hosts.get(id).into_iter().flatten().map(move |h| (id, h)));
+    let hosts =
+        active.flat_map(|id| checks.hosts.get(id).into_iter().flatten().map(move |h| (id, h)));
     let ours = hosts.filter(|(_, (_, row))| row.name == name);
     ours.map(|(id, (ordinal, _))| (id.clone(), *ordinal)).collect()
 }
@@ -345,7 +383,11 @@ fn group_row(random: &mut Random, number: usize, hosts: usize) -> rows::Group {
         name: format!("group-{number}"),
         created_at: Timestamp(EPOCH_MS),
         settings,
-        silence_ms: if large { 60_000 } else { *random.pick(&[10_000, 20_000, 60_000]).unwrap_or(&60_000) },
+        silence_ms: if large {
+            60_000
+        } else {
+            *random.pick(&[10_000, 20_000, 60_000]).unwrap_or(&60_000)
+        },
         rerun_interrupted: false,
         slot: Slot::default(),
     }

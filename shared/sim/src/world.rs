@@ -14,7 +14,7 @@ use engine::DeploymentId;
 use wire::host::{Offer, RefusalCode};
 
 use crate::bundles::SimBundles;
-use crate::core::{Act, Answer, Core, EPOCH_MS, Event, HostEvent, Question, Shared};
+use crate::core::{Answer, Core, EPOCH_MS, Event, HostEvent, Question, Shared};
 use crate::memory::TableFaults;
 use crate::outcome::Outcome;
 use crate::ports::Ports;
@@ -81,6 +81,11 @@ impl World {
     pub(crate) fn new(seed: u64, recording: bool) -> Self {
         let mut random = Random::new(seed);
         let story = Story::by_chance(&mut random);
+        Self::of(&story, random, recording)
+    }
+
+    /// The world of a story.
+    pub(crate) fn of(story: &Story, random: Random, recording: bool) -> Self {
         let core = Core::new(random, story.faults, recording);
         let shared = Shared::new(core);
         let servers = (0..3).map(|server| server_of(&shared, server, story.faults.skew_ms));
@@ -97,7 +102,7 @@ impl World {
             uploads: 0,
             healed_at: None,
         };
-        world.begin(&story, seed);
+        world.begin(story);
         world
     }
 
@@ -115,6 +120,7 @@ impl World {
         let mut core = self.shared.core();
         Outcome {
             seed,
+            writes: self.shared.table.writes(),
             violation: core.violation.take(),
             lines: std::mem::take(&mut core.lines),
             deployments: core.checks.ended,
@@ -288,9 +294,9 @@ impl World {
 
     fn asked(&mut self, host: usize, life: u32, question: Question, reply: Option<ReplyTo>) {
         let Some(key) = self.hosts.get(host).map(|host| host.key.clone()) else { return };
-        let nothing = reply.clone().map(|reply| {
-            (ANSWER_MS, Event::Host { host, life, what: reply.nothing() })
-        });
+        let nothing = reply
+            .clone()
+            .map(|reply| (ANSWER_MS, Event::Host { host, life, what: reply.nothing() }));
         self.spawn(format!("host-{host} asks"), false, nothing, |control, shared| async move {
             let Some(what) = answer(&control, &shared, &key, question, reply).await else { return };
             let mut core = shared.core();

@@ -1,5 +1,6 @@
 //! Applications, groups, configurations, revisions, instances, subscriptions.
 
+use control::rows::{self, Application};
 use serde_json::{Value, json};
 
 use super::world::{World, group, revision};
@@ -78,6 +79,21 @@ async fn deleting_an_application_leaves_nothing_of_it_and_may_be_repeated() {
         world.refused("CreateDeploymentGroup", group("web")).await,
         "ApplicationDoesNotExist"
     );
+}
+
+#[tokio::test]
+async fn a_deletion_that_was_interrupted_is_ended_before_the_name_is_used_again() {
+    let world = World::with_group().await;
+    let table = &*world.control.table;
+    let key = Application::key_of("shop");
+    let mut stored = rows::load::<Application>(table, &key).await.unwrap().unwrap();
+    stored.row.deleting = true;
+    table.write(&[stored.replace().unwrap()]).await.unwrap();
+    assert_eq!(world.refused("GetApplication", app("shop")).await, "ApplicationDoesNotExist");
+    world.ok("CreateApplication", app("shop")).await;
+    let groups = world.ok("ListDeploymentGroups", app("shop")).await;
+    assert_eq!(groups["deploymentGroups"], json!([]));
+    assert_eq!(world.table.keys(), [key]);
 }
 
 #[tokio::test]

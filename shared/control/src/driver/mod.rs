@@ -7,6 +7,7 @@
 mod check;
 mod end;
 mod enrol;
+mod wake;
 
 use engine::deployment::{Deployment, Effect, Fact, Failure, FailureCode, Ordinals, Plan};
 use engine::{DeploymentId, Revision, Timestamp};
@@ -17,6 +18,8 @@ use crate::ports::{Object, PinError};
 use crate::rows::{self, DeploymentRow, HostRow, StopRow, Stored};
 use crate::table::{Index, Query};
 use crate::{Control, Error};
+
+pub use wake::wake_of;
 
 /// How often a step is tried again when somebody else changed the row meanwhile.
 const TRIES: u32 = 20;

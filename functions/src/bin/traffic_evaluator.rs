@@ -1,0 +1,10 @@
+//! The schedule and alarms: looks at all active deployments.
+
+use functions::traffic_evaluator::{Event, handle};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+
+#[tokio::main]
+async fn main() -> Result<(), Error> {
+    let start = functions::start().await?;
+    run(service_fn(|event: LambdaEvent<Event>| handle(&start.control, event.payload))).await
+}

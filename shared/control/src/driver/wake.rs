@@ -1,0 +1,168 @@
+//! What wakes deployments where nobody can ring a bell in the process: changed records, and news about hosts.
+
+use engine::DeploymentId;
+use engine::deployment::{Fact, Sighting};
+use tracing::warn;
+
+use crate::rows::{self, DeploymentRow, HostRow, StopRow, Stored};
+use crate::table::{Index, Key, Query, Record};
+use crate::{Control, Error};
+
+/// How many of a host's newest deployments are looked at. A host is in few groups; what lies further back has ended.
+const NEWEST: usize = 20;
+
+/// The deployment that a changed record wakes, and the facts that the record tells it; nothing if it wakes none.
+///
+/// A record that cannot be read wakes nobody and holds nothing up: whatever it tells, the sweep reads it again.
+pub fn wake_of(record: &Record) -> Option<(DeploymentId, Vec<Fact>)> {
+    let id = DeploymentRow::id_in(&record.key)?;
+    if record.key == DeploymentRow::key_of(&id) {
+        // The row itself: a new deployment, or a step after which the next one may be due.
+        return record.waking.is_some().then(|| (id, Vec::new()));
+    }
+    let read = if HostRow::ordinal_in(&record.key).is_some() {
+        rows::read::<HostRow>(record).map(|host| seen(&host.row))
+    } else if record.key == StopRow::key_of(&id) {
+        rows::read::<StopRow>(record).map(|stop| {
+            let StopRow { at, roll_back, .. } = stop.row;
+            Some(Fact::StopRequested { at, roll_back })
+        })
+    } else {
+        return None;
+    };
+    match read {
+        Ok(fact) => fact.map(|fact| (id, vec![fact])),
+        Err(error) => {
+            warn!(deployment = %id, error = &error as &dyn std::error::Error, "a changed record is left to the sweep");
+            None
+        }
+    }
+}
+
+/// What a host's item tells, once it is the last that will be heard of the host.
+fn seen(host: &HostRow) -> Option<Fact> {
+    let seen = host.seen();
+    match seen.sighting {
+        Sighting::Unclaimed | Sighting::Claimed { .. } => None,
+        Sighting::ShutOut | Sighting::GivenUp | Sighting::Succeeded | Sighting::Failed => {
+            Some(Fact::HostsSeen(vec![seen]))
+        }
+    }
+}
+
+impl Control {
+    /// Looks again at what the host `name` takes part in. For news about a host that name no deployment.
+    pub async fn refresh_host(&self, name: &str) -> Result<(), Error> {
+        for (id, _) in self.active_places(name).await? {
+            self.refresh(&id).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells the active deployments of the host `name` that it does not exist any more. Only to be called on explicit
+    /// evidence (`docs/semantics.md#hosts`).
+    pub async fn host_gone(&self, name: &str) -> Result<(), Error> {
+        for (id, ordinal) in self.active_places(name).await? {
+            self.advance(&id, vec![Fact::HostsGone(vec![ordinal])]).await?;
+        }
+        Ok(())
+    }
+
+    /// The active deployments that a host takes part in, and its ordinal in each.
+    async fn active_places(&self, name: &str) -> Result<Vec<(DeploymentId, u32)>, Error> {
+        let mut query = Query::prefix(HostRow::list_of(name), "", NEWEST);
+        query.descending = true;
+        let places = self.table.query_index(Index::Listed, &query).await?.items;
+        let keys: Vec<Key> = places
+            .iter()
+            .filter_map(|place| DeploymentRow::id_in(place).as_ref().map(DeploymentRow::key_of))
+            .collect();
+        let deployments: Vec<Stored<DeploymentRow>> = rows::load_many(&*self.table, &keys).await?;
+        let is_active = |id: &DeploymentId| {
+            let found = deployments.iter().find(|stored| stored.row.deployment.id() == id);
+            found.is_some_and(|stored| stored.row.deployment.ended().is_none())
+        };
+        let placed = places
+            .iter()
+            .filter_map(|place| DeploymentRow::id_in(place).zip(HostRow::ordinal_in(place)));
+        Ok(placed.filter(|(id, _)| is_active(id)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::Timestamp;
+    use engine::deployment::HostSeen;
+    use serde_json::json;
+
+    use super::*;
+
+    const ID: &str = "d-A1B2C3D4E";
+
+    fn record(sort: &str, waking: bool, body: serde_json::Value) -> Record {
+        Record {
+            key: Key::new(format!("D#{ID}"), sort),
+            schema: 1,
+            version: 3,
+            body: body.to_string(),
+            listed: None,
+            waking: waking.then(|| Key::new(DeploymentRow::WAKING, "00000000001764000000#d-A1B2C3D4E")),
+            expires_at: None,
+        }
+    }
+
+    fn host(status: Option<&str>) -> Record {
+        let body = json!({
+            "deploymentId": ID,
+            "groupId": "6f9619ff-8b86-4d01-b42d-00cf4fc964ff",
+            "ordinal": 7,
+            "name": "host-8",
+            "enrolledAt": 1_764_000_000_000_u64,
+            "before": { "healthy": true, "installed": null },
+            "heardAt": 1_764_000_000_500_u64,
+            "status": status,
+        });
+        record("HOST#000007", false, body)
+    }
+
+    fn facts_of(record: &Record) -> Option<Vec<Fact>> {
+        wake_of(record).map(|(id, facts)| {
+            assert_eq!(id.as_str(), ID);
+            facts
+        })
+    }
+
+    #[test]
+    fn a_deployment_that_wants_to_be_woken_is_woken_without_reading_its_row() {
+        assert_eq!(facts_of(&record("META", true, json!("of any schema"))), Some(Vec::new()));
+        assert_eq!(facts_of(&record("META", false, json!("it has ended"))), None);
+    }
+
+    #[test]
+    fn a_host_wakes_its_deployment_when_it_has_ended_and_not_before() {
+        let seen = |sighting| Some(vec![Fact::HostsSeen(vec![HostSeen { ordinal: 7, sighting }])]);
+        assert_eq!(facts_of(&host(None)), None);
+        assert_eq!(facts_of(&host(Some("InProgress"))), None);
+        assert_eq!(facts_of(&host(Some("Succeeded"))), seen(Sighting::Succeeded));
+        assert_eq!(facts_of(&host(Some("Failed"))), seen(Sighting::Failed));
+    }
+
+    #[test]
+    fn a_request_to_stop_wakes_its_deployment() {
+        let body = json!({ "deploymentId": ID, "at": 5, "rollBack": true });
+        let stop = Fact::StopRequested { at: Timestamp(5), roll_back: Some(true) };
+        assert_eq!(facts_of(&record("STOP", false, body)), Some(vec![stop]));
+    }
+
+    #[test]
+    fn what_cannot_be_read_or_is_of_another_kind_wakes_nobody() {
+        let mut newer = host(Some("Failed"));
+        newer.schema = 99;
+        assert_eq!(facts_of(&newer), None);
+        assert_eq!(facts_of(&record("HOST#000007", false, json!({}))), None);
+        assert_eq!(facts_of(&record("NOTE", false, json!({}))), None);
+        let mut log = host(Some("Failed"));
+        log.key.partition = format!("LOG#{ID}");
+        assert_eq!(wake_of(&log), None);
+    }
+}

@@ -1,0 +1,284 @@
+//! The functions as Lambda runs them: under its runtime interface emulator, on the table and buckets of a running home.
+//!
+//! The upload is one that the home itself has no subscription for when it is put, so that what becomes of it is the
+//! doing of the functions.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Value, json};
+
+use crate::place::Place;
+use crate::run::{Command, Running};
+
+/// How long a home may take to serve, and a function to listen.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs `revision_intake` and `deployment_stepper`, and reads in the table what they did.
+pub(crate) fn check(place: &Place) -> Result<String> {
+    let scratch = place.scratch("functions")?;
+    let dir = scratch.join("home");
+    let up = Command::new(place, place.built("cutover")?)
+        .args(["up", "--port", "0", "--hosts", "1", "--dir"])
+        .args([&dir]);
+    let mut up = up.start(&scratch.join("up.log"))?;
+    let endpoints = wait_for(&mut up, &dir.join("endpoints.json"))
+        .with_context(|| format!("see `{}`", scratch.join("up.log").display()))?;
+    let home = Home { place, scratch, dir, endpoints };
+    let checked = home.check();
+    // Also after a failure, so that no host is left behind.
+    let ended = up.terminate(place);
+    checked.and(ended)?;
+    Ok("2 functions under the runtime interface emulator".to_owned())
+}
+
+/// A running home, seen from outside.
+struct Home<'p> {
+    place: &'p Place,
+    scratch: PathBuf,
+    dir: PathBuf,
+    endpoints: Value,
+}
+
+impl Home<'_> {
+    fn check(&self) -> Result<()> {
+        self.upload()?;
+        self.cutover(&["init", "shop/rie", "--tag", "home=yes"])?;
+        self.cutover(&["subscribe", "shop/rie", "s3://revisions/rie/"])?;
+
+        let notification = self.notification()?;
+        let intake = self.start("revision_intake")?;
+        let answer = intake.invoke(&notification)?;
+        ensure!(answer == json!({ "batchItemFailures": [] }), "revision_intake answered {answer}");
+        let meta = self.item_where("begins_with(pk, :d) AND sk = :s", "META")?;
+        println!("revision_intake started {}", text(&meta, "/pk/S")?);
+
+        let stepper = self.start("deployment_stepper")?;
+        let answer = stepper.invoke(&self.stream(&meta)?)?;
+        ensure!(
+            answer == json!({ "batchItemFailures": [] }),
+            "deployment_stepper answered {answer}"
+        );
+        let host = self.item_where("begins_with(pk, :d) AND sk = :s", "HOST#000000")?;
+        let stepped = self.item_where("begins_with(pk, :d) AND sk = :s", "META")?;
+        let version = |item: &Value| text(item, "/n/N").and_then(|n| Ok(n.parse::<u64>()?));
+        ensure!(version(&stepped)? > version(&meta)?, "deployment_stepper did not commit a step");
+        println!("deployment_stepper enrolled {}", text(&host, "/pk/S")?);
+        Ok(())
+    }
+
+    /// Puts a bundle with the AWS CLI.
+    fn upload(&self) -> Result<()> {
+        let appspec = self.scratch.join("appspec.yml");
+        std::fs::write(&appspec, "version: 0.0\nos: linux\n")?;
+        let bundle = self.scratch.join("app.zip");
+        let python = self.place.venv().join("bin/python");
+        let zip = Command::new(self.place, python).args(["-m", "zipfile", "-c"]);
+        zip.args([&bundle, &appspec]).run()?;
+        self.aws(&[
+            "s3",
+            "cp",
+            "--no-progress",
+            &bundle.display().to_string(),
+            "s3://revisions/rie/app.zip",
+        ])?;
+        Ok(())
+    }
+
+    /// The sample of an upload, made to tell of the one that was put.
+    fn notification(&self) -> Result<Value> {
+        let head =
+            self.aws(&["s3api", "head-object", "--bucket", "revisions", "--key", "rie/app.zip"])?;
+        let head: Value = serde_json::from_str(&head)?;
+        let mut event = self.sample("revision_intake/bucket.json")?;
+        set(&mut event, "/Records/0/eventTime", json!("2100-01-01T00:00:00.000Z"))?;
+        set(&mut event, "/Records/0/s3/bucket/name", json!("revisions"))?;
+        let object = json!({
+            "key": "rie/app.zip",
+            "size": head.get("ContentLength"),
+            "eTag": text(&head, "/ETag")?.trim_matches('"'),
+            "sequencer": "0065F1A2B3C4D5E6F7",
+        });
+        set(&mut event, "/Records/0/s3/object", object)?;
+        Ok(event)
+    }
+
+    /// The sample of the table's stream, made to tell of `item`.
+    fn stream(&self, item: &Value) -> Result<Value> {
+        let mut event = self.sample("deployment_stepper/stream.json")?;
+        let mut record =
+            event.pointer("/Records/0").cloned().context("the sample has no record")?;
+        let keys = json!({ "pk": item.get("pk"), "sk": item.get("sk") });
+        set(&mut record, "/dynamodb/Keys", keys)?;
+        set(&mut record, "/dynamodb/NewImage", item.clone())?;
+        set(&mut event, "/Records", json!([record]))?;
+        Ok(event)
+    }
+
+    fn sample(&self, name: &str) -> Result<Value> {
+        let path = self.place.tree.join("events").join(name);
+        let text =
+            std::fs::read(&path).with_context(|| format!("`{}` cannot be read", path.display()))?;
+        Ok(serde_json::from_slice(&text)?)
+    }
+
+    /// The only item of a deployment that fits.
+    fn item_where(&self, filter: &str, sort: &str) -> Result<Value> {
+        let values = json!({ ":d": { "S": "000000000000#us-east-1#D#" }, ":s": { "S": sort } });
+        let found = self.aws(&[
+            "dynamodb",
+            "scan",
+            "--consistent-read",
+            "--table-name",
+            "cutover",
+            "--filter-expression",
+            filter,
+            "--expression-attribute-values",
+            &values.to_string(),
+        ])?;
+        let mut found: Value = serde_json::from_str(&found)?;
+        let items =
+            found.pointer_mut("/Items").and_then(Value::as_array_mut).context("no items")?;
+        ensure!(
+            items.len() == 1,
+            "there are {} items `{sort}` of deployments, not one",
+            items.len()
+        );
+        items.pop().context("no item")
+    }
+
+    fn aws(&self, args: &[&str]) -> Result<String> {
+        let aws = self.place.venv().join("bin/aws");
+        self.with_keys(Command::new(self.place, aws).args(args).args(["--output", "json"]))?
+            .output()
+    }
+
+    fn cutover(&self, args: &[&str]) -> Result<()> {
+        Command::new(self.place, self.place.built("cutover")?)
+            .args(args)
+            .args(["--dir"])
+            .args([&self.dir])
+            .run()
+    }
+
+    fn with_keys(&self, command: Command) -> Result<Command> {
+        let told = |name: &str| text(&self.endpoints, &format!("/{name}"));
+        Ok(command
+            .env("AWS_ENDPOINT_URL_DYNAMODB", told("dynamodb")?)
+            .env("AWS_ENDPOINT_URL_S3", told("s3")?)
+            .env("AWS_ACCESS_KEY_ID", told("access_key_id")?)
+            .env("AWS_SECRET_ACCESS_KEY", told("secret_access_key")?)
+            .env("AWS_SESSION_TOKEN", "")
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("AWS_REGION", told("region")?)
+            .env("AWS_DEFAULT_REGION", told("region")?))
+    }
+
+    /// Starts a function under the emulator.
+    fn start(&self, function: &str) -> Result<Function> {
+        let emulator = emulator(self.place)?;
+        let (address, api) = (free_address()?, free_address()?);
+        let log = self.scratch.join(format!("{function}.log"));
+        let command = Command::new(self.place, emulator)
+            .args(["--runtime-interface-emulator-address", &address.to_string()])
+            .args(["--runtime-api-address", &api.to_string()])
+            .args([self.place.built(function)?])
+            .env("AWS_LAMBDA_FUNCTION_NAME", function)
+            .env("CUTOVER_TABLE", "cutover")
+            .env("CUTOVER_BUNDLES", "cutover-bundles")
+            .env("CUTOVER_ACCOUNT", "000000000000")
+            .env("CUTOVER_SPOOL", self.scratch.join("spool"));
+        let mut running = self.with_keys(command)?.start(&log)?;
+        let began = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            ensure!(!running.has_ended()?, "the emulator ended; see `{}`", log.display());
+            ensure!(
+                began.elapsed() < PATIENCE,
+                "the emulator does not listen; see `{}`",
+                log.display()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(Function { address, log, _running: running })
+    }
+}
+
+/// A function that waits for events.
+struct Function {
+    address: SocketAddr,
+    log: PathBuf,
+    _running: Running,
+}
+
+impl Function {
+    /// Delivers an event and gives back the answer. What a function fails with is an answer, too.
+    fn invoke(&self, event: &Value) -> Result<Value> {
+        let body = event.to_string();
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        write!(
+            stream,
+            "POST /2015-03-31/functions/function/invocations HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            self.address,
+            body.len()
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (head, body) =
+            answer.split_once("\r\n\r\n").context("the emulator did not answer in HTTP")?;
+        let failed = || format!("the emulator answered {answer}; see `{}`", self.log.display());
+        ensure!(head.starts_with("HTTP/1.1 200"), failed());
+        serde_json::from_str(body).with_context(failed)
+    }
+}
+
+/// The emulator is a part of the SAM CLI.
+fn emulator(place: &Place) -> Result<PathBuf> {
+    let lib = place.venv().join("lib");
+    for entry in std::fs::read_dir(&lib)? {
+        let path = entry?.path().join("site-packages/samcli/local/rapid/aws-lambda-rie-x86_64");
+        if path.is_file() {
+            return Ok(path);
+        }
+    }
+    bail!(
+        "there is no runtime interface emulator under `{}`; remove .venv and run this again",
+        lib.display()
+    )
+}
+
+/// An address on loopback that nobody listens on at this moment.
+fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?)
+}
+
+fn wait_for(up: &mut Running, file: &Path) -> Result<Value> {
+    let began = Instant::now();
+    loop {
+        if let Ok(text) = std::fs::read(file) {
+            return Ok(serde_json::from_slice(&text)?);
+        }
+        ensure!(!up.has_ended()?, "`cutover up` ended before it served");
+        ensure!(
+            began.elapsed() < PATIENCE,
+            "`cutover up` did not serve within {} s",
+            PATIENCE.as_secs()
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn text<'v>(value: &'v Value, pointer: &str) -> Result<&'v str> {
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .with_context(|| format!("there is no text at `{pointer}` in {value}"))
+}
+
+fn set(value: &mut Value, pointer: &str, to: Value) -> Result<()> {
+    *value.pointer_mut(pointer).with_context(|| format!("the sample has no `{pointer}`"))? = to;
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! `cargo xtask test`: every test there is. What one step leaves undone does not keep the next from running; the last
+//! line counts what ran and names what did not.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail, ensure};
+
+use crate::place::Place;
+use crate::run::Command;
+use crate::{clippy, formatting, functions, tools};
+
+/// How many seeds the simulator runs.
+const SEEDS: u32 = 10_000;
+const SEEDS_LONG: u32 = 200_000;
+
+/// What ran so far.
+struct Report {
+    began: Instant,
+    steps: Vec<(&'static str, Duration, bool)>,
+    counts: Vec<String>,
+    not_run: Vec<&'static str>,
+}
+
+impl Report {
+    /// Runs a step and notes how it went.
+    fn step(&mut self, name: &'static str, step: impl FnOnce() -> Result<Option<String>>) -> bool {
+        println!("\n== {name}");
+        let began = Instant::now();
+        let done = step();
+        let went_well = match done {
+            Ok(count) => {
+                self.counts.extend(count);
+                true
+            }
+            Err(error) => {
+                eprintln!("xtask: {name}: {error:#}");
+                false
+            }
+        };
+        self.steps.push((name, began.elapsed(), went_well));
+        went_well
+    }
+
+    /// Prints the durations and the last line.
+    fn close(self) -> Result<()> {
+        println!();
+        for (name, took, went_well) in &self.steps {
+            let how = if *went_well { "ok" } else { "FAILED" };
+            println!("{:>8.1} s  {how:<6}  {name}", took.as_secs_f64());
+        }
+        println!("{:>8.1} s  in all\n", self.began.elapsed().as_secs_f64());
+        let failed: Vec<_> =
+            self.steps.iter().filter(|(.., well)| !well).map(|(name, ..)| *name).collect();
+        let ran = self.counts.join(", ");
+        let not_run =
+            if self.not_run.is_empty() { "nothing".to_owned() } else { self.not_run.join(", ") };
+        if failed.is_empty() {
+            println!("passed: {ran}; not run: {not_run}");
+            return Ok(());
+        }
+        println!("FAILED: {}; passed: {ran}; not run: {not_run}", failed.join(", "));
+        bail!("{} of {} steps failed", failed.len(), self.steps.len())
+    }
+}
+
+/// Runs everything, with large counts if `long`.
+pub(crate) fn run(long: bool) -> Result<()> {
+    let place = Place::find()?;
+    let mut report = Report {
+        began: Instant::now(),
+        steps: Vec::new(),
+        counts: Vec::new(),
+        not_run: Vec::new(),
+    };
+    if !long {
+        report.not_run.push("the large counts (--long)");
+    }
+    let none = |done: Result<()>| done.map(|()| None);
+    if !report.step("tools", || none(tools::set_up(&place))) {
+        report.not_run.push("everything else: tools are missing");
+        return report.close();
+    }
+    report.step("formatting", || none(formatting(&place)));
+    report.step("clippy", || none(clippy(&place)));
+    // Everything once and in one way, so that no crate is compiled again with other features; what was built is run below.
+    let build = || Command::cargo(&place).args(["build", "--workspace", "--all-targets"]).run();
+    if !report.step("build", || none(build())) {
+        report.not_run.push("everything else: it does not build");
+        return report.close();
+    }
+    report.step("tests", || cargo_test(&place, long).map(Some));
+    report.step("simulator", || simulate(&place, if long { SEEDS_LONG } else { SEEDS }).map(Some));
+    report.step("template", || validate(&place).map(Some));
+    report.step("functions", || functions::check(&place).map(Some));
+    report.step("demo", || demo(&place).map(Some));
+    report.close()
+}
+
+fn cargo_test(place: &Place, long: bool) -> Result<String> {
+    let mut passed = 0_u64;
+    let mut ignored = 0_u64;
+    let command = Command::cargo(place).args(["test", "--workspace", "--no-fail-fast"]);
+    let command = command.env("CUTOVER_TEST_TOOLS", "1");
+    let command = if long { command.env("CUTOVER_TEST_LONG", "1") } else { command };
+    let done = command.each_line(|line| {
+        passed += count_of(line, "passed");
+        ignored += count_of(line, "ignored");
+    });
+    println!("{passed} tests passed, {ignored} ignored");
+    done?;
+    ensure!(ignored == 0, "{ignored} tests are ignored; a test runs, or it is removed");
+    ensure!(passed > 0, "no test ran");
+    Ok(format!("{passed} tests"))
+}
+
+/// The number before `word` in a line such as `test result: ok. 12 passed; 0 failed; …`.
+fn count_of(line: &str, word: &str) -> u64 {
+    let Some(result) = line.trim().strip_prefix("test result:") else { return 0 };
+    let part = result.split([';', '.']).map(str::trim).find_map(|part| part.strip_suffix(word));
+    part.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
+}
+
+fn simulate(place: &Place, seeds: u32) -> Result<String> {
+    Command::new(place, place.built("examples/seeds")?).args([seeds.to_string()]).run()?;
+    Ok(format!("{seeds} seeds of the simulator"))
+}
+
+fn validate(place: &Place) -> Result<String> {
+    let sam = place.venv().join("bin/sam");
+    // The region is only what the rules are looked up for; nothing is asked of AWS.
+    Command::new(place, sam)
+        .args(["validate", "--lint", "--template", "template.yaml", "--region", "us-east-1"])
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .run()?;
+    Ok("the template".to_owned())
+}
+
+fn demo(place: &Place) -> Result<String> {
+    Command::new(place, place.built("cutover")?).args(["demo", "--exit"]).run()?;
+    Ok("the demo".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::count_of;
+
+    #[test]
+    fn the_counts_of_cargo_test_are_read() {
+        let line = "test result: ok. 12 passed; 0 failed; 3 ignored; 0 measured; 1 filtered out; finished in 0.05s";
+        assert_eq!(count_of(line, "passed"), 12);
+        assert_eq!(count_of(line, "ignored"), 3);
+        assert_eq!(count_of("test a_name_that_says_7 passed ... ok", "passed"), 0);
+    }
+}

@@ -1,0 +1,70 @@
+//! What the tests need beside Rust: a few Debian packages, and a Python environment with pinned tools.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::place::Place;
+use crate::run::Command;
+
+/// What is needed, how to see that it is there (a line of shell), and the Debian package that brings it.
+const NEEDED: [(&str, &str, &str); 3] = [
+    ("a C compiler", "command -v cc", "gcc libc6-dev"),
+    ("Python", "command -v python3", "python3"),
+    ("Python's venv", "python3 -c 'import ensurepip, venv'", "python3-venv"),
+];
+
+/// Sees to it that everything is there.
+pub(crate) fn set_up(place: &Place) -> Result<()> {
+    let missing = missing(place);
+    if !missing.is_empty() {
+        install(place, &missing)?;
+    }
+    venv(place)
+}
+
+fn missing(place: &Place) -> Vec<(&'static str, &'static str)> {
+    let is_there = |test: &str| {
+        let quiet = format!("({test}) >/dev/null 2>&1");
+        Command::new(place, "sh").args(["-c", &quiet]).run().is_ok()
+    };
+    let missing = NEEDED.iter().filter(|(_, test, _)| !is_there(test));
+    missing.map(|(what, _, package)| (*what, *package)).collect()
+}
+
+fn install(place: &Place, missing: &[(&str, &str)]) -> Result<()> {
+    let names: Vec<&str> = missing.iter().map(|(what, _)| *what).collect();
+    let packages: Vec<&str> = missing.iter().flat_map(|(_, package)| package.split(' ')).collect();
+    let command = format!("apt-get install --yes {}", packages.join(" "));
+    let is_root = Command::new(place, "id").args(["-u"]).output()?.trim() == "0";
+    if !is_root {
+        bail!("{} missing; run this once and try again: sudo {command}", names.join(", "));
+    }
+    let update = "apt-get update --quiet && DEBIAN_FRONTEND=noninteractive ";
+    Command::new(place, "sh")
+        .args(["-c", &format!("{update}{command}")])
+        .run()
+        .with_context(|| format!("{} missing, and apt-get does not bring it", names.join(", ")))
+}
+
+/// Makes the Python environment, or leaves it alone if it was made from these requirements.
+fn venv(place: &Place) -> Result<()> {
+    let requirements = place.tree.join("tests/requirements.txt");
+    let wanted = fs::read_to_string(&requirements)?;
+    let made_from = place.venv().join("made-from.txt");
+    if fs::read_to_string(&made_from).is_ok_and(|made_from| made_from == wanted) {
+        return Ok(());
+    }
+    let venv = place.venv();
+    Command::new(place, "python3").args(["-m", "venv", "--clear"]).args([&venv]).run()?;
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
+    Command::new(place, venv.join("bin/python")).args(pip).args([&requirements]).run()?;
+    for tool in ["aws", "sam"] {
+        ensure!(
+            venv.join("bin").join(tool).is_file(),
+            "tests/requirements.txt does not bring `{tool}`"
+        );
+    }
+    fs::write(&made_from, wanted)?;
+    Ok(())
+}
