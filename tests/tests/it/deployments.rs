@@ -10,7 +10,7 @@ fn an_upload_is_deployed_to_every_host() {
     let home = Home::started(4);
     home.make_group(ONE);
     home.subscribe();
-    let bundle = Bundle::new("one\n").hook("ApplicationStart", "echo $HOST_ADDRESS >/srv/shop/ran");
+    let bundle = Bundle::new("one\n").hook("ApplicationStart", "echo $HOST_ADDRESS >$HOST_ROOT/srv/shop/ran");
     let info = home.succeeded(&home.deploy("shop/1.zip", &bundle.zip()));
     assert_eq!(info["deploymentOverview"]["Succeeded"], 4, "{info:#}");
     for host in 1..=4 {

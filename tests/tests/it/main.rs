@@ -4,5 +4,7 @@ mod support;
 
 mod deployments;
 mod home;
+mod hosts;
+mod kills;
 mod refusals;
 mod uploads;

@@ -15,6 +15,7 @@ use super::{process, wait_for};
 pub(crate) struct Home {
     place: TempDir,
     hosts: u8,
+    has_namespaces: bool,
     up: Option<Child>,
     client: Option<Client>,
 }
@@ -34,13 +35,22 @@ pub(crate) fn program() -> PathBuf {
 impl Home {
     /// A home that has not been started yet.
     pub(crate) fn new(hosts: u8) -> Self {
-        Self { place: tempfile::tempdir().unwrap(), hosts, up: None, client: None }
+        Self { place: tempfile::tempdir().unwrap(), hosts, has_namespaces: true, up: None, client: None }
     }
 
     /// A home that is up.
     #[track_caller]
     pub(crate) fn started(hosts: u8) -> Self {
         let mut home = Self::new(hosts);
+        home.start();
+        home
+    }
+
+    /// A home that is up where no mount namespaces can be had.
+    #[track_caller]
+    pub(crate) fn started_without_namespaces(hosts: u8) -> Self {
+        let mut home = Self::new(hosts);
+        home.has_namespaces = false;
         home.start();
         home
     }
@@ -73,7 +83,15 @@ impl Home {
         assert!(self.up.is_none(), "it runs already");
         drop(fs::remove_file(self.dir().join("endpoints.json")));
         let log = File::create(self.log()).unwrap();
-        let mut command = Command::new(program());
+        let mut command = if self.has_namespaces {
+            Command::new(program())
+        } else {
+            // In a user namespace, limits on namespaces are its own.
+            let mut command = Command::new("unshare");
+            let limit = "echo 0 >/proc/sys/user/max_mnt_namespaces && exec \"$0\" \"$@\"";
+            command.args(["--user", "--map-root-user", "sh", "-c", limit]).arg(program());
+            command
+        };
         command.arg("up").arg("--dir").arg(self.dir());
         command.args(["--port", "0", "--hosts", &self.hosts.to_string()]);
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
