@@ -184,6 +184,9 @@ impl World {
             id: "shop".to_owned(),
             name: "shop".to_owned(),
             created_at: Timestamp(EPOCH_MS),
+            compute_platform: wire::codedeploy::ComputePlatform::Server,
+            tags: Vec::new(),
+            deleting: false,
         });
         for number in 0..2 {
             let name = format!("custom-{number}");
@@ -389,6 +392,7 @@ fn group_row(random: &mut Random, number: usize, hosts: usize) -> rows::Group {
             *random.pick(&[10_000, 20_000, 60_000]).unwrap_or(&60_000)
         },
         rerun_interrupted: false,
+        tags: Vec::new(),
         slot: Slot::default(),
     }
 }
