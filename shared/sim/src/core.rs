@@ -25,6 +25,7 @@ use crate::world::ReplyTo;
 pub(crate) const EPOCH_MS: u64 = 1_800_000_000_000;
 
 /// Something that will happen.
+#[expect(clippy::large_enum_variant, reason = "few wait at a time, and none is copied")]
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A task that waited goes on.
@@ -69,6 +70,7 @@ pub(crate) enum Act {
 }
 
 /// What happens on a host.
+#[expect(clippy::large_enum_variant, reason = "few wait at a time, and none is copied")]
 #[derive(Debug)]
 pub(crate) enum HostEvent {
     /// It asks for work.
@@ -108,7 +110,12 @@ impl HostEvent {
             Self::Reported { id, sent_at, sequence, last, .. } => {
                 Self::Reported { id, sent_at, sequence, last, answer: Answer::Nothing }
             }
-            other => other,
+            Self::Poll
+            | Self::Claim(_)
+            | Self::Work(_)
+            | Self::HookEnded { .. }
+            | Self::Report(_)
+            | Self::Boot => self,
         }
     }
 }

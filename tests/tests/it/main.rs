@@ -3,8 +3,10 @@
 mod support;
 
 mod deployments;
+mod events;
 mod home;
 mod hosts;
+mod house;
 mod kills;
 mod refusals;
 mod uploads;

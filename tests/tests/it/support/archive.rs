@@ -21,12 +21,6 @@ impl Bundle {
         bundle.file("www/page.txt", page, 0o644)
     }
 
-    /// Installs into another directory.
-    pub(crate) fn into_dir(mut self, destination: &str) -> Self {
-        destination.clone_into(&mut self.destination);
-        self
-    }
-
     /// One more file.
     pub(crate) fn file(mut self, path: &str, content: impl AsRef<[u8]>, mode: u32) -> Self {
         self.files.push((path.to_owned(), content.as_ref().to_owned(), mode));

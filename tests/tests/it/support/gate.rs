@@ -34,11 +34,6 @@ impl Gate {
         )
     }
 
-    /// Lines of shell: notes that a hook has come.
-    pub(crate) fn note(&self) -> String {
-        format!("echo \"$DEPLOYMENT_ID $HOST_ADDRESS\" >>{}", self.file("came").display())
-    }
-
     /// Lets everything through.
     pub(crate) fn open(&self) {
         fs::write(self.file("open"), "").unwrap();
