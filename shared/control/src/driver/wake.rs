@@ -44,48 +44,34 @@ fn seen(host: &HostRow) -> Option<Fact> {
     let seen = host.seen();
     match seen.sighting {
         Sighting::Unclaimed | Sighting::Claimed { .. } => None,
-        Sighting::ShutOut | Sighting::GivenUp | Sighting::Succeeded | Sighting::Failed => {
-            Some(Fact::HostsSeen(vec![seen]))
-        }
+        Sighting::ShutOut
+        | Sighting::GivenUp
+        | Sighting::Succeeded
+        | Sighting::Failed
+        | Sighting::Gone => Some(Fact::HostsSeen(vec![seen])),
     }
 }
 
 impl Control {
-    /// Looks again at what the host `name` takes part in. For news about a host that name no deployment.
+    /// Looks again at the active deployments that the host `name` takes part in. For news about a host that name no
+    /// deployment.
+    ///
+    /// # Errors
+    /// Those of the table. Calling again does no harm.
     pub async fn refresh_host(&self, name: &str) -> Result<(), Error> {
-        for (id, _) in self.active_places(name).await? {
-            self.refresh(&id).await?;
-        }
-        Ok(())
-    }
-
-    /// Tells the active deployments of the host `name` that it does not exist any more. Only to be called on explicit
-    /// evidence (`docs/semantics.md#hosts`).
-    pub async fn host_gone(&self, name: &str) -> Result<(), Error> {
-        for (id, ordinal) in self.active_places(name).await? {
-            self.advance(&id, vec![Fact::HostsGone(vec![ordinal])]).await?;
-        }
-        Ok(())
-    }
-
-    /// The active deployments that a host takes part in, and its ordinal in each.
-    async fn active_places(&self, name: &str) -> Result<Vec<(DeploymentId, u32)>, Error> {
         let mut query = Query::prefix(HostRow::list_of(name), "", NEWEST);
         query.descending = true;
         let places = self.table.query_index(Index::Listed, &query).await?.items;
-        let keys: Vec<Key> = places
-            .iter()
-            .filter_map(|place| DeploymentRow::id_in(place).as_ref().map(DeploymentRow::key_of))
-            .collect();
+        let ids = places.iter().filter_map(DeploymentRow::id_in);
+        let keys: Vec<Key> = ids.map(|id| DeploymentRow::key_of(&id)).collect();
         let deployments: Vec<Stored<DeploymentRow>> = rows::load_many(&*self.table, &keys).await?;
-        let is_active = |id: &DeploymentId| {
-            let found = deployments.iter().find(|stored| stored.row.deployment.id() == id);
-            found.is_some_and(|stored| stored.row.deployment.ended().is_none())
-        };
-        let placed = places
-            .iter()
-            .filter_map(|place| DeploymentRow::id_in(place).zip(HostRow::ordinal_in(place)));
-        Ok(placed.filter(|(id, _)| is_active(id)).collect())
+        for stored in deployments {
+            let deployment = stored.row.deployment;
+            if deployment.ended().is_none() {
+                self.refresh(deployment.id()).await?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -175,12 +175,16 @@ impl Control {
             }
         }
         // Also after a deregistration that was interrupted here.
-        self.lose_host(name).await?;
+        self.host_gone(name).await?;
         Ok(Empty {})
     }
 
-    /// Notes in the active deployments of a host that it is gone.
-    async fn lose_host(&self, name: &str) -> Result<(), Error> {
+    /// Notes in the active deployments of a host that it is gone. Only to be called on explicit evidence
+    /// (`docs/semantics.md#hosts`).
+    ///
+    /// # Errors
+    /// Those of the table. Calling again goes on from there.
+    pub async fn host_gone(&self, name: &str) -> Result<(), Error> {
         let mut query = Query::prefix(HostRow::list_of(name), "", NEWEST);
         query.descending = true;
         for key in self.table.query_index(Index::Listed, &query).await?.items {
