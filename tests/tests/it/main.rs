@@ -1,5 +1,13 @@
 //! Whole-system tests: `cutover up` as users run it, with its hosts, its bucket and its API.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "tests"
+)]
+
 mod support;
 
 mod deployments;
