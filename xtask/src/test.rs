@@ -83,7 +83,10 @@ pub(crate) fn run(long: bool) -> Result<()> {
     report.step("formatting", || none(formatting(&place)));
     report.step("clippy", || none(clippy(&place)));
     // Everything once and in one way, so that no crate is compiled again with other features; what was built is run below.
-    let build = || Command::cargo(&place).args(["build", "--workspace", "--all-targets"]).run();
+    let build = || {
+        let build = Command::cargo(&place).args(["build", "--workspace", "--all-targets"]);
+        build.args(["--features", features(long)]).run()
+    };
     if !report.step("build", || none(build())) {
         report.not_run.push("everything else: it does not build");
         return report.close();
@@ -96,13 +99,16 @@ pub(crate) fn run(long: bool) -> Result<()> {
     report.close()
 }
 
+/// Switches the tests on that plain `cargo test` leaves out.
+fn features(long: bool) -> &'static str {
+    if long { "whole/tools,whole/long" } else { "whole/tools" }
+}
+
 fn cargo_test(place: &Place, long: bool) -> Result<String> {
     let mut passed = 0_u64;
     let mut ignored = 0_u64;
     let command = Command::cargo(place).args(["test", "--workspace", "--no-fail-fast"]);
-    let command = command.env("CUTOVER_TEST_TOOLS", "1");
-    let command = if long { command.env("CUTOVER_TEST_LONG", "1") } else { command };
-    let done = command.each_line(|line| {
+    let done = command.args(["--features", features(long)]).each_line(|line| {
         passed += count_of(line, "passed");
         ignored += count_of(line, "ignored");
     });

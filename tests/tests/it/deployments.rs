@@ -10,7 +10,8 @@ fn an_upload_is_deployed_to_every_host() {
     let home = Home::started(4);
     home.make_group(ONE);
     home.subscribe();
-    let bundle = Bundle::new("one\n").hook("ApplicationStart", "echo $HOST_ADDRESS >$HOST_ROOT/srv/shop/ran");
+    let bundle = Bundle::new("one\n")
+        .hook("ApplicationStart", "echo $HOST_ADDRESS >$HOST_ROOT/srv/shop/ran");
     let info = home.succeeded(&home.deploy("shop/1.zip", &bundle.zip()));
     assert_eq!(info["deploymentOverview"]["Succeeded"], 4, "{info:#}");
     for host in 1..=4 {
@@ -26,11 +27,13 @@ fn a_bad_revision_is_rolled_back_also_when_the_good_one_is_gone_from_the_bucket(
     home.subscribe();
     let good = home.deploy("shop/good.zip", &Bundle::new("good").zip());
     home.succeeded(&good);
-    let better = home.deploy("shop/better.tar.gz", &crate::support::archive::gzip(&Bundle::new("better").tar()));
+    let better = home
+        .deploy("shop/better.tar.gz", &crate::support::archive::gzip(&Bundle::new("better").tar()));
     home.succeeded(&better);
     home.client().delete("shop/better.tar.gz");
     let bad = Bundle::new("bad").file("www/new.txt", "new", 0o644);
-    let bad = bad.hook("ValidateService", "case $HOST_ADDRESS in *.2) echo it is bad >&2; exit 3;; esac");
+    let bad =
+        bad.hook("ValidateService", "case $HOST_ADDRESS in *.2) echo it is bad >&2; exit 3;; esac");
     let bad = home.deploy("shop/bad.zip", &bad.zip());
     let info = home.ended(&bad);
     assert_eq!(info["status"], "Failed", "{info:#}");

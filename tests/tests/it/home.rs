@@ -94,7 +94,12 @@ fn a_directory_of_a_newer_version_is_left_as_it_is() {
 fn other_keys_are_refused_by_the_api_and_by_the_bucket() {
     let home = Home::started(0);
     let cases = [
-        ("access_key_id", "AKIAAAAAAAAAAAAAAAAA", "UnrecognizedClientException", "InvalidAccessKeyId"),
+        (
+            "access_key_id",
+            "AKIAAAAAAAAAAAAAAAAA",
+            "UnrecognizedClientException",
+            "InvalidAccessKeyId",
+        ),
         ("secret_access_key", "0123456789", "InvalidSignatureException", "SignatureDoesNotMatch"),
     ];
     for (member, value, api, s3) in cases {
@@ -120,7 +125,10 @@ fn sigterm_ends_everything_and_a_running_hook_is_told_and_reported_as_interrupte
     assert!(home.stop().success());
     let said = home.said();
     for host in 1..=2 {
-        assert!(said.contains(&format!("interrupted on host-{host}: hooks/AfterInstall-0.sh of {id}")), "{said}");
+        assert!(
+            said.contains(&format!("interrupted on host-{host}: hooks/AfterInstall-0.sh of {id}")),
+            "{said}"
+        );
     }
     assert!(process::naming(&home.dir()).is_empty(), "hosts and hooks end with their home");
     gate.open();

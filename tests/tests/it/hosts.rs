@@ -42,7 +42,10 @@ fn absolute_destinations_and_scripts_work_unchanged() {
     let mut addresses = BTreeSet::new();
     for host in 1..=2 {
         assert_eq!(home.text(host, "etc/shop.conf"), "port=80\n");
-        assert_eq!(home.text(host, "opt/shop/users"), std::fs::read_to_string("/etc/passwd").unwrap());
+        assert_eq!(
+            home.text(host, "opt/shop/users"),
+            std::fs::read_to_string("/etc/passwd").unwrap()
+        );
         assert_eq!(home.text(host, "opt/shop/where"), "/\n");
         addresses.insert(home.text(host, "opt/shop/address").trim().parse::<IpAddr>().unwrap());
     }
@@ -64,7 +67,10 @@ fn without_namespaces_destinations_lie_under_the_root_that_hooks_are_told() {
     let bundle = Bundle::new("page").hook("AfterInstall", script);
     home.succeeded(&home.deploy("shop/1.zip", &bundle.zip()));
     assert_eq!(home.text(1, "copy"), "page");
-    assert_eq!(home.text(1, "where").trim(), home.file(1, "").to_str().unwrap().trim_end_matches('/'));
+    assert_eq!(
+        home.text(1, "where").trim(),
+        home.file(1, "").to_str().unwrap().trim_end_matches('/')
+    );
 }
 
 #[test]
@@ -134,9 +140,10 @@ fn hooks_that_misbehave_end_and_are_told_apart() {
 fn a_hook_that_is_missing_or_not_executable_is_told() {
     let home = subscribed(1);
     let bundle = Bundle::new("page").hook("AfterInstall", "echo it ran");
-    let plain = bundle.files().into_iter().fold(Bundle::default(), |bundle, (path, content, _)| {
-        bundle.file(&path, content, 0o644)
-    });
+    let plain = bundle
+        .files()
+        .into_iter()
+        .fold(Bundle::default(), |bundle, (path, content, _)| bundle.file(&path, content, 0o644));
     let id = home.deploy("shop/1.zip", &plain.zip());
     home.succeeded(&id);
     let log = String::from_utf8(home.cutover(&["logs", &id]).stdout).unwrap();

@@ -35,7 +35,12 @@ fn hosts_outlive_a_killed_up_and_finish_with_the_next_one_each_hook_started_once
     let hosts = |home: &Home| (1..=3).map(|number| home.host(number)).collect::<Vec<_>>();
     let before = hosts(&home);
     let gate = Gate::closed();
-    let hook = |event: &str| format!("echo \"$DEPLOYMENT_ID $HOST_ADDRESS {event}\" >>{}; sleep 0.1", gate.file("came").display());
+    let hook = |event: &str| {
+        format!(
+            "echo \"$DEPLOYMENT_ID $HOST_ADDRESS {event}\" >>{}; sleep 0.1",
+            gate.file("came").display()
+        )
+    };
     for round in 0..ROUNDS {
         let bundle = Bundle::new(&format!("round {round}"))
             .hook("BeforeInstall", &hook("BeforeInstall"))
@@ -53,7 +58,8 @@ fn hosts_outlive_a_killed_up_and_finish_with_the_next_one_each_hook_started_once
         });
         let info = home.ended(&id);
         assert_eq!(info["status"], "Succeeded", "killed after {moment:?}: {info:#}");
-        let counts = counted(gate.came().into_iter().filter(|line| line.starts_with(&id)).collect());
+        let counts =
+            counted(gate.came().into_iter().filter(|line| line.starts_with(&id)).collect());
         assert_eq!(counts.len(), 9, "killed after {moment:?}: {counts:?}");
         assert!(counts.values().all(|&count| count == 1), "killed after {moment:?}: {counts:?}");
         for host in 1..=3 {
@@ -90,7 +96,13 @@ fn a_killed_host_never_runs_a_hook_twice_and_reports_the_interrupted_one() {
         home.kill();
         home.start();
         let info = home.ended(&id);
-        let seen = || format!("killed after {moment:?}: {:?}, {info:#}, {:#}", gate.came(), home.target(&id, 1));
+        let seen = || {
+            format!(
+                "killed after {moment:?}: {:?}, {info:#}, {:#}",
+                gate.came(),
+                home.target(&id, 1)
+            )
+        };
         let lines: Vec<_> = gate.came().into_iter().filter(|line| line.starts_with(&id)).collect();
         let counts = counted(lines);
         assert!(counts.values().all(|&count| count == 1), "{}", seen());
@@ -107,7 +119,9 @@ fn a_killed_host_never_runs_a_hook_twice_and_reports_the_interrupted_one() {
         }
         assert_eq!(home.target(&id, 2)["status"], "Succeeded", "{}", seen());
         // A rollback may follow.
-        wait_for("everything to end", || home.status()["activeDeploymentId"].is_null().then_some(()));
+        wait_for("everything to end", || {
+            home.status()["activeDeploymentId"].is_null().then_some(())
+        });
     }
     println!("{interrupted} hooks were interrupted in {ROUNDS} rounds");
 }

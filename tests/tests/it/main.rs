@@ -2,6 +2,8 @@
 
 mod support;
 
+#[cfg(feature = "tools")]
+mod aws;
 mod deployments;
 mod home;
 mod hosts;

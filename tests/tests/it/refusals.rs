@@ -61,9 +61,11 @@ fn a_bundle_without_one_good_appspec_is_refused_at_the_place_of_the_error() {
         .file("a/b/appspec.yml", "version: 0.0\nos: linux\n", 0o644)
         .tar_of_files();
     refuse(&home, "shop/hidden.tar", &hidden, &["appspec.yml"]);
-    let two = Bundle::new("page")
-        .file("appspec.yml", "version: 0.0\nos: linux\n", 0o644)
-        .file("appspec.yaml", "version: 0.0\nos: linux\n", 0o644);
+    let two = Bundle::new("page").file("appspec.yml", "version: 0.0\nos: linux\n", 0o644).file(
+        "appspec.yaml",
+        "version: 0.0\nos: linux\n",
+        0o644,
+    );
     refuse(&home, "shop/two.zip", &two.zip(), &["appspec.yml", "appspec.yaml"]);
     let wrong = "version: 0.0\nos: linux\nfiles:\n  - source: www\n    destination: [1, 2]\n";
     let wrong = Bundle::new("page").file("appspec.yml", wrong, 0o644);

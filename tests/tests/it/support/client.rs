@@ -51,10 +51,8 @@ impl Client {
             format!("CodeDeploy_20141006.{operation}")
         };
         let url = format!("{}/", self.get("api"));
-        let headers = [
-            ("content-type", "application/x-amz-json-1.1".to_owned()),
-            ("x-amz-target", target),
-        ];
+        let headers =
+            [("content-type", "application/x-amz-json-1.1".to_owned()), ("x-amz-target", target)];
         let body = request.to_string().into_bytes();
         let answer = self.send("POST", &url, "codedeploy", &headers, body)?;
         Ok(if answer.is_empty() { Value::Null } else { serde_json::from_slice(&answer).unwrap() })
@@ -139,8 +137,7 @@ impl Client {
             request = request.header(*name, value);
         }
         let mut request = request.body(body).unwrap();
-        let named: Vec<_> =
-            headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let named: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let signable = SignableRequest::new(
             method,
             url,

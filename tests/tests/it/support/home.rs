@@ -35,7 +35,13 @@ pub(crate) fn program() -> PathBuf {
 impl Home {
     /// A home that has not been started yet.
     pub(crate) fn new(hosts: u8) -> Self {
-        Self { place: tempfile::tempdir().unwrap(), hosts, has_namespaces: true, up: None, client: None }
+        Self {
+            place: tempfile::tempdir().unwrap(),
+            hosts,
+            has_namespaces: true,
+            up: None,
+            client: None,
+        }
     }
 
     /// A home that is up.
@@ -156,9 +162,9 @@ impl Home {
             let line = line.unwrap_or_default();
             let words: Vec<_> = line.split(|&byte| byte == 0).collect();
             words.get(1) == Some(&b"host".as_slice())
-                && words.windows(2).any(|pair| {
-                    pair[0] == b"--number" && pair[1] == number.to_string().as_bytes()
-                })
+                && words
+                    .windows(2)
+                    .any(|pair| pair[0] == b"--number" && pair[1] == number.to_string().as_bytes())
                 && process::is_alive(*pid)
         })
     }
