@@ -10,6 +10,8 @@
 
 mod support;
 
+#[cfg(feature = "tools")]
+mod aws;
 mod deployments;
 mod events;
 mod home;
