@@ -55,7 +55,9 @@ pub(crate) fn written(shared: &Arc<Shared>, writes: &[Write]) {
     for write in writes {
         let Write::Put(record, _) = write else { continue };
         let outcome = match record.key.sort.as_str() {
-            "META" => deployment_written(&mut core, record).map(|id| ended = id.or(ended.take())),
+            "META" => {
+                deployment_written(&mut core, record).map(|id| ended = id.or_else(|| ended.take()))
+            }
             "GROUP" => group_written(&mut core, record),
             sort if sort.starts_with("HOST#") => host_written(&mut core, record),
             _ => Ok(()),

@@ -26,6 +26,7 @@ pub(crate) const EPOCH_MS: u64 = 1_800_000_000_000;
 
 /// Something that will happen.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "few are large, and none is kept for long")]
 pub(crate) enum Event {
     /// A task that waited goes on.
     Resume(u64),
@@ -70,6 +71,7 @@ pub(crate) enum Act {
 
 /// What happens on a host.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "few are large, and none is kept for long")]
 pub(crate) enum HostEvent {
     /// It asks for work.
     Poll,
@@ -108,7 +110,12 @@ impl HostEvent {
             Self::Reported { id, sent_at, sequence, last, .. } => {
                 Self::Reported { id, sent_at, sequence, last, answer: Answer::Nothing }
             }
-            other => other,
+            Self::Poll
+            | Self::Claim(_)
+            | Self::Work(_)
+            | Self::HookEnded { .. }
+            | Self::Report(_)
+            | Self::Boot => self,
         }
     }
 }
