@@ -66,6 +66,12 @@ impl Home {
         self.place.path().join("home")
     }
 
+    /// A directory beside it, for what a test wants to keep.
+    #[cfg(feature = "tools")]
+    pub(crate) fn beside(&self) -> &std::path::Path {
+        self.place.path()
+    }
+
     /// A client of the home that was started last.
     pub(crate) fn client(&self) -> &Client {
         self.client.as_ref().unwrap()
