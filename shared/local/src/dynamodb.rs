@@ -131,9 +131,17 @@ impl DynamoDb {
 async fn open(path: PathBuf) -> Result<Database, Error> {
     let opened = tokio::task::spawn_blocking(move || {
         let name = path.to_str().ok_or_else(|| Error::Path(path.clone()))?;
+        make_private(&path);
         Database::new(name).map_err(|source| Error::Open { path: path.clone(), source })
     });
     opened.await.map_err(Error::Died)?
+}
+
+/// Makes the file for this user alone; SQLite gives the files beside it the same permissions. Where that cannot be
+/// done, opening the file says why.
+fn make_private(path: &Path) {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    drop(std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path));
 }
 
 async fn sweep(database: Database) {
