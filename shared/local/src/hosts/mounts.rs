@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, StatxFlags};
 
-/// Directories that a host shares with the machine as they are: the kernel's own file systems, devices, and the sockets
-/// and pids of running services.
-pub(super) const SHARED: [&str; 4] = ["/dev", "/proc", "/run", "/sys"];
+/// Directories that a host shares with the machine as they are: the kernel's own file systems and devices.
+pub(super) const SHARED: [&str; 3] = ["/dev", "/proc", "/sys"];
 
 /// One thing to mount in the host's view, at `path`. Parents come before what is below them.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Gives a host process its own view of the machine: `/` shows the machine's files below and the host's root above, so
 //! that what is written to `/srv/x` is the file `srv/x` of the host's root, and nothing of the machine changes. Other
-//! file systems of the machine get an overlay of their own; `/dev`, `/proc`, `/run` and `/sys` are the machine's; a file
+//! file systems of the machine get an overlay of their own; `/dev`, `/proc` and `/sys` are the machine's; a file
 //! system that no overlay can be laid over can only be read. Processes, users and the network are the machine's: this
 //! keeps hosts apart so that one machine can play several, it is no sandbox. See `docs/semantics.md#hosts`.
 //!
