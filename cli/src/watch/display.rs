@@ -7,9 +7,6 @@ use super::poll::Snapshot;
 use super::text::{self, Mark, Row};
 use crate::output;
 
-/// Hosts that are shown one by one; of a larger fleet only some are.
-const HOSTS_MAX: usize = 20;
-
 /// Where progress is shown.
 pub(crate) enum Display {
     /// As lines that are data.
@@ -99,7 +96,7 @@ impl Live {
         bar.set_position(counts.done);
         bar.set_prefix(text::headline(now));
         bar.set_message(outcome(now));
-        let rows = text::rows(now, output::now(), HOSTS_MAX);
+        let rows = text::rows(now, output::now());
         let width =
             rows.iter().map(|row| console::measure_text_width(&row.host)).max().unwrap_or_default();
         while self.rows.len() > rows.len() {

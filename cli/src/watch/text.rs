@@ -39,11 +39,9 @@ pub(crate) enum Mark {
 }
 
 /// The lines of the live display: each host, or of a large fleet those that failed, those at work, and counts.
-pub(crate) fn rows(snapshot: &Snapshot, now: Timestamp, limit: usize) -> Vec<Row> {
-    let hidden = snapshot.targets.len().saturating_sub(limit);
-    let mut rows: Vec<Row> =
-        snapshot.targets.iter().take(limit).map(|target| row(target, now)).collect();
-    if snapshot.partial || hidden > 0 {
+pub(crate) fn rows(snapshot: &Snapshot, now: Timestamp) -> Vec<Row> {
+    let mut rows: Vec<Row> = snapshot.targets.iter().map(|target| row(target, now)).collect();
+    if snapshot.partial {
         let Counts { total, done, active, failed, skipped } = snapshot.counts();
         let left_out = if skipped > 0 { format!(", {skipped} left out") } else { String::new() };
         let what =
@@ -149,19 +147,16 @@ fn hosts(count: u64) -> String {
 
 fn end(snapshot: &Snapshot, at: Timestamp) -> String {
     let at = snapshot.info.complete_time.map_or(at, Timestamp::from);
-    format!("{}  {}  {}", clock(at), snapshot.id(), outcome(snapshot))
+    let reason = reason(snapshot).map(|why| format!(": {why}")).unwrap_or_default();
+    format!("{}  {}  {}{reason}", clock(at), snapshot.id(), outcome(snapshot))
 }
 
-/// How it ended, how long it took, and why.
+/// How it ended, and how long it took.
 pub(crate) fn outcome(snapshot: &Snapshot) -> String {
     let info = &snapshot.info;
     let status = info.status.map_or("?", DeploymentStatus::name);
     let time = span_between(info.create_time, info.complete_time).map(|time| format!(" in {time}"));
-    format!(
-        "{status}{}{}",
-        time.unwrap_or_default(),
-        reason(snapshot).map(|why| format!(": {why}")).unwrap_or_default()
-    )
+    format!("{status}{}", time.unwrap_or_default())
 }
 
 /// Why it did not succeed: the code and the message.

@@ -1,0 +1,352 @@
+//! All commands but the watching ones.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use expect_test::expect;
+use serde_json::{Value, json};
+
+use crate::service::{Service, program, transcript};
+
+const GOOD: &str = "version: 0.0\nos: linux\nfiles:\n  - source: /a\n    destination: /srv/a\n";
+const NO_DESTINATION: &str = "version: 0.0\nos: linux\nfiles:\n  - source: /a\n";
+
+fn refusal(name: &str, message: &str) -> Value {
+    json!({ "__type": name, "message": message })
+}
+
+fn bundle(appspec: &str) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("appspec.yml"), appspec).unwrap();
+    fs::write(dir.path().join("a"), "content").unwrap();
+    fs::set_permissions(dir.path().join("a"), fs::Permissions::from_mode(0o755)).unwrap();
+    dir
+}
+
+#[test]
+fn init_makes_what_is_missing_and_updates_what_is_there() {
+    let service = Service::with(&[
+        (
+            "CreateApplication",
+            &[
+                json!({ "applicationId": "1" }),
+                refusal("ApplicationAlreadyExistsException", "is there"),
+            ],
+        ),
+        (
+            "CreateDeploymentGroup",
+            &[
+                json!({ "deploymentGroupId": "1" }),
+                refusal("DeploymentGroupAlreadyExistsException", "is there"),
+            ],
+        ),
+        ("UpdateDeploymentGroup", &[json!({})]),
+    ]);
+    let first = service.run(&["init", "shop/web", "--auto-rollback"]);
+    let second = service.run(&["init", "shop/web", "--tag", "role=web", "--tag", "zone=a"]);
+    let third = service.run(&["init", "shop/web"]);
+    expect![[r#"
+        application shop created
+        group shop/web created
+        2> next: cutover push DIR shop
+        exit 0
+
+        application shop exists
+        group shop/web exists; it was updated with the given options
+        2> next: cutover push DIR shop
+        exit 0
+
+        application shop exists
+        group shop/web exists; nothing was changed
+        2> next: cutover push DIR shop
+        exit 0
+    "#]].assert_eq(&[first, second, third].join("\n"));
+    let created = &service.asked("CreateDeploymentGroup")[0];
+    assert_eq!(created["onPremisesTagSet"]["onPremisesTagSetList"][0][0]["Key"], "home");
+    assert_eq!(created["autoRollbackConfiguration"]["events"], json!(["DEPLOYMENT_FAILURE"]));
+    let updated = service.asked("UpdateDeploymentGroup");
+    assert_eq!(updated.len(), 1);
+    // All of several tags: each is a group of its own.
+    assert_eq!(updated[0]["onPremisesTagSet"]["onPremisesTagSetList"].as_array().unwrap().len(), 2);
+    assert_eq!(updated[0].get("autoRollbackConfiguration"), None);
+}
+
+#[test]
+fn push_uploads_a_directory_and_registers_it() {
+    let service = Service::with(&[
+        ("GetApplication", &[json!({})]),
+        ("RegisterApplicationRevision", &[json!({})]),
+    ]);
+    let dir = bundle(GOOD);
+    let path = dir.path().to_str().unwrap();
+    let text = service.run(&["push", path, "shop", "--key", "shop/ä b.zip"]);
+    expect![[r#"
+        s3://revisions/shop/ä b.zip
+        2> next: cutover deploy shop/GROUP --revision s3://revisions/shop/ä b.zip --watch
+        exit 0
+    "#]].assert_eq(&text);
+    let (exit, pushed) = service.run_for_json(&["push", path, "shop"]);
+    assert_eq!(exit, 0);
+    let put = service.put();
+    assert_eq!(put[0].0, "/revisions/shop/%C3%A4%20b.zip");
+    assert_eq!(put[0].1, put[1].1, "equal directories make equal archives");
+    let registered = &service.asked("RegisterApplicationRevision")[1];
+    assert_eq!(registered["revision"], pushed["revision"]);
+    let place = &pushed["revision"]["s3Location"];
+    assert_eq!(place["eTag"], "0cc175b9c0f1b6a831c399e269772661");
+    let key = place["key"].as_str().unwrap();
+    assert!(
+        key.starts_with("shop/shop-2")
+            && key.len() == "shop/shop-20261123T090000-01234567.zip".len(),
+        "{key}"
+    );
+}
+
+#[test]
+fn push_uploads_nothing_that_hosts_would_refuse() {
+    let service = Service::with(&[("GetApplication", &[json!({})])]);
+    let dir = bundle(NO_DESTINATION);
+    let path = dir.path().to_str().unwrap();
+    expect![[r#"
+        2> [BUNDLE]/appspec.yml:4:5: error: an entry of `files` has no `destination`; add the directory on the host that it goes to
+        2> error: hosts would refuse the bundle in `[BUNDLE]`
+        2>
+        2> hint: correct what is listed above; nothing was uploaded
+        exit 1
+    "#]].assert_eq(&service.run(&["push", path, "shop"]).replace(path, "[BUNDLE]"));
+    assert!(service.put().is_empty());
+}
+
+#[test]
+fn lint_names_the_place_of_what_is_wrong_in_files_directories_and_archives() {
+    let lint = |path: &Path| {
+        let output = program().arg("lint").arg(path).output().unwrap();
+        transcript(&output).replace(path.parent().unwrap().to_str().unwrap(), "[..]")
+    };
+    let dir = bundle(NO_DESTINATION);
+    expect![[r#"
+        [..]/appspec.yml:4:5: error: an entry of `files` has no `destination`; add the directory on the host that it goes to
+        exit 1
+    "#]].assert_eq(&lint(&dir.path().join("appspec.yml")));
+    let missing = bundle(&GOOD.replace("/a\n    d", "/b\n    d"));
+    fs::rename(missing.path().join("a"), missing.path().join("c")).unwrap();
+    let name = missing.path().file_name().unwrap().to_str().unwrap().to_owned();
+    expect![[r#"
+        [..]/bundle/appspec.yml:4:13: error: the source `/b` is not in the bundle; pack it, or take the entry out
+        exit 1
+    "#]].assert_eq(&lint(missing.path()).replace(&name, "bundle"));
+    let good = bundle(GOOD);
+    assert_eq!(lint(good.path()), "2> nothing to complain about\nexit 0\n");
+
+    let mut zip = zip::ZipWriter::new(fs::File::create(dir.path().join("x.zip")).unwrap());
+    zip.start_file("appspec.yml", zip::write::SimpleFileOptions::default()).unwrap();
+    std::io::Write::write_all(&mut zip, NO_DESTINATION.as_bytes()).unwrap();
+    zip.finish().unwrap();
+    expect![[r#"
+        appspec.yml:4:5: error: an entry of `files` has no `destination`; add the directory on the host that it goes to
+        exit 1
+    "#]].assert_eq(&lint(&dir.path().join("x.zip")));
+    let output = program()
+        .args(["lint", "--format", "json"])
+        .arg(dir.path().join("x.zip"))
+        .output()
+        .unwrap();
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&found["accepted"], &found["findings"][0]["line"]), (&json!(false), &json!(4)));
+}
+
+#[test]
+fn status_shows_deployments_uploads_and_why_some_were_refused() {
+    let info = |id: &str, status: &str| {
+        json!({
+            "deploymentId": id, "status": status, "createTime": 1_795_424_400,
+            "deploymentOverview": { "Succeeded": 3, "InProgress": 1, "Failed": 0 },
+            "revision": { "s3Location": { "bucket": "revisions", "key": "shop/app.zip" } },
+        })
+    };
+    let service = Service::with(&[
+        (
+            "ListApplications",
+            &[
+                json!({ "applications": ["shop"], "nextToken": "2" }),
+                json!({ "applications": ["empty"] }),
+            ],
+        ),
+        (
+            "ListDeploymentGroups",
+            &[json!({ "deploymentGroups": ["web"] }), json!({ "deploymentGroups": [] })],
+        ),
+        (
+            "BatchGetDeploymentGroups",
+            &[json!({ "deploymentGroupsInfo": [{
+                "applicationName": "shop", "deploymentGroupName": "web",
+                "deploymentConfigName": "CodeDeployDefault.OneAtATime",
+                "autoRollbackConfiguration": { "enabled": true },
+            }] })],
+        ),
+        (
+            "GetGroupStatus",
+            &[json!({
+                "activeDeploymentId": "d-NEW000000",
+                "lastAttemptedDeploymentId": "d-OLD000000",
+                "queuedUpload": { "bucket": "revisions", "key": "shop/next.zip", "time": 1_795_424_460, "state": "Waiting" },
+                "subscriptions": [{ "bucket": "revisions", "prefix": "shop/" }],
+                "uploads": [{
+                    "bucket": "revisions", "key": "shop/bad.zip", "state": "Refused", "file": "appspec.yml",
+                    "line": 3, "column": 1, "reason": "`os` is missing; add `os: linux`",
+                }],
+            })],
+        ),
+        (
+            "BatchGetDeployments",
+            &[
+                json!({ "deploymentsInfo": [info("d-OLD000000", "Succeeded"), info("d-NEW000000", "InProgress")] }),
+            ],
+        ),
+    ]);
+    expect![[r#"
+        shop/web  CodeDeployDefault.OneAtATime, rolls back by itself
+          active      d-NEW000000  InProgress  (3 succeeded, 1 at work)  2026-11-23 09:00:00Z  s3://revisions/shop/app.zip
+          last        d-OLD000000  Succeeded  (3 succeeded, 1 at work)  2026-11-23 09:00:00Z  s3://revisions/shop/app.zip
+          subscribed  s3://revisions/shop/
+          queued      s3://revisions/shop/next.zip  2026-11-23 09:01:00Z
+          refused     s3://revisions/shop/bad.zip
+                      appspec.yml:3:1: `os` is missing; add `os: linux`
+        empty  no groups
+        exit 0
+    "#]].assert_eq(&service.run(&["status"]));
+    let (_, status) = service.run_for_json(&["status", "shop/web"]);
+    let group = &status["applications"][0]["deploymentGroups"][0];
+    assert_eq!(group["deploymentGroupInfo"]["deploymentGroupName"], "web");
+    assert_eq!(group["deploymentsInfo"][0]["deploymentId"], "d-NEW000000");
+    assert_eq!(group["uploads"][0]["line"], 3);
+}
+
+#[test]
+fn logs_stand_under_the_name_of_their_hook() {
+    let entry = |event: &str, text: &str| json!({ "targetId": "host-1", "lifecycleEventName": event, "text": text });
+    let pages = [
+        json!({ "entries": [entry("BeforeInstall", "one\n"), entry("BeforeInstall", "two")], "next": "1" }),
+        json!({ "entries": [entry("AfterInstall", "three\n")] }),
+    ];
+    let service = Service::with(&[("GetDeploymentLog", &pages)]);
+    expect![[r#"
+        ==> host-1 BeforeInstall <==
+        one
+        two
+        ==> host-1 AfterInstall <==
+        three
+        exit 0
+    "#]].assert_eq(&service.run(&["logs", "d-A00000000", "--host", "host-1"]));
+    assert_eq!(service.asked("GetDeploymentLog")[1]["after"], "1");
+    let (_, logs) = service.run_for_json(&["logs", "d-A00000000"]);
+    assert_eq!(logs["entries"][0]["text"], "three\n");
+}
+
+#[test]
+fn stop_rollback_and_subscribe_say_what_comes_next() {
+    let service = Service::with(&[
+        (
+            "StopDeployment",
+            &[json!({ "status": "Pending", "statusMessage": "hosts are still at work" })],
+        ),
+        ("RollBackDeployment", &[json!({ "deploymentId": "d-BACK00000" })]),
+        ("Subscribe", &[json!({})]),
+    ]);
+    let told = [
+        service.run(&["stop", "d-A00000000"]),
+        service.run(&["rollback", "d-A00000000"]),
+        service.run(&["subscribe", "shop/web", "s3://revisions/shop/"]),
+    ];
+    expect![[r#"
+        d-A00000000  stop Pending: hosts are still at work
+        2> next: cutover watch d-A00000000
+        exit 0
+        d-BACK00000
+        2> next: cutover watch d-BACK00000
+        exit 0
+        shop/web is deployed what is uploaded to s3://revisions/shop/
+        2> next: cutover env -- aws s3 cp app.zip s3://revisions/shop/app.zip
+        exit 0
+    "#]].assert_eq(&told.concat());
+    service.run(&["stop", "d-A00000000", "--no-rollback"]);
+    let asked = service.asked("StopDeployment");
+    assert_eq!(asked[0].get("autoRollbackEnabled"), None);
+    assert_eq!(asked[1]["autoRollbackEnabled"], false);
+}
+
+#[test]
+fn what_the_service_refuses_is_wrong_use() {
+    let service = Service::with(&[(
+        "ListApplicationRevisions",
+        &[refusal("ApplicationDoesNotExistException", "no `shop`")],
+    )]);
+    expect![[r#"
+        2> error: no `shop`
+        2>
+        2> hint: `cutover status` shows what there is, `cutover init APP/GROUP` makes an application and a group
+        exit 2
+    "#]].assert_eq(&service.run(&["deploy", "shop/web"]));
+    let (exit, told) = service.run_for_json(&["deploy", "shop/web"]);
+    assert_eq!((exit, &told["error"]["__type"]), (2, &json!("ApplicationDoesNotExistException")));
+    service.sign_with("another-secret");
+    expect![[r#"
+        2> error: the signature does not match: check the secret access key of `KEY`, and that nothing between the client and this service changes requests
+        2>
+        2> hint: the keys are those of another service: `cutover env` prints a home's, `--dir DIR` uses them
+        exit 2
+    "#]].assert_eq(&service.run(&["deploy", "shop/web"]));
+}
+
+#[test]
+fn wrong_arguments_are_wrong_use_with_json_as_well() {
+    let output = program().args(["deploy", "shop", "--format", "json"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["error"]["exitCode"], 2);
+    assert!(!output.stderr.is_empty());
+}
+
+#[test]
+fn what_does_not_answer_is_not_reachable() {
+    let place = tempfile::tempdir().unwrap();
+    let none = program().current_dir(place.path()).arg("status").output().unwrap();
+    expect![[r#"
+        2> error: no Cutover runs in `.cutover`
+        2>
+        2> hint: start it with `cutover up`, or name the directory of another one with --dir
+        exit 3
+    "#]].assert_eq(&transcript(&none));
+
+    let service = Service::with(&[]);
+    let endpoints = service.dir().join("endpoints.json");
+    let mut stale: Value = serde_json::from_slice(&fs::read(&endpoints).unwrap()).unwrap();
+    // Nobody can listen on port 1 without privileges, and nobody does with them.
+    stale["api"] = json!("http://127.0.0.1:1");
+    fs::write(&endpoints, stale.to_string()).unwrap();
+    expect![[r#"
+        2> error: nothing answers at http://127.0.0.1:1: Connection refused (os error 111)
+        2>
+        2> hint: start it with `cutover up --dir [DIR]`
+        exit 3
+    "#]].assert_eq(&service.run(&["status"]));
+
+    let environment =
+        [("AWS_ENDPOINT_URL_CODEDEPLOY", "http://127.0.0.1:1"), ("AWS_ACCESS_KEY_ID", "K")];
+    let mut command = program();
+    command.envs(environment).arg("status");
+    expect![[r#"
+        2> error: AWS_ENDPOINT_URL_CODEDEPLOY is set, but AWS_SECRET_ACCESS_KEY is not
+        2>
+        2> hint: `eval "$(cutover env)"` sets all of them for a home
+        exit 2
+    "#]].assert_eq(&transcript(&command.output().unwrap()));
+    command.env("AWS_SECRET_ACCESS_KEY", "S");
+    expect![[r#"
+        2> error: nothing answers at http://127.0.0.1:1: Connection refused (os error 111)
+        2>
+        2> hint: check AWS_ENDPOINT_URL_CODEDEPLOY and that the service runs; unset it to use `.cutover`
+        exit 3
+    "#]].assert_eq(&transcript(&command.output().unwrap()));
+}
