@@ -168,8 +168,10 @@ mod tests {
         let packed = pack(place.path(), Some(&except)).unwrap();
         let mut archive = zip::ZipArchive::new(packed.file).unwrap();
         let entries: Vec<(String, u32)> = (0..archive.len())
-            .map(|index| archive.by_index(index).unwrap())
-            .map(|entry| (entry.name().to_owned(), entry.unix_mode().unwrap()))
+            .map(|index| {
+                let entry = archive.by_index(index).unwrap();
+                (entry.name().unwrap().into_owned(), entry.unix_mode().unwrap())
+            })
             .map(|(name, mode)| {
                 (name, if mode & 0o170_000 == 0o040_000 { 0o040_000 } else { mode })
             })

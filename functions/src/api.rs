@@ -29,7 +29,7 @@ impl Guard for ByGateway {
 
 /// The ARN of the user or role that API Gateway has identified.
 fn caller(parts: &Parts) -> Option<&str> {
-    let RequestContext::ApiGatewayV2(context) = parts.extensions.get()?;
+    let Some(RequestContext::ApiGatewayV2(context)) = parts.extensions.get() else { return None };
     context.authorizer.as_ref()?.iam.as_ref()?.user_arn.as_deref()
 }
 

@@ -67,7 +67,9 @@ pub enum StartError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The region is not said.
-    #[error("no region is set; Lambda sets `AWS_REGION`, and so must whoever runs a function elsewhere")]
+    #[error(
+        "no region is set; Lambda sets `AWS_REGION`, and so must whoever runs a function elsewhere"
+    )]
     Region,
     /// The account or region cannot be a part of the table's keys.
     #[error(transparent)]

@@ -109,7 +109,11 @@ impl TryFrom<Notification<Source>> for Event {
 
 fn puts_of(body: &str) -> Result<Vec<Uploaded>, DecodeError> {
     let notification: Notification<S3EventRecord> = serde_json::from_str(body)?;
-    notification.into_records().into_iter().filter_map(|record| put_of(record).transpose()).collect()
+    notification
+        .into_records()
+        .into_iter()
+        .filter_map(|record| put_of(record).transpose())
+        .collect()
 }
 
 /// The upload that a record tells of; nothing if it tells of something else, such as a deletion.

@@ -83,7 +83,11 @@ pub(crate) fn run(long: bool) -> Result<()> {
     report.step("formatting", || none(formatting(&place)));
     report.step("clippy", || none(clippy(&place)));
     // Everything once and in one way, so that no crate is compiled again with other features; what was built is run below.
-    let build = || Command::cargo(&place).args(["build", "--workspace", "--all-targets"]).run();
+    let build = || {
+        Command::cargo(&place)
+            .args(["build", "--workspace", "--all-targets", "--features", features(long)])
+            .run()
+    };
     if !report.step("build", || none(build())) {
         report.not_run.push("everything else: it does not build");
         return report.close();
@@ -96,12 +100,21 @@ pub(crate) fn run(long: bool) -> Result<()> {
     report.close()
 }
 
+/// The features of the whole-system tests that are turned on: those that need tools, and large counts.
+fn features(long: bool) -> &'static str {
+    if long { "whole/tools,whole/long" } else { "whole/tools" }
+}
+
 fn cargo_test(place: &Place, long: bool) -> Result<String> {
     let mut passed = 0_u64;
     let mut ignored = 0_u64;
-    let command = Command::cargo(place).args(["test", "--workspace", "--no-fail-fast"]);
-    let command = command.env("CUTOVER_TEST_TOOLS", "1");
-    let command = if long { command.env("CUTOVER_TEST_LONG", "1") } else { command };
+    let command = Command::cargo(place).args([
+        "test",
+        "--workspace",
+        "--no-fail-fast",
+        "--features",
+        features(long),
+    ]);
     let done = command.each_line(|line| {
         passed += count_of(line, "passed");
         ignored += count_of(line, "ignored");

@@ -49,7 +49,7 @@ fn variables(endpoints: &Endpoints) -> [(&'static str, &str); 7] {
 
 /// Becomes the command, or prints `export` lines for a shell.
 pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<ExitCode> {
-    let dir = context.dir.as_deref().unwrap_or(Path::new(DEFAULT_DIR));
+    let dir = context.dir.as_deref().unwrap_or_else(|| Path::new(DEFAULT_DIR));
     let found = Endpoints::read(dir).map_err(FindError::from).map_err(Failure::from)?;
     let endpoints = found.ok_or_else(|| Failure::from(FindError::NotRunning(dir.to_owned())))?;
     let Some((program, arguments)) = args.command.split_first() else {

@@ -1,5 +1,6 @@
 //! `cutover push`: packs a directory, uploads it, and registers it as a revision.
 
+use std::io::Seek as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -93,8 +94,10 @@ fn checked(dir: &Path, connection: &Connection) -> Result<Packed, Failure> {
         Origin::Dir(home) => home.canonicalize().ok(),
         Origin::Environment => None,
     };
-    let packed = pack::pack(dir, home.as_deref()).map_err(|error| wrong(&error))?;
+    let mut packed = pack::pack(dir, home.as_deref()).map_err(|error| wrong(&error))?;
     refuse(dir, &findings::of_packed(&packed.file, dir))?;
+    // The look into the archive has moved the file's position, and the upload begins at it.
+    packed.file.rewind().map_err(|error| wrong(&error))?;
     Ok(packed)
 }
 
@@ -107,4 +110,31 @@ fn refuse(dir: &Path, findings: &[Finding]) -> Result<(), Failure> {
             .hint("correct what is listed above; nothing was uploaded"));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    #[test]
+    fn a_checked_directory_is_uploaded_from_its_first_byte() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::write(place.path().join("appspec.yml"), "version: 0.0\nos: linux\n").unwrap();
+        let connection = Connection {
+            api: String::new(),
+            s3: None,
+            bucket: String::new(),
+            region: String::new(),
+            access_key_id: String::new(),
+            secret_access_key: String::new(),
+            session_token: None,
+            origin: Origin::Environment,
+        };
+        let Ok(mut packed) = checked(place.path(), &connection) else { panic!("it is refused") };
+        let mut bytes = Vec::new();
+        packed.file.read_to_end(&mut bytes).unwrap();
+        assert_eq!(u64::try_from(bytes.len()).unwrap(), packed.size);
+    }
 }

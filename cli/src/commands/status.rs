@@ -248,7 +248,7 @@ fn upload_line(upload: &UploadInfo) -> String {
     format!("s3://{}/{}{time}", part(&upload.bucket), part(&upload.key))
 }
 
-/// `file:line:column: reason`, without what is not known of the place.
+/// The reason, after `file:line:column:` unless it begins with the place by itself.
 fn refusal(upload: &UploadInfo) -> String {
     let place = [
         upload.file.as_deref().map(printable),
@@ -256,6 +256,29 @@ fn refusal(upload: &UploadInfo) -> String {
         upload.column.map(|n| n.to_string()),
     ];
     let place: String = place.into_iter().flatten().map(|part| format!("{part}:")).collect();
-    let space = if place.is_empty() { "" } else { " " };
-    format!("{place}{space}{}", printable(upload.reason.as_deref().unwrap_or("no reason is known")))
+    let reason = printable(upload.reason.as_deref().unwrap_or("no reason is known"));
+    if place.is_empty() || reason.starts_with(&place) {
+        reason
+    } else {
+        format!("{place} {reason}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_of_a_refusal_is_told_once() {
+        let upload = |reason: &str| UploadInfo {
+            reason: Some(reason.to_owned()),
+            file: Some("appspec.yml".to_owned()),
+            line: Some(3),
+            column: Some(5),
+            ..UploadInfo::default()
+        };
+        for reason in ["appspec.yml:3:5: save it as UTF-8", "save it as UTF-8"] {
+            assert_eq!(refusal(&upload(reason)), "appspec.yml:3:5: save it as UTF-8");
+        }
+    }
 }

@@ -29,15 +29,15 @@ pub(crate) struct Args {
 
 /// Runs a home until SIGTERM or SIGINT.
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
-    let dir = context.dir.as_deref().unwrap_or(Path::new(DEFAULT_DIR));
+    let dir = context.dir.as_deref().unwrap_or_else(|| Path::new(DEFAULT_DIR));
     log_to_stderr();
     let mut asked = Asked::new()?;
     let home = tokio::select! {
         home = start(dir, args.hosts, args.port) => home?,
-        () = asked.to_end() => return Ok(Exit::Done),
+        () = asked.wait() => return Ok(Exit::Done),
     };
     tell(&home);
-    asked.to_end().await;
+    asked.wait().await;
     end(home).await?;
     Ok(Exit::Done)
 }
@@ -117,7 +117,7 @@ impl Asked {
     }
 
     /// Ready when one came.
-    pub(crate) async fn to_end(&mut self) {
+    pub(crate) async fn wait(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}

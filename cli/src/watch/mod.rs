@@ -110,12 +110,13 @@ async fn tell(
     while let Some(id) = next.take() {
         let ended = to_end(client, &id, story, display).await?;
         display.finish();
+        // Hosts may have failed also where enough of them succeeded.
+        let failed = show_failures(client, &ended, display).await;
         if ended.info.status == Some(DeploymentStatus::Succeeded) {
             continue;
         }
         let rollback =
             ended.info.rollback_info.as_ref().and_then(|info| info.rollback_deployment_id.clone());
-        let failed = show_failures(client, &ended, display).await;
         if let Some(rollback) = &rollback {
             display.say(&format!("{id} is rolled back by {rollback}"));
         }

@@ -119,7 +119,8 @@ fn begin(snapshot: &Snapshot, at: Timestamp) -> String {
         Some(headline(snapshot)),
         revision_url(info.revision.as_ref()),
         info.deployment_config_name.clone(),
-        Some(hosts(snapshot.counts().total)),
+        // Right after its creation the hosts are not counted yet.
+        Some(snapshot.counts().total).filter(|total| *total > 0).map(hosts),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     format!("{}  {}", clock(at), parts.join(", "))
@@ -227,11 +228,12 @@ fn name(target: &InstanceTarget) -> String {
     printable(target.target_id.as_deref().unwrap_or("?"))
 }
 
-/// The event that failed, else the one under way, else the last one that began.
+/// The event that failed, else the one that the host fell silent in, else the one under way, else the last one that began.
 fn current_event(target: &InstanceTarget) -> Option<&LifecycleEvent> {
     let events = target.lifecycle_events.as_deref().unwrap_or_default();
     let with = |status| events.iter().find(|event| event.status == Some(status));
     with(LifecycleEventStatus::Failed)
+        .or_else(|| with(LifecycleEventStatus::Unknown))
         .or_else(|| with(LifecycleEventStatus::InProgress))
         .or_else(|| events.iter().rev().find(|event| event.start_time.is_some()))
 }

@@ -7,5 +7,8 @@ use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 async fn main() -> Result<(), Error> {
     let start = functions::start().await?;
     let ec2 = aws_sdk_ec2::Client::new(&start.aws);
-    run(service_fn(|event: LambdaEvent<Event>| handle(&start.control, &ec2, event.payload))).await
+    run(service_fn(|event: LambdaEvent<Event>| async {
+        handle(&start.control, &ec2, event.payload).await.map_err(Error::from)
+    }))
+    .await
 }

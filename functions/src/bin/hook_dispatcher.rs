@@ -6,5 +6,8 @@ use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     let start = functions::start().await?;
-    run(service_fn(|event: LambdaEvent<Event>| handle(&start.control, event.payload))).await
+    run(service_fn(|event: LambdaEvent<Event>| async {
+        handle(&start.control, event.payload).await.map_err(Error::from)
+    }))
+    .await
 }

@@ -341,8 +341,6 @@ fn what_cannot_be_installed_is_found_before_anything_is_touched() {
     for (appspec, expected) in [
         (files(&[("nothing", "/srv/app")]), "is not in the bundle"),
         (files(&[("../b", "/srv/app")]), "is not in the bundle"),
-        (files(&[("a", "srv/app")]), "must be an absolute path"),
-        (files(&[("a", "/srv/../../etc")]), "must be an absolute path"),
         (files(&[("a", "/srv/app"), ("b", "/srv/app")]), "both `a/x` and `b/x`"),
         (files(&[("a", "/srv/file")]), "must be a directory"),
         (files(&[("c", "/srv/file/below")]), "is a file, or below one,"),

@@ -66,3 +66,6 @@ pub fn router(control: Control, guard: impl Guard) -> Router {
 async fn health() -> axum::Json<serde_json::Value> {
     axum::Json(serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -79,6 +79,14 @@ impl Control {
                 offers.push(Offer { deployment_id, ordinal, attempt: host.attempt });
             }
         }
+        // A host that is done stays in flight until the driver has heard of it.
+        let keys: Vec<_> =
+            offers.iter().map(|o| HostRow::key_of(&o.deployment_id, o.ordinal)).collect();
+        let hosts: Vec<Stored<HostRow>> = rows::load_many(&*self.table, &keys).await?;
+        offers.retain(|offer| {
+            let ours = |host: &HostRow| host.deployment_id == offer.deployment_id;
+            hosts.iter().any(|host| ours(&host.row) && !host.row.has_ended())
+        });
         Ok(offers)
     }
 
@@ -100,6 +108,9 @@ impl Control {
             }
             let deployment = deployment.row.deployment;
             check_reach(&host.row)?;
+            if host.row.has_ended() {
+                return Err(superseded("the command is finished"));
+            }
             deployment.may_proceed(*ordinal, self.now()).map_err(superseded)?;
             let token = self.new_token();
             host.row.token_hash = Some(hash_of(&token));
@@ -171,10 +182,16 @@ impl Control {
                 return Err(refuse(RefusalCode::Unauthorized, message));
             }
             check_reach(&host.row)?;
-            if request.sequence <= host.row.sequence || host.row.has_ended() {
+            if host.row.has_ended() {
                 break host.row;
             }
-            let writes = self.take_report(&mut host, &request)?;
+            let writes = if request.sequence <= host.row.sequence {
+                // It says nothing new, but its answer is a new permission: the host has been heard of now.
+                host.row.heard_at = Some(self.now().max(host.row.heard_at.unwrap_or_default()));
+                vec![host.replace()?]
+            } else {
+                self.take_report(&mut host, &request)?
+            };
             match self.table.write(&writes).await {
                 Ok(()) => break host.row,
                 Err(TableError::Conflict(_)) => {}

@@ -62,6 +62,7 @@ type Step = (DeploymentId, Vec<Fact>, Result<Advanced, control::Error>);
 pub(crate) async fn work(control: Control, mut rings: Rings) {
     let mut workers: BTreeMap<DeploymentId, Worker> = BTreeMap::new();
     let mut steps: JoinSet<Step> = JoinSet::new();
+    let mut sweeps: JoinSet<()> = JoinSet::new();
     let mut sweep = tokio::time::interval(Duration::from_millis(SWEEP_MS));
     sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -84,12 +85,20 @@ pub(crate) async fn work(control: Control, mut rings: Rings) {
             },
             () = sleep_for(sleep) => {}
             _ = sweep.tick() => {
-                if let Err(error) = control.sweep().await {
-                    warn!(error = &error as &dyn std::error::Error, "cannot sweep; will try again");
+                // One at a time; a slow one must not hold up what is rung.
+                if sweeps.is_empty() {
+                    sweeps.spawn(sweep_once(control.clone()));
                 }
             }
+            Some(_) = sweeps.join_next() => {}
         }
         start(&mut workers, &mut steps, &control);
+    }
+}
+
+async fn sweep_once(control: Control) {
+    if let Err(error) = control.sweep().await {
+        warn!(error = &error as &dyn std::error::Error, "cannot sweep; will try again");
     }
 }
 

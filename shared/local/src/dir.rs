@@ -252,7 +252,7 @@ fn take_lock(dir: &Path) -> Result<File, DirError> {
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => return Ok(file),
             Err(Errno::WOULDBLOCK) if Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(20))
+                std::thread::sleep(Duration::from_millis(20));
             }
             Err(Errno::WOULDBLOCK) => return Err(DirError::Locked { path: dir.to_owned() }),
             Err(errno) => return Err(failed(errno.into())),

@@ -25,6 +25,7 @@ use wire::codedeploy::{
 use crate::bell::{self, bell};
 use crate::dir::{Dir, DirError, Endpoints, KeyPair, Ports};
 use crate::dispatcher::Mailboxes;
+use crate::hosts::keeper::{self, Program};
 use crate::hosts::layout::{Connection, HostFiles, HostNumber, LayoutError};
 use crate::hosts::namespace::{self, NamespaceError};
 use crate::hosts::process::{self, ProcessError, RunningHost};
@@ -48,6 +49,9 @@ const HOSTS_GRACE: Duration = Duration::from_millis(4_200);
 /// How long the servers are given after that.
 const SERVERS_GRACE: Duration = Duration::from_millis(500);
 
+/// Makes the command that becomes a host, given its files and whether it has a view of its own.
+pub type HostCommand = Box<dyn Fn(&HostFiles, bool) -> Command + Send + Sync>;
+
 /// What a home is started with.
 pub struct Options {
     /// Its directory.
@@ -56,8 +60,8 @@ pub struct Options {
     pub hosts: u8,
     /// The port of the API; 0 for that of the last run or any free one.
     pub port: u16,
-    /// The command that becomes a host, given whether the host has a view of its own.
-    pub host_command: Box<dyn Fn(&HostFiles, bool) -> Command + Send + Sync>,
+    /// The command that becomes a host.
+    pub host_command: HostCommand,
 }
 
 /// Why a home cannot start.
@@ -120,7 +124,9 @@ pub struct Home {
     endpoints: Endpoints,
     control: Control,
     hosts: Vec<HostFiles>,
+    keepers: Vec<JoinHandle<Option<RunningHost>>>,
     refused_view: Option<NamespaceError>,
+    stop_hosts: watch::Sender<bool>,
     stop: watch::Sender<bool>,
     api: JoinHandle<()>,
     tasks: Vec<JoinHandle<()>>,
@@ -195,14 +201,16 @@ impl Home {
             endpoints,
             control,
             hosts: Vec::new(),
+            keepers: Vec::new(),
             refused_view: None,
+            stop_hosts: watch::Sender::new(false),
             stop,
             api,
             tasks,
             dynamodb,
             s3,
         };
-        home.start_hosts(&options, &mailboxes).await?;
+        home.start_hosts(options, &mailboxes).await?;
         home.dir.write_endpoints(&home.endpoints)?;
         Ok(home)
     }
@@ -226,7 +234,7 @@ impl Home {
     /// work.
     async fn start_hosts(
         &mut self,
-        options: &Options,
+        options: Options,
         mailboxes: &Mailboxes,
     ) -> Result<(), HomeError> {
         let home = self.dir.path().to_owned();
@@ -241,14 +249,17 @@ impl Home {
             .await
             .map_err(HomeError::Died)?;
         self.refused_view = probed.err();
+        let (host_command, has_view) = (options.host_command, self.refused_view.is_none());
+        let command: Arc<Program> = Arc::new(move |files| host_command(files, has_view));
         let mut names = Vec::new();
         for files in &self.hosts {
             files.create()?;
             let name = files.number().to_string();
             register(&self.control, files, &name, &self.endpoints.api).await?;
-            if process::find(files)?.is_none() {
-                process::start(files, (options.host_command)(files, self.refused_view.is_none()))?;
-            }
+            let running = keeper::find_or_start(files, &*command)?;
+            let stopped = self.stop_hosts.subscribe();
+            let kept = keeper::keep(files.clone(), Arc::clone(&command), running, stopped);
+            self.keepers.push(tokio::spawn(kept));
             names.push(name);
         }
         if tokio::time::timeout(HOSTS_PATIENCE, mailboxes.all_polled(&names)).await.is_err() {
@@ -267,8 +278,13 @@ impl Home {
     /// When a host cannot be ended; everything else is, all the same.
     pub async fn stop(self) -> Result<Vec<Interrupted>, HomeError> {
         let removed = self.dir.remove_endpoints();
-        let hosts = self.hosts.clone();
-        let ended = tokio::task::spawn_blocking(move || end_hosts(&hosts))
+        self.stop_hosts.send_replace(true);
+        let mut running = Vec::new();
+        for keeper in self.keepers {
+            running.extend(keeper.await.map_err(HomeError::Died)?);
+        }
+        let hosts = self.hosts;
+        let ended = tokio::task::spawn_blocking(move || end_hosts(&hosts, &running))
             .await
             .map_err(HomeError::Died)?;
         self.stop.send_replace(true);
@@ -287,12 +303,8 @@ impl Home {
     }
 }
 
-fn end_hosts(hosts: &[HostFiles]) -> Result<Vec<Interrupted>, HomeError> {
-    let mut running: Vec<RunningHost> = Vec::new();
-    for files in hosts {
-        running.extend(process::find(files)?);
-    }
-    let ended = process::stop(&running, HOSTS_GRACE);
+fn end_hosts(hosts: &[HostFiles], running: &[RunningHost]) -> Result<Vec<Interrupted>, HomeError> {
+    let ended = process::stop(running, HOSTS_GRACE);
     let mut interrupted = Vec::new();
     for files in hosts {
         let path = files.interrupted();

@@ -1,1 +1,86 @@
-//! Skeleton.
+//! A seeded world on a virtual clock, in which the same `control` runs as at home and in the cloud.
+//!
+//! Chance decides who goes on at each request to a port, what is lost, doubled or late, and who dies; the invariants are
+//! checked after each step. It deliberately knows nothing of how the table, the bucket and the hosts really work: those
+//! have tests of their own.
+
+mod bundles;
+mod checks;
+mod core;
+mod faults;
+mod memory;
+mod outcome;
+mod ports;
+mod random;
+mod rule;
+mod runner;
+mod story;
+mod world;
+
+pub use memory::{Kind, MemoryTable, TableFaults};
+pub use outcome::{Line, Outcome, Sum};
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use random::Random;
+use story::Story;
+use world::World;
+
+/// Simulates the world of `seed`. Where an invariant does not hold, the outcome has the transcript.
+pub fn run(seed: u64) -> Outcome {
+    let outcome = World::new(seed, false).run(seed);
+    if outcome.violation.is_some() { replay(seed) } else { outcome }
+}
+
+/// Simulates the world of `seed` again, step by step the same, with a transcript.
+pub fn replay(seed: u64) -> Outcome {
+    World::new(seed, true).run(seed)
+}
+
+/// Simulates the worlds of all `seeds` on all cores.
+pub fn run_many(seeds: Range<u64>) -> Sum {
+    let next = AtomicU64::new(seeds.start);
+    let work = || {
+        let mut sum = Sum::default();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                return sum;
+            }
+            let outcome = run(seed);
+            sum.deployments += outcome.deployments;
+            sum.events += outcome.events;
+            if outcome.violation.is_some() {
+                sum.broken.push(outcome);
+            }
+        }
+    };
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let mut all = std::thread::scope(|scope| {
+        let threads: Vec<_> = (1..cores).map(|_| scope.spawn(work)).collect();
+        let mut all = work();
+        for thread in threads {
+            match thread.join() {
+                Ok(sum) => {
+                    all.broken.extend(sum.broken);
+                    all.deployments += sum.deployments;
+                    all.events += sum.events;
+                }
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        all
+    });
+    all.broken.sort_by_key(|outcome| outcome.seed);
+    all
+}
+
+/// How many items one deployment of `config` writes for each of `hosts` hosts that all do well, with hooks that take
+/// less than a second together.
+pub fn writes_per_host(config: &str, hosts: u32) -> f64 {
+    let story = Story::calm(config, usize::try_from(hosts).unwrap_or(0));
+    let outcome = World::of(&story, Random::new(1), false).run(1);
+    let writes: u64 = outcome.writes.values().sum();
+    f64::from(u32::try_from(writes).unwrap_or(u32::MAX)) / f64::from(hosts)
+}

@@ -53,18 +53,18 @@ pub(super) struct Told {
 /// Tells the story in `--dir`, or in a temporary directory.
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let temporary = tempfile::Builder::new().prefix("cutover-demo-").tempdir()?;
-    let dir = context.dir.as_deref().unwrap_or(temporary.path());
+    let dir = context.dir.as_deref().unwrap_or_else(|| temporary.path());
     up::log_to_stderr();
     let began = Instant::now();
     let mut asked = Asked::new()?;
     let home = tokio::select! {
         home = up::start(dir, HOSTS, 0) => home?,
-        () = asked.to_end() => return Ok(Exit::Interrupted),
+        () = asked.wait() => return Ok(Exit::Interrupted),
     };
     up::warn_of_refused_view(&home);
     let told = tokio::select! {
         told = Story::tell(home.endpoints(), home.dir()) => told,
-        () = asked.to_end() => {
+        () = asked.wait() => {
             up::end(home).await?;
             return Ok(Exit::Interrupted);
         }
@@ -74,7 +74,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             report(told, &home.endpoints().api, context.format, began);
             say_what_next(&home, as_it_should(told), began);
             if !args.exit {
-                asked.to_end().await;
+                asked.wait().await;
             }
             if as_it_should(told) { Exit::Done } else { Exit::NotSucceeded }
         }

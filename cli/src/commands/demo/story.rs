@@ -119,7 +119,7 @@ impl Story {
                         )
                     }
                     Some(UploadState::Waiting | UploadState::Superseded) | None => {
-                        tokio::time::sleep(LOOK).await
+                        tokio::time::sleep(LOOK).await;
                     }
                 }
             }

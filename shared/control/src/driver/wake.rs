@@ -92,7 +92,8 @@ mod tests {
             version: 3,
             body: body.to_string(),
             listed: None,
-            waking: waking.then(|| Key::new(DeploymentRow::WAKING, "00000000001764000000#d-A1B2C3D4E")),
+            waking: waking
+                .then(|| Key::new(DeploymentRow::WAKING, "00000000001764000000#d-A1B2C3D4E")),
             expires_at: None,
         }
     }

@@ -136,6 +136,8 @@ impl Control {
         for group in rows::load_all::<GroupName>(&*self.table, query).await? {
             self.delete_deployments(&group.row.id).await?;
             self.delete_group(&application.row, &group.row.name).await?;
+            // An upload may have started one more until the group was gone.
+            self.delete_deployments(&group.row.id).await?;
         }
         let query = Query::prefix(RegisteredRevision::all_of(id), "", PAGE);
         let revisions = rows::load_all::<RegisteredRevision>(&*self.table, query).await?;

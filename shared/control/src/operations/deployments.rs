@@ -1,5 +1,7 @@
 //! Deployments: creating, listing, stopping and deleting them.
 
+use std::collections::BTreeSet;
+
 use engine::appspec::FileExistsBehavior;
 use engine::deployment::{Deployment, Fact};
 use engine::{GroupId, Pin, Revision, Timestamp};
@@ -89,8 +91,8 @@ impl Control {
     ) -> Result<BatchGetDeploymentsOutput, Error> {
         let ids = request.deployment_ids.iter().flatten().filter_map(|id| id.parse().ok());
         let mut keys: Vec<Key> = ids.map(|id| DeploymentRow::key_of(&id)).collect();
-        keys.sort();
-        keys.dedup();
+        let mut known = BTreeSet::new();
+        keys.retain(|key| known.insert(key.clone()));
         let found = rows::load_many::<DeploymentRow>(&*self.table, &keys).await?;
         let mut infos = Vec::new();
         for stored in &found {

@@ -149,3 +149,6 @@ pub async fn load_all<T: Row>(
 pub(crate) fn digits(number: u64) -> String {
     format!("{number:020}")
 }
+
+#[cfg(test)]
+mod tests;

@@ -127,6 +127,10 @@ pub(super) enum Problem {
         "an entry of `files` has no `destination`; add the directory on the host that it goes to"
     )]
     NoDestination,
+    #[error(
+        "`destination` is {found}; it must be an absolute path without `..`, such as `/srv/shop`"
+    )]
+    Destination { found: String },
     #[error("a script has no `location`; add the path of the script in the bundle")]
     NoLocation,
     #[error("`timeout` is {found}; it must be a number of seconds above 0")]

@@ -176,18 +176,6 @@ fn check_top(top: &Map, start: Position, findings: &mut Findings) {
                 );
             }
         }
-        if let Some((destination, position)) = text(map, "destination")
-            && !destination.starts_with('/')
-            && text(top, "os").is_none_or(|(os, _)| os != "windows")
-        {
-            findings.warn(
-                position,
-                format!(
-                    "`{}` is relative to where the agent happens to run; start it with `/`",
-                    excerpt(destination)
-                ),
-            );
-        }
     }
 }
 

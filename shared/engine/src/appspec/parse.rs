@@ -65,7 +65,7 @@ fn read_top(document: &Document, spec: &mut AppSpec, report: &mut Report) {
     }
     spec.file_exists_behavior = read_file_exists_behavior(top, report);
     for node in list(truthy(top, "files"), "`files`", report) {
-        if let Some((mapping, position)) = read_file(node, report) {
+        if let Some((mapping, position)) = read_file(node, spec.os, report) {
             spec.files.push(mapping);
             spec.places.sources.push(position);
         }
@@ -129,7 +129,7 @@ fn read_file_exists_behavior(top: &Map, report: &mut Report) -> Option<FileExist
     }
 }
 
-fn read_file(node: &Node, report: &mut Report) -> Option<(FileMapping, Position)> {
+fn read_file(node: &Node, os: Os, report: &mut Report) -> Option<(FileMapping, Position)> {
     let map = mapping(node, "an entry of `files`", report)?;
     let source = match given(map, "source") {
         Some(entry) => text(&entry.value, "`source`", report),
@@ -139,7 +139,12 @@ fn read_file(node: &Node, report: &mut Report) -> Option<(FileMapping, Position)
         }
     };
     let destination = match given(map, "destination") {
-        Some(entry) => text(&entry.value, "`destination`", report),
+        Some(entry) => text(&entry.value, "`destination`", report).inspect(|destination| {
+            if os == Os::Linux && !is_plain_absolute(destination) {
+                let problem = Problem::Destination { found: entry.value.describe() };
+                report.add(&problem, entry.value.position);
+            }
+        }),
         None => {
             report.add(&Problem::NoDestination, node.position);
             None
@@ -147,6 +152,11 @@ fn read_file(node: &Node, report: &mut Report) -> Option<(FileMapping, Position)
     };
     let position = given(map, "source").map_or(node.position, |entry| entry.value.position);
     Some((FileMapping { source: source?, destination: destination? }, position))
+}
+
+/// Whether hosts know where that is, whatever directory they run in (`docs/semantics.md#appspec`).
+fn is_plain_absolute(destination: &str) -> bool {
+    destination.starts_with('/') && destination.split('/').all(|name| name != "..")
 }
 
 fn read_hooks(top: &Map, spec: &mut AppSpec, report: &mut Report) {

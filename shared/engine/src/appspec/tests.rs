@@ -127,6 +127,8 @@ fn wrong_files_and_hooks_are_told_with_their_place() {
         appspec.yml:4:5: an entry of `files` has no `destination`; add the directory on the host that it goes to
         appspec.yml:4:5: an entry of `files` has no `source`; add the path in the bundle that is to be installed
         appspec.yml:4:13: `source` must be text, not the number `0755` (493); write one value, in quotes if need be
+        appspec.yml:5:18: `destination` is the text `srv/shop`; it must be an absolute path without `..`, such as `/srv/shop`
+        appspec.yml:5:18: `destination` is the text `/srv/../etc`; it must be an absolute path without `..`, such as `/srv/shop`
         appspec.yml:4:3: `files` must be a list, not a mapping; start each entry with `- `
         accepted: "version: 0.0\nos: linux\nfiles: {}\nhooks: no\npermissions:\n"
         appspec.yml:3:8: `hooks` must be a mapping of `key: value` lines, not a list
@@ -147,6 +149,8 @@ fn wrong_files_and_hooks_are_told_with_their_place() {
         "files:\n  - source: a\n",
         "files:\n  - source:\n    destination: /b\n",
         "files:\n  - source: 0755\n    destination: /b\n",
+        "files:\n  - source: a\n    destination: srv/shop\n",
+        "files:\n  - source: a\n    destination: /srv/../etc\n",
         "files:\n  source: a\n  destination: /b\n",
         "files: {}\nhooks: no\npermissions:\n",
         "hooks: []\n",
@@ -357,7 +361,7 @@ fn the_lint_tells_all_errors_and_what_was_not_meant() {
         appspec.yml:3:1: warning: `Hooks` is not read in an AppSpec file for hosts; did you mean `hooks`?
         appspec.yml:4:1: warning: `env` is not read in an AppSpec file for hosts; remove it
         appspec.yml:6:13: warning: `../etc` leads out of the bundle; name a path inside it
-        appspec.yml:7:18: warning: `srv` is relative to where the agent happens to run; start it with `/`
+        appspec.yml:7:18: error: `destination` is the text `srv`; it must be an absolute path without `..`, such as `/srv/shop`
         appspec.yml:8:5: warning: `overwrite` is not read in an entry of `files`; write `file_exists_behavior: OVERWRITE` at the top level
         appspec.yml:9:13: warning: `build/*` is taken literally, not as a pattern; name the directory
         appspec.yml:11:5: error: an entry of `files` has no `source`; add the path in the bundle that is to be installed

@@ -225,6 +225,16 @@ fn a_stop_shuts_out_who_has_not_claimed_and_waits_for_who_has() {
 }
 
 #[test]
+fn a_host_that_a_stop_left_out_keeps_the_deployment_from_having_succeeded() {
+    let mut story = Story::running(Minimum::OneAtATime, 2);
+    story.seen(0, Sighting::Succeeded);
+    story.fact(Fact::StopRequested { at: story.now, roll_back: None });
+    story.seen(1, Sighting::ShutOut);
+    assert_eq!(story.deployment.status(), Status::Stopped);
+    assert_eq!(story.deployment.hosts().get(1).unwrap().state, HostState::Skipped);
+}
+
+#[test]
 fn a_deployment_out_of_time_fails() {
     let mut story = Story::running(Minimum::OneAtATime, 2);
     story.seen(0, Sighting::Claimed { heard_at: story.now });

@@ -21,6 +21,7 @@ fn options(directory: &Path) -> Options<'_> {
         access_key_id: "AKIDHOME",
         secret_access_key: "home-secret",
         watched: &["revisions"],
+        made: &[],
     }
 }
 

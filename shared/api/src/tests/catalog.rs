@@ -1,0 +1,339 @@
+//! Applications, groups, configurations, revisions, instances, subscriptions.
+
+use control::rows::{self, Application};
+use serde_json::{Value, json};
+
+use super::world::{World, group, revision};
+
+fn app(name: &str) -> Value {
+    json!({ "applicationName": name })
+}
+
+fn web() -> Value {
+    json!({ "applicationName": "shop", "deploymentGroupName": "web" })
+}
+
+#[tokio::test]
+async fn an_application_keeps_its_id_and_its_groups_when_it_is_renamed() {
+    let world = World::with_group().await;
+    let before = world.ok("GetApplication", app("shop")).await;
+    let rename = json!({ "applicationName": "shop", "newApplicationName": "store" });
+    world.ok("UpdateApplication", rename).await;
+    assert_eq!(world.refused("GetApplication", app("shop")).await, "ApplicationDoesNotExist");
+    let after = world.ok("GetApplication", app("store")).await;
+    assert_eq!(before["application"]["applicationId"], after["application"]["applicationId"]);
+    assert_eq!(after["application"]["computePlatform"], "Server");
+    let groups = world.ok("ListDeploymentGroups", app("store")).await;
+    assert_eq!(groups["deploymentGroups"], json!(["web"]));
+    let rename = json!({ "applicationName": "store", "newApplicationName": "store" });
+    assert_eq!(world.refused("UpdateApplication", rename).await, "ApplicationAlreadyExists");
+}
+
+#[tokio::test]
+async fn of_concurrent_creations_of_a_name_exactly_one_succeeds() {
+    let world = World::with_group().await;
+    let many = |operation: &'static str, body: Value| {
+        let world = &world;
+        futures::future::join_all((0..8).map(move |_| world.call(operation, body.clone())))
+    };
+    let arn = "arn:aws:iam::123456789012:user/host";
+    for (operation, body) in [
+        ("CreateApplication", app("new")),
+        ("CreateDeploymentGroup", group("new")),
+        (
+            "CreateDeploymentConfig",
+            json!({
+                "deploymentConfigName": "new",
+                "minimumHealthyHosts": { "type": "HOST_COUNT", "value": 1 },
+            }),
+        ),
+        ("RegisterOnPremisesInstance", json!({ "instanceName": "new", "iamUserArn": arn })),
+    ] {
+        let answers = many(operation, body).await;
+        let created = answers.iter().filter(|(status, _)| *status == 200).count();
+        assert_eq!(created, 1, "{operation}: {answers:?}");
+        let refused = answers.iter().find(|(status, _)| *status != 200).unwrap();
+        let name = refused.1["__type"].as_str().unwrap();
+        assert!(name.contains("Already"), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn deleting_an_application_leaves_nothing_of_it_and_may_be_repeated() {
+    let world = World::with_group().await;
+    let empty = World::new().table.keys();
+    let subscribe = json!({
+        "applicationName": "shop",
+        "deploymentGroupName": "web",
+        "bucket": "releases",
+        "prefix": "shop/",
+    });
+    world.ok("Cutover_v1.Subscribe", subscribe).await;
+    let id = world.deploy("v1").await;
+    world.ok("DeleteApplication", app("shop")).await;
+    assert_eq!(world.table.keys(), empty);
+    let body = json!({ "deploymentId": id });
+    assert_eq!(world.refused("GetDeployment", body).await, "DeploymentDoesNotExist");
+    world.ok("DeleteApplication", app("shop")).await;
+    assert_eq!(
+        world.refused("CreateDeploymentGroup", group("web")).await,
+        "ApplicationDoesNotExist"
+    );
+}
+
+#[tokio::test]
+async fn a_deletion_that_was_interrupted_is_ended_before_the_name_is_used_again() {
+    let world = World::with_group().await;
+    let table = &*world.control.table;
+    let key = Application::key_of("shop");
+    let mut stored = rows::load::<Application>(table, &key).await.unwrap().unwrap();
+    stored.row.deleting = true;
+    table.write(&[stored.replace().unwrap()]).await.unwrap();
+    assert_eq!(world.refused("GetApplication", app("shop")).await, "ApplicationDoesNotExist");
+    world.ok("CreateApplication", app("shop")).await;
+    let groups = world.ok("ListDeploymentGroups", app("shop")).await;
+    assert_eq!(groups["deploymentGroups"], json!([]));
+    assert_eq!(world.table.keys(), [key]);
+}
+
+#[tokio::test]
+async fn a_group_is_read_back_with_what_was_set_and_what_is_the_default() {
+    let world = World::with_group().await;
+    let answer = world.ok("GetDeploymentGroup", web()).await;
+    let info = &answer["deploymentGroupInfo"];
+    assert_eq!(info["deploymentConfigName"], "CodeDeployDefault.OneAtATime");
+    assert_eq!(info["deploymentStyle"]["deploymentType"], "IN_PLACE");
+    assert_eq!(info["autoRollbackConfiguration"], json!({ "enabled": false }));
+    assert_eq!(info["onPremisesInstanceTagFilters"][0]["Value"], "web");
+    assert_eq!(info["computePlatform"], "Server");
+    assert_eq!(info["applicationName"], "shop");
+    assert_eq!(
+        world.refused("CreateDeploymentGroup", group("web")).await,
+        "DeploymentGroupAlreadyExists"
+    );
+    let mut other = group("other");
+    other["deploymentConfigName"] = "nowhere".into();
+    assert_eq!(
+        world.refused("CreateDeploymentGroup", other.clone()).await,
+        "DeploymentConfigDoesNotExist"
+    );
+    other["deploymentConfigName"] = "CodeDeployDefault.ECSAllAtOnce".into();
+    assert_eq!(world.refused("CreateDeploymentGroup", other).await, "InvalidDeploymentConfigName");
+}
+
+#[tokio::test]
+async fn an_update_of_a_group_keeps_what_it_does_not_name_and_clears_with_an_empty_list() {
+    let world = World::with_group().await;
+    let before = world.ok("GetDeploymentGroup", web()).await;
+    let update = json!({
+        "applicationName": "shop",
+        "currentDeploymentGroupName": "web",
+        "newDeploymentGroupName": "www",
+        "onPremisesInstanceTagFilters": [],
+        "autoRollbackConfiguration": { "enabled": true, "events": ["DEPLOYMENT_FAILURE"] },
+    });
+    world.ok("UpdateDeploymentGroup", update.clone()).await;
+    assert_eq!(world.refused("GetDeploymentGroup", web()).await, "DeploymentGroupDoesNotExist");
+    let www = json!({ "applicationName": "shop", "deploymentGroupName": "www" });
+    let after = world.ok("GetDeploymentGroup", www.clone()).await;
+    let (before, after) = (&before["deploymentGroupInfo"], &after["deploymentGroupInfo"]);
+    assert_eq!(before["deploymentGroupId"], after["deploymentGroupId"]);
+    assert_eq!(before["serviceRoleArn"], after["serviceRoleArn"]);
+    assert_eq!(after["onPremisesInstanceTagFilters"], json!([]));
+    assert_eq!(after["autoRollbackConfiguration"]["events"], json!(["DEPLOYMENT_FAILURE"]));
+    assert_eq!(world.refused("UpdateDeploymentGroup", update).await, "DeploymentGroupDoesNotExist");
+    let batch = json!({ "applicationName": "shop", "deploymentGroupNames": ["www", "gone"] });
+    let batch = world.ok("BatchGetDeploymentGroups", batch).await;
+    assert_eq!(batch["deploymentGroupsInfo"].as_array().unwrap().len(), 1);
+    assert!(batch["errorMessage"].as_str().unwrap().contains("gone"));
+    world.ok("DeleteDeploymentGroup", www.clone()).await;
+    world.ok("DeleteDeploymentGroup", www).await;
+}
+
+#[tokio::test]
+async fn a_groups_options_are_kept_within_their_bounds() {
+    let world = World::with_group().await;
+    let mut options = web();
+    options["hostSilenceSeconds"] = 9.into();
+    assert_eq!(world.refused("Cutover_v1.SetGroupOptions", options.clone()).await, "Validation");
+    options["hostSilenceSeconds"] = 30.into();
+    world.ok("Cutover_v1.SetGroupOptions", options).await;
+    world.register("web-1").await;
+    world.deploy("v1").await;
+    let (_, answer) = world
+        .host("poll", "web-1", json!({ "host": "web-1", "waitMs": 0, "runnerVersion": "1" }))
+        .await;
+    let claim = json!({ "host": "web-1", "offer": answer["offers"][0] });
+    let (_, answer) = world.host("claim", "web-1", claim).await;
+    assert_eq!(answer["leaseMs"], 15_000);
+}
+
+#[tokio::test]
+async fn configurations_in_use_and_codedeploys_own_stay() {
+    let world = World::with_group().await;
+    let list = world.ok("ListDeploymentConfigs", json!({})).await;
+    let names = list["deploymentConfigsList"].as_array().unwrap().clone();
+    assert_eq!(names.len(), 17);
+    for name in &names {
+        let body = json!({ "deploymentConfigName": name });
+        let info = world.ok("GetDeploymentConfig", body.clone()).await;
+        assert_eq!(&info["deploymentConfigInfo"]["deploymentConfigName"], name);
+        assert_eq!(world.refused("DeleteDeploymentConfig", body).await, "InvalidOperation");
+    }
+    let create = json!({
+        "deploymentConfigName": "most",
+        "minimumHealthyHosts": { "type": "FLEET_PERCENT", "value": 75 },
+    });
+    world.ok("CreateDeploymentConfig", create.clone()).await;
+    assert_eq!(
+        world.refused("CreateDeploymentConfig", create).await,
+        "DeploymentConfigAlreadyExists"
+    );
+    let body = json!({ "deploymentConfigName": "most" });
+    let info = world.ok("GetDeploymentConfig", body.clone()).await;
+    assert_eq!(info["deploymentConfigInfo"]["minimumHealthyHosts"]["value"], 75);
+    let mut user = group("user");
+    user["deploymentConfigName"] = "most".into();
+    world.ok("CreateDeploymentGroup", user).await;
+    assert_eq!(
+        world.refused("DeleteDeploymentConfig", body.clone()).await,
+        "DeploymentConfigInUse"
+    );
+    let unused = json!({ "applicationName": "shop", "deploymentGroupName": "user" });
+    world.ok("DeleteDeploymentGroup", unused).await;
+    world.ok("DeleteDeploymentConfig", body.clone()).await;
+    assert_eq!(world.refused("GetDeploymentConfig", body).await, "DeploymentConfigDoesNotExist");
+}
+
+#[tokio::test]
+async fn a_revision_is_known_by_exactly_what_it_was_registered_as() {
+    let world = World::with_group().await;
+    let named = |revision: Value| json!({ "applicationName": "shop", "revision": revision });
+    let mut first = named(revision("a"));
+    first["description"] = "first".into();
+    world.ok("RegisterApplicationRevision", first.clone()).await;
+    world.pass_ms(1000);
+    let mut versioned = revision("b");
+    versioned["s3Location"]["version"] = "3".into();
+    world.ok("RegisterApplicationRevision", named(versioned.clone())).await;
+    let found = world.ok("GetApplicationRevision", named(versioned)).await;
+    assert_eq!(found["revision"]["s3Location"]["version"], "3");
+    assert_eq!(
+        world.refused("GetApplicationRevision", named(revision("b"))).await,
+        "RevisionDoesNotExist"
+    );
+    first["description"] = "again".into();
+    world.ok("RegisterApplicationRevision", first).await;
+    let found = world.ok("GetApplicationRevision", named(revision("a"))).await;
+    assert_eq!(found["revisionInfo"]["description"], "again");
+    assert_eq!(found["revisionInfo"]["registerTime"], 1_800_000_000.0);
+    let list = |sort: &str| json!({ "applicationName": "shop", "sortOrder": sort });
+    let ascending = world.ok("ListApplicationRevisions", list("ascending")).await;
+    let mut descending = world.ok("ListApplicationRevisions", list("descending")).await;
+    descending["revisions"].as_array_mut().unwrap().reverse();
+    assert_eq!(ascending, descending);
+    assert_eq!(ascending["revisions"][0]["s3Location"]["key"], "a");
+    let git_hub = json!({
+        "revisionType": "GitHub",
+        "gitHubLocation": { "repository": "a/b", "commitId": "c" },
+    });
+    assert_eq!(
+        world.refused("RegisterApplicationRevision", named(git_hub)).await,
+        "InvalidRevision"
+    );
+}
+
+#[tokio::test]
+async fn revisions_are_listed_by_whether_a_group_has_them() {
+    let world = World::with_group().await;
+    let body = json!({ "applicationName": "shop", "revision": revision("unused") });
+    world.ok("RegisterApplicationRevision", body).await;
+    world.deploy("used").await;
+    for (deployed, key) in [("include", "used"), ("exclude", "unused")] {
+        let body = json!({ "applicationName": "shop", "deployed": deployed });
+        let list = world.ok("ListApplicationRevisions", body).await;
+        let keys: Vec<_> = list["revisions"].as_array().unwrap().iter().collect();
+        assert_eq!(keys.len(), 1, "{list}");
+        assert_eq!(keys[0]["s3Location"]["key"], key);
+    }
+    let body = json!({ "applicationName": "shop", "revision": revision("used") });
+    let found = world.ok("GetApplicationRevision", body).await;
+    assert_eq!(found["revisionInfo"]["deploymentGroups"], json!(["web"]));
+    assert!(
+        found["revisionInfo"]["description"].as_str().unwrap().contains("registered by Deployment")
+    );
+}
+
+#[tokio::test]
+async fn an_instance_is_registered_tagged_and_deregistered() {
+    let world = World::with_group().await;
+    world.register("web-1").await;
+    let named = json!({ "instanceName": "web-1" });
+    let info = world.ok("GetOnPremisesInstance", named.clone()).await;
+    assert_eq!(info["instanceInfo"]["tags"], json!([{ "Key": "role", "Value": "web" }]));
+    let arn = "arn:aws:iam::123456789012:user/web-1";
+    let second = json!({ "instanceName": "web-2", "iamUserArn": arn });
+    assert_eq!(
+        world.refused("RegisterOnPremisesInstance", second.clone()).await,
+        "IamUserArnAlreadyRegistered"
+    );
+    let filter = json!({ "tagFilters": [{ "Key": "role", "Type": "KEY_ONLY" }] });
+    let list = world.ok("ListOnPremisesInstances", filter.clone()).await;
+    assert_eq!(list["instanceNames"], json!(["web-1"]));
+    let tags = json!([{ "Key": "zone", "Value": "a" }]);
+    let body = json!({ "instanceNames": ["web-1", "stranger"], "tags": tags });
+    assert_eq!(world.refused("AddTagsToOnPremisesInstances", body).await, "InstanceNotRegistered");
+    let info = world.ok("GetOnPremisesInstance", named.clone()).await;
+    assert_eq!(info["instanceInfo"]["tags"].as_array().unwrap().len(), 1, "none or all are tagged");
+    let many: Vec<_> = (0..10).map(|n| json!({ "Key": format!("k{n}"), "Value": "" })).collect();
+    let body = json!({ "instanceNames": ["web-1"], "tags": many });
+    assert_eq!(world.refused("AddTagsToOnPremisesInstances", body).await, "TagLimitExceeded");
+
+    world.ok("DeregisterOnPremisesInstance", named.clone()).await;
+    world.ok("DeregisterOnPremisesInstance", named.clone()).await;
+    let info = world.ok("GetOnPremisesInstance", named).await;
+    assert!(info["instanceInfo"]["deregisterTime"].is_number());
+    assert_eq!(info["instanceInfo"]["tags"], json!([]));
+    assert_eq!(world.ok("ListOnPremisesInstances", filter).await["instanceNames"], json!([]));
+    world.ok("RegisterOnPremisesInstance", second).await;
+    let body = json!({ "instanceName": "stranger" });
+    assert_eq!(world.refused("GetOnPremisesInstance", body).await, "InstanceNotRegistered");
+}
+
+#[tokio::test]
+async fn a_subscription_is_kept_once_and_shown_with_its_group() {
+    let world = World::with_group().await;
+    let mut subscription = web();
+    subscription["bucket"] = "releases".into();
+    subscription["prefix"] = "shop/".into();
+    world.ok("Cutover_v1.Subscribe", subscription.clone()).await;
+    world.ok("Cutover_v1.Subscribe", subscription.clone()).await;
+    let list = world.ok("Cutover_v1.ListSubscriptions", json!({})).await;
+    assert_eq!(list["subscriptions"], json!([subscription]));
+    let id = world.deploy("v1").await;
+    let status = world.ok("Cutover_v1.GetGroupStatus", web()).await;
+    assert_eq!(status["subscriptions"], json!([subscription]));
+    assert_eq!(status["lastAttemptedDeploymentId"], json!(id));
+    world.ok("Cutover_v1.Unsubscribe", subscription).await;
+    let list = world.ok("Cutover_v1.ListSubscriptions", app("shop")).await;
+    assert_eq!(list["subscriptions"], json!([]));
+}
+
+#[tokio::test]
+async fn applications_of_other_platforms_are_kept_but_not_deployed() {
+    let world = World::new();
+    let body = json!({ "applicationName": "shop", "computePlatform": "Lambda" });
+    world.ok("CreateApplication", body).await;
+    let body = json!({
+        "applicationName": "shop",
+        "deploymentGroupName": "web",
+        "serviceRoleArn": "arn:aws:iam::123456789012:role/deployer",
+    });
+    world.ok("CreateDeploymentGroup", body).await;
+    let info = world.ok("GetDeploymentGroup", web()).await;
+    let info = &info["deploymentGroupInfo"];
+    assert_eq!(info["computePlatform"], "Lambda");
+    assert_eq!(info["deploymentConfigName"], "CodeDeployDefault.LambdaAllAtOnce");
+    let body = super::world::deployment("v1");
+    assert_eq!(world.refused("CreateDeployment", body).await, "InvalidComputePlatform");
+}

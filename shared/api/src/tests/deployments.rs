@@ -1,0 +1,296 @@
+//! Deployments and their targets.
+
+use serde_json::{Value, json};
+
+use super::world::{World, deployment};
+
+fn named(id: &str) -> Value {
+    json!({ "deploymentId": id })
+}
+
+fn by_hand() -> Value {
+    json!({ "applicationName": "shop", "deploymentGroupName": "web" })
+}
+
+#[tokio::test]
+async fn a_deployment_is_shown_from_its_creation_to_its_success() {
+    let world = World::with_group().await;
+    world.register("web-1").await;
+    let answer = world.ok("CreateDeployment", deployment("v1")).await;
+    let id = answer["deploymentId"].as_str().unwrap().to_owned();
+    assert_eq!(world.info(&id).await["status"], "Created");
+    assert_eq!(world.refused("ListDeploymentTargets", named(&id)).await, "DeploymentNotStarted");
+
+    world.advance(&id).await;
+    let info = world.info(&id).await;
+    assert_eq!(info["status"], "InProgress");
+    assert_eq!(info["deploymentOverview"]["InProgress"], 1);
+    assert_eq!(info["creator"], "user");
+    assert_eq!(info["fileExistsBehavior"], "DISALLOW");
+    assert!(info["startTime"].is_number() && info["completeTime"].is_null());
+    let targets = world.ok("ListDeploymentTargets", named(&id)).await;
+    assert_eq!(targets["targetIds"], json!(["web-1"]));
+    assert_eq!(world.target(&id, "web-1").await["status"], "Pending");
+
+    world.pass_ms(5000);
+    world.work("web-1", "Succeeded").await;
+    let info = world.info(&id).await;
+    assert_eq!(info["status"], "Succeeded");
+    assert_eq!(info["deploymentOverview"]["Succeeded"], 1);
+    assert_eq!(info["completeTime"], 1_800_000_005.0);
+    let again = world.deploy("v2").await;
+    let info = world.info(&again).await;
+    assert_eq!(info["previousRevision"]["s3Location"]["key"], "v1");
+    let batch = json!({ "deploymentIds": [again, id, "d-NOSUCHONE"] });
+    let batch = world.ok("BatchGetDeployments", batch).await;
+    assert_eq!(batch["deploymentsInfo"].as_array().unwrap().len(), 2);
+    let group = world.ok("GetDeploymentGroup", by_hand()).await;
+    let group = &group["deploymentGroupInfo"];
+    assert_eq!(group["lastSuccessfulDeployment"]["deploymentId"], json!(id));
+    assert_eq!(group["lastAttemptedDeployment"]["status"], "InProgress");
+    assert_eq!(group["targetRevision"]["s3Location"]["key"], "v2");
+}
+
+#[tokio::test]
+async fn what_cannot_be_created_is_refused_by_name() {
+    let world = World::with_group().await;
+    world.register("web-1").await;
+    let with = |member: &str, value: Value| {
+        let mut body = deployment("v1");
+        body[member] = value;
+        body
+    };
+    for (body, expected) in [
+        (with("applicationName", "no".into()), "ApplicationDoesNotExist"),
+        (with("deploymentGroupName", Value::Null), "DeploymentGroupNameRequired"),
+        (with("deploymentGroupName", "no".into()), "DeploymentGroupDoesNotExist"),
+        (with("revision", Value::Null), "RevisionRequired"),
+        (with("deploymentConfigName", "no".into()), "DeploymentConfigDoesNotExist"),
+        (
+            with("updateOutdatedInstancesOnly", true.into()),
+            "InvalidUpdateOutdatedInstancesOnlyValue",
+        ),
+        (with("targetInstances", json!({ "autoScalingGroups": ["a"] })), "InvalidTargetInstances"),
+        (
+            with(
+                "overrideAlarmConfiguration",
+                json!({ "enabled": true, "alarms": [{ "name": "a" }] }),
+            ),
+            "InvalidAlarmConfig",
+        ),
+        (with("description", "x".repeat(257).into()), "DescriptionTooLong"),
+    ] {
+        assert_eq!(world.refused("CreateDeployment", body).await, expected);
+    }
+    let mut restart = by_hand();
+    restart["deploymentMode"] = "RESTART".into();
+    assert_eq!(world.refused("CreateDeployment", restart).await, "InvalidInput");
+    let active = world.deploy("v1").await;
+    let (_, answer) = world.call("CreateDeployment", deployment("v2")).await;
+    assert_eq!(answer["__type"], "DeploymentLimitExceededException");
+    assert!(answer["message"].as_str().unwrap().contains(&active), "{answer}");
+}
+
+#[tokio::test]
+async fn a_failure_is_rolled_back_and_both_sides_say_so() {
+    let world = World::with_group().await;
+    world.register("web-1").await;
+    let update = json!({
+        "applicationName": "shop",
+        "currentDeploymentGroupName": "web",
+        "autoRollbackConfiguration": { "enabled": true, "events": ["DEPLOYMENT_FAILURE"] },
+    });
+    world.ok("UpdateDeploymentGroup", update).await;
+    let first = world.deploy("v0").await;
+    world.work("web-1", "Failed").await;
+    let info = world.info(&first).await;
+    assert_eq!(info["errorInformation"]["code"], "HEALTH_CONSTRAINTS");
+    let message = info["rollbackInfo"]["rollbackMessage"].as_str().unwrap();
+    assert!(message.contains("nothing to roll back to"), "{message}");
+
+    world.deploy("v1").await;
+    world.work("web-1", "Succeeded").await;
+    let failed = world.deploy("v2").await;
+    world.work("web-1", "Failed").await;
+    let info = world.info(&failed).await;
+    let rollback = info["rollbackInfo"]["rollbackDeploymentId"].as_str().unwrap().to_owned();
+    assert_eq!(
+        info["rollbackInfo"]["rollbackMessage"],
+        format!(
+            "Deployment {failed} terminated. Automatic rollback is triggered with a DeploymentId {rollback}."
+        )
+    );
+    let info = world.info(&rollback).await;
+    assert_eq!(info["creator"], "codeDeployRollback");
+    assert_eq!(info["revision"]["s3Location"]["key"], "v1");
+    assert_eq!(info["rollbackInfo"]["rollbackTriggeringDeploymentId"], json!(failed));
+    assert_eq!(
+        info["rollbackInfo"]["rollbackMessage"],
+        format!("Deployment {rollback} is triggered to roll back deployment {failed}.")
+    );
+}
+
+#[tokio::test]
+async fn rolling_back_by_hand_deploys_what_had_succeeded_before() {
+    let world = World::with_group().await;
+    world.register("web-1").await;
+    let first = world.deploy("v1").await;
+    let roll_back = "Cutover_v1.RollBackDeployment";
+    assert_eq!(world.refused(roll_back, named(&first)).await, "InvalidDeploymentStatus");
+    world.work("web-1", "Succeeded").await;
+    assert_eq!(world.refused(roll_back, named(&first)).await, "RevisionDoesNotExist");
+    world.pass_ms(1000);
+    let second = world.deploy("v2").await;
+    world.work("web-1", "Succeeded").await;
+    world.pass_ms(1000);
+    let answer = world.ok(roll_back, named(&second)).await;
+    let third = answer["deploymentId"].as_str().unwrap();
+    assert_eq!(world.info(third).await["revision"]["s3Location"]["key"], "v1");
+    world.advance(third).await;
+    world.work("web-1", "Succeeded").await;
+    assert_eq!(world.info(third).await["status"], "Succeeded");
+}
+
+#[tokio::test]
+async fn a_stop_lets_the_running_host_end_and_may_be_asked_for_again() {
+    let world = World::with_group().await;
+    world.register("web-1").await;
+    let id = world.deploy("v1").await;
+    let (token, mut report) = world.claim("web-1").await;
+    let (_, answer) = world.host("report", &token, report.clone()).await;
+    assert_eq!(answer["proceed"], true);
+    let stopped = world.ok("StopDeployment", named(&id)).await;
+    assert_eq!(stopped["status"], "Pending");
+    world.ok("StopDeployment", named(&id)).await;
+    world.advance(&id).await;
+    report["sequence"] = 2.into();
+    let (_, answer) = world.host("report", &token, report.clone()).await;
+    assert_eq!(answer["proceed"], false);
+    report["sequence"] = 3.into();
+    report["status"] = "Failed".into();
+    world.host("report", &token, report).await;
+    world.advance(&id).await;
+    let info = world.info(&id).await;
+    assert_eq!(info["status"], "Stopped");
+    assert_eq!(info["errorInformation"]["code"], "MANUAL_STOP");
+    assert_eq!(world.refused("StopDeployment", named(&id)).await, "DeploymentAlreadyCompleted");
+    assert_eq!(
+        world.refused("StopDeployment", named("d-NOSUCHONE")).await,
+        "DeploymentDoesNotExist"
+    );
+    assert_eq!(world.refused("GetDeployment", named("whatever")).await, "DeploymentDoesNotExist");
+}
+
+#[tokio::test]
+async fn targets_are_listed_by_status_and_found_by_name() {
+    let world = World::with_group().await;
+    for name in ["web-1", "web-2"] {
+        world.register(name).await;
+    }
+    let id = world.deploy("v1").await;
+    world.work("web-1", "Succeeded").await;
+    let with_status = |statuses: Value| json!({ "deploymentId": id, "targetFilters": { "TargetStatus": statuses } });
+    for (statuses, names) in [
+        (json!(["Succeeded"]), json!(["web-1"])),
+        (json!(["Pending", "InProgress"]), json!(["web-2"])),
+        (json!(["Failed"]), json!([])),
+    ] {
+        let list = world.ok("ListDeploymentTargets", with_status(statuses)).await;
+        assert_eq!(list["targetIds"], names);
+    }
+    assert_eq!(
+        world.refused("ListDeploymentTargets", with_status(json!(["Lost"]))).await,
+        "InvalidInstanceStatus"
+    );
+    let batch = json!({ "deploymentId": id, "targetIds": ["web-2", "web-1"] });
+    let batch = world.ok("BatchGetDeploymentTargets", batch).await;
+    let events = &batch["deploymentTargets"][0]["instanceTarget"]["lifecycleEvents"];
+    assert_eq!(events.as_array().unwrap().len(), 7);
+    assert_eq!(events[0]["lifecycleEventName"], "ApplicationStop");
+    assert_eq!(events[0]["status"], "Pending");
+    let body = json!({ "deploymentId": id, "targetIds": ["web-9"] });
+    assert_eq!(world.refused("BatchGetDeploymentTargets", body).await, "InstanceDoesNotExist");
+    let body = json!({ "deploymentId": id, "targetId": "web-9" });
+    assert_eq!(world.refused("GetDeploymentTarget", body).await, "DeploymentTargetDoesNotExist");
+}
+
+#[tokio::test]
+async fn a_host_that_falls_silent_fails_with_what_to_check() {
+    let world = World::with_group().await;
+    world.register("web-1").await;
+    let id = world.deploy("v1").await;
+    let (token, mut report) = world.claim("web-1").await;
+    let event = |name: &str, status: &str| json!({ "event": name, "status": status });
+    report["events"] =
+        json!([event("ApplicationStop", "Succeeded"), event("DownloadBundle", "InProgress")]);
+    world.host("report", &token, report).await;
+    for _ in 0..30 {
+        world.pass_ms(10_000);
+        world.advance(&id).await;
+    }
+    assert_eq!(world.info(&id).await["status"], "Failed");
+    let target = world.target(&id, "web-1").await;
+    assert_eq!(target["status"], "Failed");
+    let events = &target["lifecycleEvents"];
+    assert_eq!(events[0]["status"], "Succeeded");
+    assert_eq!(events[1]["status"], "Unknown");
+    let message = events[1]["diagnostics"]["message"].as_str().unwrap();
+    assert!(message.contains("60 s") && message.contains("Check"), "{message}");
+    assert_eq!(events[2]["status"], "Skipped");
+}
+
+#[tokio::test]
+async fn a_host_that_is_deregistered_is_counted_no_more() {
+    let world = World::with_group().await;
+    for name in ["web-1", "web-2"] {
+        world.register(name).await;
+    }
+    let id = world.deploy("v1").await;
+    let (token, report) = world.claim("web-1").await;
+    world.ok("DeregisterOnPremisesInstance", json!({ "instanceName": "web-1" })).await;
+    world.advance(&id).await;
+    let (_, answer) = world.host("report", &token, report).await;
+    assert_eq!(answer["proceed"], false);
+    world.work("web-2", "Succeeded").await;
+    let info = world.info(&id).await;
+    assert_eq!(info["status"], "Succeeded", "{info}");
+    assert_eq!(info["deploymentOverview"]["Failed"], 0);
+    assert_eq!(world.target(&id, "web-1").await["status"], "Unknown");
+}
+
+#[tokio::test]
+async fn deployments_are_listed_newest_first_page_by_page() {
+    let world = World::with_group().await;
+    let mut ids = Vec::new();
+    for n in 0..103 {
+        world.pass_ms(1000);
+        // Without hosts each ends at once.
+        ids.push(world.deploy(&format!("v{n}")).await);
+    }
+    ids.reverse();
+    for filter in [json!({}), by_hand()] {
+        let first = world.ok("ListDeployments", filter.clone()).await;
+        assert_eq!(first["deployments"], json!(ids[..100]));
+        let mut next = filter;
+        next["nextToken"] = first["nextToken"].clone();
+        let second = world.ok("ListDeployments", next).await;
+        assert_eq!(second, json!({ "deployments": ids[100..] }));
+    }
+    let body = json!({ "includeOnlyStatuses": ["Succeeded", "InProgress"] });
+    assert_eq!(world.ok("ListDeployments", body).await, json!({ "deployments": [] }));
+    let range = json!({ "start": 1_800_000_102.0, "end": 1_800_000_102.5 });
+    let body = json!({ "createTimeRange": range });
+    assert_eq!(world.ok("ListDeployments", body).await, json!({ "deployments": [ids[1]] }));
+    let half = json!({ "applicationName": "shop" });
+    assert_eq!(world.refused("ListDeployments", half).await, "DeploymentGroupNameRequired");
+}
+
+#[tokio::test]
+async fn an_object_that_is_not_there_fails_the_deployment() {
+    let world = World::with_group().await;
+    world.register("web-1").await;
+    let id = world.deploy("missing").await;
+    let info = world.info(&id).await;
+    assert_eq!(info["errorInformation"]["code"], "REVISION_MISSING");
+    assert_eq!(info["deploymentOverview"]["Failed"], 0);
+}

@@ -1,0 +1,98 @@
+//! The host protocol over HTTP, and the output that hosts bring.
+
+use axum::body::Body;
+use http::Request;
+use serde_json::json;
+
+use super::world::World;
+
+#[tokio::test]
+async fn hosts_without_a_valid_secret_or_body_are_refused_with_a_code() {
+    let world = World::with_group().await;
+    world.register("web-1").await;
+    let poll = json!({ "host": "web-1", "waitMs": 0, "runnerVersion": "1" });
+    let (status, answer) = world.host("poll", "wrong", poll.clone()).await;
+    assert_eq!((status.as_u16(), &answer["code"]), (401, &json!("Unauthorized")));
+    let (status, answer) = world.host("poll", "web-1", json!({ "host": 7 })).await;
+    assert_eq!((status.as_u16(), &answer["code"]), (400, &json!("Invalid")));
+    let bare = Request::post("/cutover/v1/host/poll").body(poll.to_string().into()).unwrap();
+    assert_eq!(world.send(bare).await.0, 401);
+    let offer = json!({ "deploymentId": "d-AAAAAAAAA", "ordinal": 0, "attempt": 1 });
+    let claim = json!({ "host": "web-1", "offer": offer });
+    let (status, answer) = world.host("claim", "web-1", claim).await;
+    assert_eq!((status.as_u16(), &answer["code"]), (409, &json!("Superseded")));
+    world.ok("DeregisterOnPremisesInstance", json!({ "instanceName": "web-1" })).await;
+    assert_eq!(world.host("poll", "web-1", poll).await.0, 401);
+}
+
+#[tokio::test]
+async fn a_poll_that_is_held_ends_with_its_client() {
+    let world = World::with_group().await;
+    world.register("web-1").await;
+    let poll = json!({ "host": "web-1", "waitMs": 50_000, "runnerVersion": "1" });
+    {
+        let held = world.host("poll", "web-1", poll);
+        let held = std::pin::pin!(held);
+        assert!(futures::poll!(held).is_pending());
+    }
+    world.deploy("v1").await;
+    let (token, _) = world.claim("web-1").await;
+    assert_eq!(token.len(), 64);
+}
+
+#[tokio::test]
+async fn output_is_followed_as_it_comes_and_is_whole_at_the_end() {
+    let world = World::with_group().await;
+    world.register("web-1").await;
+    let id = world.deploy("v1").await;
+    let log = |more: serde_json::Value| {
+        let mut body = json!({ "deploymentId": id });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let get = "Cutover_v1.GetDeploymentLog";
+    let (token, mut report) = world.claim("web-1").await;
+    let (_, answer) = world.host("report", &token, report.clone()).await;
+    assert_eq!(answer["follow"], false);
+    let first = world.ok(get, log(json!({ "follow": true }))).await;
+    assert_eq!(first["entries"], json!([]));
+    report["sequence"] = 2.into();
+    report["output"] = json!([{ "event": "AfterInstall", "offset": 0, "text": "one\n" }]);
+    let (_, answer) = world.host("report", &token, report.clone()).await;
+    assert_eq!(answer["follow"], true);
+    let second = world.ok(get, log(json!({ "after": first["next"], "follow": true }))).await;
+    assert_eq!(second["entries"][0]["text"], "one\n");
+    assert_eq!(second["entries"][0]["targetId"], "web-1");
+
+    report["sequence"] = 3.into();
+    report["status"] = "Succeeded".into();
+    report["output"] = json!([]);
+    let diagnostics = json!({
+        "errorCode": "Success",
+        "scriptName": "",
+        "message": "Succeeded",
+        "logTail": "one\ntwo\n",
+    });
+    report["events"] =
+        json!([{ "event": "AfterInstall", "status": "Succeeded", "diagnostics": diagnostics }]);
+    world.host("report", &token, report).await;
+    world.advance(&id).await;
+    let third = world.ok(get, log(json!({ "after": second["next"] }))).await;
+    assert_eq!(third["entries"][0]["text"], "two\n");
+    assert_eq!(third["entries"][0]["offset"], 4);
+    assert!(third["next"].is_null(), "nothing more will come");
+    let whole = world.ok(get, log(json!({ "targetId": "web-1", "event": "AfterInstall" }))).await;
+    assert_eq!(whole["entries"].as_array().unwrap().len(), 1);
+    assert_eq!(whole["entries"][0]["text"], "one\ntwo\n");
+    assert_eq!(world.refused(get, log(json!({ "after": "x" }))).await, "InvalidNextToken");
+    assert_eq!(world.refused(get, log(json!({ "event": "x" }))).await, "Validation");
+}
+
+#[tokio::test]
+async fn health_tells_the_version() {
+    let world = World::new();
+    let request = Request::get("/cutover/v1/health").body(Body::empty()).unwrap();
+    let (status, _, body) = world.send(request).await;
+    assert_eq!(status, 200);
+    assert!(serde_json::from_slice::<serde_json::Value>(&body).unwrap()["version"].is_string());
+}

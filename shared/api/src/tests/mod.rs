@@ -1,0 +1,8 @@
+//! The router from outside: what clients and hosts send, and what they get.
+
+mod catalog;
+mod deployments;
+mod hosts;
+mod protocol;
+mod table;
+mod world;

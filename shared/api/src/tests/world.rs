@@ -1,0 +1,248 @@
+//! A router over ports in memory, and clients of it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::Body;
+use control::ports::{Bell, Bundles, Clock, Dispatcher, Entropy, Object, PinError, Pinned};
+use control::{Control, Place, hash_of};
+use engine::deployment::Fact;
+use engine::{BundleType, DeploymentId, Pin, Timestamp};
+use http::{Request, StatusCode};
+use http_body_util::BodyExt as _;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+use wire::host::Offer;
+
+use super::table::MemoryTable;
+
+/// Time and randomness that tests can foresee, a bell that nobody hears, a dispatcher that reaches nobody, and a bucket
+/// in which every key has a bundle except `missing`.
+struct Ports {
+    time: AtomicU64,
+    random: AtomicU64,
+}
+
+impl Clock for Ports {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.time.load(Ordering::SeqCst))
+    }
+}
+
+impl Entropy for Ports {
+    fn fill(&self, bytes: &mut [u8]) {
+        let number = self.random.fetch_add(1, Ordering::SeqCst);
+        let text = hash_of(&number.to_string());
+        for (byte, letter) in bytes.iter_mut().zip(text.as_bytes().chunks(2).cycle()) {
+            *byte = u8::from_str_radix(std::str::from_utf8(letter).unwrap(), 16).unwrap();
+        }
+    }
+}
+
+impl Bell for Ports {
+    fn ring(&self, _deployment: &DeploymentId, _facts: Vec<Fact>) {}
+    fn ring_at(&self, _deployment: &DeploymentId, _at: Timestamp) {}
+}
+
+#[async_trait]
+impl Dispatcher for Ports {
+    async fn dispatch(&self, _offers: &[(String, Offer)]) {}
+
+    fn ticket(&self, _name: &str) -> u64 {
+        0
+    }
+
+    async fn wait(&self, _name: &str, _ticket: u64, wait_ms: u64) -> Vec<Offer> {
+        if wait_ms > 0 {
+            std::future::pending::<()>().await;
+        }
+        Vec::new()
+    }
+}
+
+#[async_trait]
+impl Bundles for Ports {
+    async fn pin(&self, object: &Object) -> Result<Pinned, PinError> {
+        let Object { bucket, key, version, e_tag } = object.clone();
+        if key == "missing" {
+            return Err(PinError::Missing { bucket, key });
+        }
+        let pin = Pin { sha256: hash_of(&key), size: 7 };
+        Ok(Pinned { pin, bundle_type: BundleType::Tgz, e_tag, version })
+    }
+
+    async fn url(&self, pin: &Pin) -> Result<String, PinError> {
+        Ok(format!("http://bucket/{}", pin.sha256))
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) control: Control,
+    pub(crate) router: Router,
+    pub(crate) table: Arc<MemoryTable>,
+    ports: Arc<Ports>,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let ports =
+            Arc::new(Ports { time: AtomicU64::new(1_800_000_000_000), random: AtomicU64::new(1) });
+        let table = Arc::new(MemoryTable::default());
+        let control = Control {
+            table: table.clone(),
+            bundles: ports.clone(),
+            bell: ports.clone(),
+            dispatcher: ports.clone(),
+            clock: ports.clone(),
+            entropy: ports.clone(),
+            place: Place { account: "123456789012".into(), region: "eu-central-1".into() },
+            followed: Arc::new(Mutex::new(BTreeMap::new())),
+        };
+        let router = crate::router(control.clone(), crate::Open);
+        Self { control, router, table, ports }
+    }
+
+    /// An application `shop` with a group `web` of the instances that are tagged `role=web`.
+    pub(crate) async fn with_group() -> Self {
+        let world = Self::new();
+        world.ok("CreateApplication", json!({ "applicationName": "shop" })).await;
+        world.ok("CreateDeploymentGroup", group("web")).await;
+        world
+    }
+
+    pub(crate) fn pass_ms(&self, ms: u64) {
+        self.ports.time.fetch_add(ms, Ordering::SeqCst);
+    }
+
+    pub(crate) async fn send(
+        &self,
+        request: Request<Body>,
+    ) -> (StatusCode, http::HeaderMap, Vec<u8>) {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes().to_vec();
+        (parts.status, parts.headers, body)
+    }
+
+    /// Calls an operation; Cutover's own are written `Cutover_v1.Name`.
+    pub(crate) async fn call(&self, operation: &str, body: Value) -> (StatusCode, Value) {
+        let target = if operation.contains('.') {
+            operation.to_owned()
+        } else {
+            format!("CodeDeploy_20141006.{operation}")
+        };
+        let request = Request::post("/").header("x-amz-target", target);
+        let (status, _, answer) = self.send(request.body(body.to_string().into()).unwrap()).await;
+        let answer = if answer.is_empty() { b"{}".to_vec() } else { answer };
+        (status, serde_json::from_slice(&answer).unwrap())
+    }
+
+    pub(crate) async fn ok(&self, operation: &str, body: Value) -> Value {
+        let (status, answer) = self.call(operation, body).await;
+        assert_eq!(status, 200, "{operation}: {answer}");
+        answer
+    }
+
+    /// Calls an operation that must be refused, and gives the name of the exception without its ending.
+    pub(crate) async fn refused(&self, operation: &str, body: Value) -> String {
+        let (status, answer) = self.call(operation, body).await;
+        assert_eq!(status, 400, "{operation}: {answer}");
+        assert!(answer["message"].as_str().unwrap().len() > 10, "{answer}");
+        answer["__type"].as_str().unwrap().trim_end_matches("Exception").to_owned()
+    }
+
+    /// Posts to the host protocol.
+    pub(crate) async fn host(&self, path: &str, secret: &str, body: Value) -> (StatusCode, Value) {
+        let request = Request::post(format!("/cutover/v1/host/{path}"))
+            .header("authorization", format!("Bearer {secret}"));
+        let (status, _, answer) = self.send(request.body(body.to_string().into()).unwrap()).await;
+        (status, serde_json::from_slice(&answer).unwrap())
+    }
+
+    /// Registers an instance that belongs to the group `web`, with its name as its key.
+    pub(crate) async fn register(&self, name: &str) {
+        let arn = format!("arn:aws:iam::123456789012:user/{name}");
+        let body = json!({ "instanceName": name, "iamUserArn": arn });
+        self.ok("RegisterOnPremisesInstance", body).await;
+        let tags = json!([{ "Key": "role", "Value": "web" }]);
+        let body = json!({ "instanceNames": [name], "tags": tags });
+        self.ok("AddTagsToOnPremisesInstances", body).await;
+        self.control.set_host_key(name, hash_of(name)).await.unwrap();
+    }
+
+    /// Creates a deployment of `key` to the group `web`, and lets it go as far as it goes.
+    pub(crate) async fn deploy(&self, key: &str) -> String {
+        let answer = self.ok("CreateDeployment", deployment(key)).await;
+        let id = answer["deploymentId"].as_str().unwrap().to_owned();
+        self.advance(&id).await;
+        id
+    }
+
+    pub(crate) async fn advance(&self, id: &str) {
+        self.control.refresh(&id.parse().unwrap()).await.unwrap();
+    }
+
+    pub(crate) async fn info(&self, id: &str) -> Value {
+        self.ok("GetDeployment", json!({ "deploymentId": id })).await["deploymentInfo"].take()
+    }
+
+    pub(crate) async fn target(&self, id: &str, name: &str) -> Value {
+        let body = json!({ "deploymentId": id, "targetId": name });
+        self.ok("GetDeploymentTarget", body).await["deploymentTarget"]["instanceTarget"].take()
+    }
+
+    /// Lets a host claim what waits for it; gives the token and the body of a report that can be completed.
+    pub(crate) async fn claim(&self, name: &str) -> (String, Value) {
+        let poll = json!({ "host": name, "waitMs": 0, "runnerVersion": "1" });
+        let (_, answer) = self.host("poll", name, poll).await;
+        let offer = answer["offers"][0].clone();
+        let claim = json!({ "host": name, "offer": offer });
+        let (status, answer) = self.host("claim", name, claim).await;
+        assert_eq!(status, 200, "{answer}");
+        let report = json!({
+            "deploymentId": offer["deploymentId"],
+            "ordinal": offer["ordinal"],
+            "attempt": offer["attempt"],
+            "sequence": 1,
+            "status": "InProgress",
+            "events": [],
+        });
+        (answer["token"].as_str().unwrap().to_owned(), report)
+    }
+
+    /// Lets a host take what waits for it and end it with `status`.
+    pub(crate) async fn work(&self, name: &str, status: &str) {
+        let (token, mut report) = self.claim(name).await;
+        report["status"] = status.into();
+        let (code, answer) = self.host("report", &token, report.clone()).await;
+        assert_eq!(code, 200, "{answer}");
+        self.advance(report["deploymentId"].as_str().unwrap()).await;
+    }
+}
+
+pub(crate) fn group(name: &str) -> Value {
+    json!({
+        "applicationName": "shop",
+        "deploymentGroupName": name,
+        "serviceRoleArn": "arn:aws:iam::123456789012:role/deployer",
+        "onPremisesInstanceTagFilters": [
+            { "Key": "role", "Value": "web", "Type": "KEY_AND_VALUE" },
+        ],
+    })
+}
+
+pub(crate) fn revision(key: &str) -> Value {
+    let object = json!({ "bucket": "releases", "key": key, "bundleType": "tgz" });
+    json!({ "revisionType": "S3", "s3Location": object })
+}
+
+pub(crate) fn deployment(key: &str) -> Value {
+    json!({
+        "applicationName": "shop",
+        "deploymentGroupName": "web",
+        "revision": revision(key),
+    })
+}

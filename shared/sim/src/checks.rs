@@ -1,0 +1,381 @@
+//! The invariants of what is stored, checked after each transaction.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use control::rows::{self, DeploymentRow, Group, HostRow};
+use control::table::{Condition, Record, Write};
+use engine::deployment::{Deployment, HostState, Status};
+use engine::{DeploymentId, GroupId, Timestamp};
+
+use crate::core::{Core, Shared};
+use crate::rule;
+
+/// Most bytes of a deployment's row.
+const ROW_BYTES_MAX: usize = 64 * 1024;
+
+/// What is stored, as the invariants see it.
+#[derive(Debug, Default)]
+pub(crate) struct Checks {
+    pub(crate) deployments: BTreeMap<DeploymentId, DeploymentRow>,
+    pub(crate) groups: BTreeMap<GroupId, Group>,
+    pub(crate) hosts: BTreeMap<DeploymentId, BTreeMap<u32, HostRow>>,
+    /// The deployments that have not ended.
+    pub(crate) active: BTreeMap<GroupId, BTreeSet<DeploymentId>>,
+    newest_succeeded: BTreeMap<GroupId, (u64, DeploymentId)>,
+    uploads: BTreeMap<(GroupId, String), DeploymentId>,
+    /// The hooks that were started: host, deployment, number of the event.
+    hooks: BTreeSet<(usize, DeploymentId, usize)>,
+    generations: BTreeMap<(usize, GroupId), u64>,
+    pub(crate) ended: u64,
+}
+
+/// Gives new deployments the time that they have in this world, in place of the eight hours that `control` gives them.
+pub(crate) fn shorten(shared: &Shared, writes: &[Write]) -> Option<Vec<Write>> {
+    let total_ms = shared.core().total_ms;
+    let is_new = |write: &Write| matches!(write, Write::Put(record, Condition::Absent) if record.key.sort == "META");
+    if total_ms == 8 * 3_600_000 || !writes.iter().any(is_new) {
+        return None;
+    }
+    let mut writes = writes.to_vec();
+    for write in &mut writes {
+        if let Write::Put(record, _) = write {
+            let ours = format!("\"totalMs\":{total_ms}");
+            record.body = record.body.replace("\"totalMs\":28800000", &ours);
+        }
+    }
+    Some(writes)
+}
+
+/// Checks a transaction that has happened.
+pub(crate) fn written(shared: &Arc<Shared>, writes: &[Write]) {
+    let mut core = shared.core();
+    let queued = writes.iter().find_map(|write| queue_before(&core, write));
+    let mut ended = None;
+    for write in writes {
+        let Write::Put(record, _) = write else { continue };
+        let outcome = match record.key.sort.as_str() {
+            "META" => {
+                deployment_written(&mut core, record).map(|id| ended = id.or_else(|| ended.take()))
+            }
+            "GROUP" => group_written(&mut core, record),
+            sort if sort.starts_with("HOST#") => host_written(&mut core, record),
+            _ => Ok(()),
+        };
+        if let Err(broken) = outcome {
+            core.violate(broken);
+        }
+    }
+    let touched: Vec<GroupId> = writes.iter().filter_map(|write| group_of(&core, write)).collect();
+    for group in touched {
+        if let Err(broken) = group_holds(&core.checks, &group) {
+            core.violate(broken);
+        }
+    }
+    if let Some(id) = ended
+        && let Err(broken) = follows(&core.checks, &id, queued.flatten().as_deref())
+    {
+        core.violate(broken);
+    }
+}
+
+fn read<T: rows::Row>(record: &Record) -> Result<T, String> {
+    rows::read(record)
+        .map(|stored| stored.row)
+        .map_err(|error| format!("a row cannot be read: {error}"))
+}
+
+fn group_of(core: &Core, write: &Write) -> Option<GroupId> {
+    let key = write.key();
+    match key.sort.as_str() {
+        "GROUP" => key.partition.strip_prefix("GROUP#")?.parse().ok(),
+        "META" => {
+            let id = DeploymentRow::id_in(key)?;
+            Some(core.checks.deployments.get(&id)?.deployment.order().group_id.clone())
+        }
+        _ => None,
+    }
+}
+
+/// The upload that waits in a group before the group is written.
+fn queue_before(core: &Core, write: &Write) -> Option<Option<String>> {
+    let id = write.key().partition.strip_prefix("GROUP#")?.parse().ok()?;
+    let slot = &core.checks.groups.get(&id)?.slot;
+    Some(slot.queued.as_ref().map(|upload| upload.identity.clone()))
+}
+
+macro_rules! demand {
+    ($holds:expr, $($text:tt)+) => {
+        if !$holds {
+            return Err(format!($($text)+));
+        }
+    };
+}
+pub(crate) use demand;
+
+/// Returns the deployment if it has ended just now.
+fn deployment_written(core: &mut Core, record: &Record) -> Result<Option<DeploymentId>, String> {
+    let row: DeploymentRow = read(record)?;
+    let id = row.deployment.id().clone();
+    let new = &row.deployment;
+    demand!(record.body.len() <= ROW_BYTES_MAX, "the row of {id} has {} bytes", record.body.len());
+    let old = core.checks.deployments.remove(&id);
+    let described = describe(old.as_ref().map(|row| &row.deployment), &row);
+    core.tell(format_args!("{id}"), || format!("v{} {described}", record.version));
+    match &old {
+        None => {
+            demand!(record.version == 1, "{id} begins with version {}", record.version);
+            if let Some(upload) = &row.upload {
+                let key = (new.order().group_id.clone(), upload.clone());
+                let twice = core.checks.uploads.insert(key, id.clone());
+                demand!(
+                    twice.is_none(),
+                    "the upload `{upload}` was started twice: {twice:?}, {id}"
+                );
+            }
+            core.checks.active.entry(new.order().group_id.clone()).or_default().insert(id.clone());
+        }
+        Some(old) => {
+            demand!(core.is_driver, "somebody else than the driver changed {id}");
+            deployment_changed(&old.deployment, new)?;
+        }
+    }
+    let has_ended = new.ended().is_some();
+    if has_ended {
+        demand!(row.wake_at.is_none(), "{id} has ended and wants to be woken");
+        demand!(new.hosts().fleet().in_flight == 0, "{id} has ended with hosts in flight");
+        rule::verdict_holds(new)?;
+        hosts_agree(&core.checks, new)?;
+        core.checks.ended += 1;
+        let group = &new.order().group_id;
+        core.checks.active.entry(group.clone()).or_default().remove(&id);
+        if new.status() == Status::Succeeded {
+            let newest = (new.order().generation, id.clone());
+            core.checks.newest_succeeded.insert(group.clone(), newest);
+        }
+    } else if old.is_some() {
+        let plan = new.plan(Timestamp(0));
+        demand!(
+            plan.effects.is_empty(),
+            "{id} was stored with something left to decide: {:?}",
+            plan.effects
+        );
+        demand!(plan.wake_at.is_some(), "{id} waits for nothing");
+        let in_time = row.wake_at.is_some() && row.wake_at <= plan.wake_at;
+        demand!(in_time, "{id} is woken at {:?} and wants {:?}", row.wake_at, plan.wake_at);
+    }
+    core.checks.deployments.insert(id.clone(), row);
+    Ok(has_ended.then_some(id))
+}
+
+fn describe(old: Option<&Deployment>, row: &DeploymentRow) -> String {
+    let new = &row.deployment;
+    let hosts = new.hosts();
+    let fleet = hosts.fleet();
+    let mut text = format!(
+        "{} {} untouched, {} in flight, {} good, {} bad",
+        new.status().name(),
+        fleet.untouched(),
+        fleet.in_flight,
+        fleet.succeeded,
+        fleet.failed
+    );
+    for ordinal in 0..hosts.len().min(60) {
+        let now = hosts.get(ordinal);
+        if now != old.and_then(|old| old.hosts().get(ordinal))
+            && let Some(now) = now
+        {
+            text.push_str(&format!("; {ordinal} {:?}/{}", now.state, now.attempt));
+        }
+    }
+    if let Some(ended) = new.ended() {
+        text.push_str(&format!("; {:?} rolled back by {:?}", ended.ending, ended.rolled_back_by));
+    }
+    text
+}
+
+fn deployment_changed(old: &Deployment, new: &Deployment) -> Result<(), String> {
+    let id = new.id();
+    demand!(old.ended().is_none(), "{id} was changed after its end");
+    demand!(old.order() == new.order(), "the order of {id} was changed");
+    demand!(!old.is_sealed() || new.is_sealed(), "{id} was unsealed");
+    let (before, after) = (old.hosts(), new.hosts());
+    demand!(!old.is_sealed() || before.len() == after.len(), "{id} has another number of hosts");
+    let mut started = Vec::new();
+    for ordinal in 0..after.len() {
+        let (Some(now), was) = (after.get(ordinal), before.get(ordinal)) else { continue };
+        let was_state = was.map_or(HostState::Untouched, |was| was.state);
+        let is_over = was_state != HostState::Untouched && !was_state.in_flight();
+        demand!(
+            !is_over || now.state == was_state || now.state == HostState::Gone,
+            "host {ordinal} of {id} went from {was_state:?} to {:?}",
+            now.state
+        );
+        if now.attempt > was.map_or(0, |was| was.attempt) {
+            started.push((ordinal, now.attempt));
+        }
+    }
+    if started.is_empty() {
+        return Ok(());
+    }
+    demand!(!new.stop_requested(), "{id} was stopped and sends commands: {started:?}");
+    demand!(new.is_sealed() && new.pin().is_some(), "{id} sends commands before it is ready");
+    let first: Vec<u32> =
+        started.iter().filter(|(_, attempt)| *attempt == 1).map(|(ordinal, _)| *ordinal).collect();
+    rule::allows(new, &first)
+}
+
+/// At the end, the deployment says of each host what the host's own row says.
+fn hosts_agree(checks: &Checks, deployment: &Deployment) -> Result<(), String> {
+    use control::rows::OutOfReach::{GivenUp, ShutOut};
+    use wire::host::HostStatus::{Failed, Succeeded};
+    let id = deployment.id();
+    let rows = checks.hosts.get(id);
+    for ordinal in 0..deployment.hosts().len() {
+        let Some(host) = deployment.hosts().get(ordinal) else { continue };
+        let Some(row) = rows.and_then(|rows| rows.get(&ordinal)) else {
+            return Err(format!("host {ordinal} of {id} has no row"));
+        };
+        let fits = match host.state {
+            HostState::Succeeded => row.status == Some(Succeeded),
+            HostState::Failed => row.status == Some(Failed),
+            HostState::Silent => row.out_of_reach == Some(GivenUp),
+            HostState::NotStarted => row.out_of_reach == Some(ShutOut),
+            HostState::Skipped => row.heard_at.is_none(),
+            HostState::Gone => true,
+            HostState::Untouched | HostState::Sent | HostState::Unclaimed | HostState::Running => {
+                false
+            }
+        };
+        demand!(
+            fits,
+            "host {ordinal} of {id} is {:?}, and its row says {:?}, {:?}",
+            host.state,
+            row.status,
+            row.out_of_reach
+        );
+    }
+    Ok(())
+}
+
+fn group_written(core: &mut Core, record: &Record) -> Result<(), String> {
+    let row: Group = read(record)?;
+    let old = core.checks.groups.insert(row.id.clone(), row);
+    let (Some(old), Some(new)) =
+        (&old, old.as_ref().and_then(|old| core.checks.groups.get(&old.id)))
+    else {
+        return Ok(());
+    };
+    let rises = new.slot.generation >= old.slot.generation
+        && new.slot.newest_upload >= old.slot.newest_upload;
+    demand!(rises, "a number of group {} fell", new.id);
+    Ok(())
+}
+
+/// What holds of a group between transactions.
+fn group_holds(checks: &Checks, id: &GroupId) -> Result<(), String> {
+    let Some(Group { slot, .. }) = checks.groups.get(id) else { return Ok(()) };
+    let active: Vec<&DeploymentId> = checks.active.get(id).into_iter().flatten().collect();
+    let expected: Vec<&DeploymentId> = slot.active.iter().collect();
+    demand!(active == expected, "the group says that {expected:?} is active, and {active:?} is");
+    if let Some(row) = slot.active.as_ref().and_then(|id| checks.deployments.get(id)) {
+        let generation = row.deployment.order().generation;
+        demand!(generation == slot.generation, "the active deployment has generation {generation}");
+    }
+    demand!(slot.queued.is_none() || slot.active.is_some(), "an upload waits for nothing");
+    let last = slot.last_successful.as_ref().map(|last| &last.deployment);
+    let newest = checks.newest_succeeded.get(id).map(|(_, id)| id);
+    demand!(last == newest, "the last successful deployment is {newest:?}, not {last:?}");
+    Ok(())
+}
+
+/// What must have come in the same transaction as the end of a deployment.
+fn follows(checks: &Checks, id: &DeploymentId, queued: Option<&str>) -> Result<(), String> {
+    let Some(row) = checks.deployments.get(id) else { return Ok(()) };
+    let order = row.deployment.order();
+    let Some(Group { slot, .. }) = checks.groups.get(&order.group_id) else { return Ok(()) };
+    let Some(ended) = row.deployment.ended() else { return Ok(()) };
+    let next = slot.active.as_ref().and_then(|id| checks.deployments.get(id));
+    let waits = slot.queued.as_ref().map(|upload| upload.identity.as_str());
+    demand!(
+        ended.ending.roll_back == ended.rolled_back_by.is_some(),
+        "{id} shall be rolled back: {}, and is by {:?}",
+        ended.ending.roll_back,
+        ended.rolled_back_by
+    );
+    if let Some(by) = &ended.rolled_back_by {
+        let names_it = next.is_some_and(|next| {
+            next.deployment.id() == by && next.deployment.order().rolls_back.as_ref() == Some(id)
+        });
+        demand!(names_it, "{by} does not roll {id} back");
+        demand!(waits == queued, "an upload that waited was lost to a rollback");
+    } else {
+        let started = next.and_then(|next| next.upload.as_deref());
+        demand!(
+            started == queued && waits.is_none(),
+            "`{queued:?}` waited, `{started:?}` was started"
+        );
+    }
+    Ok(())
+}
+
+fn host_written(core: &mut Core, record: &Record) -> Result<(), String> {
+    let new: HostRow = read(record)?;
+    let (id, ordinal) = (new.deployment_id.clone(), new.ordinal);
+    core.tell(format_args!("{id}/{ordinal}"), || {
+        format!(
+            "v{} {} heard {:?} report {} {:?} {:?}",
+            record.version, new.name, new.heard_at, new.sequence, new.status, new.out_of_reach
+        )
+    });
+    let hosts = core.checks.hosts.entry(id.clone()).or_default();
+    let taken = hosts.values().find(|other| other.name == new.name && other.ordinal != ordinal);
+    demand!(record.version > 1 || taken.is_none(), "{} is twice in {id}", new.name);
+    let old = hosts.insert(ordinal, new);
+    let (Some(old), Some(new)) = (old, hosts.get(&ordinal)) else { return Ok(()) };
+    let kept = old.name == new.name
+        && old.heard_at <= new.heard_at
+        && old.sequence <= new.sequence
+        && (old.out_of_reach.is_none()
+            || (&old.out_of_reach, old.heard_at, old.status)
+                == (&new.out_of_reach, new.heard_at, new.status))
+        && (!old.has_ended() || old.status == new.status);
+    demand!(kept, "the row of host {ordinal} of {id} forgets: {old:?} became {new:?}");
+    Ok(())
+}
+
+impl Checks {
+    /// Whether the host may get no permission any more, whatever it asks.
+    pub(crate) fn is_barred(&self, id: &DeploymentId, ordinal: u32) -> bool {
+        let host = self.hosts.get(id).and_then(|hosts| hosts.get(&ordinal));
+        let row = self.deployments.get(id);
+        host.is_some_and(|host| host.out_of_reach.is_some())
+            || row.is_some_and(|row| row.deployment.may_proceed(ordinal, Timestamp(0)).is_err())
+    }
+
+    /// Checks that a hook may start.
+    pub(crate) fn hook_starts(
+        &mut self,
+        host: usize,
+        (id, ordinal): (&DeploymentId, u32),
+        (group, generation): (&GroupId, u64),
+        event: usize,
+    ) -> Result<(), String> {
+        let new = self.hooks.insert((host, id.clone(), event));
+        demand!(new, "event {event} of {id} started twice on host {host}");
+        let highest = self.generations.entry((host, group.clone())).or_default();
+        demand!(
+            *highest <= generation,
+            "generation {generation} starts on host {host} after {highest}"
+        );
+        *highest = generation;
+        let row = self.hosts.get(id).and_then(|hosts| hosts.get(&ordinal));
+        let out = row.and_then(|row| row.out_of_reach);
+        demand!(out.is_none(), "event {event} of {id} starts on host {host}, which is {out:?}");
+        let state = self.deployments.get(id).and_then(|row| row.deployment.hosts().get(ordinal));
+        let state = state.map(|host| host.state);
+        let is_wanted = state.is_some_and(|state| state.in_flight() || state == HostState::Gone);
+        demand!(is_wanted, "event {event} of {id} starts on host {host}, which is {state:?}");
+        Ok(())
+    }
+}

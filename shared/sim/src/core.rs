@@ -1,0 +1,302 @@
+//! What the ports and the scheduler share: the virtual clock, the queue of what will happen, chance, the transcript and
+//! the invariants.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use control::intake::Uploaded;
+use engine::deployment::Fact;
+use engine::{DeploymentId, Timestamp};
+use wire::host::{ClaimRequest, ClaimResponse, Offer, PollResponse, ReportRequest, ReportResponse};
+
+use crate::bundles::Bundle;
+use crate::checks::Checks;
+use crate::faults::Faults;
+use crate::memory::MemoryTable;
+use crate::outcome::Line;
+use crate::random::Random;
+use crate::world::ReplyTo;
+
+/// When a simulation begins, in milliseconds.
+pub(crate) const EPOCH_MS: u64 = 1_800_000_000_000;
+
+/// Something that will happen.
+#[expect(clippy::large_enum_variant, reason = "few wait at a time, and none is copied")]
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A task that waited goes on.
+    Resume(u64),
+    /// Somebody rang for a deployment.
+    Bell { id: DeploymentId, facts: Vec<Fact> },
+    /// The timer of a deployment is due, if it is still the `number`th one.
+    Timer { id: DeploymentId, number: u64 },
+    /// Hosts hear of commands.
+    Offer { host: String, offer: Offer },
+    /// Something happens on a host, unless it has died since.
+    Host { host: usize, life: u32, what: HostEvent },
+    /// A host's question arrives. Nobody waits for the answer without `reply`.
+    Ask { host: usize, life: u32, question: Question, reply: Option<ReplyTo> },
+    /// The minute's sweep.
+    Sweep,
+    /// An upload is announced.
+    Announce(Uploaded),
+    /// An upload was handled.
+    Handled(String),
+    /// Somebody does something.
+    Act(Act),
+    /// A process of the control plane dies, and is there again at once.
+    ServerDies(usize),
+    /// From now on nothing fails any more.
+    Heal,
+}
+
+/// What users and machines do.
+#[derive(Debug, Clone)]
+pub(crate) enum Act {
+    /// Asks for a deployment of a group.
+    Deploy { group: usize },
+    /// Asks for a deployment of a good bundle with a configuration.
+    DeployWith { group: usize, config: String },
+    /// Uploads a bundle for a group.
+    Upload { group: usize },
+    /// Asks the active deployment of a group to stop.
+    Stop { group: usize, roll_back: Option<bool> },
+    /// Removes a host for good.
+    Deregister { host: usize },
+}
+
+/// What happens on a host.
+#[expect(clippy::large_enum_variant, reason = "few wait at a time, and none is copied")]
+#[derive(Debug)]
+pub(crate) enum HostEvent {
+    /// It asks for work.
+    Poll,
+    /// It has its answer.
+    Polled(Option<PollResponse>),
+    /// It claims a command.
+    Claim(Offer),
+    /// It has its answer.
+    Claimed { offer: Offer, sent_at: u64, answer: Answer<ClaimResponse> },
+    /// A command goes on, if it can.
+    Work(DeploymentId),
+    /// A hook has ended.
+    HookEnded { id: DeploymentId, failed: bool },
+    /// A report is due, if there is anything to say.
+    Report(DeploymentId),
+    /// It has its answer.
+    Reported {
+        id: DeploymentId,
+        sent_at: u64,
+        sequence: u64,
+        last: bool,
+        answer: Answer<ReportResponse>,
+    },
+    /// It is up again.
+    Boot,
+}
+
+impl HostEvent {
+    /// What the host sees where the answer is lost.
+    pub(crate) fn lost(self) -> Self {
+        match self {
+            Self::Polled(_) => Self::Polled(None),
+            Self::Claimed { offer, sent_at, .. } => {
+                Self::Claimed { offer, sent_at, answer: Answer::Nothing }
+            }
+            Self::Reported { id, sent_at, sequence, last, .. } => {
+                Self::Reported { id, sent_at, sequence, last, answer: Answer::Nothing }
+            }
+            Self::Poll
+            | Self::Claim(_)
+            | Self::Work(_)
+            | Self::HookEnded { .. }
+            | Self::Report(_)
+            | Self::Boot => self,
+        }
+    }
+}
+
+/// What a host asks.
+#[derive(Debug, Clone)]
+pub(crate) enum Question {
+    /// For work.
+    Poll(wire::host::PollRequest),
+    /// For a command.
+    Claim(ClaimRequest),
+    /// Whether it may go on.
+    Report(String, ReportRequest),
+}
+
+/// What comes of a question.
+#[derive(Debug)]
+pub(crate) enum Answer<T> {
+    /// What was asked for.
+    Good(T),
+    /// The token is void.
+    Unauthorized,
+    /// The command is not to be had any more.
+    Refused,
+    /// None, or an error.
+    Nothing,
+}
+
+/// What the ports and the scheduler share.
+pub(crate) struct Core {
+    /// Milliseconds since 1970.
+    pub(crate) now: u64,
+    pub(crate) random: Random,
+    pub(crate) faults: Faults,
+    queue: BTreeMap<(u64, u64, u64), Event>,
+    pushed: u64,
+    /// The task that is polled.
+    pub(crate) current: u64,
+    /// Whether that one may change deployments that there are.
+    pub(crate) is_driver: bool,
+    pub(crate) checks: Checks,
+    pub(crate) timers: BTreeMap<DeploymentId, (u64, u64)>,
+    /// What each host was offered, with the place in its stream.
+    pub(crate) offers: BTreeMap<String, Vec<(u64, Offer)>>,
+    pub(crate) offered: u64,
+    pub(crate) waiters: BTreeMap<String, Vec<u64>>,
+    pub(crate) bundles: BTreeMap<String, Bundle>,
+    pub(crate) violation: Option<String>,
+    recording: bool,
+    pub(crate) lines: Vec<Line>,
+    pub(crate) events: u64,
+    /// How long a deployment may take in all.
+    pub(crate) total_ms: u64,
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core").field("now", &self.now).finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    pub(crate) fn new(random: Random, faults: Faults, recording: bool) -> Self {
+        Self {
+            now: EPOCH_MS,
+            random,
+            faults,
+            queue: BTreeMap::new(),
+            pushed: 0,
+            current: 0,
+            is_driver: false,
+            checks: Checks::default(),
+            timers: BTreeMap::new(),
+            offers: BTreeMap::new(),
+            offered: 0,
+            waiters: BTreeMap::new(),
+            bundles: BTreeMap::new(),
+            violation: None,
+            recording,
+            lines: Vec::new(),
+            events: 0,
+            total_ms: 8 * 3_600_000,
+        }
+    }
+
+    /// Has `event` happen in `ms`. What happens at the same moment happens in an order of chance.
+    pub(crate) fn push(&mut self, ms: u64, event: Event) {
+        let tie = self.random.next();
+        self.pushed += 1;
+        self.queue.insert((self.now + ms, tie, self.pushed), event);
+    }
+
+    /// Moves the clock to what happens next.
+    pub(crate) fn next(&mut self) -> Option<Event> {
+        let ((at, ..), event) = self.queue.pop_first()?;
+        self.now = at;
+        self.events += 1;
+        Some(event)
+    }
+
+    /// Notes in the transcript what `actor` does. The text is only made where there is a transcript.
+    pub(crate) fn tell(&mut self, actor: impl fmt::Display, what: impl FnOnce() -> String) {
+        if self.recording {
+            let at_ms = self.now - EPOCH_MS;
+            self.lines.push(Line { at_ms, actor: actor.to_string(), what: what() });
+        }
+    }
+
+    /// Notes that an invariant does not hold. The first one counts.
+    pub(crate) fn violate(&mut self, what: String) {
+        self.tell("INVARIANT", || what.clone());
+        self.violation.get_or_insert(what);
+    }
+
+    /// How long the next request to a port takes.
+    pub(crate) fn latency(&mut self) -> u64 {
+        let Faults { stall, slow, .. } = self.faults;
+        if self.random.of_ten_thousand(stall) {
+            let ms = self.random.between(1_000, 90_000);
+            let task = self.current;
+            self.tell(format_args!("task {task}"), || format!("stands still for {ms} ms"));
+            ms
+        } else if self.random.of_ten_thousand(slow) {
+            self.random.between(10, 400)
+        } else {
+            self.random.between(0, 2)
+        }
+    }
+}
+
+/// The core, for everybody.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    core: Mutex<Core>,
+    pub(crate) table: MemoryTable,
+}
+
+impl Shared {
+    pub(crate) fn new(core: Core) -> Arc<Self> {
+        Arc::new(Self { core: Mutex::new(core), table: MemoryTable::new() })
+    }
+
+    pub(crate) fn core(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp(self.core().now)
+    }
+
+    /// Lets others go first, for as long as a request takes. The task may die here.
+    pub(crate) fn pause(self: &Arc<Self>) -> Pause {
+        Pause { shared: Arc::clone(self), until: None }
+    }
+}
+
+/// A point at which others may go on, or at which a process may die.
+#[derive(Debug)]
+pub(crate) struct Pause {
+    shared: Arc<Shared>,
+    until: Option<u64>,
+}
+
+impl Future for Pause {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        let until = self.until;
+        let mut core = self.shared.core();
+        match until {
+            Some(until) if core.now >= until => Poll::Ready(()),
+            Some(_) => Poll::Pending,
+            None => {
+                let ms = core.latency();
+                let until = core.now + ms;
+                let task = core.current;
+                core.push(ms, Event::Resume(task));
+                drop(core);
+                self.until = Some(until);
+                Poll::Pending
+            }
+        }
+    }
+}

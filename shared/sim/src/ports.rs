@@ -1,0 +1,172 @@
+//! The ports of `control`, plugged into the simulated world. Each request lets others go first, and may be the last.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use async_trait::async_trait;
+use control::ports::{Bell, Clock, Dispatcher, Entropy};
+use control::table::{Index, Key, Page, Query, Record, Table, TableError, Write};
+use engine::deployment::Fact;
+use engine::{DeploymentId, Timestamp};
+use wire::host::Offer;
+
+use crate::checks;
+use crate::core::{Event, Shared};
+
+/// All ports.
+#[derive(Debug)]
+pub(crate) struct Ports {
+    pub(crate) shared: Arc<Shared>,
+    /// How far this server's clock is ahead, in milliseconds.
+    pub(crate) skew_ms: u64,
+}
+
+impl Clock for Ports {
+    fn now(&self) -> Timestamp {
+        self.shared.now().plus_ms(self.skew_ms)
+    }
+}
+
+impl Entropy for Ports {
+    fn fill(&self, bytes: &mut [u8]) {
+        let mut core = self.shared.core();
+        for chunk in bytes.chunks_mut(8) {
+            let random = core.random.next().to_le_bytes();
+            for (byte, random) in chunk.iter_mut().zip(random) {
+                *byte = random;
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Table for Ports {
+    async fn get(&self, key: &Key) -> Result<Option<Record>, TableError> {
+        self.shared.pause().await;
+        self.shared.table.get(key).await
+    }
+
+    async fn get_many(&self, keys: &[Key]) -> Result<Vec<Record>, TableError> {
+        self.shared.pause().await;
+        self.shared.table.get_many(keys).await
+    }
+
+    async fn query(&self, query: &Query) -> Result<Page<Record>, TableError> {
+        self.shared.pause().await;
+        self.shared.table.query(query).await
+    }
+
+    async fn query_index(&self, index: Index, query: &Query) -> Result<Page<Key>, TableError> {
+        self.shared.pause().await;
+        self.shared.table.query_index(index, query).await
+    }
+
+    async fn write(&self, writes: &[Write]) -> Result<(), TableError> {
+        self.shared.pause().await;
+        let shortened = checks::shorten(&self.shared, writes);
+        let writes = shortened.as_deref().unwrap_or(writes);
+        let before = self.shared.table.transactions();
+        let outcome = self.shared.table.write(writes).await;
+        if self.shared.table.transactions() > before {
+            checks::written(&self.shared, writes);
+        }
+        self.shared.pause().await;
+        outcome
+    }
+}
+
+impl Bell for Ports {
+    fn ring(&self, deployment: &DeploymentId, facts: Vec<Fact>) {
+        let mut core = self.shared.core();
+        let faults = core.faults;
+        let event =
+            |facts: &Vec<Fact>| Event::Bell { id: deployment.clone(), facts: facts.clone() };
+        if core.random.of_ten_thousand(faults.bell_twice) {
+            let ms = core.random.between(0, 100_000);
+            core.push(ms, event(&facts));
+        }
+        if core.random.of_ten_thousand(faults.bell_lost) {
+            core.tell("bell", || format!("for {deployment} is lost"));
+        } else {
+            let late = core.random.of_ten_thousand(faults.bell_late);
+            let ms =
+                if late { core.random.between(100, 120_000) } else { core.random.between(0, 3) };
+            core.push(ms, event(&facts));
+        }
+    }
+
+    fn ring_at(&self, deployment: &DeploymentId, at: Timestamp) {
+        let mut core = self.shared.core();
+        let number = core.timers.get(deployment).map_or(1, |(number, _)| number + 1);
+        core.timers.insert(deployment.clone(), (number, at.0));
+        let lost = core.faults.timer_lost;
+        if core.random.of_ten_thousand(lost) {
+            core.tell("timer", || format!("for {deployment} is lost"));
+            return;
+        }
+        let ms = at.0.saturating_sub(core.now) + core.random.between(0, 5);
+        core.push(ms, Event::Timer { id: deployment.clone(), number });
+    }
+}
+
+#[async_trait]
+impl Dispatcher for Ports {
+    async fn dispatch(&self, offers: &[(String, Offer)]) {
+        for (host, offer) in offers {
+            // One pause for many: a push takes up to fifty hosts.
+            if offer.ordinal % 50 == 0 || offers.len() == 1 {
+                self.shared.pause().await;
+            }
+            let mut core = self.shared.core();
+            let faults = core.faults;
+            let event = || Event::Offer { host: host.clone(), offer: offer.clone() };
+            if core.random.of_ten_thousand(faults.offer_late) {
+                let ms = core.random.between(1_000, 200_000);
+                core.push(ms, event());
+            }
+            if !core.random.of_ten_thousand(faults.offer_lost) {
+                let ms = core.random.between(0, 3);
+                core.push(ms, event());
+            }
+        }
+    }
+
+    fn ticket(&self, name: &str) -> u64 {
+        let core = self.shared.core();
+        core.offers.get(name).and_then(|stream| stream.last()).map_or(0, |(number, _)| *number)
+    }
+
+    async fn wait(&self, name: &str, ticket: u64, wait_ms: u64) -> Vec<Offer> {
+        let until = {
+            let mut core = self.shared.core();
+            let task = core.current;
+            core.push(wait_ms, Event::Resume(task));
+            core.waiters.entry(name.to_owned()).or_default().push(task);
+            core.now + wait_ms
+        };
+        Waiting { shared: Arc::clone(&self.shared), name: name.to_owned(), ticket, until }.await
+    }
+}
+
+/// Waits for offers to one host.
+#[derive(Debug)]
+struct Waiting {
+    shared: Arc<Shared>,
+    name: String,
+    ticket: u64,
+    until: u64,
+}
+
+impl Future for Waiting {
+    type Output = Vec<Offer>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Vec<Offer>> {
+        let core = self.shared.core();
+        let stream = core.offers.get(&self.name).map(Vec::as_slice).unwrap_or_default();
+        let new = stream.iter().filter(|(number, _)| *number > self.ticket);
+        let offers: Vec<Offer> = new.map(|(_, offer)| offer.clone()).collect();
+        if offers.is_empty() && core.now < self.until { Poll::Pending } else { Poll::Ready(offers) }
+    }
+}

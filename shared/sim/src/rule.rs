@@ -1,0 +1,108 @@
+//! The rule of minimum healthy hosts and the verdict once more, from the words of the documentation and host by host:
+//! what the engine is compared with.
+
+use engine::deployment::{Creator, Deployment, FailureCode, HostState, Status};
+use engine::health::{Minimum, Rule};
+
+use crate::checks::demand;
+
+/// How many hosts of `total` the configuration wants healthy.
+fn required(rule: &Rule, total: u32) -> u32 {
+    match rule.minimum {
+        Minimum::OneAtATime => total.saturating_sub(1).max(1),
+        Minimum::HostCount(count) => count,
+        Minimum::FleetPercent(percent) => (total * u32::from(percent)).div_ceil(100),
+    }
+}
+
+fn count(deployment: &Deployment, wanted: impl Fn(u32, HostState) -> bool) -> u32 {
+    let hosts = deployment.hosts();
+    let states = (0..hosts.len()).filter_map(|at| hosts.get(at).map(|host| (at, host.state)));
+    u32::try_from(states.filter(|(at, state)| wanted(*at, *state)).count()).unwrap_or(u32::MAX)
+}
+
+fn is_bad(state: HostState) -> bool {
+    matches!(state, HostState::Failed | HostState::Silent | HostState::NotStarted)
+}
+
+/// Whether the hosts `started` may have been started, in the state that they were left in.
+pub(crate) fn allows(deployment: &Deployment, started: &[u32]) -> Result<(), String> {
+    if started.is_empty() {
+        return Ok(());
+    }
+    let id = deployment.id();
+    let rule = &deployment.order().rule;
+    let total = count(deployment, |_, state| state != HostState::Gone);
+    let failed = count(deployment, |_, state| is_bad(state));
+    let in_flight = count(deployment, |_, state| state.in_flight());
+    let required = required(rule, total);
+    let at_once = match rule.minimum {
+        Minimum::OneAtATime => 1,
+        Minimum::HostCount(_) | Minimum::FleetPercent(_) => total.saturating_sub(required).max(1),
+    };
+    demand!(
+        in_flight <= at_once,
+        "{id} has {in_flight} hosts in flight where {at_once} are allowed"
+    );
+    let too_many = failed > 0 && total - failed <= required;
+    demand!(!too_many, "{id} goes on after {failed} of {total} hosts failed");
+    let unhealthy = deployment.hosts().unhealthy();
+    let was_healthy = started.iter().any(|ordinal| *ordinal >= unhealthy);
+    let healthy = count(deployment, |at, state| {
+        state == HostState::Succeeded || (state == HostState::Untouched && at >= unhealthy)
+    });
+    // One of CodeDeploy's own configurations always spares a host.
+    let least = if rule.predefined { required.min(total - 1) } else { required };
+    demand!(!was_healthy || healthy >= least, "{id} leaves {healthy} healthy hosts of {least}");
+    let next = (0..deployment.hosts().len()).find(|at| {
+        deployment.hosts().get(*at).is_some_and(|host| host.state == HostState::Untouched)
+    });
+    let in_order = next.is_none_or(|next| started.iter().all(|ordinal| *ordinal < next));
+    demand!(in_order, "{id} started {started:?} before {next:?}");
+    Ok(())
+}
+
+/// Whether a deployment ended as its hosts say that it should have.
+pub(crate) fn verdict_holds(deployment: &Deployment) -> Result<(), String> {
+    let Some(ended) = deployment.ended() else { return Ok(()) };
+    let id = deployment.id();
+    let order = deployment.order();
+    let status = ended.ending.status;
+    let code = ended.ending.failure.as_ref().map(|failure| failure.code);
+    let total = count(deployment, |_, state| state != HostState::Gone);
+    let good = count(deployment, |_, state| state == HostState::Succeeded);
+    let touched = count(deployment, |_, state| is_bad(state) || state == HostState::Succeeded);
+    let is_over_time = ended.at.since_ms(order.created_at) >= order.total_ms;
+    let required = required(&order.rule, total);
+    let is_broken =
+        matches!(code, Some(FailureCode::RevisionMissing | FailureCode::InvalidRevision));
+    let expected = if is_broken {
+        demand!(deployment.pin().is_none(), "{id} has a bundle and failed for the want of it");
+        Status::Failed
+    } else if deployment.is_sealed() && total > 0 && good == total {
+        Status::Succeeded
+    } else if deployment.stop_requested() {
+        Status::Stopped
+    } else if is_over_time {
+        Status::Failed
+    } else {
+        demand!(deployment.is_sealed() && deployment.pin().is_some(), "{id} ended before it began");
+        let all_tried = touched == total;
+        if all_tried && good > 0 && good >= required { Status::Succeeded } else { Status::Failed }
+    };
+    demand!(status == expected, "{id} ended as {status:?}, and its hosts say {expected:?}");
+    demand!(
+        (code == Some(FailureCode::Timeout)) <= is_over_time,
+        "{id} is said to be out of time, and is not"
+    );
+    let wanted = match status {
+        Status::Failed => order.auto_rollback.on_failure,
+        Status::Stopped => ended.ending.roll_back || order.auto_rollback.on_stop,
+        Status::Created | Status::InProgress | Status::Succeeded => false,
+    };
+    let possible = order.creator == Creator::User && order.fallback.is_some();
+    demand!(!ended.ending.roll_back || (wanted && possible), "{id} must not be rolled back");
+    let due = status == Status::Failed && wanted && possible && touched > 0;
+    demand!(!due || ended.ending.roll_back, "{id} must be rolled back");
+    Ok(())
+}

@@ -1,0 +1,469 @@
+//! The simulated host: a runner that polls, claims, runs events under a lease, and reports. What it writes to its disk
+//! survives its crashes.
+
+use std::collections::BTreeMap;
+
+use engine::lifecycle::Event as Lifecycle;
+use engine::{DeploymentId, GroupId};
+use wire::host::{
+    ClaimRequest, ClaimResponse, EventReport, EventStatus, HostStatus, Offer, PollRequest,
+    PollResponse, ReportRequest, ReportResponse,
+};
+
+use crate::bundles::Bundle;
+use crate::core::{Answer, Event, HostEvent, Question};
+use crate::world::{ReplyTo, World};
+
+/// A host.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(crate) name: String,
+    pub(crate) key: String,
+    /// Rises with each crash: what was under way before it concerns nobody any more.
+    pub(crate) life: u32,
+    pub(crate) is_up: bool,
+    pub(crate) is_registered: bool,
+    pub(crate) cut_until: u64,
+    fences: BTreeMap<GroupId, u64>,
+    journals: BTreeMap<DeploymentId, Journal>,
+    commands: BTreeMap<DeploymentId, Command>,
+    asked_at: u64,
+}
+
+/// What a host keeps of a command on its disk.
+#[derive(Debug)]
+struct Journal {
+    offer: Offer,
+    group: GroupId,
+    generation: u64,
+    bundle: String,
+    claims: u64,
+    started: usize,
+    ended: Vec<EventStatus>,
+    finished: Option<HostStatus>,
+    is_acknowledged: bool,
+}
+
+/// What a host knows of a command while it is up.
+#[derive(Debug, Default)]
+struct Command {
+    token: Option<String>,
+    sequence: u64,
+    lease_until: u64,
+    lease_ms: u64,
+    has_lock: bool,
+    is_in_hook: bool,
+    is_withdrawn: bool,
+    /// The server wants no report any more.
+    is_unwanted: bool,
+    has_news: bool,
+    is_asking: bool,
+    asked_at: u64,
+}
+
+impl Host {
+    pub(crate) fn new(number: usize) -> Self {
+        Self {
+            name: format!("host-{number}"),
+            key: format!("key-{number}"),
+            life: 0,
+            is_up: true,
+            is_registered: true,
+            cut_until: 0,
+            fences: BTreeMap::new(),
+            journals: BTreeMap::new(),
+            commands: BTreeMap::new(),
+            asked_at: 0,
+        }
+    }
+
+    fn is_locked(&self, group: &GroupId) -> bool {
+        let holds = |id: &DeploymentId| self.journals.get(id).is_some_and(|j| j.group == *group);
+        self.commands.iter().any(|(id, command)| command.has_lock && holds(id))
+    }
+}
+
+impl World {
+    /// Something happens on a host.
+    pub(crate) fn host_event(&mut self, at: usize, what: HostEvent) {
+        let (now, faults) = {
+            let core = self.shared.core();
+            (core.now, core.faults)
+        };
+        let Some(host) = self.hosts.get_mut(at) else { return };
+        if !host.is_up {
+            if matches!(what, HostEvent::Boot) {
+                self.boot(at);
+            }
+            return;
+        }
+        let is_cut = now < host.cut_until;
+        let busy = !host.commands.is_empty();
+        {
+            let mut core = self.shared.core();
+            if busy && core.random.of_ten_thousand(faults.crash) {
+                let stays = core.random.of_ten_thousand(faults.stays_down);
+                let down = (!stays).then(|| core.random.between(50, 100_000));
+                drop(core);
+                return self.crash(at, down);
+            }
+            if busy && core.random.of_ten_thousand(faults.cut) {
+                let ms = core.random.between(1_000, 150_000);
+                host.cut_until = core.now + ms;
+                core.tell(&host.name, || format!("is cut off for {ms} ms"));
+            }
+        }
+        match what {
+            HostEvent::Poll => self.poll(at),
+            HostEvent::Polled(answer) => self.polled(at, answer.filter(|_| !is_cut)),
+            HostEvent::Claim(offer) => self.claim(at, offer),
+            HostEvent::Claimed { offer, sent_at, answer } => {
+                self.claimed(at, offer, sent_at, if is_cut { Answer::Nothing } else { answer });
+            }
+            HostEvent::Work(id) => self.work(at, &id),
+            HostEvent::HookEnded { id, failed } => self.hook_ended(at, &id, failed),
+            HostEvent::Report(id) => self.report(at, &id),
+            HostEvent::Reported { id, sent_at, sequence, last, answer } => {
+                let answer = if is_cut { Answer::Nothing } else { answer };
+                self.reported(at, &id, (sent_at, sequence, last), answer);
+            }
+            HostEvent::Boot => {}
+        }
+    }
+
+    fn in_ms(&mut self, at: usize, ms: u64, what: HostEvent) {
+        let Some(host) = self.hosts.get(at) else { return };
+        self.shared.core().push(ms, Event::Host { host: at, life: host.life, what });
+    }
+
+    fn crash(&mut self, at: usize, down: Option<u64>) {
+        let Some(host) = self.hosts.get_mut(at) else { return };
+        self.shared.core().tell(&host.name, || format!("crashes, for {down:?} ms"));
+        host.life += 1;
+        host.is_up = false;
+        host.commands.clear();
+        if let Some(ms) = down {
+            self.in_ms(at, ms, HostEvent::Boot);
+        }
+    }
+
+    fn boot(&mut self, at: usize) {
+        let Some(host) = self.hosts.get_mut(at) else { return };
+        self.shared.core().tell(&host.name, || "is up again".to_owned());
+        host.is_up = true;
+        let unfinished: Vec<Offer> = host
+            .journals
+            .values()
+            .filter(|journal| !journal.is_acknowledged)
+            .map(|journal| journal.offer.clone())
+            .collect();
+        for offer in unfinished {
+            self.take(at, offer);
+        }
+        self.in_ms(at, 1, HostEvent::Poll);
+    }
+
+    fn poll(&mut self, at: usize) {
+        let mut core = self.shared.core();
+        let Some(host) = self.hosts.get_mut(at) else { return };
+        if !host.is_registered {
+            return;
+        }
+        host.asked_at = core.now;
+        let request = PollRequest {
+            host: host.name.clone(),
+            busy: host.commands.keys().cloned().collect(),
+            wait_ms: core.random.between(20_000, 50_000),
+            runner_version: "0".to_owned(),
+        };
+        drop(core);
+        self.ask(at, Question::Poll(request), ReplyTo::Poll);
+    }
+
+    fn polled(&mut self, at: usize, answer: Option<PollResponse>) {
+        let now = self.shared.now().0;
+        let offers = answer.as_ref().map(|answer| answer.offers.clone()).unwrap_or_default();
+        let mut is_new = false;
+        for offer in offers {
+            is_new |= self.take(at, offer);
+        }
+        let asked_at = self.hosts.get(at).map_or(0, |host| host.asked_at);
+        let is_soon = now < asked_at + 1_000;
+        let ms = match answer {
+            None => self.shared.core().random.between(200, 3_000),
+            Some(_) if is_new || !is_soon => 0,
+            Some(_) => self.shared.core().random.between(50, 1_000),
+        };
+        self.in_ms(at, ms, HostEvent::Poll);
+    }
+
+    /// Takes an offer on; false if it is known.
+    fn take(&mut self, at: usize, offer: Offer) -> bool {
+        let Some(host) = self.hosts.get_mut(at) else { return false };
+        if host.commands.contains_key(&offer.deployment_id) {
+            return false;
+        }
+        drop(host.commands.insert(offer.deployment_id.clone(), Command::default()));
+        self.in_ms(at, 0, HostEvent::Claim(offer));
+        true
+    }
+
+    fn claim(&mut self, at: usize, offer: Offer) {
+        let Some(host) = self.hosts.get(at) else { return };
+        let sent_at = self.shared.now().0;
+        let request = ClaimRequest { host: host.name.clone(), offer: offer.clone() };
+        self.ask(at, Question::Claim(request), ReplyTo::Claim { offer, sent_at });
+    }
+
+    fn claimed(&mut self, at: usize, offer: Offer, sent_at: u64, answer: Answer<ClaimResponse>) {
+        let Some(host) = self.hosts.get_mut(at) else { return };
+        let id = offer.deployment_id.clone();
+        let Some(command) = host.commands.get_mut(&id) else { return };
+        match answer {
+            Answer::Good(claim) => {
+                let specification = claim.specification;
+                let (group, generation) =
+                    (specification.deployment_group_id, specification.generation);
+                let fence = host.fences.entry(group.clone()).or_default();
+                *fence = generation.max(*fence);
+                let journal = host.journals.entry(id.clone()).or_insert_with(|| Journal {
+                    offer: offer.clone(),
+                    group,
+                    generation,
+                    bundle: specification.bundle.sha256,
+                    claims: 0,
+                    started: 0,
+                    ended: Vec::new(),
+                    finished: None,
+                    is_acknowledged: false,
+                });
+                journal.offer = offer;
+                journal.is_acknowledged = false;
+                if command.token.is_none() && command.sequence == 0 {
+                    journal.claims += 1;
+                    command.sequence = journal.claims << 32;
+                }
+                command.token = Some(claim.token);
+                command.lease_until = command.lease_until.max(sent_at + claim.lease_ms);
+                command.lease_ms = claim.lease_ms;
+                command.asked_at = sent_at;
+                let beat = claim.lease_ms / 3;
+                self.in_ms(at, beat, HostEvent::Report(id.clone()));
+                self.in_ms(at, 0, HostEvent::Work(id));
+            }
+            Answer::Refused => self.forget(at, &id),
+            Answer::Unauthorized if !host.is_registered => self.forget(at, &id),
+            Answer::Unauthorized | Answer::Nothing => {
+                let ms = self.shared.core().random.between(200, 2_000);
+                self.in_ms(at, ms, HostEvent::Claim(offer));
+            }
+        }
+    }
+
+    /// The server does not want to hear of a command again.
+    fn forget(&mut self, at: usize, id: &DeploymentId) {
+        let Some(host) = self.hosts.get_mut(at) else { return };
+        if let Some(command) = host.commands.get_mut(id) {
+            command.is_unwanted = true;
+            command.is_withdrawn = true;
+            if !command.is_in_hook {
+                drop(host.commands.remove(id));
+                if let Some(journal) = host.journals.get_mut(id) {
+                    journal.is_acknowledged = true;
+                    journal.finished.get_or_insert(HostStatus::Failed);
+                }
+                self.wake_others(at);
+            }
+        }
+    }
+
+    fn wake_others(&mut self, at: usize) {
+        let Some(host) = self.hosts.get(at) else { return };
+        let ids: Vec<DeploymentId> = host.commands.keys().cloned().collect();
+        for id in ids {
+            self.in_ms(at, 0, HostEvent::Work(id));
+        }
+    }
+
+    fn work(&mut self, at: usize, id: &DeploymentId) {
+        let Some(host) = self.hosts.get_mut(at) else { return };
+        let Some(group) = host.journals.get(id).map(|journal| journal.group.clone()) else {
+            return;
+        };
+        let is_locked = host.is_locked(&group);
+        let fence = host.fences.get(&group).copied().unwrap_or_default();
+        let (Some(command), Some(journal)) = (host.commands.get_mut(id), host.journals.get_mut(id))
+        else {
+            return;
+        };
+        if command.sequence == 0 || command.is_in_hook || (is_locked && !command.has_lock) {
+            return;
+        }
+        command.has_lock = true;
+        let events = Lifecycle::IN_PLACE.len();
+        if journal.finished.is_none() {
+            if journal.started > journal.ended.len() {
+                // It was started before a crash: nobody knows how far it came, and it is not run again.
+                journal.ended.push(EventStatus::Failed);
+                journal.finished = Some(HostStatus::Failed);
+            } else if journal.ended.len() == events {
+                journal.finished = Some(HostStatus::Succeeded);
+            } else if command.is_withdrawn || fence > journal.generation {
+                journal.finished = Some(HostStatus::Failed);
+            } else if self.shared.now().0 < command.lease_until {
+                return self.start_hook(at, id);
+            } else {
+                return self.in_ms(at, 0, HostEvent::Report(id.clone()));
+            }
+        }
+        command.has_news = true;
+        if command.is_unwanted {
+            return self.forget(at, id);
+        }
+        self.in_ms(at, 0, HostEvent::Report(id.clone()));
+    }
+
+    fn start_hook(&mut self, at: usize, id: &DeploymentId) {
+        let Some(host) = self.hosts.get_mut(at) else { return };
+        let (Some(command), Some(journal)) = (host.commands.get_mut(id), host.journals.get_mut(id))
+        else {
+            return;
+        };
+        let mut core = self.shared.core();
+        let event = journal.started;
+        core.tell(&host.name, || format!("starts event {event} of {id}"));
+        let place = (id, journal.offer.ordinal);
+        let fence = (&journal.group, journal.generation);
+        if let Err(broken) = core.checks.hook_starts(at, place, fence, event) {
+            core.violate(broken);
+        }
+        journal.started += 1;
+        command.is_in_hook = true;
+        let fails = match core.bundles.get(&journal.bundle) {
+            Some(Bundle::Good { fails }) => *fails,
+            Some(Bundle::Invalid | Bundle::Missing) | None => 0,
+        };
+        // Only the last event decides whether the host fails, or an early one, as often.
+        let failed = (event == 2 || event == 5) && core.random.of_ten_thousand(fails / 2);
+        let ms = self.pace.of_hook(&mut core.random);
+        let what = HostEvent::HookEnded { id: id.clone(), failed };
+        core.push(ms, Event::Host { host: at, life: host.life, what });
+    }
+
+    fn hook_ended(&mut self, at: usize, id: &DeploymentId, failed: bool) {
+        let now = self.shared.now().0;
+        let Some(host) = self.hosts.get_mut(at) else { return };
+        let (Some(command), Some(journal)) = (host.commands.get_mut(id), host.journals.get_mut(id))
+        else {
+            return;
+        };
+        command.is_in_hook = false;
+        command.has_news = true;
+        journal.ended.push(if failed { EventStatus::Failed } else { EventStatus::Succeeded });
+        if failed {
+            journal.finished = Some(HostStatus::Failed);
+        }
+        // Events that end fast are reported together.
+        let ms = (command.asked_at + 1_000).saturating_sub(now);
+        self.in_ms(at, ms, HostEvent::Report(id.clone()));
+        self.in_ms(at, 0, HostEvent::Work(id.clone()));
+    }
+
+    fn report(&mut self, at: usize, id: &DeploymentId) {
+        let now = self.shared.now().0;
+        let Some(host) = self.hosts.get_mut(at) else { return };
+        let (Some(command), Some(journal)) = (host.commands.get_mut(id), host.journals.get(id))
+        else {
+            return;
+        };
+        let beat = command.lease_ms / 3;
+        let is_due = command.has_news || now >= command.asked_at + beat;
+        let Some(token) = command.token.clone().filter(|_| !command.is_asking) else { return };
+        if !is_due {
+            let ms = (command.asked_at + beat).saturating_sub(now);
+            return self.in_ms(at, ms, HostEvent::Report(id.clone()));
+        }
+        let last = journal.finished.is_some();
+        command.sequence += 1;
+        command.has_news = false;
+        command.is_asking = true;
+        command.asked_at = now;
+        let request = ReportRequest {
+            deployment_id: id.clone(),
+            ordinal: journal.offer.ordinal,
+            attempt: journal.offer.attempt,
+            sequence: command.sequence,
+            status: journal.finished.unwrap_or(HostStatus::InProgress),
+            events: event_reports(journal),
+            output: Vec::new(),
+        };
+        let sequence = command.sequence;
+        let reply = ReplyTo::Report { id: id.clone(), sent_at: now, sequence, last };
+        self.ask(at, Question::Report(token, request), reply);
+    }
+
+    fn reported(
+        &mut self,
+        at: usize,
+        id: &DeploymentId,
+        (sent_at, sequence, last): (u64, u64, bool),
+        answer: Answer<ReportResponse>,
+    ) {
+        let Some(host) = self.hosts.get_mut(at) else { return };
+        let (Some(command), Some(journal)) = (host.commands.get_mut(id), host.journals.get_mut(id))
+        else {
+            return;
+        };
+        if sequence != command.sequence {
+            return;
+        }
+        command.is_asking = false;
+        match answer {
+            Answer::Good(_) if last => {
+                journal.is_acknowledged = true;
+                drop(host.commands.remove(id));
+                self.wake_others(at);
+            }
+            Answer::Good(response) => {
+                if response.proceed && !command.is_withdrawn {
+                    let until = sent_at + response.lease_ms;
+                    command.lease_until = command.lease_until.max(until);
+                } else {
+                    command.is_withdrawn = true;
+                }
+                let ms = if command.has_news { 1_000 } else { command.lease_ms / 3 };
+                self.in_ms(at, ms, HostEvent::Report(id.clone()));
+                self.in_ms(at, 0, HostEvent::Work(id.clone()));
+            }
+            Answer::Unauthorized => {
+                command.token = None;
+                command.has_news = true;
+                let offer = journal.offer.clone();
+                self.in_ms(at, 0, HostEvent::Claim(offer));
+            }
+            Answer::Refused => self.forget(at, id),
+            Answer::Nothing => {
+                command.has_news = true;
+                let ms = self.shared.core().random.between(200, 2_000);
+                self.in_ms(at, ms, HostEvent::Report(id.clone()));
+            }
+        }
+    }
+}
+
+fn event_reports(journal: &Journal) -> Vec<EventReport> {
+    let status = |at: usize| match journal.ended.get(at) {
+        Some(status) => *status,
+        None if at < journal.started => EventStatus::InProgress,
+        None if journal.finished.is_some() => EventStatus::Skipped,
+        None => EventStatus::Pending,
+    };
+    let report = |(at, event)| EventReport {
+        event,
+        status: status(at),
+        started_at: None,
+        ended_at: None,
+        diagnostics: None,
+    };
+    Lifecycle::IN_PLACE.into_iter().enumerate().map(report).collect()
+}

@@ -1,0 +1,415 @@
+//! What is there when a simulation begins, and what users do in it.
+
+use std::collections::BTreeMap;
+
+use control::intake::Uploaded;
+use control::rows::{self, Application, Config, OnPremises, Row, StopRow, Subscription};
+use control::start::Request;
+use control::table::{Table as _, Write};
+use engine::deployment::{AutoRollback, Fact};
+use engine::group::Slot;
+use engine::health::{Minimum, Rule};
+use engine::{BundleType, DeploymentId, GroupId, Revision, Timestamp};
+use futures::FutureExt as _;
+use wire::codedeploy::{GroupSettings, TagFilter};
+
+use crate::bundles::Bundle;
+use crate::checks::Checks;
+use crate::core::{Act, EPOCH_MS, Event, HostEvent};
+use crate::faults::Faults;
+use crate::random::Random;
+use crate::world::World;
+
+/// How long hooks take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Pace {
+    Fast,
+    Mixed,
+    Slow,
+}
+
+impl Pace {
+    pub(crate) fn of_hook(self, random: &mut Random) -> u64 {
+        let most = match self {
+            Self::Fast => 60,
+            Self::Mixed if random.of_ten_thousand(1_500) => 25_000,
+            Self::Mixed => 500,
+            Self::Slow => 90_000,
+        };
+        random.between(0, most)
+    }
+}
+
+/// A group as users see it.
+#[derive(Debug, Clone)]
+pub(crate) struct Group {
+    pub(crate) id: GroupId,
+    pub(crate) tag: String,
+}
+
+/// What a seed decides before time begins.
+#[derive(Debug)]
+pub(crate) struct Story {
+    pub(crate) faults: Faults,
+    pub(crate) pace: Pace,
+    pub(crate) hosts: usize,
+    groups: usize,
+    /// What is done, and when.
+    pub(crate) acts: Vec<(u64, Act)>,
+    lasts_ms: u64,
+    total_ms: u64,
+}
+
+impl Story {
+    pub(crate) fn by_chance(random: &mut Random) -> Self {
+        let faults = Faults::by_chance(random);
+        let hosts = match random.between(0, 999) {
+            0..700 => random.between(1, 8),
+            700..960 => random.between(9, 25),
+            960..997 => random.between(26, 60),
+            _ => 500,
+        };
+        let is_large = hosts == 500;
+        let groups = if is_large || random.of_ten_thousand(7_500) { 1 } else { 2 };
+        let pace =
+            *random.pick(&[Pace::Fast, Pace::Fast, Pace::Mixed, Pace::Slow]).unwrap_or(&Pace::Fast);
+        let pace = if is_large { Pace::Fast } else { pace };
+        let lasts_ms = random.between(5_000, 400_000);
+        let acts = if is_large { random.between(1, 2) } else { random.between(1, 7) };
+        let acts =
+            (0..acts).map(|_| (random.between(0, lasts_ms), act(random, groups, hosts))).collect();
+        let total_ms = if random.of_ten_thousand(1_000) {
+            random.between(5_000, 300_000)
+        } else {
+            8 * 3_600_000
+        };
+        let number = |count: u64| usize::try_from(count).unwrap_or(1);
+        Self {
+            faults,
+            pace,
+            hosts: number(hosts),
+            groups: number(groups),
+            acts,
+            lasts_ms,
+            total_ms,
+        }
+    }
+}
+
+impl Story {
+    /// One deployment with `config` to `hosts` hosts that all do well.
+    pub(crate) fn calm(config: &str, hosts: usize) -> Self {
+        Self {
+            faults: Faults::default(),
+            pace: Pace::Fast,
+            hosts,
+            groups: 1,
+            acts: vec![(10_000, Act::DeployWith { group: 0, config: config.to_owned() })],
+            lasts_ms: 10_000,
+            total_ms: 8 * 3_600_000,
+        }
+    }
+}
+
+fn act(random: &mut Random, groups: u64, hosts: u64) -> Act {
+    let number = |count: u64| usize::try_from(count).unwrap_or(0);
+    let group = number(random.between(0, groups - 1));
+    match random.between(0, 99) {
+        0..40 => Act::Deploy { group },
+        40..75 => Act::Upload { group },
+        75..90 => {
+            let roll_back = *random.pick(&[None, Some(true), Some(false)]).unwrap_or(&None);
+            Act::Stop { group, roll_back }
+        }
+        _ => Act::Deregister { host: number(random.between(0, hosts - 1)) },
+    }
+}
+
+fn rule(random: &mut Random) -> Rule {
+    let minimum = if random.of_ten_thousand(5_000) {
+        Minimum::HostCount(u32::try_from(random.between(0, 12)).unwrap_or(0))
+    } else {
+        Minimum::FleetPercent(u8::try_from(random.between(0, 99)).unwrap_or(0))
+    };
+    Rule { minimum, predefined: false }
+}
+
+const CONFIGS: [&str; 5] = [
+    "CodeDeployDefault.OneAtATime",
+    "CodeDeployDefault.HalfAtATime",
+    "CodeDeployDefault.AllAtOnce",
+    "custom-0",
+    "custom-1",
+];
+
+/// The bucket of the simulated world.
+const BUCKET: &str = "revisions";
+
+fn revision(key: &str) -> Revision {
+    Revision {
+        bucket: BUCKET.to_owned(),
+        key: key.to_owned(),
+        bundle_type: BundleType::Zip,
+        version: None,
+        e_tag: None,
+    }
+}
+
+impl World {
+    /// Puts everything in place, and sets the clock going.
+    pub(crate) fn begin(&mut self, story: &Story) {
+        let mut core = self.shared.core();
+        core.total_ms = story.total_ms;
+        let mut random = Random::new(core.random.next());
+        core.tell("world", || format!("{story:?}"));
+        for (ms, act) in &story.acts {
+            core.push(*ms, Event::Act(act.clone()));
+        }
+        core.push(60_000, Event::Sweep);
+        let calm = core.random.between(0, 60_000);
+        core.push(story.lasts_ms + calm, Event::Heal);
+        if core.faults.die > 50 {
+            for server in 0..3 {
+                let ms = core.random.between(0, story.lasts_ms);
+                core.push(ms, Event::ServerDies(server));
+            }
+        }
+        for host in 0..story.hosts {
+            let ms = core.random.between(0, 5_000);
+            core.push(ms, Event::Host { host, life: 0, what: HostEvent::Poll });
+        }
+        drop(core);
+        let mut rows = Rows::default();
+        rows.add(&Application {
+            id: "shop".to_owned(),
+            name: "shop".to_owned(),
+            created_at: Timestamp(EPOCH_MS),
+            compute_platform: wire::codedeploy::ComputePlatform::Server,
+            tags: Vec::new(),
+            deleting: false,
+        });
+        for number in 0..2 {
+            let name = format!("custom-{number}");
+            let created_at = Timestamp(EPOCH_MS);
+            rows.add(&Config { id: name.clone(), name, created_at, rule: rule(&mut random) });
+        }
+        for number in 0..story.groups {
+            let group = group_row(&mut random, number, story.hosts);
+            let tag = format!("group-{number}");
+            rows.add(&Subscription {
+                bucket: BUCKET.to_owned(),
+                prefix: tag.clone(),
+                group_id: group.id.clone(),
+                since: 0,
+            });
+            self.groups.push(Group { id: group.id.clone(), tag });
+            rows.add(&group);
+        }
+        for host in &self.hosts {
+            let member = |group: &Group| (group.tag.clone(), "yes".to_owned());
+            let mut tags: BTreeMap<String, String> = self.groups.iter().map(member).collect();
+            if story.groups > 1 && random.of_ten_thousand(3_000) {
+                drop(tags.pop_last());
+            }
+            rows.add(&OnPremises {
+                name: host.name.clone(),
+                arn: host.name.clone(),
+                iam_user_arn: None,
+                iam_session_arn: None,
+                registered_at: Timestamp(EPOCH_MS),
+                deregistered_at: None,
+                tags,
+                key_hash: Some(control::hash_of(&host.key)),
+            });
+        }
+        rows.write(self);
+        self.shared.table.count_anew();
+        self.shared.table.inject(story.faults.table, random.next());
+    }
+
+    /// Does what a user does.
+    pub(crate) fn act(&mut self, act: Act) {
+        self.shared.core().tell("user", || format!("{act:?}"));
+        match act {
+            Act::Deploy { group } => {
+                let key = self.new_bundle("manual");
+                let config =
+                    self.shared.core().random.pick(&CONFIGS).map(|name| (*name).to_owned());
+                self.deploy(group, &key, config);
+            }
+            Act::DeployWith { group, config } => {
+                let key = "good.zip".to_owned();
+                let good = Bundle::Good { fails: 0 };
+                self.shared.core().bundles.insert(key.clone(), good);
+                self.deploy(group, &key, Some(config));
+            }
+            Act::Upload { group } => self.upload(group),
+            Act::Stop { group, roll_back } => self.stop(group, roll_back),
+            Act::Deregister { host } => self.deregister(host),
+        }
+    }
+
+    fn new_bundle(&mut self, prefix: &str) -> String {
+        self.uploads += 1;
+        let key = format!("{prefix}/{}.zip", self.uploads);
+        let mut core = self.shared.core();
+        let bundle = match core.random.between(0, 99) {
+            0..55 => Bundle::Good { fails: 0 },
+            55..70 => Bundle::Good { fails: 1_500 },
+            70..90 => Bundle::Good { fails: 20_000 },
+            90..95 => Bundle::Invalid,
+            _ => Bundle::Missing,
+        };
+        core.tell("bucket", || format!("{key} is {bundle:?}"));
+        core.bundles.insert(key.clone(), bundle);
+        key
+    }
+
+    fn deploy(&mut self, group: usize, key: &str, config: Option<String>) {
+        let Some(group) = self.groups.get(group).map(|group| group.id.clone()) else { return };
+        let mut request = Request::new(revision(key), None);
+        let mut core = self.shared.core();
+        request.config = config;
+        let on = |chance: u64| !chance.is_multiple_of(3);
+        let rollback =
+            AutoRollback { on_failure: on(core.random.next()), on_stop: on(core.random.next()) };
+        request.auto_rollback = Some(rollback);
+        drop(core);
+        self.spawn("start", false, None, |control, _| async move {
+            drop(control.start(&group, &request).await);
+        });
+    }
+
+    fn upload(&mut self, group: usize) {
+        let Some(tag) = self.groups.get(group).map(|group| group.tag.clone()) else { return };
+        let key = self.new_bundle(&tag);
+        let identity = format!("put-{}", self.uploads);
+        let uploaded = Uploaded {
+            bucket: BUCKET.to_owned(),
+            key,
+            identity: identity.clone(),
+            order: self.uploads,
+            version: None,
+            e_tag: None,
+            size: None,
+        };
+        drop(self.unhandled.insert(identity, uploaded.clone()));
+        let mut core = self.shared.core();
+        let late = core.random.between(0, 3_000);
+        core.push(late, Event::Announce(uploaded.clone()));
+        let twice = core.faults.announced_twice;
+        if core.random.of_ten_thousand(twice) {
+            let ms = core.random.between(0, 60_000);
+            core.push(ms, Event::Announce(uploaded));
+        }
+    }
+
+    /// Has an upload handled. It is announced again until somebody has.
+    pub(crate) fn announce(&mut self, uploaded: Uploaded) {
+        self.shared.core().tell("upload", || format!("{} is announced", uploaded.key));
+        let again = Some((10_000, Event::Announce(uploaded.clone())));
+        self.spawn(format!("take {}", uploaded.key), false, again, |control, shared| async move {
+            let outcome = control.take_upload(&uploaded).await;
+            let mut core = shared.core();
+            match outcome {
+                Ok(()) => core.push(0, Event::Handled(uploaded.identity)),
+                Err(_) => core.push(10_000, Event::Announce(uploaded)),
+            }
+        });
+    }
+
+    fn stop(&mut self, group: usize, roll_back: Option<bool>) {
+        let Some(group) = self.groups.get(group).map(|group| group.id.clone()) else { return };
+        let active =
+            self.shared.core().checks.active.get(&group).and_then(|ids| ids.first().cloned());
+        let Some(id) = active else { return };
+        self.spawn(format!("stop {id}"), false, None, |control, _| async move {
+            let at = control.clock.now();
+            let stop = StopRow { deployment_id: id.clone(), at, roll_back };
+            let Ok(write) = rows::create(&stop) else { return };
+            if control.table.write(&[write]).await.is_ok() {
+                control.bell.ring(&id, vec![Fact::StopRequested { at, roll_back }]);
+            }
+        });
+    }
+
+    fn deregister(&mut self, host: usize) {
+        let Some(host) = self.hosts.get_mut(host).filter(|host| host.is_registered) else { return };
+        host.is_registered = false;
+        let name = host.name.clone();
+        self.spawn(format!("deregister {name}"), false, None, |control, shared| async move {
+            let key = OnPremises::key_of(&name);
+            while let Ok(Some(mut row)) = rows::load::<OnPremises>(&*control.table, &key).await {
+                row.row.deregistered_at = Some(control.clock.now());
+                let Ok(write) = row.replace() else { return };
+                if control.table.write(&[write]).await.is_ok() {
+                    break;
+                }
+            }
+            let places = places_of(&shared.core().checks, &name);
+            for (id, ordinal) in places {
+                control.bell.ring(&id, vec![Fact::HostsGone(vec![ordinal])]);
+            }
+        });
+    }
+}
+
+/// The active deployments that the host called `name` is enrolled in, with its ordinals.
+fn places_of(checks: &Checks, name: &str) -> Vec<(DeploymentId, u32)> {
+    let active = checks.active.values().flatten();
+    let hosts =
+        active.flat_map(|id| checks.hosts.get(id).into_iter().flatten().map(move |h| (id, h)));
+    let ours = hosts.filter(|(_, (_, row))| row.name == name);
+    ours.map(|(id, (ordinal, _))| (id.clone(), *ordinal)).collect()
+}
+
+fn group_row(random: &mut Random, number: usize, hosts: usize) -> rows::Group {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&[random.next().to_le_bytes(), random.next().to_le_bytes()].concat());
+    let settings = GroupSettings {
+        deployment_config_name: random.pick(&CONFIGS).map(|config| (*config).to_owned()),
+        on_premises_instance_tag_filters: Some(vec![TagFilter {
+            key: Some(format!("group-{number}")),
+            value: Some("yes".to_owned()),
+            r#type: Some("KEY_AND_VALUE".to_owned()),
+        }]),
+        auto_rollback_configuration: Some(wire::codedeploy::AutoRollbackConfiguration {
+            enabled: Some(random.of_ten_thousand(7_000)),
+            events: Some(vec!["DEPLOYMENT_FAILURE".to_owned()]),
+        }),
+        ..GroupSettings::default()
+    };
+    let large = hosts >= 500;
+    rows::Group {
+        id: GroupId::from_random(bytes),
+        application_id: "shop".to_owned(),
+        name: format!("group-{number}"),
+        created_at: Timestamp(EPOCH_MS),
+        settings,
+        silence_ms: if large {
+            60_000
+        } else {
+            *random.pick(&[10_000, 20_000, 60_000]).unwrap_or(&60_000)
+        },
+        rerun_interrupted: false,
+        tags: Vec::new(),
+        slot: Slot::default(),
+    }
+}
+
+/// Rows that are there from the beginning.
+#[derive(Debug, Default)]
+struct Rows(Vec<Write>);
+
+impl Rows {
+    fn add<T: Row>(&mut self, row: &T) {
+        self.0.extend(rows::create(row));
+    }
+
+    fn write(self, world: &World) {
+        for page in self.0.chunks(control::table::TRANSACTION_MAX) {
+            drop(world.shared.table.write(page).now_or_never());
+            crate::checks::written(&world.shared, page);
+        }
+    }
+}

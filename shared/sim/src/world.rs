@@ -1,0 +1,380 @@
+//! The scheduler: tasks that run the use cases of `control`, interleaved at each of their requests in an order of
+//! chance, on a clock that jumps to what happens next.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use control::intake::Uploaded;
+use control::{Control, Error, Place};
+use engine::DeploymentId;
+use wire::host::{Offer, RefusalCode};
+
+use crate::bundles::SimBundles;
+use crate::core::{Answer, Core, EPOCH_MS, Event, HostEvent, Question, Shared};
+use crate::memory::TableFaults;
+use crate::outcome::Outcome;
+use crate::ports::Ports;
+use crate::random::Random;
+use crate::runner::Host;
+use crate::story::{Group, Pace, Story};
+
+/// The simulated world.
+pub(crate) struct World {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) servers: Vec<Control>,
+    tasks: BTreeMap<u64, Task>,
+    next_task: u64,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) pace: Pace,
+    /// What users have not done yet.
+    acts_left: usize,
+    /// The uploads that nobody has handled.
+    pub(crate) unhandled: BTreeMap<String, Uploaded>,
+    pub(crate) uploads: u64,
+    healed_at: Option<u64>,
+}
+
+type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+struct Task {
+    work: Work,
+    what: String,
+    server: usize,
+    is_driver: bool,
+    /// What happens, and when, if it dies.
+    at_death: Option<(u64, Event)>,
+}
+
+/// To what on a host an answer goes.
+#[derive(Debug, Clone)]
+pub(crate) enum ReplyTo {
+    Poll,
+    Claim { offer: Offer, sent_at: u64 },
+    Report { id: DeploymentId, sent_at: u64, sequence: u64, last: bool },
+}
+
+impl ReplyTo {
+    /// What the host sees if there is no answer.
+    fn nothing(self) -> HostEvent {
+        match self {
+            Self::Poll => HostEvent::Polled(None),
+            Self::Claim { offer, sent_at } => {
+                HostEvent::Claimed { offer, sent_at, answer: Answer::Nothing }
+            }
+            Self::Report { id, sent_at, sequence, last } => {
+                HostEvent::Reported { id, sent_at, sequence, last, answer: Answer::Nothing }
+            }
+        }
+    }
+}
+
+/// How long a host waits for an answer, in milliseconds.
+const ANSWER_MS: u64 = 8_000;
+
+impl World {
+    /// A world as the seed wants it.
+    pub(crate) fn new(seed: u64, recording: bool) -> Self {
+        let mut random = Random::new(seed);
+        let story = Story::by_chance(&mut random);
+        Self::of(&story, random, recording)
+    }
+
+    /// The world of a story.
+    pub(crate) fn of(story: &Story, random: Random, recording: bool) -> Self {
+        let core = Core::new(random, story.faults, recording);
+        let shared = Shared::new(core);
+        let servers = (0..3).map(|server| server_of(&shared, server, story.faults.skew_ms));
+        let mut world = Self {
+            servers: servers.collect(),
+            shared,
+            tasks: BTreeMap::new(),
+            next_task: 1,
+            hosts: (0..story.hosts).map(Host::new).collect(),
+            groups: Vec::new(),
+            pace: story.pace,
+            acts_left: story.acts.len(),
+            unhandled: BTreeMap::new(),
+            uploads: 0,
+            healed_at: None,
+        };
+        world.begin(story);
+        world
+    }
+
+    /// Lets time pass until everything has ended, or an invariant does not hold.
+    pub(crate) fn run(mut self, seed: u64) -> Outcome {
+        while let Some(event) = { self.shared.core().next() } {
+            self.happens(event);
+            let is_broken = self.shared.core().violation.is_some();
+            if is_broken || self.is_over() {
+                break;
+            }
+        }
+        // What is dropped with a task must not find the core locked.
+        self.tasks.clear();
+        let mut core = self.shared.core();
+        Outcome {
+            seed,
+            writes: self.shared.table.writes(),
+            violation: core.violation.take(),
+            lines: std::mem::take(&mut core.lines),
+            deployments: core.checks.ended,
+            events: core.events,
+            virtual_ms: core.now - EPOCH_MS,
+        }
+    }
+
+    fn is_over(&mut self) -> bool {
+        let Some(healed_at) = self.healed_at else { return false };
+        let mut core = self.shared.core();
+        let is_idle = self.acts_left == 0
+            && self.unhandled.is_empty()
+            && core.checks.active.values().all(std::collections::BTreeSet::is_empty);
+        if is_idle {
+            return true;
+        }
+        // Every host at its slowest, one after the other, in everything that can still come.
+        let hosts = u64::try_from(self.hosts.len()).unwrap_or(u64::MAX);
+        let bound = (hosts + 5) * 1_200_000 * 3;
+        if core.now > healed_at + bound {
+            let stuck: Vec<_> = core.checks.active.values().flatten().cloned().collect();
+            core.violate(format!("{stuck:?} are stuck, and {:?}", self.unhandled.keys()));
+        }
+        false
+    }
+
+    fn happens(&mut self, event: Event) {
+        match event {
+            Event::Resume(task) => self.resume(task),
+            Event::Bell { id, facts } => self.advance(id, facts),
+            Event::Timer { id, number } => {
+                let mut core = self.shared.core();
+                let is_last = core.timers.get(&id).is_some_and(|(last, _)| *last == number);
+                let anyway = core.random.of_ten_thousand(2_000);
+                drop(core);
+                if is_last || anyway {
+                    self.advance(id, Vec::new());
+                }
+            }
+            Event::Offer { host, offer } => self.offered(&host, offer),
+            Event::Host { host, life, what } => {
+                if self.hosts.get(host).is_some_and(|host| host.life == life) {
+                    self.host_event(host, what);
+                }
+            }
+            Event::Sweep => {
+                self.shared.core().push(60_000, Event::Sweep);
+                self.spawn("sweep", true, None, |control, _| async move {
+                    drop(control.sweep().await);
+                });
+            }
+            Event::Announce(uploaded) => self.announce(uploaded),
+            Event::Handled(identity) => drop(self.unhandled.remove(&identity)),
+            Event::Act(act) => {
+                self.acts_left -= 1;
+                self.act(act);
+            }
+            Event::ServerDies(server) => self.server_dies(server),
+            Event::Ask { host, life, question, reply } => self.asked(host, life, question, reply),
+            Event::Heal => self.heal(),
+        }
+    }
+
+    fn advance(&mut self, id: DeploymentId, facts: Vec<engine::deployment::Fact>) {
+        let what = format!("advance {id}");
+        self.shared.core().tell(&what, || format!("with {facts:?}"));
+        self.spawn(what, true, None, |control, _| async move {
+            drop(control.advance(&id, facts).await);
+        });
+    }
+
+    /// Begins a task on one of the servers, by chance.
+    pub(crate) fn spawn<F>(
+        &mut self,
+        what: impl Into<String>,
+        is_driver: bool,
+        at_death: Option<(u64, Event)>,
+        work: impl FnOnce(Control, Arc<Shared>) -> F,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let server = self.shared.core().random.between(0, 2);
+        let server = usize::try_from(server).unwrap_or(0);
+        let Some(control) = self.servers.get(server).cloned() else { return };
+        let work = Box::pin(work(control, Arc::clone(&self.shared)));
+        let id = self.next_task;
+        self.next_task += 1;
+        drop(self.tasks.insert(id, Task { work, what: what.into(), server, is_driver, at_death }));
+        self.poll_task(id);
+    }
+
+    fn resume(&mut self, id: u64) {
+        let Some(task) = self.tasks.get(&id) else { return };
+        let mut core = self.shared.core();
+        let often = core.faults.die;
+        if core.random.of_ten_thousand(often) {
+            core.tell(&task.what, || "dies".to_owned());
+            drop(core);
+            self.kill(id);
+        } else {
+            drop(core);
+            self.poll_task(id);
+        }
+    }
+
+    fn poll_task(&mut self, id: u64) {
+        let Some(task) = self.tasks.get_mut(&id) else { return };
+        {
+            let mut core = self.shared.core();
+            core.current = id;
+            core.is_driver = task.is_driver;
+        }
+        let mut context = Context::from_waker(Waker::noop());
+        let polled =
+            std::panic::catch_unwind(AssertUnwindSafe(|| task.work.as_mut().poll(&mut context)));
+        match polled {
+            Ok(Poll::Pending) => {}
+            Ok(Poll::Ready(())) => drop(self.tasks.remove(&id)),
+            Err(panic) => {
+                let what = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+                self.shared.core().violate(format!("{} panicked: {what}", task.what));
+            }
+        }
+    }
+
+    fn kill(&mut self, id: u64) {
+        if let Some(task) = self.tasks.remove(&id)
+            && let Some((ms, event)) = task.at_death
+        {
+            self.shared.core().push(ms, event);
+        }
+    }
+
+    fn server_dies(&mut self, server: usize) {
+        self.shared.core().tell(format_args!("server {server}"), || "dies".to_owned());
+        let doomed: Vec<u64> =
+            self.tasks.iter().filter(|(_, t)| t.server == server).map(|(id, _)| *id).collect();
+        for id in doomed {
+            self.kill(id);
+        }
+    }
+
+    fn offered(&mut self, host: &str, offer: Offer) {
+        let mut core = self.shared.core();
+        core.offered += 1;
+        let number = core.offered;
+        core.offers.entry(host.to_owned()).or_default().push((number, offer));
+        for task in core.waiters.remove(host).unwrap_or_default() {
+            core.push(0, Event::Resume(task));
+        }
+    }
+
+    /// A host asks a server.
+    pub(crate) fn ask(&mut self, host: usize, question: Question, reply: ReplyTo) {
+        let Some(life) = self.hosts.get(host).map(|host| host.life) else { return };
+        let is_cut = self.hosts.get(host).is_some_and(|h| self.shared.now().0 < h.cut_until);
+        let mut core = self.shared.core();
+        let faults = core.faults;
+        if core.random.of_ten_thousand(faults.question_twice) {
+            let ms = core.random.between(0, 100_000);
+            core.push(ms, Event::Ask { host, life, question: question.clone(), reply: None });
+        }
+        if is_cut || core.random.of_ten_thousand(faults.question_lost) {
+            core.push(ANSWER_MS, Event::Host { host, life, what: reply.nothing() });
+        } else {
+            let ms = core.random.between(0, 2);
+            core.push(ms, Event::Ask { host, life, question, reply: Some(reply) });
+        }
+    }
+
+    fn asked(&mut self, host: usize, life: u32, question: Question, reply: Option<ReplyTo>) {
+        let Some(key) = self.hosts.get(host).map(|host| host.key.clone()) else { return };
+        let nothing = reply
+            .clone()
+            .map(|reply| (ANSWER_MS, Event::Host { host, life, what: reply.nothing() }));
+        self.spawn(format!("host-{host} asks"), false, nothing, |control, shared| async move {
+            let Some(what) = answer(&control, &shared, &key, question, reply).await else { return };
+            let mut core = shared.core();
+            let lost = core.faults.answer_lost;
+            let is_lost = core.random.of_ten_thousand(lost);
+            let (ms, what) = if is_lost { (ANSWER_MS, what.lost()) } else { (1, what) };
+            core.push(ms, Event::Host { host, life, what });
+        });
+    }
+
+    fn heal(&mut self) {
+        let mut core = self.shared.core();
+        core.tell("world", || "nothing fails any more".to_owned());
+        core.faults = crate::faults::Faults::default();
+        let now = core.now;
+        drop(core);
+        self.shared.table.inject(TableFaults::default(), 0);
+        self.healed_at = Some(now);
+    }
+}
+
+fn server_of(shared: &Arc<Shared>, server: u64, skew_ms: u64) -> Control {
+    let ports = Arc::new(Ports { shared: Arc::clone(shared), skew_ms: skew_ms * server / 2 });
+    Control {
+        table: ports.clone(),
+        bundles: Arc::new(SimBundles { shared: Arc::clone(shared) }),
+        bell: ports.clone(),
+        dispatcher: ports.clone(),
+        clock: ports.clone(),
+        entropy: ports,
+        place: Place { account: "111122223333".to_owned(), region: "eu-west-1".to_owned() },
+        followed: Arc::default(),
+    }
+}
+
+/// Has `control` answer a question. Nothing, if nobody waits for the answer.
+async fn answer(
+    control: &Control,
+    shared: &Arc<Shared>,
+    key: &str,
+    question: Question,
+    reply: Option<ReplyTo>,
+) -> Option<HostEvent> {
+    match question {
+        Question::Poll(request) => {
+            let answer = control.poll(key, &request).await.ok();
+            reply.map(|_| HostEvent::Polled(answer))
+        }
+        Question::Claim(request) => {
+            let (id, ordinal) = (&request.offer.deployment_id, request.offer.ordinal);
+            let is_barred = shared.core().checks.is_barred(id, ordinal);
+            let answer = control.claim(key, &request).await;
+            if is_barred && answer.is_ok() {
+                shared.core().violate(format!("host {ordinal} of {id} claimed what it must not"));
+            }
+            let Some(ReplyTo::Claim { offer, sent_at }) = reply else { return None };
+            Some(HostEvent::Claimed { offer, sent_at, answer: answer_of(answer) })
+        }
+        Question::Report(token, request) => {
+            let (id, ordinal) = (request.deployment_id.clone(), request.ordinal);
+            let is_barred = shared.core().checks.is_barred(&id, ordinal);
+            let answer = control.report(&token, request).await;
+            if is_barred && answer.as_ref().is_ok_and(|answer| answer.proceed) {
+                shared.core().violate(format!("host {ordinal} of {id} may proceed and must not"));
+            }
+            let Some(ReplyTo::Report { id, sent_at, sequence, last }) = reply else { return None };
+            Some(HostEvent::Reported { id, sent_at, sequence, last, answer: answer_of(answer) })
+        }
+    }
+}
+
+fn answer_of<T>(outcome: Result<T, Error>) -> Answer<T> {
+    match outcome {
+        Ok(answer) => Answer::Good(answer),
+        Err(Error::Host(refusal)) if refusal.code == RefusalCode::Unauthorized => {
+            Answer::Unauthorized
+        }
+        Err(Error::Host(_)) => Answer::Refused,
+        Err(_) => Answer::Nothing,
+    }
+}

@@ -1,0 +1,45 @@
+//! Simulated worlds, by seed. A seed that fails prints its transcript; `cargo run -p sim --example replay -- SEED`
+//! prints it again.
+
+/// Seeds that `cargo test` simulates; `cargo xtask test` simulates ten times as many.
+const SEEDS: u64 = 1_000;
+
+#[test]
+fn worlds_that_once_broke_an_invariant_keep_it() {
+    let seeds = include_str!("../regressions.txt").lines().filter(|line| !line.starts_with('#'));
+    for seed in seeds {
+        let outcome = sim::run(seed.parse().unwrap());
+        assert_eq!(outcome.violation, None, "{outcome}");
+    }
+}
+
+#[test]
+fn every_invariant_holds_in_a_thousand_worlds() {
+    let sum = sim::run_many(0..SEEDS);
+    if let Some(first) = sum.broken.first() {
+        let seeds: Vec<u64> = sum.broken.iter().map(|outcome| outcome.seed).collect();
+        panic!("{first}\nbroken seeds: {seeds:?}");
+    }
+    // A world in which nothing happens holds every invariant.
+    assert!(sum.deployments > SEEDS, "{} deployments", sum.deployments);
+}
+
+#[test]
+fn a_seed_replays_step_by_step() {
+    for seed in 0..20 {
+        let outcome = sim::replay(seed);
+        assert!(!outcome.lines.is_empty());
+        assert_eq!(outcome, sim::replay(seed));
+        assert_eq!(outcome.events, sim::run(seed).events, "a transcript changes nothing");
+    }
+}
+
+#[test]
+fn item_writes_for_each_host_do_not_grow_with_the_fleet() {
+    for config in ["CodeDeployDefault.AllAtOnce", "CodeDeployDefault.OneAtATime"] {
+        for hosts in [10, 100, 1_000] {
+            let writes = sim::writes_per_host(config, hosts);
+            assert!(writes <= 6.0, "{writes} item writes for each of {hosts} hosts, {config}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! A home's life: its ports and keys, its directory, a second start, its end.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::json;
+
+use crate::support::archive::Bundle;
+use crate::support::gate::Gate;
+use crate::support::home::{Home, program};
+use crate::support::{process, wait_for};
+
+const ALL: &str = "CodeDeployDefault.AllAtOnce";
+
+fn up(dir: &Path, args: &[&str]) -> Output {
+    Command::new(program()).arg("up").arg("--dir").arg(dir).args(args).output().unwrap()
+}
+
+#[track_caller]
+fn failed_with(output: &Output, words: &[&str]) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{said}");
+    for word in words {
+        assert!(said.contains(word), "`{word}` is not in `{said}`");
+    }
+}
+
+#[test]
+fn a_restart_keeps_state_ports_and_keys() {
+    let mut home = Home::started(2);
+    home.make_group(ALL);
+    home.subscribe();
+    let id = home.deploy("shop/1.zip", &Bundle::new("one").zip());
+    home.succeeded(&id);
+    let endpoints = home.dir().join("endpoints.json");
+    let before = fs::read(&endpoints).unwrap();
+    assert_eq!(endpoints.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(home.stop().success());
+    assert!(!endpoints.exists(), "removed at a clean end");
+    assert!(process::naming(&home.dir()).is_empty(), "hosts end with their home");
+    home.start();
+    assert_eq!(fs::read(&endpoints).unwrap(), before);
+    assert_eq!(home.deployments(), [id]);
+    let second = home.deploy("shop/2.zip", &Bundle::new("two").zip());
+    home.succeeded(&second);
+    assert_eq!(home.text(2, "srv/shop/page.txt"), "two");
+}
+
+#[test]
+fn a_second_up_on_the_same_directory_says_who_has_it() {
+    let mut home = Home::started(1);
+    failed_with(&up(&home.dir(), &["--port", "0"]), &["another `cutover up` runs in", "--dir"]);
+    home.make_group(ALL);
+    // One that is about to end is waited for.
+    let mut second = Command::new(program());
+    second.arg("up").arg("--dir").arg(home.dir()).args(["--port", "0", "--hosts", "1"]);
+    let mut second = second.stderr(std::process::Stdio::null()).spawn().unwrap();
+    assert!(home.stop().success());
+    let endpoints = home.dir().join("endpoints.json");
+    wait_for("the second one to be up", || endpoints.exists().then_some(()));
+    process::signal(rustix::process::Pid::from_child(&second), rustix::process::Signal::TERM);
+    assert!(second.wait().unwrap().success());
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let place = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let output = up(&place.path().join("home"), &["--port", &port]);
+    failed_with(&output, &[&format!("port {port}"), "--port"]);
+    assert!(process::naming(place.path()).is_empty());
+}
+
+#[test]
+fn a_directory_of_a_newer_version_is_left_as_it_is() {
+    let mut home = Home::started(1);
+    assert!(home.stop().success());
+    fs::write(home.dir().join("version"), "2").unwrap();
+    let files = || -> BTreeMap<_, _> {
+        let all = fs::read_dir(home.dir()).unwrap().map(Result::unwrap);
+        all.map(|file| (file.file_name(), fs::read(file.path()).unwrap_or_default())).collect()
+    };
+    let before = files();
+    failed_with(&up(&home.dir(), &["--port", "0"]), &["newer version of Cutover"]);
+    assert_eq!(files(), before);
+}
+
+#[test]
+fn other_keys_are_refused_by_the_api_and_by_the_bucket() {
+    let home = Home::started(0);
+    let cases = [
+        (
+            "access_key_id",
+            "AKIAAAAAAAAAAAAAAAAA",
+            "UnrecognizedClientException",
+            "InvalidAccessKeyId",
+        ),
+        ("secret_access_key", "0123456789", "InvalidSignatureException", "SignatureDoesNotMatch"),
+    ];
+    for (member, value, api, s3) in cases {
+        let stranger = home.client().with(member, value);
+        let refused = stranger.try_call("ListApplications", &json!({})).unwrap_err();
+        assert_eq!(refused.name, api, "{refused:?}");
+        let refused = stranger.try_put("shop/app.zip", b"bytes").unwrap_err();
+        assert_eq!(refused.status, 403, "{refused:?}");
+        assert!(refused.body.contains(s3), "{refused:?}");
+    }
+    home.call("ListApplications", json!({}));
+}
+
+#[test]
+fn sigterm_ends_everything_and_a_running_hook_is_told_and_reported_as_interrupted() {
+    let mut home = Home::started(2);
+    home.make_group(ALL);
+    home.subscribe();
+    let gate = Gate::closed();
+    let bundle = Bundle::new("one").hook("AfterInstall", &gate.pass());
+    let id = home.deploy("shop/1.zip", &bundle.zip());
+    gate.wait_for(2);
+    assert!(home.stop().success());
+    let said = home.said();
+    for host in 1..=2 {
+        assert!(
+            said.contains(&format!("interrupted on host-{host}: hooks/AfterInstall-0.sh of {id}")),
+            "{said}"
+        );
+    }
+    assert!(process::naming(&home.dir()).is_empty(), "hosts and hooks end with their home");
+    gate.open();
+    home.start();
+    let info = home.ended(&id);
+    assert_eq!(info["status"], "Failed", "{info:#}");
+    for host in 1..=2 {
+        let event = home.event(&id, host, "AfterInstall");
+        assert_eq!(event["status"], "Failed", "{event:#}");
+        let message = event["diagnostics"]["message"].as_str().unwrap();
+        assert!(message.contains("interrupted"), "{message}");
+    }
+    assert_eq!(gate.came().len(), 2, "no hook runs a second time");
+}
+
+#[test]
+fn hosts_end_themselves_when_their_directory_is_gone() {
+    let mut home = Home::started(2);
+    let dir = home.dir();
+    let hosts: Vec<_> = (1..=2).map(|number| home.host(number).unwrap()).collect();
+    home.kill();
+    fs::remove_dir_all(&dir).unwrap();
+    for host in hosts {
+        wait_for("the host to end", || (!process::is_alive(host)).then_some(()));
+    }
+    assert!(!dir.exists(), "nothing makes it again");
+}
