@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    completions, demo, deploy, env, host, init, lint, logs, push, rollback, status, stop,
+    bench, completions, demo, deploy, env, host, init, lint, logs, push, rollback, status, stop,
     subscribe, up, watch,
 };
 use crate::output::Format;
@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Up(up::Args),
     Demo(demo::Args),
     Env(env::Args),
+    #[command(hide = true)]
+    Bench(bench::Args),
     #[command(hide = true)]
     Host(host::Args),
     Init(init::Args),

@@ -211,6 +211,7 @@ pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
 }
 
 /// What to do about an exception, where its message does not say.
+#[expect(clippy::wildcard_enum_match_arm, reason = "for all others, the message says what to do")]
 fn hint(name: &str) -> Option<&'static str> {
     match name.parse().ok()? {
         ErrorName::ApplicationDoesNotExist | ErrorName::DeploymentGroupDoesNotExist => Some(
@@ -234,10 +235,6 @@ fn hint(name: &str) -> Option<&'static str> {
         | ErrorName::MissingAuthenticationToken => Some(
             "the keys are those of another service: `cutover env` prints a home's, `--dir DIR` uses them",
         ),
-        #[expect(
-            clippy::wildcard_enum_match_arm,
-            reason = "for all others, the message says what to do"
-        )]
         _ => None,
     }
 }

@@ -111,7 +111,8 @@ fn options(mode: u32) -> SimpleFileOptions {
         .unix_permissions(mode)
 }
 
-fn measure(file: &mut File) -> io::Result<(u64, String)> {
+/// The size in bytes and the SHA-256 of a file; it is at its beginning again afterwards.
+pub(crate) fn measure(file: &mut File) -> io::Result<(u64, String)> {
     file.seek(SeekFrom::Start(0))?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 16];

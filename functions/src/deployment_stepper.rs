@@ -62,7 +62,6 @@ struct Raw {
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "eventSource")]
-#[expect(clippy::large_enum_variant, reason = "lives only while an event is decoded")]
 enum Source {
     #[serde(rename = "aws:dynamodb")]
     Stream(EventRecord),

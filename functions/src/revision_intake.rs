@@ -71,7 +71,6 @@ enum TestEvent {
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "eventSource")]
-#[expect(clippy::large_enum_variant, reason = "lives only while an event is decoded")]
 enum Source {
     #[serde(rename = "aws:s3")]
     S3(S3EventRecord),

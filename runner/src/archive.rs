@@ -19,7 +19,7 @@ use tokio::io::AsyncWriteExt as _;
 use wire::host::Bundle;
 
 use crate::client::{BackOff, CallError};
-use crate::group::{Group, replace_file};
+use crate::group::Group;
 use crate::lease::Lease;
 use crate::unpack::{UnpackError, unpack};
 
@@ -120,10 +120,12 @@ pub(crate) async fn obtain(
     Ok(format!("fetched {} bytes, SHA-256 {}", bundle.size, bundle.sha256))
 }
 
+/// Whole, but not forced to the disk: it is of use only until the machine restarts.
 fn note(deployment: &Path, revision: &Revision) -> Result<(), ArchiveError> {
-    let path = deployment.join(REVISION);
+    let (path, new) = (deployment.join(REVISION), deployment.join("revision.new"));
     let bytes = serde_json::to_vec(revision).unwrap_or_default();
-    replace_file(&path, &bytes).map_err(|source| ArchiveError::Write { path, source })
+    let written = std::fs::write(&new, bytes).and_then(|()| std::fs::rename(&new, &path));
+    written.map_err(|source| ArchiveError::Write { path, source })
 }
 
 /// An archive of equal bytes, the deployment's own first.

@@ -74,7 +74,8 @@ impl Group {
         &self.dir
     }
 
-    /// Makes the directory of a deployment, whose logs are for the agent alone.
+    /// Makes the directory of a deployment, whose logs are for the agent alone. It is durable once the deployment's
+    /// generation was seen ([`Self::see_generation`]), since that makes the group's directory durable.
     pub(crate) fn begin(&self, deployment: &DeploymentId) -> Result<PathBuf, GroupError> {
         let dir = self.deployment(deployment);
         let logs = dir.join("logs");
@@ -84,8 +85,7 @@ impl Group {
             for dir in [&self.dir, &dir] {
                 std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o755))?;
             }
-            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&logs)?;
-            File::open(&self.dir)?.sync_all()
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&logs)
         };
         make().map_err(|source| GroupError { what: "made", path: dir.clone(), source })?;
         Ok(dir)
@@ -142,11 +142,19 @@ impl Group {
         }
     }
 
-    /// Keeps a generation, if it is the highest yet, durably; says which is the highest now.
+    /// Keeps a generation, if it is the highest yet; says which is the highest now. Durable when it returns, with what was
+    /// made in the group's directory before.
     pub(crate) fn see_generation(&self, generation: u64) -> Result<u64, GroupError> {
         let highest = self.generation()?;
         if generation > highest {
             self.replace("generation", generation.to_string().as_bytes())?;
+        } else {
+            let synced = File::open(&self.dir).and_then(|dir| dir.sync_all());
+            synced.map_err(|source| GroupError {
+                what: "written",
+                path: self.dir.clone(),
+                source,
+            })?;
         }
         Ok(highest.max(generation))
     }
@@ -201,7 +209,7 @@ impl Group {
 }
 
 /// Replaces a small file as a whole, durably.
-pub(crate) fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
+fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
     let new = path.with_extension("new");
     let mut file = File::create(&new)?;
     file.write_all(content)?;

@@ -88,9 +88,11 @@ impl Journal {
             open.create(true).append(true).open(&path).map_err(|error| fail("opened", error))?;
         // What was torn off is no beginning for the next line.
         file.set_len(whole).map_err(|error| fail("written", error))?;
-        File::open(deployment)
-            .and_then(|dir| dir.sync_all())
-            .map_err(|error| fail("written", error))?;
+        // A journal with lines in it was made durable when it was empty.
+        if whole == 0 {
+            let synced = File::open(deployment).and_then(|dir| dir.sync_all());
+            synced.map_err(|error| fail("written", error))?;
+        }
         Ok(Self { file, path, story })
     }
 
@@ -130,8 +132,13 @@ impl Journal {
         self.add(Record::HookEnded { event, index }, false)
     }
 
+    /// Durable when it returns, if what the event did must not be done again. Another event may begin again; its end
+    /// becomes durable with whatever is durable next in this journal.
     pub(crate) fn ended(&mut self, report: EventReport) -> Result<(), JournalError> {
-        self.add(Record::Ended { report }, true)
+        let ran_a_script =
+            self.story.open_hook.is_some() || self.story.hooks_ended.contains_key(&report.event);
+        let durable = ran_a_script || report.event == Event::Install;
+        self.add(Record::Ended { report }, durable)
     }
 
     pub(crate) fn finished(&mut self, status: HostStatus) -> Result<(), JournalError> {

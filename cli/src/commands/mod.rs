@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub(crate) mod bench;
 pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod deploy;
@@ -52,6 +53,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Up(args) => block_on_home(up::run(args, context)),
         Command::Demo(args) => block_on_home(demo::run(args, context)),
+        Command::Bench(args) => block_on_home(bench::run(args, context)),
         Command::Env(args) => env::run(&args, context),
         Command::Host(args) => host::run(&args),
         Command::Completions(args) => Ok(completions::run(&args).into()),

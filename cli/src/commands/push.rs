@@ -62,7 +62,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     client.call(&request).await?;
     match context.format {
         Format::Json => {
-            output::json(&json!({ "applicationName": application, "revision": revision }))
+            output::json(&json!({ "applicationName": application, "revision": revision }));
         }
         Format::Text => {
             let url = format!("s3://{bucket}/{key}");

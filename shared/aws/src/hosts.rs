@@ -99,6 +99,7 @@ fn host_of(instance: Instance) -> Option<Ec2Host> {
     })
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the SDK's enumeration may grow")]
 fn state_of(name: InstanceStateName) -> HostState {
     match name {
         InstanceStateName::Pending => HostState::Pending,

@@ -3,18 +3,17 @@
 use std::collections::BTreeMap;
 
 use control::intake::Uploaded;
-use control::rows::{self, Application, Config, OnPremises, Row, StopRow, Subscription};
+use control::rows::{self, Application, Config, OnPremises, Row, Subscription};
 use control::start::Request;
 use control::table::{Table as _, Write};
-use engine::deployment::{AutoRollback, Fact};
+use engine::deployment::AutoRollback;
 use engine::group::Slot;
 use engine::health::{Minimum, Rule};
-use engine::{BundleType, DeploymentId, GroupId, Revision, Timestamp};
+use engine::{BundleType, GroupId, Revision, Timestamp};
 use futures::FutureExt as _;
-use wire::codedeploy::{GroupSettings, TagFilter};
+use wire::codedeploy::{DeregisterOnPremisesInstance, GroupSettings, StopDeployment, TagFilter};
 
 use crate::bundles::Bundle;
-use crate::checks::Checks;
 use crate::core::{Act, EPOCH_MS, Event, HostEvent};
 use crate::faults::Faults;
 use crate::random::Random;
@@ -323,13 +322,12 @@ impl World {
         let active =
             self.shared.core().checks.active.get(&group).and_then(|ids| ids.first().cloned());
         let Some(id) = active else { return };
+        let request = StopDeployment {
+            deployment_id: Some(id.to_string()),
+            auto_rollback_enabled: roll_back,
+        };
         self.spawn(format!("stop {id}"), false, None, |control, _| async move {
-            let at = control.clock.now();
-            let stop = StopRow { deployment_id: id.clone(), at, roll_back };
-            let Ok(write) = rows::create(&stop) else { return };
-            if control.table.write(&[write]).await.is_ok() {
-                control.bell.ring(&id, vec![Fact::StopRequested { at, roll_back }]);
-            }
+            drop(control.stop_deployment(&request).await);
         });
     }
 
@@ -337,30 +335,11 @@ impl World {
         let Some(host) = self.hosts.get_mut(host).filter(|host| host.is_registered) else { return };
         host.is_registered = false;
         let name = host.name.clone();
-        self.spawn(format!("deregister {name}"), false, None, |control, shared| async move {
-            let key = OnPremises::key_of(&name);
-            while let Ok(Some(mut row)) = rows::load::<OnPremises>(&*control.table, &key).await {
-                row.row.deregistered_at = Some(control.clock.now());
-                let Ok(write) = row.replace() else { return };
-                if control.table.write(&[write]).await.is_ok() {
-                    break;
-                }
-            }
-            let places = places_of(&shared.core().checks, &name);
-            for (id, ordinal) in places {
-                control.bell.ring(&id, vec![Fact::HostsGone(vec![ordinal])]);
-            }
+        let request = DeregisterOnPremisesInstance { instance_name: Some(name.clone()) };
+        self.spawn(format!("deregister {name}"), false, None, |control, _| async move {
+            drop(control.deregister_on_premises_instance(&request).await);
         });
     }
-}
-
-/// The active deployments that the host called `name` is enrolled in, with its ordinals.
-fn places_of(checks: &Checks, name: &str) -> Vec<(DeploymentId, u32)> {
-    let active = checks.active.values().flatten();
-    let hosts =
-        active.flat_map(|id| checks.hosts.get(id).into_iter().flatten().map(move |h| (id, h)));
-    let ours = hosts.filter(|(_, (_, row))| row.name == name);
-    ours.map(|(id, (ordinal, _))| (id.clone(), *ordinal)).collect()
 }
 
 fn group_row(random: &mut Random, number: usize, hosts: usize) -> rows::Group {

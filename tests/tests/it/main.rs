@@ -1,7 +1,17 @@
 //! Whole-system tests: `cutover up` as users run it, with its hosts, its bucket and its API.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "tests"
+)]
+
 mod support;
 
+#[cfg(feature = "tools")]
+mod aws;
 mod deployments;
 mod events;
 mod home;

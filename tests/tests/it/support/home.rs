@@ -1,7 +1,7 @@
 //! A home of a test: `cutover up` in a directory of its own. Nothing of it is left when the test ends, however it ends.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
 use rustix::process::{Pid, Signal};
@@ -138,8 +138,7 @@ impl Home {
     #[track_caller]
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let mut up = self.up.take().unwrap();
-        let status = wait_for("`up` to end", || up.try_wait().unwrap());
-        status
+        wait_for("`up` to end", || up.try_wait().unwrap())
     }
 
     /// Kills it; its hosts go on.
