@@ -270,7 +270,8 @@ fn a_large_fleet_is_told_in_counts_with_the_hosts_that_failed() {
         d-HUGE00000  Succeeded in 9.0 s
         host-7 failed at Install: ScriptFailed: `check.sh`: exit code 7
         host-7 failed at Install: ScriptFailed: `check.sh`: exit code 7
-        exit 0"#]].assert_eq(&without_times.join("\n"));
+        exit 0"#]]
+    .assert_eq(&without_times.join("\n"));
     let filters: Vec<Value> = service
         .asked("ListDeploymentTargets")
         .iter()
