@@ -22,6 +22,7 @@ pub(crate) struct Checks {
     pub(crate) hosts: BTreeMap<DeploymentId, BTreeMap<u32, HostRow>>,
     /// The deployments that have not ended.
     pub(crate) active: BTreeMap<GroupId, BTreeSet<DeploymentId>>,
+    versions: BTreeMap<DeploymentId, u64>,
     newest_succeeded: BTreeMap<GroupId, (u64, DeploymentId)>,
     uploads: BTreeMap<(GroupId, String), DeploymentId>,
     /// The hooks that were started: host, deployment, number of the event.
@@ -122,9 +123,10 @@ fn deployment_written(core: &mut Core, record: &Record) -> Result<Option<Deploym
     let old = core.checks.deployments.remove(&id);
     let described = describe(old.as_ref().map(|row| &row.deployment), &row);
     core.tell(format_args!("{id}"), || format!("v{} {described}", record.version));
+    let before = core.checks.versions.insert(id.clone(), record.version).unwrap_or(0);
+    demand!(record.version == before + 1, "{id} goes from version {before} to {}", record.version);
     match &old {
         None => {
-            demand!(record.version == 1, "{id} begins with version {}", record.version);
             if let Some(upload) = &row.upload {
                 let key = (new.order().group_id.clone(), upload.clone());
                 let twice = core.checks.uploads.insert(key, id.clone());
@@ -138,6 +140,9 @@ fn deployment_written(core: &mut Core, record: &Record) -> Result<Option<Deploym
         Some(old) => {
             demand!(core.is_driver, "somebody else than the driver changed {id}");
             deployment_changed(&old.deployment, new)?;
+            if new.is_sealed() && !old.deployment.is_sealed() {
+                roster_is_whole(&core.checks, new)?;
+            }
         }
     }
     let has_ended = new.ended().is_some();
@@ -223,6 +228,16 @@ fn deployment_changed(old: &Deployment, new: &Deployment) -> Result<(), String> 
     let first: Vec<u32> =
         started.iter().filter(|(_, attempt)| *attempt == 1).map(|(ordinal, _)| *ordinal).collect();
     rule::allows(new, &first)
+}
+
+/// A deployment is sealed when each of its hosts has its row, and no other one has.
+fn roster_is_whole(checks: &Checks, deployment: &Deployment) -> Result<(), String> {
+    let id = deployment.id();
+    let rows = checks.hosts.get(id);
+    let total = deployment.hosts().len();
+    let is_whole = (0..total).all(|ordinal| rows.is_some_and(|rows| rows.contains_key(&ordinal)));
+    demand!(is_whole, "{id} was sealed before all of its {total} hosts were enrolled");
+    Ok(())
 }
 
 /// At the end, the deployment says of each host what the host's own row says.
