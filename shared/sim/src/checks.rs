@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use control::rows::{self, DeploymentRow, Group, HostRow};
+use control::rows::{self, DeploymentRow, Group, HostRow, UploadRow, UploadState};
 use control::table::{Condition, Record, Write};
 use engine::deployment::{Deployment, HostState, Status};
 use engine::{DeploymentId, GroupId, Timestamp};
@@ -25,6 +25,8 @@ pub(crate) struct Checks {
     versions: BTreeMap<DeploymentId, u64>,
     newest_succeeded: BTreeMap<GroupId, (u64, DeploymentId)>,
     uploads: BTreeMap<(GroupId, String), DeploymentId>,
+    /// Uploads that could not be deployed.
+    refused: BTreeSet<String>,
     /// The hooks that were started: host, deployment, number of the event.
     hooks: BTreeSet<(usize, DeploymentId, usize)>,
     generations: BTreeMap<(usize, GroupId), u64>,
@@ -61,6 +63,7 @@ pub(crate) fn written(shared: &Arc<Shared>, writes: &[Write]) {
             }
             "GROUP" => group_written(&mut core, record),
             sort if sort.starts_with("HOST#") => host_written(&mut core, record),
+            _ if record.key.partition.starts_with("UPLOAD#") => upload_written(&mut core, record),
             _ => Ok(()),
         };
         if let Err(broken) = outcome {
@@ -325,11 +328,21 @@ fn follows(checks: &Checks, id: &DeploymentId, queued: Option<&str>) -> Result<(
         demand!(names_it, "{by} does not roll {id} back");
         demand!(waits == queued, "an upload that waited was lost to a rollback");
     } else {
+        let queued = queued.filter(|upload| !checks.refused.contains(*upload));
         let started = next.and_then(|next| next.upload.as_deref());
         demand!(
             started == queued && waits.is_none(),
             "`{queued:?}` waited, `{started:?}` was started"
         );
+    }
+    Ok(())
+}
+
+fn upload_written(core: &mut Core, record: &Record) -> Result<(), String> {
+    let row: UploadRow = read(record)?;
+    core.tell(&row.identity, || format!("{:?}", row.state));
+    if matches!(row.state, UploadState::Refused { .. }) {
+        core.checks.refused.insert(row.identity);
     }
     Ok(())
 }
