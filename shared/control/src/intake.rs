@@ -119,10 +119,15 @@ impl Control {
             let mut writes = vec![self.register_upload(&group.row, &upload).await?];
             let state = match admission {
                 Admission::Start => {
-                    writes.push(rows::create(
-                        &self.start_upload(&mut group, &upload, id.clone(), now).await?,
-                    )?);
-                    UploadState::Started(id.clone())
+                    match self.start_upload(&mut group, &upload, id.clone(), now).await {
+                        Ok(row) => {
+                            writes.push(rows::create(&row)?);
+                            UploadState::Started(id.clone())
+                        }
+                        // Trying again would not change what the group asks for.
+                        Err(Error::Refused(why)) => UploadState::refused(&why),
+                        Err(error) => return Err(error),
+                    }
                 }
                 Admission::Wait => {
                     if let Some(replaced) = replaced {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use control::rows::{self, DeploymentRow, Group, HostRow};
+use control::rows::{self, DeploymentRow, Group, HostRow, UploadRow, UploadState};
 use control::table::{Condition, Record, Write};
 use engine::deployment::{Deployment, HostState, Status};
 use engine::{DeploymentId, GroupId, Timestamp};
@@ -22,8 +22,11 @@ pub(crate) struct Checks {
     pub(crate) hosts: BTreeMap<DeploymentId, BTreeMap<u32, HostRow>>,
     /// The deployments that have not ended.
     pub(crate) active: BTreeMap<GroupId, BTreeSet<DeploymentId>>,
+    versions: BTreeMap<DeploymentId, u64>,
     newest_succeeded: BTreeMap<GroupId, (u64, DeploymentId)>,
     uploads: BTreeMap<(GroupId, String), DeploymentId>,
+    /// Uploads that could not be deployed.
+    refused: BTreeSet<String>,
     /// The hooks that were started: host, deployment, number of the event.
     hooks: BTreeSet<(usize, DeploymentId, usize)>,
     generations: BTreeMap<(usize, GroupId), u64>,
@@ -60,6 +63,7 @@ pub(crate) fn written(shared: &Arc<Shared>, writes: &[Write]) {
             }
             "GROUP" => group_written(&mut core, record),
             sort if sort.starts_with("HOST#") => host_written(&mut core, record),
+            _ if record.key.partition.starts_with("UPLOAD#") => upload_written(&mut core, record),
             _ => Ok(()),
         };
         if let Err(broken) = outcome {
@@ -122,9 +126,10 @@ fn deployment_written(core: &mut Core, record: &Record) -> Result<Option<Deploym
     let old = core.checks.deployments.remove(&id);
     let described = describe(old.as_ref().map(|row| &row.deployment), &row);
     core.tell(format_args!("{id}"), || format!("v{} {described}", record.version));
+    let before = core.checks.versions.insert(id.clone(), record.version).unwrap_or(0);
+    demand!(record.version == before + 1, "{id} goes from version {before} to {}", record.version);
     match &old {
         None => {
-            demand!(record.version == 1, "{id} begins with version {}", record.version);
             if let Some(upload) = &row.upload {
                 let key = (new.order().group_id.clone(), upload.clone());
                 let twice = core.checks.uploads.insert(key, id.clone());
@@ -138,6 +143,9 @@ fn deployment_written(core: &mut Core, record: &Record) -> Result<Option<Deploym
         Some(old) => {
             demand!(core.is_driver, "somebody else than the driver changed {id}");
             deployment_changed(&old.deployment, new)?;
+            if new.is_sealed() && !old.deployment.is_sealed() {
+                roster_is_whole(&core.checks, new)?;
+            }
         }
     }
     let has_ended = new.ended().is_some();
@@ -225,6 +233,16 @@ fn deployment_changed(old: &Deployment, new: &Deployment) -> Result<(), String> 
     rule::allows(new, &first)
 }
 
+/// A deployment is sealed when each of its hosts has its row, and no other one has.
+fn roster_is_whole(checks: &Checks, deployment: &Deployment) -> Result<(), String> {
+    let id = deployment.id();
+    let rows = checks.hosts.get(id);
+    let total = deployment.hosts().len();
+    let is_whole = (0..total).all(|ordinal| rows.is_some_and(|rows| rows.contains_key(&ordinal)));
+    demand!(is_whole, "{id} was sealed before all of its {total} hosts were enrolled");
+    Ok(())
+}
+
 /// At the end, the deployment says of each host what the host's own row says.
 fn hosts_agree(checks: &Checks, deployment: &Deployment) -> Result<(), String> {
     use control::rows::OutOfReach::{GivenUp, ShutOut};
@@ -310,11 +328,21 @@ fn follows(checks: &Checks, id: &DeploymentId, queued: Option<&str>) -> Result<(
         demand!(names_it, "{by} does not roll {id} back");
         demand!(waits == queued, "an upload that waited was lost to a rollback");
     } else {
+        let queued = queued.filter(|upload| !checks.refused.contains(*upload));
         let started = next.and_then(|next| next.upload.as_deref());
         demand!(
             started == queued && waits.is_none(),
             "`{queued:?}` waited, `{started:?}` was started"
         );
+    }
+    Ok(())
+}
+
+fn upload_written(core: &mut Core, record: &Record) -> Result<(), String> {
+    let row: UploadRow = read(record)?;
+    core.tell(&row.identity, || format!("{:?}", row.state));
+    if matches!(row.state, UploadState::Refused { .. }) {
+        core.checks.refused.insert(row.identity);
     }
     Ok(())
 }

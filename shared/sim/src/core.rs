@@ -66,6 +66,8 @@ pub(crate) enum Act {
     Upload { group: usize },
     /// Asks the active deployment of a group to stop.
     Stop { group: usize, roll_back: Option<bool> },
+    /// Deletes a configuration, whoever uses it.
+    DeleteConfig(String),
     /// Removes a host for good.
     Deregister { host: usize },
 }

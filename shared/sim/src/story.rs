@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use control::intake::Uploaded;
 use control::rows::{self, Application, Config, OnPremises, Row, Subscription};
 use control::start::Request;
-use control::table::{Table as _, Write};
+use control::table::{Condition, Table as _, Write};
 use engine::deployment::AutoRollback;
 use engine::group::Slot;
 use engine::health::{Minimum, Rule};
@@ -120,6 +120,7 @@ fn act(random: &mut Random, groups: u64, hosts: u64) -> Act {
             let roll_back = *random.pick(&[None, Some(true), Some(false)]).unwrap_or(&None);
             Act::Stop { group, roll_back }
         }
+        90..92 => Act::DeleteConfig("custom-0".to_owned()),
         _ => Act::Deregister { host: number(random.between(0, hosts - 1)) },
     }
 }
@@ -244,6 +245,12 @@ impl World {
             }
             Act::Upload { group } => self.upload(group),
             Act::Stop { group, roll_back } => self.stop(group, roll_back),
+            Act::DeleteConfig(name) => {
+                self.spawn(format!("delete {name}"), false, None, |control, _| async move {
+                    let delete = Write::Delete(Config::key_of(&name), Condition::None);
+                    drop(control.table.write(&[delete]).await);
+                });
+            }
             Act::Deregister { host } => self.deregister(host),
         }
     }

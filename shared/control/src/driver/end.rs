@@ -72,13 +72,20 @@ impl Control {
                 }))
             }
             Next::Queued(upload) => {
+                let started = self.start_upload(group, &upload, id.clone(), now).await;
+                let (state, row) = match started {
+                    Ok(row) => (UploadState::Started(id.clone()), Some(row)),
+                    // Nothing that the group asks for keeps a deployment from ending.
+                    Err(Error::Refused(why)) => (UploadState::refused(&why), None),
+                    Err(error) => return Err(error),
+                };
                 let key =
                     UploadRow::key_of(&upload.revision.bucket, &upload.identity, &group.row.id);
                 if let Some(mut record) = rows::load::<UploadRow>(&*self.table, &key).await? {
-                    record.row.state = UploadState::Started(id.clone());
+                    record.row.state = state;
                     writes.push(record.replace()?);
                 }
-                self.start_upload(group, &upload, id.clone(), now).await.map(Some)
+                Ok(row)
             }
         }
     }

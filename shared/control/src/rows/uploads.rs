@@ -3,6 +3,7 @@
 use engine::appspec::Position;
 use engine::{DeploymentId, GroupId, Timestamp};
 use serde::{Deserialize, Serialize};
+use wire::codedeploy::ApiError;
 
 use super::{Row, digits};
 use crate::table::Key;
@@ -86,6 +87,13 @@ pub enum UploadState {
     },
     /// A newer one came before it could be deployed.
     Superseded,
+}
+
+impl UploadState {
+    /// An upload that cannot be deployed the way its group asks for.
+    pub(crate) fn refused(why: &ApiError) -> Self {
+        Self::Refused { reason: why.message.clone(), file: None, position: None }
+    }
 }
 
 impl UploadRow {
