@@ -61,7 +61,8 @@ fn init_makes_what_is_missing_and_updates_what_is_there() {
         group shop/web exists; nothing was changed
         2> next: cutover push DIR shop
         exit 0
-    "#]].assert_eq(&[first, second, third].join("\n"));
+    "#]]
+    .assert_eq(&[first, second, third].join("\n"));
     let created = &service.asked("CreateDeploymentGroup")[0];
     assert_eq!(created["onPremisesTagSet"]["onPremisesTagSetList"][0][0]["Key"], "home");
     assert_eq!(created["autoRollbackConfiguration"]["events"], json!(["DEPLOYMENT_FAILURE"]));
@@ -83,9 +84,10 @@ fn push_uploads_a_directory_and_registers_it() {
     let text = service.run(&["push", path, "shop", "--key", "shop/ä b.zip"]);
     expect![[r#"
         s3://revisions/shop/ä b.zip
-        2> next: cutover deploy shop/GROUP --revision s3://revisions/shop/ä b.zip --watch
+        2> next: cutover deploy shop/GROUP --watch
         exit 0
-    "#]].assert_eq(&text);
+    "#]]
+    .assert_eq(&text);
     let (exit, pushed) = service.run_for_json(&["push", path, "shop"]);
     assert_eq!(exit, 0);
     let put = service.put();
@@ -238,7 +240,8 @@ fn logs_stand_under_the_name_of_their_hook() {
         ==> host-1 AfterInstall <==
         three
         exit 0
-    "#]].assert_eq(&service.run(&["logs", "d-A00000000", "--host", "host-1"]));
+    "#]]
+    .assert_eq(&service.run(&["logs", "d-A00000000", "--host", "host-1"]));
     assert_eq!(service.asked("GetDeploymentLog")[1]["after"], "1");
     let (_, logs) = service.run_for_json(&["logs", "d-A00000000"]);
     assert_eq!(logs["entries"][0]["text"], "three\n");
@@ -269,7 +272,8 @@ fn stop_rollback_and_subscribe_say_what_comes_next() {
         shop/web is deployed what is uploaded to s3://revisions/shop/
         2> next: cutover env -- aws s3 cp app.zip s3://revisions/shop/app.zip
         exit 0
-    "#]].assert_eq(&told.concat());
+    "#]]
+    .assert_eq(&told.concat());
     service.run(&["stop", "d-A00000000", "--no-rollback"]);
     let asked = service.asked("StopDeployment");
     assert_eq!(asked[0].get("autoRollbackEnabled"), None);
@@ -317,7 +321,8 @@ fn what_does_not_answer_is_not_reachable() {
         2>
         2> hint: start it with `cutover up`, or name the directory of another one with --dir
         exit 3
-    "#]].assert_eq(&transcript(&none));
+    "#]]
+    .assert_eq(&transcript(&none));
 
     let service = Service::with(&[]);
     let endpoints = service.dir().join("endpoints.json");
@@ -330,7 +335,8 @@ fn what_does_not_answer_is_not_reachable() {
         2>
         2> hint: start it with `cutover up --dir [DIR]`
         exit 3
-    "#]].assert_eq(&service.run(&["status"]));
+    "#]]
+    .assert_eq(&service.run(&["status"]));
 
     let environment =
         [("AWS_ENDPOINT_URL_CODEDEPLOY", "http://127.0.0.1:1"), ("AWS_ACCESS_KEY_ID", "K")];
@@ -341,7 +347,8 @@ fn what_does_not_answer_is_not_reachable() {
         2>
         2> hint: `eval "$(cutover env)"` sets all of them for a home
         exit 2
-    "#]].assert_eq(&transcript(&command.output().unwrap()));
+    "#]]
+    .assert_eq(&transcript(&command.output().unwrap()));
     command.env("AWS_SECRET_ACCESS_KEY", "S");
     expect![[r#"
         2> error: nothing answers at http://127.0.0.1:1: Connection refused (os error 111)
