@@ -41,7 +41,10 @@ pub(crate) fn json(value: &impl Serialize) {
 
 /// The text without what would steer a terminal.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
+    console::strip_ansi_codes(text)
+        .chars()
+        .filter(|c| !c.is_control() || matches!(c, '\n' | '\t'))
+        .collect()
 }
 
 /// Now.

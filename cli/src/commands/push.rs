@@ -65,11 +65,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
             output::json(&json!({ "applicationName": application, "revision": revision }));
         }
         Format::Text => {
-            let url = format!("s3://{bucket}/{key}");
-            output::line(&url);
-            output::note(&format!(
-                "next: cutover deploy {application}/GROUP --revision {url} --watch"
-            ));
+            output::line(&format!("s3://{bucket}/{key}"));
+            output::note(&format!("next: cutover deploy {application}/GROUP --watch"));
         }
     }
     Ok(Exit::Done)

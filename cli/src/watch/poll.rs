@@ -135,7 +135,10 @@ impl<'c> Poller<'c> {
             ids.extend(of(TargetStatus::Failed, FAILED_SHOWN).await?);
         }
         if counts.active > 0 {
-            ids.extend(of(TargetStatus::InProgress, HOSTS_SHOWN - ids.len()).await?);
+            let active = of(TargetStatus::InProgress, HOSTS_SHOWN - ids.len()).await?;
+            // A host that failed between the two answers is in both.
+            let active: Vec<String> = active.into_iter().filter(|id| !ids.contains(id)).collect();
+            ids.extend(active);
         }
         Ok(ids)
     }

@@ -172,7 +172,7 @@ fn host_line(target: &InstanceTarget, at: Timestamp) -> String {
     let event = current_event(target);
     let at = match target.status {
         Some(TargetStatus::InProgress | TargetStatus::Unknown) => {
-            event.and_then(|event| event.start_time)
+            event.and_then(|event| event.start_time).or(target.last_updated_at)
         }
         Some(
             TargetStatus::Pending

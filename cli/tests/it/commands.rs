@@ -84,7 +84,7 @@ fn push_uploads_a_directory_and_registers_it() {
     let text = service.run(&["push", path, "shop", "--key", "shop/ä b.zip"]);
     expect![[r#"
         s3://revisions/shop/ä b.zip
-        2> next: cutover deploy shop/GROUP --revision s3://revisions/shop/ä b.zip --watch
+        2> next: cutover deploy shop/GROUP --watch
         exit 0
     "#]]
     .assert_eq(&text);
