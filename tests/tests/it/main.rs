@@ -19,4 +19,5 @@ mod hosts;
 mod house;
 mod kills;
 mod refusals;
+mod upgrade;
 mod uploads;
