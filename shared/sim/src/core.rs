@@ -27,7 +27,6 @@ pub(crate) const EPOCH_MS: u64 = 1_800_000_000_000;
 /// Something that will happen.
 #[expect(clippy::large_enum_variant, reason = "few wait at a time, and none is copied")]
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "few are large, and none is kept for long")]
 pub(crate) enum Event {
     /// A task that waited goes on.
     Resume(u64),
@@ -75,7 +74,6 @@ pub(crate) enum Act {
 /// What happens on a host.
 #[expect(clippy::large_enum_variant, reason = "few wait at a time, and none is copied")]
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "few are large, and none is kept for long")]
 pub(crate) enum HostEvent {
     /// It asks for work.
     Poll,
