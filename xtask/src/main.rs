@@ -60,9 +60,14 @@ fn clippy(place: &Place) -> Result<()> {
     Command::cargo(place).args(args).run()
 }
 
+/// Everything in release, one after the other, so that nothing is measured beside something else.
 fn bench() -> Result<()> {
     let place = Place::find()?;
-    Command::cargo(&place)
-        .args(["bench", "--workspace", "--exclude", "functions", "--benches"])
-        .run()
+    let simulated: [&[&str]; 3] = [&["engine_cost"], &["writes"], &["seeds", "--", "10000"]];
+    for example in simulated {
+        let run = ["run", "--quiet", "--release", "--package", "sim", "--example"];
+        Command::cargo(&place).args(run).args(example).run()?;
+    }
+    let run = ["run", "--quiet", "--release", "--package", "cutover", "--", "bench"];
+    Command::cargo(&place).args(run).run()
 }

@@ -9,22 +9,20 @@ use super::Figure;
 use super::home::BenchHome;
 
 const HOSTS: u8 = 4;
-/// How long it is left alone before.
-const SETTLE: Duration = Duration::from_secs(5);
+/// How long it is left alone before, so that the threads of its start have ended.
+const SETTLE: Duration = Duration::from_secs(15);
 /// How long it is watched.
 const WATCH: Duration = Duration::from_secs(60);
-/// In `/proc`, the kernel counts processor time in hundredths of a second, whatever its own tick is.
-const TICKS_PER_SECOND: f64 = 100.0;
 
 pub(super) async fn take(program: &Path) -> anyhow::Result<Vec<Figure>> {
     let home = BenchHome::start(program, HOSTS).await?;
     tokio::time::sleep(SETTLE).await;
     let processes = processes(&home)?;
     ensure!(processes.len() == usize::from(HOSTS) + 1, "found {} processes", processes.len());
-    let (before, began) = (total(&processes, ticks)?, Instant::now());
+    let (before, began) = (total(&processes, run_time_ns)?, Instant::now());
     tokio::time::sleep(WATCH).await;
-    let used = total(&processes, ticks)? - before;
-    let share = used / TICKS_PER_SECOND / began.elapsed().as_secs_f64() * 100.0;
+    let used = total(&processes, run_time_ns)? - before;
+    let share = used / 1e9 / began.elapsed().as_secs_f64() * 100.0;
     let pss_mib = total(&processes, pss_kib)? / 1024.0;
     let up = processes.first().map_or(Ok(0.0), |id| pss_kib(*id))? / 1024.0;
     Ok(vec![
@@ -55,15 +53,16 @@ fn total(processes: &[u32], of: fn(u32) -> anyhow::Result<f64>) -> anyhow::Resul
     processes.iter().map(|id| of(*id)).sum()
 }
 
-/// The time that a process has run, itself and in the kernel.
-fn ticks(process: u32) -> anyhow::Result<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
-    // The name, in brackets, may hold anything; utime and stime are the 14th and 15th field of all.
-    let (_, fields) = stat.rsplit_once(')').context("/proc/PID/stat has no name in it")?;
-    let times: Vec<f64> =
-        fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse().ok()).collect();
-    ensure!(times.len() == 2, "/proc/PID/stat has no times in it");
-    Ok(times.iter().sum())
+/// The nanoseconds that a process has run. `/proc/PID/stat` counts in hundredths of a second, which is too coarse for
+/// processes that do nothing; a thread that ended meanwhile is missing here, but an idle home ends none.
+fn run_time_ns(process: u32) -> anyhow::Result<f64> {
+    let mut sum = 0.0;
+    for thread in std::fs::read_dir(format!("/proc/{process}/task"))? {
+        let times = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+        let first = times.split_whitespace().next().context("schedstat is empty")?;
+        sum += first.parse::<f64>()?;
+    }
+    Ok(sum)
 }
 
 /// The memory of a process, shared pages divided among those that share them.
