@@ -3,7 +3,7 @@
 use super::effect::{Effect, Plan};
 use super::fact::{Fact, HostSeen, Sighting};
 use super::hosts::{Host, HostState, Hosts};
-use super::{Asked, Batch, Deployment, Ended, REPEAT_MS, Stop};
+use super::{Asked, BATCH_HOSTS_MAX, Batch, Deployment, Ended, REPEAT_MS, Stop};
 use crate::{DeploymentId, Timestamp};
 
 impl Deployment {
@@ -161,13 +161,9 @@ impl Deployment {
                     }
                     let check_at = at.plus_ms(self.order.silence_ms / 2);
                     let hosts = hosts.clone();
-                    self.batches.push(Batch {
-                        id: *batch,
-                        attempt: *attempt,
-                        check_at,
-                        checked_at: None,
-                        hosts,
-                    });
+                    let sent =
+                        Batch { id: *batch, attempt: *attempt, check_at, checked_at: None, hosts };
+                    self.note_sent(sent);
                     self.next_batch = self.next_batch.max(batch + 1);
                 }
                 Effect::CheckHosts { batch, .. } => {
@@ -180,6 +176,29 @@ impl Deployment {
             }
         }
         !plan.effects.is_empty()
+    }
+
+    /// Keeps a record of what was sent: with hosts that were sent theirs shortly before, or on its own. So hosts that
+    /// follow one after the other take a record for fifty of them, and are looked at a little later than they could be.
+    fn note_sent(&mut self, sent: Batch) {
+        let shortly_ms = self.order.silence_ms / 8;
+        let room = |batch: &Batch| {
+            batch.hosts.iter().count() + sent.hosts.iter().count()
+                <= usize::try_from(BATCH_HOSTS_MAX).unwrap_or(0)
+        };
+        let fits = |batch: &&mut Batch| {
+            let unchecked = batch.attempt == sent.attempt && batch.checked_at.is_none();
+            unchecked && batch.check_at.plus_ms(shortly_ms) >= sent.check_at && room(batch)
+        };
+        match self.batches.iter_mut().rev().take(4).find(fits) {
+            Some(batch) => {
+                let mut hosts: Vec<u32> = batch.hosts.iter().chain(sent.hosts.iter()).collect();
+                hosts.sort_unstable();
+                batch.hosts = hosts.into_iter().collect();
+                batch.check_at = batch.check_at.max(sent.check_at);
+            }
+            None => self.batches.push(sent),
+        }
     }
 
     fn ask(&mut self, effect: &Effect, at: Timestamp) {

@@ -288,3 +288,20 @@ fn ten_thousand_hosts_in_flight_fit_into_the_row() {
     let row = serde_json::to_string(&story.deployment).unwrap();
     assert!(row.len() < 64 * 1024, "every second host was sent its command again: {}", row.len());
 }
+
+#[test]
+fn ten_thousand_hosts_that_follow_one_by_one_fit_into_the_row() {
+    let mut story = Story::running(Minimum::FleetPercent(50), 10_000);
+    let mut largest = 0;
+    for ordinal in 0..10_000 {
+        story.now = story.now.plus_ms(5);
+        let seen = HostSeen { ordinal, sighting: Sighting::Succeeded };
+        story.deployment.apply(Fact::HostsSeen(vec![seen]));
+        let plan = story.deployment.plan(story.now);
+        story.deployment.apply(Fact::Decided { at: story.now, plan });
+        if ordinal % 100 == 0 {
+            largest = largest.max(serde_json::to_string(&story.deployment).unwrap().len());
+        }
+    }
+    assert!(largest < 64 * 1024, "{largest}");
+}
