@@ -157,7 +157,14 @@ impl BenchHome {
                 Some(DeploymentStatus::Failed | DeploymentStatus::Stopped) => {
                     bail!("deployment {id} did not succeed: {:?}", info.error_information)
                 }
-                _ => {}
+                Some(
+                    DeploymentStatus::Created
+                    | DeploymentStatus::Queued
+                    | DeploymentStatus::InProgress
+                    | DeploymentStatus::Baking
+                    | DeploymentStatus::Ready,
+                )
+                | None => {}
             }
             ensure!(began.elapsed() < PATIENCE, "deployment {id} does not end");
             tokio::time::sleep(LOOK).await;
