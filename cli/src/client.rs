@@ -212,6 +212,10 @@ pub(crate) fn root_cause(error: &dyn std::error::Error) -> String {
 
 /// What to do about an exception, where its message does not say.
 fn hint(name: &str) -> Option<&'static str> {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "for all others, the message says what to do"
+    )]
     match name.parse().ok()? {
         ErrorName::ApplicationDoesNotExist | ErrorName::DeploymentGroupDoesNotExist => Some(
             "`cutover status` shows what there is, `cutover init APP/GROUP` makes an application and a group",
