@@ -108,10 +108,13 @@ impl Deployment {
                 }
             }
         }
-        if let (Some(batch), Some(silent_at)) =
-            (self.batches.iter_mut().find(|b| b.id == batch), silent_at)
+        if let (Some(at), Some(silent_at)) =
+            (self.batches.iter().position(|b| b.id == batch), silent_at)
         {
+            let mut batch = self.batches.remove(at);
             batch.check_at = silent_at.max(self.latest.plus_ms(1));
+            batch.hosts = self.in_flight(&batch).collect();
+            self.add_batch(batch);
         }
         true
     }
@@ -159,11 +162,13 @@ impl Deployment {
                         self.drop_from_batches(ordinal);
                         self.hosts.set(ordinal, Host { state: HostState::Sent, attempt: *attempt });
                     }
-                    let check_at = at.plus_ms(self.order.silence_ms / 2);
-                    let hosts = hosts.clone();
-                    let sent =
-                        Batch { id: *batch, attempt: *attempt, check_at, checked_at: None, hosts };
-                    self.note_sent(sent);
+                    self.add_batch(Batch {
+                        id: *batch,
+                        attempt: *attempt,
+                        check_at: at.plus_ms(self.order.silence_ms / 2),
+                        checked_at: None,
+                        hosts: hosts.clone(),
+                    });
                     self.next_batch = self.next_batch.max(batch + 1);
                 }
                 Effect::CheckHosts { batch, .. } => {
@@ -178,26 +183,28 @@ impl Deployment {
         !plan.effects.is_empty()
     }
 
-    /// Keeps a record of what was sent: with hosts that were sent theirs shortly before, or on its own. So hosts that
-    /// follow one after the other take a record for fifty of them, and are looked at a little later than they could be.
-    fn note_sent(&mut self, sent: Batch) {
-        let shortly_ms = self.order.silence_ms / 8;
-        let room = |batch: &Batch| {
-            batch.hosts.iter().count() + sent.hosts.iter().count()
-                <= usize::try_from(BATCH_HOSTS_MAX).unwrap_or(0)
+    /// Adds a batch, or its hosts to one of the same age that has room for them: where commands are sent one by one, as
+    /// other hosts end, a batch for each of thousands of hosts would not fit into the row.
+    ///
+    /// The older batch's time to be looked at holds for both, so that a host may be looked at sooner than it would have
+    /// been, by a twentieth of the silence time-out at most. Whether it is given up does not depend on that.
+    fn add_batch(&mut self, batch: Batch) {
+        let window = self.order.silence_ms / 20;
+        let fits = |other: &&mut Batch| {
+            other.attempt == batch.attempt
+                && other.checked_at.is_some() == batch.checked_at.is_some()
+                && other.check_at.since_ms(batch.check_at) <= window
+                && batch.check_at.since_ms(other.check_at) <= window
+                && other.hosts.len() + batch.hosts.len() <= BATCH_HOSTS_MAX
         };
-        let fits = |batch: &&mut Batch| {
-            let unchecked = batch.attempt == sent.attempt && batch.checked_at.is_none();
-            unchecked && batch.check_at.plus_ms(shortly_ms) >= sent.check_at && room(batch)
-        };
-        match self.batches.iter_mut().rev().take(4).find(fits) {
-            Some(batch) => {
-                let mut hosts: Vec<u32> = batch.hosts.iter().chain(sent.hosts.iter()).collect();
-                hosts.sort_unstable();
-                batch.hosts = hosts.into_iter().collect();
-                batch.check_at = batch.check_at.max(sent.check_at);
+        // The newest is the likeliest.
+        match self.batches.iter_mut().rev().find(fits) {
+            Some(other) => {
+                other.hosts = other.hosts.union(&batch.hosts);
+                other.check_at = other.check_at.min(batch.check_at);
+                other.checked_at = other.checked_at.min(batch.checked_at);
             }
-            None => self.batches.push(sent),
+            None => self.batches.push(batch),
         }
     }
 

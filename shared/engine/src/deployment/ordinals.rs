@@ -28,6 +28,19 @@ impl Ordinals {
             .any(|(first, number)| (*first..first.saturating_add(*number)).contains(&ordinal))
     }
 
+    /// How many ordinals are in the set.
+    pub fn len(&self) -> u32 {
+        self.0.iter().map(|(_, number)| number).sum()
+    }
+
+    /// The ordinals of both sets.
+    pub(super) fn union(&self, other: &Self) -> Self {
+        let mut all: Vec<u32> = self.iter().chain(other.iter()).collect();
+        all.sort_unstable();
+        all.dedup();
+        all.into_iter().collect()
+    }
+
     /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -305,3 +305,66 @@ fn ten_thousand_hosts_that_follow_one_by_one_fit_into_the_row() {
     }
     assert!(largest < 64 * 1024, "{largest}");
 }
+
+#[test]
+fn hosts_that_are_sent_their_commands_one_by_one_fit_into_the_row() {
+    let mut story = Story::running(Minimum::FleetPercent(50), 10_000);
+    let fits = |deployment: &Deployment| {
+        let row = serde_json::to_string(deployment).unwrap();
+        assert!(row.len() < 64 * 1024, "{}", row.len());
+    };
+    for ordinal in 0..5_000 {
+        // One after the other, scattered, and so slowly that the first ones are looked at meanwhile.
+        let ordinal = ordinal * 2_347 % 5_000;
+        story.now = story.now.plus_ms(200);
+        let seen = HostSeen { ordinal, sighting: Sighting::Succeeded };
+        story.deployment.apply(Fact::HostsSeen(vec![seen]));
+        let plan = story.deployment.plan(story.now);
+        story.deployment.apply(Fact::Decided { at: story.now, plan: plan.clone() });
+        for effect in plan.effects {
+            let Effect::CheckHosts { batch, .. } = effect else { continue };
+            let heard = |ordinal| Timestamp(story.now.0 - u64::from(ordinal % 10) * 1_000);
+            let outstanding = story.deployment.outstanding(batch);
+            let seen = outstanding.iter().map(|ordinal| HostSeen {
+                ordinal,
+                sighting: Sighting::Claimed { heard_at: heard(ordinal) },
+            });
+            let checked = Fact::BatchChecked { batch, seen: seen.collect() };
+            story.deployment.apply(checked);
+        }
+        if ordinal % 100 == 0 {
+            fits(&story.deployment);
+        }
+    }
+    fits(&story.deployment);
+    assert_eq!(story.deployment.hosts().fleet().in_flight, 5_000);
+    assert_eq!(story.deployment.all_outstanding().count(), 5_000, "each is in one batch");
+}
+
+#[test]
+fn a_trickle_of_new_hosts_does_not_put_off_the_look_at_a_silent_one() {
+    let mut story = Story::running(Minimum::FleetPercent(50), 200);
+    // One host ends every five seconds, and another is started in its place. The first of those is never heard of.
+    let mut looked_at = None;
+    let begin = story.now;
+    for ordinal in 0..100 {
+        story.now = begin.plus_ms(u64::from(ordinal) * 5_000);
+        let seen = HostSeen { ordinal, sighting: Sighting::Succeeded };
+        story.deployment.apply(Fact::HostsSeen(vec![seen]));
+        let plan = story.deployment.plan(story.now);
+        story.deployment.apply(Fact::Decided { at: story.now, plan: plan.clone() });
+        for effect in plan.effects {
+            let Effect::CheckHosts { batch, .. } = effect else { continue };
+            let outstanding = story.deployment.outstanding(batch);
+            if outstanding.contains(100) {
+                looked_at = looked_at.or_else(|| Some(story.now.since_ms(begin)));
+            }
+            let heard_at = story.now;
+            let claimed = |ordinal| HostSeen { ordinal, sighting: Sighting::Claimed { heard_at } };
+            let seen = outstanding.iter().map(claimed).collect();
+            story.deployment.apply(Fact::BatchChecked { batch, seen });
+        }
+    }
+    let looked_at = looked_at.expect("it is looked at");
+    assert!((27_000..=35_000).contains(&looked_at), "sent at 0, looked at after {looked_at} ms");
+}
