@@ -1,6 +1,7 @@
 //! `cargo run --release -p sim --example engine_cost`: what the engine costs for 10,000 hosts, each strategy.
 #![expect(clippy::print_stdout, clippy::expect_used, reason = "it is a command line tool")]
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -87,7 +88,7 @@ fn cost(minimum: Minimum, is_late: Late) -> Cost {
     while !effects.iter().any(|effect| matches!(effect, Effect::End(_))) {
         cost.row(&deployment);
         let mut next = Vec::new();
-        let mut late = Vec::new();
+        let mut late: BTreeMap<u32, Vec<HostSeen>> = BTreeMap::new();
         for effect in effects {
             let Effect::Dispatch { attempt, hosts, batch } = effect else { continue };
             // Hosts answer in an order that is not theirs.
@@ -95,7 +96,8 @@ fn cost(minimum: Minimum, is_late: Late) -> Cost {
             hosts.sort_by_key(|host| (host.wrapping_mul(2_654_435_761), *host));
             for ordinal in hosts {
                 if attempt == 1 && is_late(ordinal) {
-                    late.push((batch, HostSeen { ordinal, sighting: Sighting::Unclaimed }));
+                    let seen = HostSeen { ordinal, sighting: Sighting::Unclaimed };
+                    late.entry(batch).or_default().push(seen);
                     continue;
                 }
                 now = now.plus_ms(1);
@@ -109,8 +111,9 @@ fn cost(minimum: Minimum, is_late: Late) -> Cost {
         if !late.is_empty() {
             now = now.plus_ms(30_000);
             for (batch, seen) in late {
-                let checked = Fact::BatchChecked { batch, seen: vec![seen] };
+                let checked = Fact::BatchChecked { batch, seen };
                 next.extend(cost.step(&mut deployment, checked, now));
+                cost.row(&deployment);
             }
         }
         effects = next;

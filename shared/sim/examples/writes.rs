@@ -7,7 +7,10 @@ fn main() {
         for hosts in [10, 100, 1_000, 10_000] {
             if hosts <= most {
                 let name = format!("CodeDeployDefault.{config}");
-                println!("{name:<32} {hosts:>6} {:>16.2}", sim::writes_per_host(&name, hosts));
+                match sim::writes_per_host(&name, hosts) {
+                    Ok(writes) => println!("{name:<32} {hosts:>6} {writes:>16.2}"),
+                    Err(outcome) => println!("{name:<32} {hosts:>6} {}", outcome.last_line()),
+                }
             }
         }
     }

@@ -31,6 +31,7 @@ pub(crate) struct Checks {
     hooks: BTreeSet<(usize, DeploymentId, usize)>,
     generations: BTreeMap<(usize, GroupId), u64>,
     pub(crate) ended: u64,
+    pub(crate) succeeded: u64,
 }
 
 /// Gives new deployments the time that they have in this world, in place of the eight hours that `control` gives them.
@@ -158,6 +159,7 @@ fn deployment_written(core: &mut Core, record: &Record) -> Result<Option<Deploym
         let group = &new.order().group_id;
         core.checks.active.entry(group.clone()).or_default().remove(&id);
         if new.status() == Status::Succeeded {
+            core.checks.succeeded += 1;
             let newest = (new.order().generation, id.clone());
             core.checks.newest_succeeded.insert(group.clone(), newest);
         }

@@ -78,9 +78,15 @@ pub fn run_many(seeds: Range<u64>) -> Sum {
 
 /// How many items one deployment of `config` writes for each of `hosts` hosts that all do well, with hooks that take
 /// less than a second together.
-pub fn writes_per_host(config: &str, hosts: u32) -> f64 {
+///
+/// # Errors
+/// What came of the simulation, if it was not one deployment that succeeded: its writes say nothing then.
+pub fn writes_per_host(config: &str, hosts: u32) -> Result<f64, Box<Outcome>> {
     let story = Story::calm(config, usize::try_from(hosts).unwrap_or(0));
     let outcome = World::of(&story, Random::new(1), false).run(1);
+    if outcome.violation.is_some() || outcome.deployments != 1 || outcome.succeeded != 1 {
+        return Err(Box::new(outcome));
+    }
     let writes: u64 = outcome.writes.values().sum();
-    f64::from(u32::try_from(writes).unwrap_or(u32::MAX)) / f64::from(hosts)
+    Ok(f64::from(u32::try_from(writes).unwrap_or(u32::MAX)) / f64::from(hosts))
 }

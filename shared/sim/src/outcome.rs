@@ -27,6 +27,8 @@ pub struct Outcome {
     pub lines: Vec<Line>,
     /// How many deployments ended, rollbacks included.
     pub deployments: u64,
+    /// How many of them succeeded.
+    pub succeeded: u64,
     /// How many items were written, by kind.
     pub writes: BTreeMap<Kind, u64>,
     /// How many events happened.

@@ -127,6 +127,7 @@ impl World {
             violation: core.violation.take(),
             lines: std::mem::take(&mut core.lines),
             deployments: core.checks.ended,
+            succeeded: core.checks.succeeded,
             events: core.events,
             virtual_ms: core.now - EPOCH_MS,
         }

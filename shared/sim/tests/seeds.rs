@@ -36,9 +36,14 @@ fn a_seed_replays_step_by_step() {
 
 #[test]
 fn item_writes_for_each_host_do_not_grow_with_the_fleet() {
-    for config in ["CodeDeployDefault.AllAtOnce", "CodeDeployDefault.OneAtATime"] {
+    for config in [
+        "CodeDeployDefault.AllAtOnce",
+        "CodeDeployDefault.HalfAtATime",
+        "CodeDeployDefault.OneAtATime",
+    ] {
         for hosts in [10, 100, 1_000] {
-            let writes = sim::writes_per_host(config, hosts);
+            let writes =
+                sim::writes_per_host(config, hosts).unwrap_or_else(|outcome| panic!("{outcome}"));
             assert!(writes <= 6.0, "{writes} item writes for each of {hosts} hosts, {config}");
         }
     }
