@@ -6,7 +6,7 @@
 
 use engine::appspec::FileExistsBehavior;
 use engine::lifecycle::Event;
-use engine::{DeploymentId, GroupId};
+use engine::{DeploymentId, GroupId, IdError};
 use serde::{Deserialize, Serialize};
 
 /// `POST /cutover/v1/host/poll`, `Authorization: Bearer <host key>`: is there something to do?
@@ -53,6 +53,71 @@ pub struct ClaimRequest {
     pub host: String,
     /// What is claimed.
     pub offer: Offer,
+}
+
+/// `POST /cutover/v1/host/batch/claim`, `Authorization: Bearer <secret of the batch>`: how a host claims whose command
+/// was pushed to it. The push names the batch and not the host, so the host says who it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchClaimRequest {
+    /// The host's name: its instance id.
+    pub host: String,
+    /// The batch that the command came with.
+    pub batch: BatchKey,
+}
+
+/// The answer to a batch claim: the command, and what a claim of it gives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchClaimResponse {
+    /// The command that was claimed; reports name it.
+    pub offer: Offer,
+    /// What a claim gives.
+    #[serde(flatten)]
+    pub claim: ClaimResponse,
+}
+
+/// A dispatch batch: a deployment's id, a slash, and the batch's number in it, as `d-A1B2C3D4E/12`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct BatchKey {
+    /// The deployment.
+    pub deployment_id: DeploymentId,
+    /// The batch's number.
+    pub number: u32,
+}
+
+impl std::fmt::Display for BatchKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.deployment_id, self.number)
+    }
+}
+
+impl std::str::FromStr for BatchKey {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let wrong = || IdError { kind: "batch", text: text.to_owned() };
+        let (deployment, number) = text.split_once('/').ok_or_else(wrong)?;
+        let is_number =
+            (1..=9).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit());
+        let number = number.parse().ok().filter(|_| is_number).ok_or_else(wrong)?;
+        Ok(Self { deployment_id: deployment.parse()?, number })
+    }
+}
+
+impl TryFrom<String> for BatchKey {
+    type Error = IdError;
+
+    fn try_from(text: String) -> Result<Self, IdError> {
+        text.parse()
+    }
+}
+
+impl From<BatchKey> for String {
+    fn from(key: BatchKey) -> Self {
+        key.to_string()
+    }
 }
 
 /// What a host needs for one command. Claiming again gives a new token and makes the old one void.
