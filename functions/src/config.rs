@@ -1,17 +1,9 @@
-//! What a function is told by its environment, and the start that all functions share.
+//! What a function is told by its environment.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use aws_config::{BehaviorVersion, SdkConfig};
-use aws_smithy_http_client::Builder;
-use aws_smithy_http_client::tls::Provider;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use control::{Control, Place};
-use store::{DynamoTable, S3Bundles, Scope, ScopeError};
+use aws::Queues;
 use thiserror::Error;
-
-use crate::ports::{PolledHosts, StreamBell, SystemClock, SystemEntropy};
 
 /// What a function is told by its environment. Endpoints, region and keys are the AWS SDK's own affair: with
 /// `AWS_ENDPOINT_URL_DYNAMODB` and `AWS_ENDPOINT_URL_S3` a function works on a running home.
@@ -19,96 +11,87 @@ use crate::ports::{PolledHosts, StreamBell, SystemClock, SystemEntropy};
 pub struct Config {
     /// `CUTOVER_TABLE`: the table's name.
     pub table: String,
-    /// `CUTOVER_BUNDLES`: the bucket in which the bytes of revisions are kept.
+    /// `CUTOVER_BUNDLES`: the bucket in which the bytes of revisions, and runners, are kept.
     pub bundles: String,
     /// `CUTOVER_ACCOUNT`: the account's twelve digits, which every key in the table begins with.
     pub account: String,
+    /// `CUTOVER_STACK`: the stack's name: the dimension of its metrics, and the value of the tag `cutover` of what it may
+    /// touch. Unsaid, `cutover`.
+    pub stack: String,
     /// `CUTOVER_SPOOL`: the directory for a bundle while it is checked; unsaid, one under the temporary directory.
     pub spool: PathBuf,
+    /// `CUTOVER_QUEUE_UPLOADS`, `_WAKES`, `_COMMANDS`, `_FLEET`: the queues that the function sends to.
+    pub queues: Queues,
+    /// `CUTOVER_DOCUMENT`: the document of Systems Manager that commands are sent with.
+    pub document: Option<String>,
+    /// `CUTOVER_API_URL`: where hosts find the API.
+    pub api_url: Option<String>,
+    /// `CUTOVER_RUNNER`: the runner's executable; unsaid, `cutover-runner` beside the function.
+    pub runner: PathBuf,
+    /// `CUTOVER_START_RAMP`: most hosts that a deployment sends their command within a second; unsaid, 500.
+    pub start_ramp: u32,
 }
 
 /// Why the environment is no configuration.
 #[derive(Debug, Error)]
-#[error("the environment variable `{name}` is not set; `template.yaml` sets it")]
-pub struct ConfigError {
-    /// The variable's name.
-    pub name: &'static str,
+pub enum ConfigError {
+    /// A variable is not there.
+    #[error("the environment variable `{name}` is not set; `template.yaml` sets it")]
+    Missing {
+        /// Its name.
+        name: &'static str,
+    },
+    /// A variable is no number.
+    #[error("the environment variable `{name}` is `{value}`, and must be a number above 0")]
+    Number {
+        /// Its name.
+        name: &'static str,
+        /// What it is.
+        value: String,
+    },
 }
 
 impl Config {
     /// Reads the environment. Called once, where a function starts.
     ///
     /// # Errors
-    /// When a variable is missing or empty.
+    /// When a variable that every function needs is missing or empty, or when one is no number that has to be one.
     pub fn from_env() -> Result<Self, ConfigError> {
+        let beside = variable("LAMBDA_TASK_ROOT").map(PathBuf::from).unwrap_or_default();
         Ok(Self {
             table: required("CUTOVER_TABLE")?,
             bundles: required("CUTOVER_BUNDLES")?,
             account: required("CUTOVER_ACCOUNT")?,
+            stack: variable("CUTOVER_STACK").unwrap_or_else(|| "cutover".to_owned()),
             spool: variable("CUTOVER_SPOOL")
                 .map_or_else(|| std::env::temp_dir().join("cutover-spool"), PathBuf::from),
+            queues: Queues {
+                uploads: variable("CUTOVER_QUEUE_UPLOADS"),
+                wakes: variable("CUTOVER_QUEUE_WAKES"),
+                commands: variable("CUTOVER_QUEUE_COMMANDS"),
+                fleet: variable("CUTOVER_QUEUE_FLEET"),
+            },
+            document: variable("CUTOVER_DOCUMENT"),
+            api_url: variable("CUTOVER_API_URL"),
+            runner: variable("CUTOVER_RUNNER")
+                .map_or_else(|| beside.join("cutover-runner"), PathBuf::from),
+            start_ramp: start_ramp()?,
         })
     }
 }
 
-fn required(name: &'static str) -> Result<String, ConfigError> {
-    variable(name).ok_or(ConfigError { name })
+fn start_ramp() -> Result<u32, ConfigError> {
+    let name = "CUTOVER_START_RAMP";
+    let Some(value) = variable(name) else { return Ok(control::Settings::default().start_ramp) };
+    let number = value.parse().ok().filter(|number| *number > 0);
+    number.ok_or(ConfigError::Number { name, value })
+}
+
+pub(crate) fn required(name: &'static str) -> Result<String, ConfigError> {
+    variable(name).ok_or(ConfigError::Missing { name })
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is where a function reads its configuration")]
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-/// Why a function cannot start.
-#[derive(Debug, Error)]
-pub enum StartError {
-    /// Its configuration.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The region is not said.
-    #[error(
-        "no region is set; Lambda sets `AWS_REGION`, and so must whoever runs a function elsewhere"
-    )]
-    Region,
-    /// The account or region cannot be a part of the table's keys.
-    #[error(transparent)]
-    Scope(#[from] ScopeError),
-}
-
-/// What a function has to work with.
-#[derive(Clone)]
-pub struct Start {
-    /// The use cases.
-    pub control: Control,
-    /// Whose records in the table are ours.
-    pub scope: Scope,
-    /// For clients of other services.
-    pub aws: SdkConfig,
-}
-
-/// Starts a function: its log as Lambda's settings say, its configuration, its clients, and the use cases on them.
-///
-/// # Errors
-/// [`StartError`].
-pub async fn start() -> Result<Start, StartError> {
-    lambda_runtime::tracing::init_default_subscriber();
-    let config = Config::from_env()?;
-    let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-    let aws = aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await;
-    let region = aws.region().ok_or(StartError::Region)?.to_string();
-    let scope = Scope::new(&config.account, &region)?;
-    let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
-    let s3 = aws_sdk_s3::Client::new(&aws);
-    let control = Control {
-        table: Arc::new(DynamoTable::new(dynamodb, config.table, scope.clone())),
-        bundles: Arc::new(S3Bundles::new(s3, config.bundles, config.spool)),
-        bell: Arc::new(StreamBell),
-        dispatcher: Arc::new(PolledHosts),
-        clock: Arc::new(SystemClock),
-        entropy: Arc::new(SystemEntropy),
-        place: Place { account: config.account, region },
-        followed: Arc::default(),
-    };
-    Ok(Start { control, scope, aws })
 }

@@ -1,14 +1,16 @@
 //! What was written about deployments, and wakes whose time has come, advance the deployments.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use aws::{QueueBell, WakeMessage};
 use aws_lambda_events::dynamodb::EventRecord;
 use aws_lambda_events::sqs::SqsMessage;
 use control::Control;
 use control::driver::wake_of;
-use engine::DeploymentId;
+use control::ports::Measure;
 use engine::deployment::Fact;
-use serde::{Deserialize, Serialize};
+use engine::{DeploymentId, Timestamp};
+use serde::Deserialize;
 use store::{Item, Scope, record_of};
 use thiserror::Error;
 use tracing::{error, warn};
@@ -38,15 +40,7 @@ pub enum News {
     /// An item of the table as it is after a change; empty after its removal.
     Changed(Item),
     /// A wake whose time has come.
-    Wake(Result<Wake, serde_json::Error>),
-}
-
-/// The body of a message that wakes a deployment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Wake {
-    /// Which.
-    pub deployment_id: DeploymentId,
+    Wake(Result<WakeMessage, serde_json::Error>),
 }
 
 /// Why an event is none.
@@ -88,40 +82,85 @@ impl TryFrom<Raw> for Event {
     }
 }
 
-/// What a batch tells one deployment, and the records that told it.
+/// What a batch tells one deployment, and the records of a queue that told it.
 #[derive(Default)]
 struct Told {
     facts: Vec<Fact>,
-    by: Vec<String>,
+    /// Timers of the deployment that have run out.
+    timers: BTreeSet<Timestamp>,
+    /// Whether everything about it shall be read again.
+    read_again: bool,
+    /// Whether what was written wakes it.
+    is_rung: bool,
+    messages: Vec<String>,
 }
 
-/// Advances each deployment once, with all that the batch tells it. The records of one that fails are delivered again.
-pub async fn handle(control: &Control, scope: &Scope, event: Event) -> BatchAnswer {
+/// How long a deployment that could not be advanced is left alone, in seconds.
+const PARKED_S: u64 = 10;
+
+/// Advances each deployment once, with all that the batch tells it.
+///
+/// One that cannot be advanced must not hold up the others, which come through the same part of the stream: it is parked,
+/// and the batch succeeds. Messages of the queue that fail are delivered again by themselves.
+pub async fn handle(
+    control: &Control,
+    bell: &QueueBell,
+    scope: &Scope,
+    event: Event,
+) -> BatchAnswer {
     let mut answer = BatchAnswer::default();
     let mut told: BTreeMap<DeploymentId, Told> = BTreeMap::new();
     for Record { id, news } in event.records {
-        let wake = match news {
-            News::Changed(item) => changed(scope, &item),
-            News::Wake(Ok(wake)) => Some((wake.deployment_id, Vec::new())),
+        match news {
+            News::Changed(item) => {
+                if let Some((deployment, facts)) = changed(scope, &item) {
+                    let told = told.entry(deployment).or_default();
+                    told.facts.extend(facts);
+                    told.is_rung = true;
+                }
+            }
+            News::Wake(Ok(WakeMessage { deployment_id, at })) => {
+                let told = told.entry(deployment_id).or_default();
+                told.read_again |= at.is_none();
+                told.timers.extend(at);
+                told.messages.push(id);
+            }
             News::Wake(Err(error)) => {
                 error!(message = id, %error, "the message is no wake");
                 answer.fail(id);
-                continue;
             }
-        };
-        if let Some((deployment, facts)) = wake {
-            let told = told.entry(deployment).or_default();
-            told.facts.extend(facts);
-            told.by.push(id);
         }
     }
-    for (deployment, Told { facts, by }) in told {
-        if let Err(error) = control.advance(&deployment, facts).await {
-            error!(%deployment, error = &error as &dyn std::error::Error, "a deployment could not be advanced");
-            by.into_iter().for_each(|id| answer.fail(id));
+    control.meter.take(Measure::Wakes(u32::try_from(told.len()).unwrap_or(u32::MAX)));
+    for (deployment, told) in told {
+        let messages = told.messages.clone();
+        let is_rung = told.is_rung;
+        let Err(error) = advance(control, &deployment, told).await else { continue };
+        error!(%deployment, error = &error as &dyn std::error::Error, "a deployment could not be advanced");
+        if is_rung && let Err(error) = bell.park(&deployment, PARKED_S).await {
+            // The sweep finds it: what was written stays written.
+            error!(%deployment, error = &error as &dyn std::error::Error, "nor could it be parked");
         }
+        messages.into_iter().for_each(|id| answer.fail(id));
     }
     answer
+}
+
+async fn advance(
+    control: &Control,
+    deployment: &DeploymentId,
+    told: Told,
+) -> Result<(), control::Error> {
+    if told.read_again {
+        control.refresh(deployment).await?;
+    }
+    if told.is_rung {
+        control.advance(deployment, told.facts).await?;
+    }
+    for at in told.timers {
+        control.wake(deployment, at).await?;
+    }
+    Ok(())
 }
 
 /// Whom a changed item wakes. One that is not ours holds nothing up: delivering it again would not make it ours.

@@ -1,18 +1,40 @@
-//! EC2 hosts that come and go.
+//! EC2 hosts that come and go, and the finding of a group's hosts.
 
-use aws::{DescribeError, Ec2Host, HostState, describe_hosts};
 use control::Control;
+use control::driver::Errand;
+use control::fleet::Upkeep;
+use control::ports::Hold;
 use serde::Deserialize;
-use thiserror::Error;
-use tracing::info;
 
-/// An event of EC2 or EC2 Auto Scaling.
+use crate::BatchAnswer;
+use crate::queue::Woken;
+
+/// Rosters to be made and upkeep that is due, or an event of EC2 or Auto Scaling.
+pub type Event = Woken<Request, Told>;
+
+/// What other functions ask for.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Request {
+    /// An effect of a deployment.
+    Errand(Errand),
+    /// Upkeep of the fleet.
+    Upkeep(Upkeep),
+}
+
+/// An event of EC2, EC2 Auto Scaling or the schedule.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "detail-type", content = "detail")]
-pub enum Event {
+pub enum Told {
+    /// A minute has gone by.
+    #[serde(rename = "Scheduled Event")]
+    Minute {},
     /// An instance changed its state.
     #[serde(rename = "EC2 Instance State-change Notification")]
     State(StateChange),
+    /// A spot instance will be taken away in two minutes.
+    #[serde(rename = "EC2 Spot Instance Interruption Warning")]
+    Interruption(StateChange),
     /// Auto Scaling launched an instance.
     #[serde(rename = "EC2 Instance Launch Successful")]
     Launched(Scaled),
@@ -21,10 +43,10 @@ pub enum Event {
     Terminated(Scaled),
     /// Auto Scaling waits before an instance is put to use.
     #[serde(rename = "EC2 Instance-launch Lifecycle Action")]
-    Launching(Scaled),
+    Launching(Held),
     /// Auto Scaling waits before an instance is terminated.
     #[serde(rename = "EC2 Instance-terminate Lifecycle Action")]
-    Terminating(Scaled),
+    Terminating(Held),
 }
 
 /// A change of an instance's state. The state itself is asked for: events come late and in any order.
@@ -42,56 +64,65 @@ pub struct Scaled {
     /// The instance.
     #[serde(rename = "EC2InstanceId")]
     pub instance_id: String,
-    /// The Auto Scaling group.
-    pub auto_scaling_group_name: String,
 }
 
-impl Event {
-    /// The instance that it is about.
-    pub fn instance_id(&self) -> &str {
-        match self {
-            Self::State(change) => &change.instance_id,
-            Self::Launched(scaled)
-            | Self::Terminated(scaled)
-            | Self::Launching(scaled)
-            | Self::Terminating(scaled) => &scaled.instance_id,
+/// An instance that a lifecycle hook holds back.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Held {
+    /// The instance.
+    #[serde(rename = "EC2InstanceId")]
+    pub instance_id: String,
+    /// The Auto Scaling group.
+    pub auto_scaling_group_name: String,
+    /// The hook.
+    pub lifecycle_hook_name: String,
+    /// What the hold is named by.
+    pub lifecycle_action_token: String,
+}
+
+impl From<Held> for Hold {
+    fn from(held: Held) -> Self {
+        Self {
+            scaling_group: held.auto_scaling_group_name,
+            hook: held.lifecycle_hook_name,
+            instance: held.instance_id,
+            token: held.lifecycle_action_token,
         }
     }
 }
 
-/// Why an event was not handled.
-#[derive(Debug, Error)]
-pub enum Error {
-    /// EC2.
-    #[error(transparent)]
-    Describe(#[from] DescribeError),
-    /// The use case.
-    #[error(transparent)]
-    Control(#[from] control::Error),
-}
-
-/// Asks EC2 how the instance is, and tells its deployments if it is gone. Giving new hosts their revision comes with
-/// the groups of EC2 hosts.
+/// Makes rosters and keeps the fleet up, and tells of hosts that come and go.
 ///
 /// # Errors
-/// [`Error`]; Lambda then delivers the event again.
-pub async fn handle(
-    control: &Control,
-    ec2: &aws_sdk_ec2::Client,
-    event: Event,
-) -> Result<(), Error> {
-    let hosts = describe_hosts(ec2, [event.instance_id().to_owned()]).await?;
-    for host in hosts.iter().filter(|host| is_gone(host)) {
-        info!(host = host.id, "terminated");
-        control.host_gone(&host.id).await?;
+/// When an event cannot be taken note of; Lambda then delivers it again.
+pub async fn handle(control: &Control, event: Event) -> Result<BatchAnswer, control::Error> {
+    match event {
+        Woken::Queue(messages) => {
+            return Ok(messages.handle(async |request| perform(control, request).await).await);
+        }
+        Woken::Event(Told::Minute {}) => drop(control.keep_fleet().await?),
+        Woken::Event(
+            Told::State(StateChange { instance_id })
+            | Told::Launched(Scaled { instance_id })
+            | Told::Terminated(Scaled { instance_id }),
+        ) => control.host_changed(&instance_id).await?,
+        Woken::Event(Told::Interruption(StateChange { instance_id })) => {
+            control.host_leaves(&instance_id, None).await?;
+        }
+        Woken::Event(Told::Launching(held)) => {
+            control.host_arrives(&held.instance_id.clone(), Some(held.into())).await?;
+        }
+        Woken::Event(Told::Terminating(held)) => {
+            control.host_leaves(&held.instance_id.clone(), Some(held.into())).await?;
+        }
     }
-    Ok(())
+    Ok(BatchAnswer::default())
 }
 
-/// Only what EC2 says of the instance counts: that it says nothing is no evidence.
-fn is_gone(host: &Ec2Host) -> bool {
-    match host.state {
-        HostState::Terminated => true,
-        HostState::Pending | HostState::Running | HostState::Stopped | HostState::Unknown => false,
+async fn perform(control: &Control, request: Request) -> Result<(), control::Error> {
+    match request {
+        Request::Errand(errand) => control.run_errand(&errand).await,
+        Request::Upkeep(upkeep) => control.keep_up(&upkeep).await,
     }
 }

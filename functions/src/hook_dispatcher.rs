@@ -1,13 +1,22 @@
-//! What became of the commands that were sent to EC2 hosts. Sending them comes with the next step; until then what
-//! Systems Manager tells of an instance is a reason to look at the instance's deployments again.
+//! Commands to EC2 hosts, and what Systems Manager tells of them.
+//!
+//! What it tells is a hint: a host speaks for itself, and what decides is whether it was heard of in time.
 
 use control::Control;
+use control::driver::Errand;
 use serde::Deserialize;
+
+use crate::BatchAnswer;
+use crate::queue::Woken;
+use crate::start::KeptRunner;
+
+/// Batches of hosts that shall get their command, or an event of Systems Manager.
+pub type Event = Woken<Errand, Told>;
 
 /// An event of Systems Manager.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "detail-type", content = "detail")]
-pub enum Event {
+pub enum Told {
     /// A command on one instance changed its state.
     #[serde(rename = "EC2 Command Invocation Status-change Notification")]
     Invocation(Invocation),
@@ -21,43 +30,29 @@ pub struct Invocation {
     pub command_id: String,
     /// The instance.
     pub instance_id: String,
-    /// The state.
-    pub status: InvocationStatus,
+    /// The state, in Systems Manager's words.
+    pub status: String,
 }
 
-/// What state a command is in on one instance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum InvocationStatus {
-    /// It was not sent yet.
-    Pending,
-    /// It was sent.
-    InProgress,
-    /// It waits for the instance.
-    Delayed,
-    /// It ended well.
-    Success,
-    /// It did not end in its time, or was not delivered in its time.
-    #[serde(alias = "TimedOut", alias = "Delivery Timed Out", alias = "Execution Timed Out")]
-    TimedOut,
-    /// It failed.
-    Failed,
-    /// It was cancelled before it ended.
-    Cancelled,
-    /// It is being cancelled.
-    Cancelling,
-    /// The instance or its agent cannot be reached.
-    Undeliverable,
-    /// Another state, which does not matter here.
-    #[serde(other)]
-    Other,
-}
-
-/// Looks at the instance's deployments again.
+/// Sends commands, and notes what Systems Manager says of them.
 ///
 /// # Errors
-/// Those of the table; Lambda then delivers the event again.
-pub async fn handle(control: &Control, event: Event) -> Result<(), control::Error> {
+/// When an event cannot be noted; Lambda then delivers it again.
+pub async fn handle(
+    control: &Control,
+    runner: &KeptRunner,
+    event: Event,
+) -> Result<BatchAnswer, control::Error> {
     match event {
-        Event::Invocation(invocation) => control.refresh_host(&invocation.instance_id).await,
+        Woken::Queue(messages) => Ok(messages
+            .handle(async |errand| {
+                runner.keep().await?;
+                control.run_errand(&errand).await
+            })
+            .await),
+        Woken::Event(Told::Invocation(Invocation { command_id, instance_id, status })) => {
+            control.hear_of_command(&command_id, &instance_id, &status).await?;
+            Ok(BatchAnswer::default())
+        }
     }
 }

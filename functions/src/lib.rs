@@ -9,9 +9,14 @@ mod config;
 pub mod deployment_stepper;
 pub mod fleet_watcher;
 pub mod hook_dispatcher;
+mod log;
+mod meter;
 mod ports;
+pub mod queue;
 pub mod revision_intake;
+mod start;
 pub mod traffic_evaluator;
 
 pub use batch::BatchAnswer;
-pub use config::{Config, ConfigError, Start, StartError, start};
+pub use config::{Config, ConfigError};
+pub use start::{KeptRunner, Start, StartError, start};

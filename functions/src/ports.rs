@@ -3,22 +3,9 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use control::ports::{Bell, Clock, Dispatcher, Entropy};
-use engine::deployment::Fact;
-use engine::{DeploymentId, Timestamp};
+use control::ports::{Clock, Dispatcher, Entropy};
+use engine::Timestamp;
 use wire::host::Offer;
-
-/// In the cloud the table's stream is the bell: what happens to a deployment is written, and what is written wakes the
-/// stepper. No ring can be lost between the two.
-pub(crate) struct StreamBell;
-
-impl Bell for StreamBell {
-    fn ring(&self, _deployment: &DeploymentId, _facts: Vec<Fact>) {}
-
-    /// The moment is in the deployment's row, by which the sweep finds it: a deadline is met up to a minute late. A
-    /// queue of wakes for the exact moment has a consumer in the stepper, and no producer yet.
-    fn ring_at(&self, _deployment: &DeploymentId, _at: Timestamp) {}
-}
 
 /// Hosts that poll find their work in the table. Nothing reaches a poll that another instance of a function holds, so a
 /// poll is only held back for a while, and the next one looks again.

@@ -5,6 +5,7 @@ use std::error::Error as StdError;
 use aws_lambda_events::s3::S3EventRecord;
 use aws_lambda_events::sqs::SqsMessage;
 use control::Control;
+use control::driver::Errand;
 use control::intake::Uploaded;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
@@ -30,16 +31,25 @@ pub enum Record {
     Message {
         /// The message's id.
         id: String,
-        /// The objects that were put.
-        puts: Result<Vec<Uploaded>, DecodeError>,
+        /// What it says.
+        body: Result<Body, DecodeError>,
     },
+}
+
+/// What a message says.
+#[derive(Debug)]
+pub enum Body {
+    /// That objects were put.
+    Puts(Vec<Uploaded>),
+    /// That a deployment wants its revision pinned.
+    Errand(Errand),
 }
 
 /// Why a notification is none.
 #[derive(Debug, Error)]
 pub enum DecodeError {
     /// The message's body is something else.
-    #[error("the message is no notification of a bucket")]
+    #[error("the message is neither a notification of a bucket nor an effect of a deployment")]
     Body(#[from] serde_json::Error),
     /// Something that every notification has is not there.
     #[error("the notification has no {0}")]
@@ -97,12 +107,19 @@ impl TryFrom<Notification<Source>> for Event {
                 Source::S3(record) => records.extend(put_of(record)?.map(Record::Put)),
                 Source::Sqs(message) => {
                     let id = message.message_id.ok_or(DecodeError::Missing("message id"))?;
-                    let puts = puts_of(&message.body.unwrap_or_default());
-                    records.push(Record::Message { id, puts });
+                    let body = body_of(&message.body.unwrap_or_default());
+                    records.push(Record::Message { id, body });
                 }
             }
         }
         Ok(Self { records })
+    }
+}
+
+fn body_of(body: &str) -> Result<Body, DecodeError> {
+    match serde_json::from_str(body) {
+        Ok(errand) => Ok(Body::Errand(errand)),
+        Err(_) => puts_of(body).map(Body::Puts),
     }
 }
 
@@ -159,8 +176,8 @@ pub async fn handle(control: &Control, event: Event) -> Result<BatchAnswer, cont
     for record in event.records {
         match record {
             Record::Put(put) => control.take_upload(&put).await?,
-            Record::Message { id, puts } => {
-                if let Err(error) = take_all(control, puts).await {
+            Record::Message { id, body } => {
+                if let Err(error) = take(control, body).await {
                     error!(message = id, error, "a notification could not be handled");
                     answer.fail(id);
                 }
@@ -170,12 +187,17 @@ pub async fn handle(control: &Control, event: Event) -> Result<BatchAnswer, cont
     Ok(answer)
 }
 
-async fn take_all(
+async fn take(
     control: &Control,
-    puts: Result<Vec<Uploaded>, DecodeError>,
+    body: Result<Body, DecodeError>,
 ) -> Result<(), Box<dyn StdError + 'static>> {
-    for put in puts? {
-        control.take_upload(&put).await?;
+    match body? {
+        Body::Errand(errand) => control.run_errand(&errand).await?,
+        Body::Puts(puts) => {
+            for put in puts {
+                control.take_upload(&put).await?;
+            }
+        }
     }
     Ok(())
 }

@@ -3,11 +3,12 @@
 use functions::deployment_stepper::{Event, handle};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let start = functions::start().await?;
     run(service_fn(|event: LambdaEvent<Event>| async {
-        Ok::<_, Error>(handle(&start.control, &start.scope, event.payload).await)
+        let answer = handle(&start.control, &start.bell, &start.scope, event.payload).await;
+        Ok::<_, Error>(answer)
     }))
     .await
 }

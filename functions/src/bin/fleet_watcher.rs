@@ -1,14 +1,13 @@
-//! EC2 and Auto Scaling: hosts that come and go.
+//! EC2 hosts that come and go, and the rosters of deployments.
 
 use functions::fleet_watcher::{Event, handle};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let start = functions::start().await?;
-    let ec2 = aws_sdk_ec2::Client::new(&start.aws);
+    let start = functions::start().await?.with_fleet();
     run(service_fn(|event: LambdaEvent<Event>| async {
-        handle(&start.control, &ec2, event.payload).await.map_err(Error::from)
+        Ok::<_, Error>(handle(&start.control, event.payload).await?)
     }))
     .await
 }

@@ -1,13 +1,13 @@
-//! Systems Manager: what became of commands on EC2 hosts.
+//! Commands to EC2 hosts, and what became of them.
 
 use functions::hook_dispatcher::{Event, handle};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let start = functions::start().await?;
+    let (start, runner) = functions::start().await?.performing().with_push()?;
     run(service_fn(|event: LambdaEvent<Event>| async {
-        handle(&start.control, event.payload).await.map_err(Error::from)
+        Ok::<_, Error>(handle(&start.control, &runner, event.payload).await?)
     }))
     .await
 }

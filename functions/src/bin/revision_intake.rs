@@ -1,13 +1,13 @@
-//! Uploads: registers revisions and starts the deployments that want them.
+//! Uploads, and revisions that deployments want pinned.
 
 use functions::revision_intake::{Event, handle};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let start = functions::start().await?;
+    let start = functions::start().await?.performing().with_bundles();
     run(service_fn(|event: LambdaEvent<Event>| async {
-        handle(&start.control, event.payload).await.map_err(Error::from)
+        Ok::<_, Error>(handle(&start.control, event.payload).await?)
     }))
     .await
 }

@@ -1,13 +1,13 @@
-//! The schedule and alarms: looks at all active deployments.
+//! The schedule and alarms: sweeps active deployments.
 
 use functions::traffic_evaluator::{Event, handle};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let start = functions::start().await?;
     run(service_fn(|event: LambdaEvent<Event>| async {
-        handle(&start.control, event.payload).await.map_err(Error::from)
+        Ok::<_, Error>(handle(&start.control, event.payload).await?)
     }))
     .await
 }

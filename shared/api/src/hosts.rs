@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::State;
-use axum::response::{IntoResponse as _, Response};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::response::{IntoResponse as _, Redirect, Response};
 use control::Error;
 use http::{HeaderMap, StatusCode, header};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tracing::warn;
-use wire::host::{Refusal, RefusalCode};
+use wire::host::{BatchKey, Refusal, RefusalCode};
 
 use crate::Shared;
 
@@ -32,6 +33,44 @@ pub(crate) async fn claim(
     body: Bytes,
 ) -> Response {
     answer(&headers, &body, async |key, request| shared.control.claim(&key, &request).await).await
+}
+
+/// `POST /cutover/v1/host/batch/claim`.
+pub(crate) async fn claim_batch(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    answer(&headers, &body, async |secret, request| {
+        shared.control.claim_batch(&secret, &request).await
+    })
+    .await
+}
+
+/// What `GET /cutover/v1/host/runner` is asked with.
+#[derive(Debug, Deserialize)]
+pub(crate) struct RunnerQuery {
+    batch: BatchKey,
+    digest: String,
+}
+
+/// `GET /cutover/v1/host/runner`: leads to where the runner can be fetched.
+pub(crate) async fn runner(
+    State(shared): State<Arc<Shared>>,
+    headers: HeaderMap,
+    query: Result<Query<RunnerQuery>, QueryRejection>,
+) -> Response {
+    let Query(RunnerQuery { batch, digest }) = match query {
+        Ok(query) => query,
+        Err(error) => {
+            return refuse(RefusalCode::Invalid, format!("the query cannot be read: {error}"));
+        }
+    };
+    let Some(secret) = bearer(&headers) else { return unidentified() };
+    match shared.control.runner_url(&secret, &batch, &digest).await {
+        Ok(url) => Redirect::temporary(&url).into_response(),
+        Err(error) => failed(error),
+    }
 }
 
 /// `POST /cutover/v1/host/report`.
@@ -54,12 +93,7 @@ where
     A: Serialize,
     F: Future<Output = Result<A, Error>>,
 {
-    let Some(secret) = bearer(headers) else {
-        return refuse(
-            RefusalCode::Unauthorized,
-            "send `Authorization: Bearer <key or token>`".to_owned(),
-        );
-    };
+    let Some(secret) = bearer(headers) else { return unidentified() };
     let request = match serde_json::from_slice(body) {
         Ok(request) => request,
         Err(error) => {
@@ -68,12 +102,21 @@ where
     };
     match ask(secret, request).await {
         Ok(answer) => Json(answer).into_response(),
-        Err(Error::Host(Refusal { code, message })) => refuse(code, message),
-        Err(error) => {
-            warn!(error = &error as &dyn std::error::Error, "cannot answer a host now");
-            (StatusCode::SERVICE_UNAVAILABLE, format!("{error}; try again")).into_response()
-        }
+        Err(error) => failed(error),
     }
+}
+
+fn failed(error: Error) -> Response {
+    if let Error::Host(Refusal { code, message }) = error {
+        return refuse(code, message);
+    }
+    warn!(error = &error as &dyn std::error::Error, "cannot answer a host now");
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{error}; try again")).into_response()
+}
+
+fn unidentified() -> Response {
+    let message = "send `Authorization: Bearer <key, token or secret>`".to_owned();
+    refuse(RefusalCode::Unauthorized, message)
 }
 
 fn bearer(headers: &HeaderMap) -> Option<String> {

@@ -54,6 +54,8 @@ pub fn router(control: Control, guard: impl Guard) -> Router {
     let hosts = Router::new()
         .route("/poll", post(hosts::poll))
         .route("/claim", post(hosts::claim))
+        .route("/batch/claim", post(hosts::claim_batch))
+        .route("/runner", get(hosts::runner))
         .route("/report", post(hosts::report))
         .layer(DefaultBodyLimit::max(HOST_BODY_MAX));
     Router::new()

@@ -159,6 +159,7 @@ fn refusal(error: Error) -> ApiError {
         Error::Host(refused) => ErrorName::InvalidInput.because(refused.message),
         error @ (Error::Table(_)
         | Error::Pin(_)
+        | Error::Cloud(_)
         | Error::Unreadable { .. }
         | Error::Newer { .. })
             if error.is_passing() =>
@@ -168,6 +169,7 @@ fn refusal(error: Error) -> ApiError {
         }
         error @ (Error::Table(_)
         | Error::Pin(_)
+        | Error::Cloud(_)
         | Error::Unreadable { .. }
         | Error::Newer { .. }) => {
             error!(error = &error as &dyn std::error::Error, "cannot answer");

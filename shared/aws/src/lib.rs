@@ -1,5 +1,16 @@
 //! What of AWS a cloud installation uses beyond the table and the bucket. Nothing that runs at home compiles this.
+//!
+//! Each adapter is one of control's ports on one service. None decides anything about a deployment. The IAM action of
+//! each call is in the table of `functions/src/permissions.rs`.
 
-mod hosts;
+mod commands;
+mod error;
+mod instances;
+mod queues;
+mod scaling;
+mod script;
 
-pub use hosts::{DescribeError, Ec2Host, HostState, describe_hosts};
+pub use commands::{Document, RunCommand, Runner};
+pub use instances::Ec2Fleet;
+pub use queues::{QueueBell, QueuedErrands, Queues, WakeMessage};
+pub use scaling::AutoScaling;

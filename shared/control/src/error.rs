@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::ports::PinError;
+use crate::ports::{CloudError, PinError};
 use crate::table::{Key, TableError};
 
 /// Why a use case did not do as asked.
@@ -14,6 +14,9 @@ pub enum Error {
     /// The bucket of revisions.
     #[error(transparent)]
     Pin(#[from] PinError),
+    /// A service of the cloud.
+    #[error(transparent)]
+    Cloud(#[from] CloudError),
     /// A record that cannot be understood.
     #[error("the record `{}` / `{}` cannot be read", .key.partition, .key.sort)]
     Unreadable {
@@ -51,6 +54,7 @@ impl Error {
             self,
             Self::Table(TableError::Conflict(_) | TableError::Unavailable(_))
                 | Self::Pin(PinError::Unavailable(_))
+                | Self::Cloud(CloudError::Unavailable { .. })
                 | Self::Newer { .. }
         )
     }

@@ -3,11 +3,14 @@
 use engine::deployment::{Deployment, Fact};
 use engine::{DeploymentId, Timestamp};
 use wire::host::{
-    Bundle, ClaimRequest, ClaimResponse, EventStatus, HostStatus, Offer, PollRequest, PollResponse,
-    Refusal, RefusalCode, ReportRequest, ReportResponse, Specification,
+    BatchClaimRequest, BatchClaimResponse, BatchKey, Bundle, ClaimRequest, ClaimResponse,
+    EventStatus, HostStatus, Offer, PollRequest, PollResponse, Refusal, RefusalCode, ReportRequest,
+    ReportResponse, Specification,
 };
 
-use crate::rows::{self, DeploymentRow, HostRow, LogRow, LoggedEvent, OnPremises, Stored};
+use crate::rows::{
+    self, BatchRow, DeploymentRow, HostRow, LogRow, LoggedEvent, OnPremises, Stored,
+};
 use crate::table::{Index, Query, TableError, Write};
 use crate::{Control, Error, hash_of};
 
@@ -94,7 +97,62 @@ impl Control {
     pub async fn claim(&self, key: &str, request: &ClaimRequest) -> Result<ClaimResponse, Error> {
         self.authenticate(&request.host, key).await?;
         let Offer { deployment_id, ordinal, .. } = &request.offer;
-        let place = HostRow::key_of(deployment_id, *ordinal);
+        Ok(self.grant(&request.host, deployment_id, *ordinal).await?.claim)
+    }
+
+    /// Gives a host that was sent its command in a batch what [`Control::claim`] gives. The batch's secret shows that it
+    /// was; the host itself says which of its hosts it is.
+    pub async fn claim_batch(
+        &self,
+        secret: &str,
+        request: &BatchClaimRequest,
+    ) -> Result<BatchClaimResponse, Error> {
+        let batch = self.authenticate_batch(&request.batch, secret).await?;
+        let host = batch.hosts.iter().find(|host| host.name == request.host);
+        let Some(host) = host else {
+            let message = format!(
+                "host `{}` is not in the batch `{}`: it may have been replaced since; nothing is to be done",
+                request.host, request.batch
+            );
+            return Err(superseded(&message));
+        };
+        self.grant(&host.name, &request.batch.deployment_id, host.ordinal).await
+    }
+
+    /// A URL at which a host of a batch can fetch the runner with this digest.
+    pub async fn runner_url(
+        &self,
+        secret: &str,
+        batch: &BatchKey,
+        digest: &str,
+    ) -> Result<String, Error> {
+        self.authenticate_batch(batch, secret).await?;
+        let is_digest =
+            digest.len() == 64 && digest.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if !is_digest {
+            let message = format!("`{digest}` is no SHA-256 in lower-case hex");
+            return Err(refuse(RefusalCode::Invalid, message));
+        }
+        Ok(self.bundles.runner_url(digest).await?)
+    }
+
+    async fn authenticate_batch(&self, batch: &BatchKey, secret: &str) -> Result<BatchRow, Error> {
+        let row = rows::load::<BatchRow>(&*self.table, &BatchRow::key_of(batch)).await?;
+        let hash = hash_of(secret);
+        let row = row.map(|stored| stored.row).filter(|row| row.secrets.contains(&hash));
+        row.ok_or_else(|| {
+            let message = format!("the secret is not that of the batch `{batch}`; deploy again");
+            refuse(RefusalCode::Unauthorized, message)
+        })
+    }
+
+    async fn grant(
+        &self,
+        name: &str,
+        deployment_id: &DeploymentId,
+        ordinal: u32,
+    ) -> Result<BatchClaimResponse, Error> {
+        let place = HostRow::key_of(deployment_id, ordinal);
         loop {
             let loaded = futures::try_join!(
                 self.deployment(deployment_id),
@@ -103,7 +161,7 @@ impl Control {
             let (Some(deployment), Some(mut host)) = loaded else {
                 return Err(superseded("there is no such command"));
             };
-            if host.row.name != request.host {
+            if host.row.name != name {
                 return Err(superseded("the command is for another host"));
             }
             let deployment = deployment.row.deployment;
@@ -111,13 +169,18 @@ impl Control {
             if host.row.has_ended() {
                 return Err(superseded("the command is finished"));
             }
-            deployment.may_proceed(*ordinal, self.now()).map_err(superseded)?;
+            deployment.may_proceed(ordinal, self.now()).map_err(superseded)?;
             let token = self.new_token();
             host.row.token_hash = Some(hash_of(&token));
-            host.row.attempt = deployment.hosts().get(*ordinal).map_or(1, |known| known.attempt);
+            host.row.attempt = deployment.hosts().get(ordinal).map_or(1, |known| known.attempt);
             host.row.heard_at = Some(self.now().max(host.row.heard_at.unwrap_or_default()));
             match self.table.write(&[host.replace()?]).await {
-                Ok(()) => return self.command(&deployment, host.row, token).await,
+                Ok(()) => {
+                    let (deployment_id, attempt) = (deployment_id.clone(), host.row.attempt);
+                    let offer = Offer { deployment_id, ordinal, attempt };
+                    let claim = self.command(&deployment, host.row, token).await?;
+                    return Ok(BatchClaimResponse { offer, claim });
+                }
                 Err(TableError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -152,7 +215,7 @@ impl Control {
             },
             file_exists_behavior: order.file_exists_behavior,
             ignore_application_stop_failures: order.ignore_application_stop_failures,
-            events: engine::lifecycle::Event::IN_PLACE.to_vec(),
+            events: deployment.events().to_vec(),
             rerun_interrupted: order.rerun_interrupted,
         };
         let bundle_url = self.bundles.url(pin).await?;

@@ -3,6 +3,7 @@
 
 pub mod driver;
 mod error;
+pub mod fleet;
 pub mod hosts;
 pub mod intake;
 mod operations;
@@ -19,7 +20,7 @@ use engine::{DeploymentId, Timestamp};
 use sha2::{Digest, Sha256};
 
 pub use error::Error;
-use ports::{Bell, Bundles, Clock, Dispatcher, Entropy};
+use ports::{Bell, Bundles, Clock, Cloud, Dispatcher, Entropy, Meter};
 use table::Table;
 
 /// The use cases, with everything that they need plugged in.
@@ -37,10 +38,29 @@ pub struct Control {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// What only a cloud installation has.
+    pub cloud: Cloud,
+    /// Takes measurements.
+    pub meter: Arc<dyn Meter>,
+    /// What the installation is set to.
+    pub settings: Settings,
     /// Where this installation is.
     pub place: Place,
     /// Deployments whose output somebody follows, and when that was last said.
     pub followed: Arc<Mutex<BTreeMap<DeploymentId, Timestamp>>>,
+}
+
+/// What an installation is set to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Most hosts that a deployment sends their command within a second.
+    pub start_ramp: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { start_ramp: 500 }
+    }
 }
 
 /// Where an installation is: what its ARNs name.

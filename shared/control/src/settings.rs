@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use engine::deployment::AutoRollback;
 use wire::codedeploy::{AutoRollbackConfiguration, GroupSettings, TagFilter};
 
+use crate::ports::Selection;
+
 /// Whether a group selects an on-premises instance with these tags: by any of its flat filters, or by at least one
 /// filter of each set (`docs/semantics.md#hosts`). A group without filters selects none.
 pub fn selects_on_premises(settings: &GroupSettings, tags: &BTreeMap<String, String>) -> bool {
@@ -16,6 +18,20 @@ pub fn selects_on_premises(settings: &GroupSettings, tags: &BTreeMap<String, Str
         .and_then(|set| set.on_premises_tag_set_list.as_deref());
     let sets = sets.unwrap_or_default();
     matches_any(flat) || (!sets.is_empty() && sets.iter().all(|set| matches_any(set)))
+}
+
+/// Which EC2 instances a group selects: by any of its flat filters, by at least one filter of each set, or as members of
+/// its Auto Scaling groups (`docs/semantics.md#hosts`).
+pub fn selection(settings: &GroupSettings) -> Selection {
+    let flat = settings.ec2_tag_filters.clone().unwrap_or_default();
+    let sets = settings.ec2_tag_set.as_ref().and_then(|set| set.ec2_tag_set_list.clone());
+    let mut tag_sets = sets.unwrap_or_default();
+    if !flat.is_empty() {
+        // The API takes one of the two.
+        tag_sets = vec![flat];
+    }
+    let scaling_groups = settings.auto_scaling_groups.clone().unwrap_or_default();
+    Selection { tag_sets, scaling_groups }
 }
 
 /// Whether a filter matches tags, exactly and with regard to case.

@@ -8,7 +8,7 @@ use engine::{DeploymentId, GroupId, Pin, Revision, Timestamp};
 use wire::codedeploy::ErrorName;
 
 use crate::rows::{self, Application, Config, DeploymentRow, Group, RegisteredRevision, Stored};
-use crate::table::{Index, Query, Write};
+use crate::table::{Query, Write};
 use crate::{Control, Error, settings};
 
 /// How long an in-place deployment may take, in milliseconds: 8 hours (`docs/semantics.md#lifecycle`).
@@ -36,6 +36,10 @@ pub struct Request {
     pub auto_rollback: Option<AutoRollback>,
     /// The upload that it deploys.
     pub upload: Option<String>,
+    /// Who asks for it.
+    pub creator: Creator,
+    /// The hosts that it is for, where that is not the whole group.
+    pub only: Option<Vec<String>>,
 }
 
 impl Request {
@@ -50,6 +54,8 @@ impl Request {
             file_exists_behavior: FileExistsBehavior::Disallow,
             auto_rollback: None,
             upload: None,
+            creator: Creator::User,
+            only: None,
         }
     }
 }
@@ -93,6 +99,47 @@ impl Control {
         }
     }
 
+    /// Starts a deployment of the group's last successful revision to one host, because the host arrives or leaves.
+    /// Nothing if the group has no such revision, is gone, or is being deployed to.
+    pub(crate) async fn start_alone(
+        &self,
+        group: &GroupId,
+        creator: Creator,
+        host: &str,
+    ) -> Result<Option<DeploymentId>, Error> {
+        let id = self.new_deployment_id();
+        let now = self.now();
+        let key = Group::key_of(group);
+        let Some(mut group) = rows::load::<Group>(&*self.table, &key).await? else {
+            return Ok(None);
+        };
+        let Some(last) = group.row.slot.last_successful.clone() else { return Ok(None) };
+        if group.row.slot.active.is_some() {
+            return Ok(None);
+        }
+        let what = if creator == Creator::Departure { "leaves" } else { "arrived" };
+        let request = Request {
+            // One host: the group's configuration might not let it be deployed to.
+            config: Some("CodeDeployDefault.AllAtOnce".to_owned()),
+            description: Some(format!("The host {host} {what}")),
+            file_exists_behavior: last.file_exists_behavior,
+            auto_rollback: Some(AutoRollback::default()),
+            creator,
+            only: Some(vec![host.to_owned()]),
+            ..Request::new(last.revision, Some(last.pin))
+        };
+        let row = self.take_slot(&mut group, &request, id.clone(), now).await?;
+        match self.table.write(&[group.replace()?, rows::create(&row)?]).await.map_err(Error::from)
+        {
+            Ok(()) => {
+                self.bell.ring(&id, Vec::new());
+                Ok(Some(id))
+            }
+            Err(error) if error.is_conflict() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The deployment's row for a group whose slot it takes.
     pub(crate) async fn take_slot(
         &self,
@@ -121,7 +168,7 @@ impl Control {
             group: group.name.clone(),
             group_id: group.id.clone(),
             generation,
-            creator: Creator::User,
+            creator: request.creator,
             created_at: now,
             revision: request.revision.clone(),
             fallback: group.slot.last_successful.clone(),
@@ -137,12 +184,14 @@ impl Control {
             silence_ms: group.silence_ms,
             total_ms: TOTAL_MS,
             rerun_interrupted: group.rerun_interrupted,
+            start_ramp: Some(self.settings.start_ramp),
         };
         Ok(DeploymentRow {
             deployment: Deployment::new(order, request.pin.clone()),
             application_id: group.application_id.clone(),
             wake_at: Some(now),
             upload: request.upload.clone(),
+            only: request.only.clone(),
         })
     }
 
@@ -206,22 +255,6 @@ impl Control {
             known.row.groups.push(group.to_owned());
         }
         known.replace().map(Some)
-    }
-
-    /// The group's newest deployment before `id`.
-    pub(crate) async fn deployment_before(
-        &self,
-        group: &GroupId,
-        id: &DeploymentId,
-    ) -> Result<Option<Stored<DeploymentRow>>, Error> {
-        let mut query = Query::prefix(DeploymentRow::list_of(group), "", 2);
-        query.descending = true;
-        let page = self.table.query_index(Index::Listed, &query).await?;
-        let before = page.items.iter().filter_map(DeploymentRow::id_in).find(|other| other != id);
-        match before {
-            Some(before) => self.deployment(&before).await,
-            None => Ok(None),
-        }
     }
 
     /// The name of the application with `id`, unless it was deleted.

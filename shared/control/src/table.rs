@@ -64,6 +64,8 @@ pub struct Record {
     pub waking: Option<Key>,
     /// When it may be removed.
     pub expires_at: Option<Timestamp>,
+    /// Whether its writing wakes a deployment.
+    pub rings: bool,
 }
 
 /// The indexes. They hold keys only.

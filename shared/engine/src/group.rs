@@ -95,7 +95,8 @@ impl Slot {
             return Next::Nothing;
         }
         self.active = None;
-        if let (Status::Succeeded, Some(pin)) = (ending.status, deployment.pin()) {
+        let of_group = deployment.order().creator.is_of_group();
+        if let (Status::Succeeded, Some(pin), true) = (ending.status, deployment.pin(), of_group) {
             self.last_successful = Some(Fallback {
                 deployment: deployment.id().clone(),
                 revision: deployment.order().revision.clone(),

@@ -38,6 +38,9 @@ impl Event {
         Self::ValidateService,
     ];
 
+    /// The events of a host that is about to leave: it stops what the last deployment started.
+    pub const DEPARTURE: [Self; 1] = [Self::ApplicationStop];
+
     /// CodeDeploy's name of the event.
     pub fn name(self) -> &'static str {
         match self {

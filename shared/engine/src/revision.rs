@@ -51,4 +51,7 @@ pub struct Pin {
     pub sha256: String,
     /// Their number.
     pub size: u64,
+    /// The time-outs of all hooks of the revision together, in seconds; none where they were not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hooks_s: Option<u32>,
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use control::Control;
 use control::driver::Advanced;
 use control::ports::Bell;
@@ -36,13 +37,14 @@ pub(crate) fn bell() -> (HomeBell, Rings) {
     (HomeBell(sender), Rings(receiver))
 }
 
+#[async_trait]
 impl Bell for HomeBell {
     fn ring(&self, deployment: &DeploymentId, facts: Vec<Fact>) {
         // The loop ends only with the home, and then nobody has to be woken any more.
         drop(self.0.send(Ring::Now(deployment.clone(), facts)));
     }
 
-    fn ring_at(&self, deployment: &DeploymentId, at: Timestamp) {
+    async fn ring_at(&self, deployment: &DeploymentId, at: Timestamp) {
         drop(self.0.send(Ring::At(deployment.clone(), at)));
     }
 }

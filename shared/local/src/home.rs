@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::serve::ListenerExt as _;
 use control::intake::Uploaded;
-use control::ports::{Clock, Entropy};
-use control::{Control, Place, hash_of};
+use control::ports::{Clock, Cloud, Entropy, NoMeter};
+use control::{Control, Place, Settings, hash_of};
 use engine::Timestamp;
 use futures::future::BoxFuture;
 use store::{DynamoTable, S3Bundles, Scope};
@@ -343,6 +343,9 @@ async fn assemble(
         dispatcher,
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
+        cloud: Cloud::none(),
+        meter: Arc::new(NoMeter),
+        settings: Settings::default(),
         place: Place { account: ACCOUNT.to_owned(), region: REGION.to_owned() },
         followed: Arc::default(),
     })

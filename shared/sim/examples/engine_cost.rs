@@ -125,7 +125,7 @@ fn cost(minimum: Minimum, is_late: Late) -> Cost {
 }
 
 fn pin() -> Pin {
-    Pin { sha256: "ab".repeat(32), size: 3 }
+    Pin { sha256: "ab".repeat(32), size: 3, hooks_s: None }
 }
 
 fn order(minimum: Minimum) -> Order {
@@ -155,5 +155,6 @@ fn order(minimum: Minimum) -> Order {
         silence_ms: 60_000,
         total_ms: 8 * 3_600_000,
         rerun_interrupted: false,
+        start_ramp: None,
     }
 }

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
+use control::driver::Errand;
 use control::intake::Uploaded;
 use engine::deployment::Fact;
 use engine::{DeploymentId, Timestamp};
@@ -33,7 +34,7 @@ pub(crate) enum Event {
     /// Somebody rang for a deployment.
     Bell { id: DeploymentId, facts: Vec<Fact> },
     /// The timer of a deployment is due, if it is still the `number`th one.
-    Timer { id: DeploymentId, number: u64 },
+    Timer { id: DeploymentId, number: u64, at: Timestamp },
     /// Hosts hear of commands.
     Offer { host: String, offer: Offer },
     /// Something happens on a host, unless it has died since.
@@ -42,6 +43,8 @@ pub(crate) enum Event {
     Ask { host: usize, life: u32, question: Question, reply: Option<ReplyTo> },
     /// The minute's sweep.
     Sweep,
+    /// An effect that was handed over comes to whoever performs it.
+    Errand(Errand),
     /// An upload is announced.
     Announce(Uploaded),
     /// An upload was handled.
@@ -171,6 +174,10 @@ pub(crate) struct Core {
     pub(crate) events: u64,
     /// How long a deployment may take in all.
     pub(crate) total_ms: u64,
+    /// Whether effects are performed elsewhere than they are decided, as functions do it.
+    pub(crate) has_errands: bool,
+    /// Most hosts that a deployment starts within a second.
+    pub(crate) start_ramp: u32,
 }
 
 impl fmt::Debug for Core {
@@ -200,6 +207,8 @@ impl Core {
             lines: Vec::new(),
             events: 0,
             total_ms: 8 * 3_600_000,
+            has_errands: false,
+            start_ramp: 500,
         }
     }
 

@@ -34,6 +34,10 @@ pub(crate) struct Faults {
     /// A host is cut off, at each of its steps.
     pub(crate) cut: u32,
     pub(crate) announced_twice: u32,
+    pub(crate) errand_lost: u32,
+    pub(crate) errand_twice: u32,
+    /// It comes up to two minutes later.
+    pub(crate) errand_late: u32,
     /// How far the servers' clocks are apart, in milliseconds.
     pub(crate) skew_ms: u64,
 }
@@ -71,6 +75,9 @@ impl Faults {
             stays_down: often(3_000),
             cut: often(100),
             announced_twice: often(5_000),
+            errand_lost: often(3_000),
+            errand_twice: often(3_000),
+            errand_late: often(2_000),
             skew_ms: u64::from(often(2_000)),
         }
     }

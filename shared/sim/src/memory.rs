@@ -342,6 +342,7 @@ mod tests {
             listed: None,
             waking: None,
             expires_at: None,
+            rings: false,
         };
         [Write::Put(record, condition)]
     }

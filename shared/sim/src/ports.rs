@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
-use control::ports::{Bell, Clock, Dispatcher, Entropy};
+use control::driver::Errand;
+use control::fleet::Upkeep;
+use control::ports::{Bell, Clock, CloudError, Dispatcher, Entropy, Errands};
 use control::table::{Index, Key, Page, Query, Record, Table, TableError, Write};
-use engine::deployment::Fact;
+use engine::deployment::{Effect, Fact};
 use engine::{DeploymentId, Timestamp};
 use wire::host::Offer;
 
@@ -77,6 +79,7 @@ impl Table for Ports {
     }
 }
 
+#[async_trait]
 impl Bell for Ports {
     fn ring(&self, deployment: &DeploymentId, facts: Vec<Fact>) {
         let mut core = self.shared.core();
@@ -97,7 +100,7 @@ impl Bell for Ports {
         }
     }
 
-    fn ring_at(&self, deployment: &DeploymentId, at: Timestamp) {
+    async fn ring_at(&self, deployment: &DeploymentId, at: Timestamp) {
         let mut core = self.shared.core();
         let number = core.timers.get(deployment).map_or(1, |(number, _)| number + 1);
         core.timers.insert(deployment.clone(), (number, at.0));
@@ -107,7 +110,40 @@ impl Bell for Ports {
             return;
         }
         let ms = at.0.saturating_sub(core.now) + core.random.between(0, 5);
-        core.push(ms, Event::Timer { id: deployment.clone(), number });
+        core.push(ms, Event::Timer { id: deployment.clone(), number, at });
+    }
+}
+
+#[async_trait]
+impl Errands for Ports {
+    async fn hand_over(&self, id: &DeploymentId, effect: &Effect) -> Result<bool, CloudError> {
+        match effect {
+            Effect::PinRevision | Effect::EnrolHosts | Effect::Dispatch { .. } => {}
+            Effect::CheckHosts { .. } | Effect::End(_) => return Ok(false),
+        }
+        if !self.shared.core().has_errands {
+            return Ok(false);
+        }
+        self.shared.pause().await;
+        let mut core = self.shared.core();
+        let faults = core.faults;
+        let errand = || Event::Errand(Errand { deployment_id: id.clone(), effect: effect.clone() });
+        if core.random.of_ten_thousand(faults.errand_twice) {
+            let ms = core.random.between(0, 100_000);
+            core.push(ms, errand());
+        }
+        if core.random.of_ten_thousand(faults.errand_lost) {
+            core.tell("errand", || format!("of {id} is lost: {effect:?}"));
+            return Ok(true);
+        }
+        let late = core.random.of_ten_thousand(faults.errand_late);
+        let ms = if late { core.random.between(100, 120_000) } else { core.random.between(0, 50) };
+        core.push(ms, errand());
+        Ok(true)
+    }
+
+    async fn keep_up(&self, _: &Upkeep, _: u32) -> Result<(), CloudError> {
+        Ok(())
     }
 }
 

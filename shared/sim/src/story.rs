@@ -57,6 +57,8 @@ pub(crate) struct Story {
     pub(crate) acts: Vec<(u64, Act)>,
     lasts_ms: u64,
     total_ms: u64,
+    pub(crate) has_errands: bool,
+    pub(crate) start_ramp: u32,
 }
 
 impl Story {
@@ -91,6 +93,8 @@ impl Story {
             acts,
             lasts_ms,
             total_ms,
+            has_errands: random.of_ten_thousand(5_000),
+            start_ramp: *random.pick(&[1, 3, 500, 500]).unwrap_or(&500),
         }
     }
 }
@@ -106,6 +110,8 @@ impl Story {
             acts: vec![(10_000, Act::DeployWith { group: 0, config: config.to_owned() })],
             lasts_ms: 10_000,
             total_ms: 8 * 3_600_000,
+            has_errands: false,
+            start_ramp: 500,
         }
     }
 }

@@ -8,9 +8,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use control::driver::Errand;
 use control::intake::Uploaded;
-use control::{Control, Error, Place};
-use engine::DeploymentId;
+use control::ports::{Cloud, NoMeter};
+use control::{Control, Error, Place, Settings};
+use engine::{DeploymentId, Timestamp};
 use wire::host::{Offer, RefusalCode};
 
 use crate::bundles::SimBundles;
@@ -89,7 +91,9 @@ impl World {
 
     /// The world of a story.
     pub(crate) fn of(story: &Story, random: Random, recording: bool) -> Self {
-        let core = Core::new(random, story.faults, recording);
+        let mut core = Core::new(random, story.faults, recording);
+        core.has_errands = story.has_errands;
+        core.start_ramp = story.start_ramp;
         let shared = Shared::new(core);
         let servers = (0..3).map(|server| server_of(&shared, server, story.faults.skew_ms));
         let mut world = Self {
@@ -160,15 +164,16 @@ impl World {
         match event {
             Event::Resume(task) => self.resume(task),
             Event::Bell { id, facts } => self.advance(id, facts),
-            Event::Timer { id, number } => {
+            Event::Timer { id, number, at } => {
                 let mut core = self.shared.core();
                 let is_last = core.timers.get(&id).is_some_and(|(last, _)| *last == number);
                 let anyway = core.random.of_ten_thousand(2_000);
                 drop(core);
                 if is_last || anyway {
-                    self.advance(id, Vec::new());
+                    self.wake(id, at);
                 }
             }
+            Event::Errand(errand) => self.run_errand(errand),
             Event::Offer { host, offer } => self.offered(&host, offer),
             Event::Host { host, life, what } => {
                 if self.hosts.get(host).is_some_and(|host| host.life == life) {
@@ -198,6 +203,24 @@ impl World {
         self.shared.core().tell(&what, || format!("with {facts:?}"));
         self.spawn(what, true, None, |control, _| async move {
             drop(control.advance(&id, facts).await);
+        });
+    }
+
+    fn wake(&mut self, id: DeploymentId, at: Timestamp) {
+        self.spawn(format!("wake {id}"), true, None, move |control, _| async move {
+            drop(control.wake(&id, at).await);
+        });
+    }
+
+    /// Another function performs an effect. One that fails is tried again, as a queue would; in the end, the deployment
+    /// asks again by itself.
+    fn run_errand(&mut self, errand: Errand) {
+        let what = format!("errand of {}", errand.deployment_id);
+        self.shared.core().tell(&what, || format!("{:?}", errand.effect));
+        self.spawn(what, false, None, move |control, shared| async move {
+            if control.run_errand(&errand).await.is_err() {
+                shared.core().push(5_000, Event::Errand(errand));
+            }
         });
     }
 
@@ -334,7 +357,10 @@ fn server_of(shared: &Arc<Shared>, server: u64, skew_ms: u64) -> Control {
         bell: ports.clone(),
         dispatcher: ports.clone(),
         clock: ports.clone(),
-        entropy: ports,
+        entropy: ports.clone(),
+        cloud: Cloud { errands: ports.clone(), ..Cloud::none() },
+        meter: Arc::new(NoMeter),
+        settings: Settings { start_ramp: shared.core().start_ramp },
         place: Place { account: "111122223333".to_owned(), region: "eu-west-1".to_owned() },
         followed: Arc::default(),
     }

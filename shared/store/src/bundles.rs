@@ -105,8 +105,9 @@ impl S3Bundles {
     }
 
     /// Puts the spooled bytes under their digest, unless they are already there.
-    async fn keep(&self, spooled: &Spooled) -> Result<Pin, PinError> {
-        let pin = Pin { sha256: hex::encode(spooled.digest), size: spooled.size };
+    async fn keep(&self, spooled: &Spooled, hooks_s: u32) -> Result<Pin, PinError> {
+        let sha256 = hex::encode(spooled.digest);
+        let pin = Pin { sha256, size: spooled.size, hooks_s: Some(hooks_s) };
         if pin.size > PUT_UNASKED_BYTES_MAX && self.is_kept(&pin).await? {
             return Ok(pin);
         }
@@ -126,6 +127,20 @@ impl S3Bundles {
             .await
             .map_err(unavailable)?;
         Ok(pin)
+    }
+
+    /// Keeps the runner whose SHA-256 is `digest` where hosts can fetch it, unless it is there already.
+    ///
+    /// # Errors
+    /// `Unavailable`, when the bucket does not answer or refuses.
+    pub async fn keep_runner(&self, digest: &str, bytes: Vec<u8>) -> Result<(), PinError> {
+        let key = runner_key(digest);
+        let asked = self.client.head_object().bucket(&self.bucket).key(&key);
+        if asked.send().await.is_ok() {
+            return Ok(());
+        }
+        let put = self.client.put_object().bucket(&self.bucket).key(key).body(bytes.into());
+        put.send().await.map(drop).map_err(unavailable)
     }
 
     async fn is_kept(&self, pin: &Pin) -> Result<bool, PinError> {
@@ -152,8 +167,8 @@ impl Bundles for S3Bundles {
         let version = found.version_id().map(str::to_owned);
         let spooled = self.spool(found.body).await?;
         let file = spooled.file.reopen().map_err(|source| spool_fault(&self.spool, source))?;
-        let bundle_type = blocking(move || inspect(file)).await??;
-        let pin = self.keep(&spooled).await?;
+        let Inspected { bundle_type, hooks_s } = blocking(move || inspect(file)).await??;
+        let pin = self.keep(&spooled, hooks_s).await?;
         Ok(Pinned { pin, bundle_type, e_tag, version })
     }
 
@@ -163,6 +178,18 @@ impl Bundles for S3Bundles {
         let signed = request.presigned(expiry).await.map_err(unavailable)?;
         Ok(signed.uri().to_owned())
     }
+
+    async fn runner_url(&self, digest: &str) -> Result<String, PinError> {
+        let expiry = PresigningConfig::expires_in(URL_LIFETIME).map_err(unavailable)?;
+        let request = self.client.get_object().bucket(&self.bucket).key(runner_key(digest));
+        let signed = request.presigned(expiry).await.map_err(unavailable)?;
+        Ok(signed.uri().to_owned())
+    }
+}
+
+/// The key of a runner in the bucket of bundles.
+pub fn runner_key(digest: &str) -> String {
+    format!("runners/{digest}")
 }
 
 /// A whole object on disk.
@@ -184,10 +211,20 @@ enum SpoolError {
     Interrupted(#[source] tokio::task::JoinError),
 }
 
+/// What is kept of a look at an archive.
+struct Inspected {
+    bundle_type: BundleType,
+    /// The time-outs of all hooks together, in seconds.
+    hooks_s: u32,
+}
+
 /// Checks the whole archive.
-fn inspect(file: File) -> Result<BundleType, PinError> {
+fn inspect(file: File) -> Result<Inspected, PinError> {
     match bundle::inspect(file, &Limits::default()) {
-        Ok(inspection) => Ok(type_of(inspection.kind)),
+        Ok(inspection) => Ok(Inspected {
+            bundle_type: type_of(inspection.kind),
+            hooks_s: inspection.appspec.hooks_s(),
+        }),
         Err(error @ (BundleError::Read(_) | BundleError::Sink { .. })) => {
             Err(unavailable(SpoolError::Read(error)))
         }

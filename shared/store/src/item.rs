@@ -34,6 +34,11 @@ pub mod attribute {
     pub const WAKING_SORT: &str = "wsk";
     /// When the item may be removed, in seconds since 1970.
     pub const EXPIRES: &str = "ttl";
+    /// Whether writing the item wakes a deployment: then it is [`RINGS`], else not there. `template.yaml` filters the
+    /// table's stream by it.
+    pub const BELL: &str = "b";
+    /// The value of [`BELL`].
+    pub const RINGS: &str = "1";
 }
 
 /// Why an item is no record of ours.
@@ -68,6 +73,9 @@ pub fn item_of(scope: &Scope, record: &Record) -> Item {
     if let Some(Timestamp(ms)) = record.expires_at {
         set(attribute::EXPIRES, AttributeValue::N(ms.div_ceil(1000).to_string()));
     }
+    if record.rings {
+        set(attribute::BELL, AttributeValue::S(attribute::RINGS.to_owned()));
+    }
     item
 }
 
@@ -92,6 +100,7 @@ pub fn record_of(scope: &Scope, item: &Item) -> Result<Record, ItemError> {
         listed: place(scope, item, attribute::LISTED_PARTITION, attribute::LISTED_SORT)?,
         waking: place(scope, item, attribute::WAKING_PARTITION, attribute::WAKING_SORT)?,
         expires_at,
+        rings: item.contains_key(attribute::BELL),
     })
 }
 

@@ -13,7 +13,7 @@ mod scope;
 mod table;
 mod token;
 
-pub use bundles::S3Bundles;
+pub use bundles::{S3Bundles, runner_key};
 pub use client::{Clients, Endpoints, Keys, home_clients};
 pub use item::{Item, ItemError, attribute, item_of, record_of};
 pub use schema::{CreateError, create_table, index_name};

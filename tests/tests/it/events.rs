@@ -25,7 +25,7 @@ fn through<T: DeserializeOwned + Debug>(text: &str) -> String {
     format!("{:?}", serde_json::from_str::<T>(text).unwrap())
 }
 
-const SAMPLES: [Sample; 13] = [
+const SAMPLES: [Sample; 18] = [
     Sample {
         file: "revision_intake/bucket.json",
         decode: through::<revision_intake::Event>,
@@ -37,19 +37,29 @@ const SAMPLES: [Sample; 13] = [
         says: &["Message", "Ok([Uploaded", "Ok([])", "Err("],
     },
     Sample {
+        file: "revision_intake/errand.json",
+        decode: through::<revision_intake::Event>,
+        says: &["Errand(Errand", "PinRevision"],
+    },
+    Sample {
         file: "deployment_stepper/stream.json",
         decode: through::<deployment_stepper::Event>,
-        says: &["Changed(", "META", "HOST#", "STOP"],
+        says: &["Changed(", "META", "HOST#", "STOP", "OUTCOME#"],
     },
     Sample {
         file: "deployment_stepper/wake.json",
         decode: through::<deployment_stepper::Event>,
-        says: &["Wake(Ok(", "Wake(Err("],
+        says: &["Wake(Ok(", "at: None", "at: Some(", "Wake(Err("],
     },
     Sample {
         file: "hook_dispatcher/invocation.json",
         decode: through::<hook_dispatcher::Event>,
-        says: &["Invocation", "instance_id: \"i-"],
+        says: &["Event(Invocation", "instance_id: \"i-", "status: \"Failed\""],
+    },
+    Sample {
+        file: "hook_dispatcher/errand.json",
+        decode: through::<hook_dispatcher::Event>,
+        says: &["Queue(", "Ok(Errand", "Dispatch {", "Err("],
     },
     Sample {
         file: "traffic_evaluator/minute.json",
@@ -65,6 +75,21 @@ const SAMPLES: [Sample; 13] = [
         file: "fleet_watcher/state.json",
         decode: through::<fleet_watcher::Event>,
         says: &["State(", "\"i-"],
+    },
+    Sample {
+        file: "fleet_watcher/interruption.json",
+        decode: through::<fleet_watcher::Event>,
+        says: &["Interruption(", "\"i-"],
+    },
+    Sample {
+        file: "fleet_watcher/minute.json",
+        decode: through::<fleet_watcher::Event>,
+        says: &["Event(Minute"],
+    },
+    Sample {
+        file: "fleet_watcher/queue.json",
+        decode: through::<fleet_watcher::Event>,
+        says: &["Errand(Errand", "EnrolHosts", "Passage {", "Hooks {", "Suspensions"],
     },
     Sample {
         file: "fleet_watcher/launching.json",

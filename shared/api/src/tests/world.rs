@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
-use control::ports::{Bell, Bundles, Clock, Dispatcher, Entropy, Object, PinError, Pinned};
-use control::{Control, Place, hash_of};
+use control::ports::{
+    Bell, Bundles, Clock, Cloud, Dispatcher, Entropy, NoMeter, Object, PinError, Pinned,
+};
+use control::{Control, Place, Settings, hash_of};
 use engine::deployment::Fact;
 use engine::{BundleType, DeploymentId, Pin, Timestamp};
 use http::{Request, StatusCode};
@@ -42,9 +44,10 @@ impl Entropy for Ports {
     }
 }
 
+#[async_trait]
 impl Bell for Ports {
     fn ring(&self, _deployment: &DeploymentId, _facts: Vec<Fact>) {}
-    fn ring_at(&self, _deployment: &DeploymentId, _at: Timestamp) {}
+    async fn ring_at(&self, _deployment: &DeploymentId, _at: Timestamp) {}
 }
 
 #[async_trait]
@@ -70,12 +73,16 @@ impl Bundles for Ports {
         if key == "missing" {
             return Err(PinError::Missing { bucket, key });
         }
-        let pin = Pin { sha256: hash_of(&key), size: 7 };
+        let pin = Pin { sha256: hash_of(&key), size: 7, hooks_s: None };
         Ok(Pinned { pin, bundle_type: BundleType::Tgz, e_tag, version })
     }
 
     async fn url(&self, pin: &Pin) -> Result<String, PinError> {
         Ok(format!("http://bucket/{}", pin.sha256))
+    }
+
+    async fn runner_url(&self, digest: &str) -> Result<String, PinError> {
+        Ok(format!("https://bundles.test/runners/{digest}"))
     }
 }
 
@@ -98,6 +105,9 @@ impl World {
             dispatcher: ports.clone(),
             clock: ports.clone(),
             entropy: ports.clone(),
+            cloud: Cloud::none(),
+            meter: Arc::new(NoMeter),
+            settings: Settings::default(),
             place: Place { account: "123456789012".into(), region: "eu-central-1".into() },
             followed: Arc::new(Mutex::new(BTreeMap::new())),
         };

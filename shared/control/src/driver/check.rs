@@ -46,6 +46,7 @@ impl Control {
             };
             let Some(verdict) = verdict else { return Ok(host.row) };
             host.row.out_of_reach = Some(verdict);
+            host.row.reason = host.row.reason.take().or_else(|| host.row.hint.clone());
             match self.table.write(&[host.replace()?]).await {
                 Ok(()) => return Ok(host.row),
                 Err(TableError::Conflict(key)) => match rows::load(&*self.table, &key).await? {

@@ -1,10 +1,12 @@
 //! The end of a deployment: its row, the group's, and the row of what follows, in one transaction.
 
 use engine::Timestamp;
-use engine::deployment::{Ending, Fact};
+use engine::deployment::{Deployment, Ending, Fact, HostState};
 use engine::group::Next;
 use tracing::info;
 
+use crate::fleet::{Upkeep, scaling};
+use crate::ports::{HostOutcome, Measure};
 use crate::rows::{self, DeploymentRow, Group, Stored, UploadRow, UploadState};
 use crate::table::Write;
 use crate::{Control, Error};
@@ -44,10 +46,31 @@ impl Control {
         }
         self.table.write(&writes).await?;
         info!(deployment = %stored.row.deployment.id(), status = ending.status.name(), next = successor.is_some().then(|| id.as_str()), "ended");
+        self.measure_end(&stored.row.deployment, ending);
         if let Some(row) = successor {
             self.bell.ring(row.deployment.id(), Vec::new());
         }
+        if !scaling::processes_of(&group.row).is_empty() {
+            self.ask_for(Upkeep::Suspensions, 0).await;
+        }
         Ok(())
+    }
+
+    fn measure_end(&self, deployment: &Deployment, ending: &Ending) {
+        let count = |states: &[HostState]| -> u32 {
+            states.iter().map(|state| deployment.hosts().count(*state)).sum()
+        };
+        let outcomes = [
+            (HostOutcome::Succeeded, count(&[HostState::Succeeded])),
+            (HostOutcome::Failed, count(&[HostState::Failed])),
+            (HostOutcome::Silent, count(&[HostState::Silent, HostState::NotStarted])),
+            (HostOutcome::Skipped, count(&[HostState::Skipped])),
+            (HostOutcome::Gone, count(&[HostState::Gone])),
+        ];
+        self.meter.take(Measure::Deployment(ending.status));
+        for (outcome, hosts) in outcomes.into_iter().filter(|(_, hosts)| *hosts > 0) {
+            self.meter.take(Measure::Hosts(outcome, hosts));
+        }
     }
 
     /// The deployment that takes the slot over, with what else has to be written for it.
@@ -69,6 +92,7 @@ impl Control {
                     application_id: ended.row.application_id.clone(),
                     wake_at: Some(now),
                     upload: None,
+                    only: None,
                 }))
             }
             Next::Queued(upload) => {

@@ -1,20 +1,25 @@
 //! Enrolment: which hosts belong to a deployment, in which order, and an item for each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use engine::deployment::{Fact, HostState};
+use engine::deployment::{Creator, Deployment, Fact, HostState};
 use engine::{DeploymentId, GroupId};
 
+use crate::fleet::Member;
+use crate::ports::{Instance, InstanceState};
 use crate::rows::{self, Before, DeploymentRow, Group, HostRow, OnPremises, Stored};
-use crate::settings::selects_on_premises;
-use crate::table::{Query, TRANSACTION_MAX};
+use crate::settings::{self, selects_on_premises};
+use crate::table::{Index, Query, TRANSACTION_MAX};
 use crate::{Control, Error};
+
+/// How many of a group's deployments are looked at in one query for what its hosts were before.
+const BEFORE_PAGE: usize = 25;
 
 /// A host that shall be enrolled, with what it was before. The order of these is the order of deployment.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Candidate {
     rank: Rank,
-    name: String,
+    member: Member,
 }
 
 /// What decides a host's place: unhealthy or new ones first, then those whose revision is not known, then those with
@@ -50,17 +55,19 @@ impl Control {
         else {
             return Ok(Some(Fact::RosterSealed { total: 0, unhealthy: 0 }));
         };
+        self.suspend_scaling(&group.row, &order.id).await?;
         let (members, before, enrolled) = futures::try_join!(
-            self.members(&group.row),
+            self.members(&group.row, deployment.row.only.as_deref()),
             self.before(&order.group_id, &order.id),
             self.enrolled(&order.id)
         )?;
         let current = group.row.slot.last_successful.as_ref().map(|last| last.pin.sha256.as_str());
         let before_of = |name: &str| before.get(name).cloned().unwrap_or_default();
+        let known: BTreeSet<&str> = enrolled.iter().map(|host| host.name.as_str()).collect();
         let mut candidates: Vec<Candidate> = members
             .into_iter()
-            .filter(|name| !enrolled.iter().any(|host| host.name == *name))
-            .map(|name| Candidate { rank: rank(&before_of(&name), current), name })
+            .filter(|member| !known.contains(member.name.as_str()))
+            .map(|member| Candidate { rank: rank(&before_of(&member.name), current), member })
             .collect();
         candidates.sort();
         let unhealthy = enrolled.iter().filter(|host| !host.before.healthy).count()
@@ -68,21 +75,10 @@ impl Control {
         let total = enrolled.len() + candidates.len();
         let new: Vec<HostRow> = (enrolled.len()..)
             .zip(candidates)
-            .map(|(ordinal, candidate)| HostRow {
-                deployment_id: order.id.clone(),
-                group_id: order.group_id.clone(),
-                ordinal: u32::try_from(ordinal).unwrap_or(u32::MAX),
-                before: before_of(&candidate.name),
-                name: candidate.name,
-                enrolled_at: order.created_at,
-                attempt: 0,
-                heard_at: None,
-                token_hash: None,
-                sequence: 0,
-                status: None,
-                events: Vec::new(),
-                out_of_reach: None,
-                gone: false,
+            .map(|(ordinal, Candidate { member, .. })| {
+                let before = before_of(&member.name);
+                let ordinal = u32::try_from(ordinal).unwrap_or(u32::MAX);
+                member.enrolled(order, ordinal, before)
             })
             .collect();
         for page in new.chunks(TRANSACTION_MAX - 1) {
@@ -96,31 +92,82 @@ impl Control {
         Ok(Some(Fact::RosterSealed { total: number(total), unhealthy: number(unhealthy) }))
     }
 
-    /// The names of the registered on-premises instances that the group's tags select.
-    async fn members(&self, group: &Group) -> Result<Vec<String>, Error> {
+    /// The hosts of a group: the registered on-premises instances and the EC2 instances that it selects. With `only`,
+    /// those of them that are called so.
+    async fn members(&self, group: &Group, only: Option<&[String]>) -> Result<Vec<Member>, Error> {
+        let wanted = settings::selection(&group.settings);
+        let (mut members, instances) =
+            futures::try_join!(self.on_premises_members(group), async {
+                if wanted.is_empty() {
+                    return Ok(Vec::new());
+                }
+                match only {
+                    Some(only) => self.cloud.fleet.describe(only).await,
+                    None => self.cloud.fleet.select(&wanted).await,
+                }
+                .map_err(Error::from)
+            })?;
+        let running = |instance: &Instance| {
+            matches!(instance.state, InstanceState::Pending | InstanceState::Running)
+                && wanted.selects(instance)
+        };
+        let tag = self.cloud.push.tag();
+        let instances = instances.into_iter().filter(running);
+        members.extend(instances.map(|instance| Member::pushed(instance, &tag)));
+        if let Some(only) = only {
+            members.retain(|member| only.contains(&member.name));
+        }
+        Ok(members)
+    }
+
+    /// The registered on-premises instances that the group's tags select.
+    async fn on_premises_members(&self, group: &Group) -> Result<Vec<Member>, Error> {
         let query = Query::prefix(OnPremises::ALL, "", 1000);
         let all: Vec<Stored<OnPremises>> = rows::load_all(&*self.table, query).await?;
         let selected = |host: &OnPremises| {
             host.deregistered_at.is_none() && selects_on_premises(&group.settings, &host.tags)
         };
-        Ok(all
-            .into_iter()
-            .map(|stored| stored.row)
-            .filter(selected)
-            .map(|host| host.name)
-            .collect())
+        let selected = all.into_iter().map(|stored| stored.row).filter(selected);
+        Ok(selected.map(|host| Member::polling(host.name)).collect())
     }
 
-    /// What each host of the group was when the group's last deployment before `id` ended.
-    async fn before(
+    /// What each host of the group was when the group's last deployment before `id` ended: as the last deployment of the
+    /// whole group left it, or one of hosts that came alone after that.
+    pub(crate) async fn before(
         &self,
         group: &GroupId,
         id: &DeploymentId,
     ) -> Result<BTreeMap<String, Before>, Error> {
-        let Some(last) = self.deployment_before(group, id).await? else {
-            return Ok(BTreeMap::new());
-        };
-        let deployment = &last.row.deployment;
+        let mut before = BTreeMap::new();
+        let mut query = Query::prefix(DeploymentRow::list_of(group), "", BEFORE_PAGE);
+        query.descending = true;
+        loop {
+            let page = self.table.query_index(Index::Listed, &query).await?;
+            for earlier in page.items.iter().filter_map(DeploymentRow::id_in) {
+                if earlier == *id {
+                    continue;
+                }
+                let Some(stored) = self.deployment(&earlier).await? else { continue };
+                let deployment = &stored.row.deployment;
+                if deployment.order().creator == Creator::Departure {
+                    continue;
+                }
+                for (name, state) in self.after(deployment).await? {
+                    before.entry(name).or_insert(state);
+                }
+                if deployment.order().creator.is_of_group() {
+                    return Ok(before);
+                }
+            }
+            match page.next {
+                Some(next) => query.after = Some(next),
+                None => return Ok(before),
+            }
+        }
+    }
+
+    /// What each host of a deployment was after it.
+    async fn after(&self, deployment: &Deployment) -> Result<Vec<(String, Before)>, Error> {
         let installed = deployment.pin().map(|pin| pin.sha256.clone());
         let hosts = self.enrolled(deployment.id()).await?;
         let after = |host: HostRow| {

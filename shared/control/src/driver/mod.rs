@@ -7,18 +7,22 @@
 mod check;
 mod end;
 mod enrol;
+mod errand;
+mod push;
 mod wake;
 
 use engine::deployment::{Deployment, Effect, Fact, Failure, FailureCode, Ordinals, Plan};
 use engine::{DeploymentId, Revision, Timestamp};
 use tracing::{debug, info, warn};
-use wire::host::Offer;
+use wire::host::{BatchKey, Offer};
 
-use crate::ports::{Object, PinError};
-use crate::rows::{self, DeploymentRow, HostRow, StopRow, Stored};
+use crate::ports::{Measure, Object, PinError};
+use crate::rows::{self, DeploymentRow, HostRow, StopRow, Stored, Transport};
 use crate::table::{Index, Query};
 use crate::{Control, Error};
 
+pub use errand::Errand;
+pub(crate) use wake::arrival_of;
 pub use wake::wake_of;
 
 /// How often a step is tried again when somebody else changed the row meanwhile.
@@ -34,41 +38,49 @@ pub struct Advanced {
     pub wake_at: Option<Timestamp>,
 }
 
+/// A decision that is stored.
+struct Decided {
+    row: Stored<DeploymentRow>,
+    effects: Vec<Effect>,
+    /// Whether the moment to wake at is the one that was there before, for which the bell is set.
+    was_armed: bool,
+}
+
 impl Control {
     /// Advances a deployment as far as it goes without waiting: folds `facts` in, decides, stores, performs, and folds
     /// what came of it. Safe to call at any time, by several at once.
-    pub async fn advance(
-        &self,
-        id: &DeploymentId,
-        mut facts: Vec<Fact>,
-    ) -> Result<Advanced, Error> {
+    pub async fn advance(&self, id: &DeploymentId, facts: Vec<Fact>) -> Result<Advanced, Error> {
+        let began = self.now();
+        let advanced = self.step(id, facts).await;
+        self.meter.take(Measure::Step(self.now().since_ms(began)));
+        advanced
+    }
+
+    async fn step(&self, id: &DeploymentId, mut facts: Vec<Fact>) -> Result<Advanced, Error> {
+        let mut is_armed = true;
         for _ in 0..ROUNDS {
-            let Some((row, effects)) = self.decide(id, &facts).await? else {
+            let Some(Decided { row, effects, was_armed }) = self.decide(id, &facts).await? else {
                 return Ok(Advanced { wake_at: None });
             };
+            is_armed &= was_armed;
             facts = Vec::new();
             for effect in &effects {
                 facts.extend(self.perform(&row, effect).await);
             }
             if facts.is_empty() {
-                if let Some(wake_at) = row.row.wake_at {
-                    self.bell.ring_at(id, wake_at);
+                if let Some(wake_at) = row.row.wake_at.filter(|_| !is_armed) {
+                    self.bell.ring_at(id, wake_at).await;
                 }
                 return Ok(Advanced { wake_at: row.row.wake_at });
             }
         }
         let soon = self.now().plus_ms(1);
-        self.bell.ring_at(id, soon);
+        self.bell.ring_at(id, soon).await;
         Ok(Advanced { wake_at: Some(soon) })
     }
 
-    /// Folds facts in, plans, and stores the decision. Returns the row as stored and what is to be done now; nothing
-    /// if the deployment does not exist or has ended.
-    async fn decide(
-        &self,
-        id: &DeploymentId,
-        facts: &[Fact],
-    ) -> Result<Option<(Stored<DeploymentRow>, Vec<Effect>)>, Error> {
+    /// Folds facts in, plans, and stores the decision. Returns nothing if the deployment does not exist or has ended.
+    async fn decide(&self, id: &DeploymentId, facts: &[Fact]) -> Result<Option<Decided>, Error> {
         for _ in 0..TRIES {
             let Some(mut stored) = self.deployment(id).await? else { return Ok(None) };
             if stored.row.deployment.ended().is_some() {
@@ -89,8 +101,9 @@ impl Control {
                 return Ok(None);
             }
             if !changed && effects.is_empty() && stored.row.wake_at == wake_at {
-                return Ok(Some((stored, effects)));
+                return Ok(Some(Decided { row: stored, effects, was_armed: true }));
             }
+            let was_armed = stored.row.wake_at == wake_at;
             deployment
                 .apply(Fact::Decided { at: now, plan: Plan { effects: effects.clone(), wake_at } });
             stored.row.wake_at = wake_at;
@@ -98,7 +111,7 @@ impl Control {
                 Ok(()) => {
                     stored.version += 1;
                     debug!(deployment = %id, version = stored.version, ?effects, "decided");
-                    return Ok(Some((stored, effects)));
+                    return Ok(Some(Decided { row: stored, effects, was_armed }));
                 }
                 Err(crate::table::TableError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),
@@ -107,14 +120,32 @@ impl Control {
         Err(crate::table::TableError::Conflict(DeploymentRow::key_of(id)).into())
     }
 
-    /// Does one effect. What goes wrong is logged and not told: the effect will be asked for again.
+    /// Does one effect, or has it done elsewhere. What goes wrong is logged and not told: the effect will be asked for
+    /// again.
     async fn perform(&self, row: &Stored<DeploymentRow>, effect: &Effect) -> Vec<Fact> {
+        let id = row.row.deployment.id();
+        let outcome = match self.cloud.errands.hand_over(id, effect).await {
+            Ok(true) => Ok(Vec::new()),
+            Ok(false) => self.perform_here(row, effect).await,
+            Err(error) => Err(error.into()),
+        };
+        outcome.unwrap_or_else(|error| {
+            warn!(deployment = %id, ?effect, error = &error as &dyn std::error::Error, "an effect failed and will be tried again");
+            Vec::new()
+        })
+    }
+
+    async fn perform_here(
+        &self,
+        row: &Stored<DeploymentRow>,
+        effect: &Effect,
+    ) -> Result<Vec<Fact>, Error> {
         let deployment = &row.row.deployment;
-        let outcome = match effect {
+        match effect {
             Effect::PinRevision => self.pin_revision(deployment).await.map(|fact| vec![fact]),
             Effect::EnrolHosts => self.enrol(row).await.map(|fact| fact.into_iter().collect()),
-            Effect::Dispatch { attempt, hosts, .. } => {
-                self.dispatch(deployment.id(), *attempt, hosts).await.map(|()| Vec::new())
+            Effect::Dispatch { batch, attempt, hosts } => {
+                self.dispatch(deployment, *batch, *attempt, hosts).await.map(|()| Vec::new())
             }
             Effect::CheckHosts { batch, shut_out, give_up_before } => {
                 let outstanding = deployment.outstanding(*batch);
@@ -125,11 +156,7 @@ impl Control {
             }
             // Performed as the commit itself.
             Effect::End(_) => Ok(Vec::new()),
-        };
-        outcome.unwrap_or_else(|error| {
-            warn!(deployment = %deployment.id(), ?effect, error = &error as &dyn std::error::Error, "an effect failed and will be tried again");
-            Vec::new()
-        })
+        }
     }
 
     async fn pin_revision(&self, deployment: &Deployment) -> Result<Fact, Error> {
@@ -156,35 +183,41 @@ impl Control {
 
     async fn dispatch(
         &self,
-        id: &DeploymentId,
+        deployment: &Deployment,
+        batch: u32,
         attempt: u8,
         hosts: &Ordinals,
     ) -> Result<(), Error> {
+        let id = deployment.id();
         let keys: Vec<_> = hosts.iter().map(|ordinal| HostRow::key_of(id, ordinal)).collect();
         let rows: Vec<Stored<HostRow>> = rows::load_many(&*self.table, &keys).await?;
+        let (pushed, polling): (Vec<_>, Vec<_>) =
+            rows.into_iter().partition(|host| host.row.transport == Transport::Push);
         let offer = |row: HostRow| {
             (row.name, Offer { deployment_id: id.clone(), ordinal: row.ordinal, attempt })
         };
-        let offers: Vec<_> = rows.into_iter().map(|stored| offer(stored.row)).collect();
+        let offers: Vec<_> = polling.into_iter().map(|stored| offer(stored.row)).collect();
         self.dispatcher.dispatch(&offers).await;
-        Ok(())
+        let batch = BatchKey { deployment_id: id.clone(), number: batch };
+        self.push(deployment, batch, pushed).await
     }
 
-    /// Reads what may have been missed and advances: the request to stop, and every host that is outstanding.
+    /// Reads what may have been missed and advances: the request to stop, every host that is outstanding, and those
+    /// that arrived.
     pub async fn refresh(&self, id: &DeploymentId) -> Result<Advanced, Error> {
         let mut facts = Vec::new();
         if let Some(stop) = rows::load::<StopRow>(&*self.table, &StopRow::key_of(id)).await? {
             facts.push(Fact::StopRequested { at: stop.row.at, roll_back: stop.row.roll_back });
         }
         if let Some(stored) = self.deployment(id).await? {
-            let keys: Vec<_> = stored
-                .row
-                .deployment
-                .all_outstanding()
-                .map(|ordinal| HostRow::key_of(id, ordinal))
-                .collect();
+            let deployment = &stored.row.deployment;
+            let outstanding = deployment.all_outstanding();
+            let keys: Vec<_> = outstanding.map(|ordinal| HostRow::key_of(id, ordinal)).collect();
             let hosts: Vec<Stored<HostRow>> = rows::load_many(&*self.table, &keys).await?;
             facts.push(Fact::HostsSeen(hosts.iter().map(|host| host.row.seen()).collect()));
+            if deployment.is_sealed() && deployment.ended().is_none() {
+                facts.extend(self.late_arrivals(deployment).await?);
+            }
         }
         self.advance(id, facts).await
     }
@@ -194,8 +227,14 @@ impl Control {
     pub async fn sweep(&self) -> Result<usize, Error> {
         let mut query = Query::prefix(DeploymentRow::WAKING, "", 100);
         let mut swept = 0;
+        let now = self.now();
         loop {
             let page = self.table.query_index(Index::Waking, &query).await?;
+            if query.after.is_none() {
+                // The first is the one that should have been woken longest ago.
+                let first = page.items.first().and_then(DeploymentRow::wake_in);
+                self.meter.take(Measure::OldestOverdue(first.map_or(0, |at| now.since_ms(at))));
+            }
             for id in page.items.iter().filter_map(DeploymentRow::id_in) {
                 swept += 1;
                 if let Err(error) = self.refresh(&id).await {

@@ -4,7 +4,7 @@ use engine::DeploymentId;
 use engine::deployment::{Fact, Sighting};
 use tracing::warn;
 
-use crate::rows::{self, DeploymentRow, HostRow, StopRow, Stored};
+use crate::rows::{self, DeploymentRow, HostRow, OutcomeRow, StopRow, Stored};
 use crate::table::{Index, Key, Query, Record};
 use crate::{Control, Error};
 
@@ -17,11 +17,13 @@ const NEWEST: usize = 20;
 pub fn wake_of(record: &Record) -> Option<(DeploymentId, Vec<Fact>)> {
     let id = DeploymentRow::id_in(&record.key)?;
     if record.key == DeploymentRow::key_of(&id) {
-        // The row itself: a new deployment, or a step after which the next one may be due.
-        return record.waking.is_some().then(|| (id, Vec::new()));
+        // A new deployment. What its own steps write wakes nobody: they arm their own wakes.
+        return record.rings.then(|| (id, Vec::new()));
     }
     let read = if HostRow::ordinal_in(&record.key).is_some() {
-        rows::read::<HostRow>(record).map(|host| seen(&host.row))
+        rows::read::<HostRow>(record).map(|host| told_by(&host.row))
+    } else if OutcomeRow::is_at(&record.key) {
+        rows::read::<OutcomeRow>(record).map(|told| Some(told.row.outcome.into_fact()))
     } else if record.key == StopRow::key_of(&id) {
         rows::read::<StopRow>(record).map(|stop| {
             let StopRow { at, roll_back, .. } = stop.row;
@@ -39,17 +41,24 @@ pub fn wake_of(record: &Record) -> Option<(DeploymentId, Vec<Fact>)> {
     }
 }
 
-/// What a host's item tells, once it is the last that will be heard of the host.
-fn seen(host: &HostRow) -> Option<Fact> {
+/// What a host's item tells: that the host arrived, or what is the last that will be heard of it.
+fn told_by(host: &HostRow) -> Option<Fact> {
     let seen = host.seen();
     match seen.sighting {
+        Sighting::Unclaimed if host.arrived => Some(arrival_of(host)),
         Sighting::Unclaimed | Sighting::Claimed { .. } => None,
         Sighting::ShutOut
         | Sighting::GivenUp
         | Sighting::Succeeded
         | Sighting::Failed
+        | Sighting::Leaving
         | Sighting::Gone => Some(Fact::HostsSeen(vec![seen])),
     }
+}
+
+/// Ordinals are dense, so that the last one tells how many there are.
+pub(crate) fn arrival_of(host: &HostRow) -> Fact {
+    Fact::HostsArrived { total: host.ordinal.saturating_add(1) }
 }
 
 impl Control {
@@ -95,6 +104,7 @@ mod tests {
             waking: waking
                 .then(|| Key::new(DeploymentRow::WAKING, "00000000001764000000#d-A1B2C3D4E")),
             expires_at: None,
+            rings: waking,
         }
     }
 

@@ -131,6 +131,8 @@ impl Control {
             creator: Some(match order.creator {
                 Creator::User => DeploymentCreator::User,
                 Creator::Rollback => DeploymentCreator::CodeDeployRollback,
+                Creator::Arrival => DeploymentCreator::AutoScaling,
+                Creator::Departure => DeploymentCreator::AutoScalingTermination,
             }),
             ignore_application_stop_failures: Some(order.ignore_application_stop_failures),
             auto_rollback_configuration: Some(auto_rollback(deployment)),

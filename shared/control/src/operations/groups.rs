@@ -14,6 +14,7 @@ use wire::codedeploy::{
 use super::deployment_info::status_of;
 use super::paging::PAGE;
 use super::{NamedGroup, refuse, text};
+use crate::fleet::Upkeep;
 use crate::rows::{self, Application, Config, Group, GroupName, Row, Stored, Subscription};
 use crate::start::DEFAULT_CONFIG;
 use crate::table::{Condition, Index, Query, Write};
@@ -71,7 +72,9 @@ impl Control {
             let mut writes =
                 vec![application.unchanged(), rows::create(&name)?, rows::create(&group)?];
             writes.extend(used);
+            writes.extend(self.note_scaling_groups(&group)?);
             if self.write_unless_changed(&writes).await? {
+                self.ask_for_hooks(&group).await;
                 return Ok(CreateDeploymentGroupOutput {
                     deployment_group_id: Some(id.to_string()),
                 });
@@ -191,7 +194,9 @@ impl Control {
                 group.row.name = new.to_owned();
             }
             writes.push(group.replace()?);
+            writes.extend(self.note_scaling_groups(&group.row)?);
             if self.write_unless_changed(&writes).await? {
+                self.ask_for_hooks(&group.row).await;
                 return Ok(UpdateDeploymentGroupOutput { hooks_not_cleaned_up: Some(Vec::new()) });
             }
         }
@@ -219,6 +224,7 @@ impl Control {
                 self.table.write(&[Write::Delete(stored.row.key(), Condition::None)]).await?;
             }
             if self.write_unless_changed(&[found.name.remove(), found.group.remove()]).await? {
+                self.ask_for_hooks(&found.group.row).await;
                 if let Some(active) = found.group.row.slot.active {
                     self.bell.ring(&active, Vec::new());
                 }
@@ -226,6 +232,14 @@ impl Control {
             }
         }
         Ok(())
+    }
+
+    /// Has the hooks on the group's Auto Scaling groups made as its settings want them.
+    async fn ask_for_hooks(&self, group: &Group) {
+        // Also where it names none any more.
+        if group.settings.auto_scaling_groups.is_some() {
+            self.ask_for(Upkeep::Hooks { group_id: group.id.clone() }, 0).await;
+        }
     }
 
     /// The subscriptions of a group.

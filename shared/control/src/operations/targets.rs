@@ -12,7 +12,7 @@ use wire::host::{ErrorCode, EventReport, EventStatus, HostStatus};
 
 use super::paging::PAGE;
 use super::{refuse, text};
-use crate::rows::{self, HostRow, OutOfReach};
+use crate::rows::{self, HostRow, OutOfReach, Transport};
 use crate::table::{Index, Query};
 use crate::{Control, Error};
 
@@ -171,14 +171,18 @@ fn status_of(deployment: &Deployment, host: &HostRow) -> TargetStatus {
 /// Why a host will not say how its events ended.
 fn silence_of(deployment: &Deployment, host: &HostRow) -> Option<String> {
     let seconds = deployment.order().silence_ms / 1000;
+    let known = host.reason.clone();
     match (state_of(deployment, host), host.out_of_reach) {
         (HostState::Gone, _) => Some(
             "The instance was deregistered or terminated during the deployment. Its last state is not known."
                 .to_owned(),
         ),
-        (HostState::Silent, _) | (HostState::Running, Some(OutOfReach::GivenUp)) => Some(format!(
+        (HostState::Silent, _) | (HostState::Running, Some(OutOfReach::GivenUp)) => Some(with_hint(known, format!(
             "The instance was not heard of for {seconds} s. Check that it is up, that it can reach the server, and that its runner runs: `systemctl status cutover-runner`, and the runner's log."
-        )),
+        ))),
+        (HostState::NotStarted, _) if host.transport == Transport::Push => Some(known.unwrap_or_else(|| format!(
+            "The instance did not take the deployment within {seconds} s. Systems Manager took the command; see what became of it with `aws ssm list-command-invocations --details --instance-id {}`.", host.name
+        ))),
         (HostState::NotStarted, _) => Some(format!(
             "The instance did not take the deployment within {seconds} s. Check that it is up, that it can reach the server, that its runner runs, and that it is registered with the key that the runner uses."
         )),
@@ -193,6 +197,11 @@ fn silence_of(deployment: &Deployment, host: &HostRow) -> Option<String> {
             _,
         ) => None,
     }
+}
+
+/// A sentence, and what is known beside it.
+fn with_hint(hint: Option<String>, sentence: String) -> String {
+    hint.map_or_else(|| sentence.clone(), |hint| format!("{sentence} {hint}"))
 }
 
 fn events_of(deployment: &Deployment, host: &HostRow) -> Vec<LifecycleEvent> {
@@ -218,7 +227,7 @@ fn events_of(deployment: &Deployment, host: &HostRow) -> Vec<LifecycleEvent> {
         }
         shown
     };
-    Event::IN_PLACE.into_iter().map(event).collect()
+    deployment.events().iter().copied().map(event).collect()
 }
 
 fn shown_event(event: Event, report: Option<&EventReport>) -> LifecycleEvent {

@@ -3,12 +3,18 @@
 //! Records outlive code. Each type has a schema number; a reader accepts its own and the one before and leaves a newer
 //! one alone ([`Error::Newer`]). Golden records in `tests/golden` hold the stored forms still.
 
+mod batches;
 mod catalog;
 mod deployments;
+mod hosts;
+mod passages;
 mod uploads;
 
+pub use batches::{BatchHost, BatchRow, CommandRow, Outcome, OutcomeRow};
 pub use catalog::{Application, Config, Group, GroupName, IamArn, OnPremises, RegisteredRevision};
-pub use deployments::{Before, DeploymentRow, HostRow, LogRow, LoggedEvent, OutOfReach, StopRow};
+pub use deployments::{DeploymentRow, LogRow, LoggedEvent, StopRow};
+pub use hosts::{Before, HostRow, OutOfReach, Transport};
+pub use passages::{Direction, PassageRow, ScalingGroupRow, SuspensionRow};
 pub use uploads::{Subscription, UploadRow, UploadState};
 
 use engine::Timestamp;
@@ -39,6 +45,11 @@ pub trait Row: Serialize + DeserializeOwned {
     /// When it may be removed.
     fn expires_at(&self) -> Option<Timestamp> {
         None
+    }
+
+    /// Whether its writing wakes a deployment, where the table's stream is the bell.
+    fn rings(&self) -> bool {
+        false
     }
 }
 
@@ -90,6 +101,7 @@ fn record<T: Row>(row: &T, version: u64) -> Result<Record, Error> {
         listed: row.listed(),
         waking: row.waking(),
         expires_at: row.expires_at(),
+        rings: row.rings(),
     })
 }
 

@@ -9,8 +9,16 @@ use super::*;
 fn check<T: Row>(golden: &str) -> T {
     let key = Key::new("p", "s");
     let (listed, waking, expires_at) = (None, None, None);
-    let record =
-        Record { key, schema: 1, version: 7, body: golden.to_owned(), listed, waking, expires_at };
+    let record = Record {
+        key,
+        schema: 1,
+        version: 7,
+        body: golden.to_owned(),
+        listed,
+        waking,
+        expires_at,
+        rings: false,
+    };
     let stored = read::<T>(&record).unwrap();
     assert_eq!(stored.version, 7);
     let written: Value = serde_json::to_value(&stored.row).unwrap();
@@ -59,8 +67,16 @@ fn deployments_of_the_first_schema_are_still_read() {
 fn a_row_of_a_newer_schema_is_left_alone() {
     let key = Key::new("p", "s");
     let (listed, waking, expires_at) = (None, None, None);
-    let record =
-        Record { key, schema: 2, version: 1, body: "{}".to_owned(), listed, waking, expires_at };
+    let record = Record {
+        key,
+        schema: 2,
+        version: 1,
+        body: "{}".to_owned(),
+        listed,
+        waking,
+        expires_at,
+        rings: false,
+    };
     let error = read::<StopRow>(&record).unwrap_err();
     assert!(error.is_passing(), "{error}");
 }

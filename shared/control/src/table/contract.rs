@@ -37,6 +37,7 @@ async fn records_come_back_as_they_were_put(table: &dyn Table) {
         listed: Some(Key::new("contract#group", "1")),
         waking: Some(Key::new("contract#wake", "2")),
         expires_at: Some(Timestamp(4_102_444_800_000)),
+        rings: true,
     };
     write(table, &[Write::Put(full.clone(), Condition::None)]).await;
     assert_eq!(read(table, &key).await.as_ref(), Some(&full), "all of a record is kept");
@@ -313,7 +314,8 @@ async fn too_many_writes_are_refused(table: &dyn Table) {
 
 fn record(key: Key, version: u64) -> Record {
     let body = "{}".to_owned();
-    Record { key, schema: 1, version, body, listed: None, waking: None, expires_at: None }
+    let (listed, waking, expires_at) = (None, None, None);
+    Record { key, schema: 1, version, body, listed, waking, expires_at, rings: false }
 }
 
 fn prefix(partition: &str, prefix: &str) -> Query {

@@ -155,6 +155,12 @@ pub fn parse(text: &[u8]) -> Result<AppSpec, AppSpecError> {
 }
 
 impl AppSpec {
+    /// The time-outs of all hooks together, in seconds; at most [`u32::MAX`].
+    pub fn hooks_s(&self) -> u32 {
+        let all = self.hooks.values().flatten().map(|script| script.timeout_s);
+        u32::try_from(all.fold(0, u64::saturating_add)).unwrap_or(u32::MAX)
+    }
+
     /// Checks that the file is for hosts of this system.
     ///
     /// # Errors

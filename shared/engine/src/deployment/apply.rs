@@ -3,7 +3,7 @@
 use super::effect::{Effect, Plan};
 use super::fact::{Fact, HostSeen, Sighting};
 use super::hosts::{Host, HostState, Hosts};
-use super::{Asked, BATCH_HOSTS_MAX, Batch, Deployment, Ended, REPEAT_MS, Stop};
+use super::{Asked, BATCH_HOSTS_MAX, Batch, Deployment, Ended, REPEAT_MS, Ramp, Stop};
 use crate::{DeploymentId, Timestamp};
 
 impl Deployment {
@@ -30,6 +30,7 @@ impl Deployment {
                 asked || new
             }
             Fact::RosterSealed { total, unhealthy } => self.seal(total, unhealthy),
+            Fact::HostsArrived { total } => self.sealed && self.hosts.grow(total),
             Fact::HostsSeen(seen) => seen.into_iter().filter(|host| self.see(*host)).count() > 0,
             Fact::BatchChecked { batch, seen } => self.check(batch, seen),
             Fact::HostsGone(gone) => gone.into_iter().filter(|host| self.lose(*host)).count() > 0,
@@ -67,9 +68,11 @@ impl Deployment {
             Sighting::GivenUp => HostState::Silent,
             Sighting::Succeeded => HostState::Succeeded,
             Sighting::Failed => HostState::Failed,
-            Sighting::Gone if known.state == HostState::Untouched => {
+            Sighting::Gone | Sighting::Leaving if known.state == HostState::Untouched => {
                 return self.lose(seen.ordinal);
             }
+            // What runs there may still end, and a command that is on its way may still be claimed.
+            Sighting::Leaving => return false,
             Sighting::Gone => HostState::Gone,
         };
         if !known.state.in_flight() || state <= known.state {
@@ -92,6 +95,7 @@ impl Deployment {
             | Sighting::GivenUp
             | Sighting::Succeeded
             | Sighting::Failed
+            | Sighting::Leaving
             | Sighting::Gone => None,
         });
         let silent_at = heard.min().map(|at| at.plus_ms(self.order.silence_ms + self.margin_ms()));
@@ -103,6 +107,7 @@ impl Deployment {
                 | Sighting::GivenUp
                 | Sighting::Succeeded
                 | Sighting::Failed
+                | Sighting::Leaving
                 | Sighting::Gone => {
                     self.see(host);
                 }
@@ -158,6 +163,9 @@ impl Deployment {
             match effect {
                 Effect::PinRevision | Effect::EnrolHosts => self.ask(effect, at),
                 Effect::Dispatch { batch, attempt, hosts } => {
+                    if *attempt == 1 {
+                        self.climb(at, hosts.len());
+                    }
                     for ordinal in hosts.iter() {
                         self.drop_from_batches(ordinal);
                         self.hosts.set(ordinal, Host { state: HostState::Sent, attempt: *attempt });
@@ -181,6 +189,16 @@ impl Deployment {
             }
         }
         !plan.effects.is_empty()
+    }
+
+    /// Counts hosts that are sent their first command against the ramp.
+    fn climb(&mut self, at: Timestamp, hosts: u32) {
+        if self.order.start_ramp.is_none() {
+            return;
+        }
+        let same_second = self.ramp.filter(|ramp| at.since_ms(ramp.since) < Self::RAMP_MS);
+        let ramp = same_second.unwrap_or(Ramp { since: at, started: 0 });
+        self.ramp = Some(Ramp { started: ramp.started.saturating_add(hosts), ..ramp });
     }
 
     /// Adds a batch, or its hosts to one of the same age that has room for them: where commands are sent one by one, as

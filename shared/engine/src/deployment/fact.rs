@@ -19,6 +19,11 @@ pub enum Fact {
         /// How many of them come first for that reason.
         unhealthy: u32,
     },
+    /// Hosts arrived after the roster was sealed; with them there are `total`, gone ones included.
+    HostsArrived {
+        /// The number of hosts.
+        total: u32,
+    },
     /// Hosts reported, or were looked at.
     HostsSeen(Vec<HostSeen>),
     /// All outstanding hosts of a batch were looked at.
@@ -82,6 +87,8 @@ pub enum Sighting {
     Succeeded,
     /// One of its events failed.
     Failed,
+    /// It is about to vanish, on explicit evidence: nothing is started on it any more.
+    Leaving,
     /// It does not exist any more, on explicit evidence.
     Gone,
 }

@@ -76,6 +76,8 @@ pub struct Hosts {
     packed: Vec<u8>,
     /// Ordinals below this were unhealthy, or new to the group, when the deployment began.
     unhealthy: u32,
+    /// Ordinals from this on arrived later, and are new to the group.
+    enrolled: u32,
     counts: [[u32; 10]; 2],
     first_untouched: u32,
 }
@@ -84,16 +86,20 @@ impl Hosts {
     /// The highest attempt that can be kept.
     pub const ATTEMPTS_MAX: u8 = 3;
 
+    /// Most hosts of a deployment, those that arrive later included.
+    pub const MAX: u32 = 50_000;
+
     const LETTERS: &[u8; 40] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn";
 
     /// `total` untouched hosts, of which the first `unhealthy` were unhealthy or new.
     pub fn untouched(total: u32, unhealthy: u32) -> Self {
-        let total = usize::try_from(total).unwrap_or(0);
-        Self::counted(vec![0; total], unhealthy)
+        let hosts = usize::try_from(total).unwrap_or(0);
+        Self::counted(vec![0; hosts], unhealthy, total)
     }
 
-    fn counted(packed: Vec<u8>, unhealthy: u32) -> Self {
-        let mut hosts = Self { packed, unhealthy, counts: Default::default(), first_untouched: 0 };
+    fn counted(packed: Vec<u8>, unhealthy: u32, enrolled: u32) -> Self {
+        let counts = Default::default();
+        let mut hosts = Self { packed, unhealthy, enrolled, counts, first_untouched: 0 };
         for ordinal in 0..hosts.len() {
             let state = hosts.get(ordinal).map_or(HostState::Untouched, |host| host.state);
             *hosts.count_mut(ordinal, state) += 1;
@@ -110,6 +116,20 @@ impl Hosts {
     /// Whether there is no host.
     pub fn is_empty(&self) -> bool {
         self.packed.is_empty()
+    }
+
+    /// Appends untouched hosts until there are `total`; false if there are so many already.
+    pub(super) fn grow(&mut self, total: u32) -> bool {
+        let Ok(length) = usize::try_from(total) else { return false };
+        if total <= self.len() || total > Self::MAX {
+            return false;
+        }
+        let arrived = total - self.len();
+        self.packed.resize(length, 0);
+        let [arriving, _] = &mut self.counts;
+        let [untouched, ..] = arriving;
+        *untouched += arrived;
+        true
     }
 
     /// How many were unhealthy, or new to the group, when the deployment began.
@@ -144,13 +164,18 @@ impl Hosts {
         }
     }
 
-    /// The ordinals of the next `limit` untouched hosts, in order.
+    /// The ordinals of the next `limit` untouched hosts: first those that were unhealthy, then those that arrived
+    /// later, then the healthy ones.
     pub fn next_untouched(&self, limit: u32) -> impl Iterator<Item = u32> + '_ {
         let is_untouched = |ordinal: &u32| {
             self.get(*ordinal).is_some_and(|host| host.state == HostState::Untouched)
         };
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        (self.first_untouched..self.len()).filter(is_untouched).take(limit)
+        let (first, enrolled) = (self.first_untouched, self.enrolled.min(self.len()));
+        let unhealthy = first..self.unhealthy.min(enrolled);
+        let arrived = first.max(enrolled)..self.len();
+        let healthy = first.max(self.unhealthy)..enrolled;
+        unhealthy.chain(arrived).chain(healthy).filter(is_untouched).take(limit)
     }
 
     /// Changes one host; the only way to.
@@ -168,8 +193,9 @@ impl Hosts {
     }
 
     fn count_mut(&mut self, ordinal: u32, state: HostState) -> &mut u32 {
+        let is_new = ordinal < self.unhealthy || ordinal >= self.enrolled;
         let [bad, good] = &mut self.counts;
-        let side = if ordinal < self.unhealthy { bad } else { good };
+        let side = if is_new { bad } else { good };
         let index = state.index();
         let [first, rest @ ..] = side;
         if index == 0 { first } else { rest.get_mut(index - 1).unwrap_or(first) }
@@ -200,12 +226,17 @@ impl Hosts {
 #[derive(Serialize, Deserialize)]
 struct Written {
     unhealthy: u32,
+    /// How many were there when the roster was sealed, where more have arrived since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    enrolled: Option<u32>,
     states: String,
 }
 
 impl Serialize for Hosts {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Written { unhealthy: self.unhealthy, states: self.letters() }.serialize(serializer)
+        let enrolled = Some(self.enrolled).filter(|enrolled| *enrolled < self.len());
+        Written { unhealthy: self.unhealthy, enrolled, states: self.letters() }
+            .serialize(serializer)
     }
 }
 
@@ -218,7 +249,8 @@ impl<'de> Deserialize<'de> for Hosts {
             _ => Err(serde::de::Error::custom("a letter that stands for no host state")),
         };
         let packed = written.states.bytes().map(number).collect::<Result<Vec<u8>, D::Error>>()?;
-        Ok(Self::counted(packed, written.unhealthy))
+        let length = u32::try_from(packed.len()).unwrap_or(u32::MAX);
+        Ok(Self::counted(packed, written.unhealthy, written.enrolled.unwrap_or(length)))
     }
 }
 

@@ -22,10 +22,11 @@ pub use verdict::{Failure, FailureCode};
 
 use crate::appspec::FileExistsBehavior;
 use crate::health::Rule;
+use crate::lifecycle::Event;
 use crate::{DeploymentId, GroupId, Pin, Revision, Timestamp};
 
 /// The schema of the stored form. A reader accepts its own and the one before, and defers what is newer.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// Most hosts of one dispatch batch; what one call of the push transport can take.
 pub const BATCH_HOSTS_MAX: u32 = 50;
@@ -75,6 +76,9 @@ pub struct Order {
     pub total_ms: u64,
     /// Whether hosts run a hook again that was interrupted by their runner's death.
     pub rerun_interrupted: bool,
+    /// Most hosts that are sent their command within a second; none for as many as the rule allows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_ramp: Option<u32>,
 }
 
 /// Who asked for a deployment, in CodeDeploy's words.
@@ -86,6 +90,12 @@ pub enum Creator {
     /// Cutover, because another deployment failed or was stopped.
     #[serde(rename = "codeDeployRollback")]
     Rollback,
+    /// Cutover, because a host arrived that lacks the group's revision.
+    #[serde(rename = "autoscaling")]
+    Arrival,
+    /// Cutover, because a host is about to leave and shall stop its application before.
+    #[serde(rename = "autoscalingTermination")]
+    Departure,
 }
 
 impl Creator {
@@ -94,7 +104,14 @@ impl Creator {
         match self {
             Self::User => "user",
             Self::Rollback => "codeDeployRollback",
+            Self::Arrival => "autoscaling",
+            Self::Departure => "autoscalingTermination",
         }
+    }
+
+    /// Whether the deployment is of the whole group, and not of hosts that come or go alone.
+    pub fn is_of_group(self) -> bool {
+        matches!(self, Self::User | Self::Rollback)
     }
 }
 
@@ -169,8 +186,18 @@ pub struct Deployment {
     batches: Vec<Batch>,
     next_batch: u32,
     asked: Vec<Asked>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ramp: Option<Ramp>,
     stop: Option<Stop>,
     ended: Option<Ended>,
+}
+
+/// How many hosts were sent their first command since when; where the order has a ramp.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Ramp {
+    since: Timestamp,
+    started: u32,
 }
 
 /// Hosts that were sent their command together.
@@ -227,6 +254,7 @@ impl Deployment {
             batches: Vec::new(),
             next_batch: 0,
             asked: Vec::new(),
+            ramp: None,
             stop: None,
             ended: None,
         }
@@ -283,6 +311,40 @@ impl Deployment {
     /// The bytes that are deployed, once they are known.
     pub fn pin(&self) -> Option<&Pin> {
         self.pin.as_ref()
+    }
+
+    /// The lifecycle events that each host runs, in order.
+    pub fn events(&self) -> &'static [Event] {
+        match self.order.creator {
+            Creator::User | Creator::Rollback | Creator::Arrival => &Event::IN_PLACE,
+            Creator::Departure => &Event::DEPARTURE,
+        }
+    }
+
+    /// Whether an effect that was decided is still to be performed: nobody wants the outcome of one that was answered,
+    /// nor a command for hosts that have claimed it, were sent another one, or have ended.
+    pub fn wants(&self, effect: &Effect) -> bool {
+        if self.ended.is_some() {
+            return false;
+        }
+        match effect {
+            Effect::PinRevision | Effect::EnrolHosts => {
+                self.asked.iter().any(|asked| asked.effect == *effect)
+            }
+            Effect::Dispatch { attempt, hosts, .. } => {
+                self.stop.is_none()
+                    && hosts.iter().any(|ordinal| self.awaits_claim(ordinal, *attempt))
+            }
+            Effect::CheckHosts { batch, .. } => self.batches.iter().any(|known| known.id == *batch),
+            Effect::End(_) => true,
+        }
+    }
+
+    /// Whether the host was sent the command of this attempt, and has not claimed it as far as is known.
+    pub fn awaits_claim(&self, ordinal: u32, attempt: u8) -> bool {
+        self.hosts.get(ordinal).is_some_and(|host| {
+            host.attempt == attempt && matches!(host.state, HostState::Sent | HostState::Unclaimed)
+        })
     }
 
     /// Whether all hosts are enrolled.

@@ -35,10 +35,7 @@ impl Ordinals {
 
     /// The ordinals of both sets.
     pub(super) fn union(&self, other: &Self) -> Self {
-        let mut all: Vec<u32> = self.iter().chain(other.iter()).collect();
-        all.sort_unstable();
-        all.dedup();
-        all.into_iter().collect()
+        self.iter().chain(other.iter()).collect()
     }
 
     /// Whether the set is empty.
@@ -48,8 +45,11 @@ impl Ordinals {
 }
 
 impl FromIterator<u32> for Ordinals {
-    /// Collects rising ordinals.
+    /// Collects ordinals in any order.
     fn from_iter<I: IntoIterator<Item = u32>>(ordinals: I) -> Self {
+        let mut ordinals: Vec<u32> = ordinals.into_iter().collect();
+        ordinals.sort_unstable();
+        ordinals.dedup();
         let mut ranges: Vec<(u32, u32)> = Vec::new();
         for ordinal in ordinals {
             match ranges.last_mut() {

@@ -4,10 +4,14 @@ use super::effect::{Effect, Plan};
 use super::hosts::HostState;
 use super::{BATCH_HOSTS_MAX, Batch, Deployment, REPEAT_MS};
 use crate::Timestamp;
+use crate::health::Fleet;
 
 impl Deployment {
     /// How often a host is sent its command before it counts as not started.
     pub(super) const ATTEMPTS: u8 = 2;
+
+    /// The time in which a ramp counts hosts, in milliseconds.
+    pub(super) const RAMP_MS: u64 = 1_000;
 
     /// What to do at `now`, from the state alone. A plan either has effects or wakes later than `now`, except for a
     /// deployment that has ended.
@@ -22,7 +26,7 @@ impl Deployment {
         let mut effects = Vec::new();
         if self.halted_at(now).is_none() {
             self.prepare(now, &mut effects);
-            self.dispatch(&mut effects);
+            self.dispatch(now, &mut effects);
         }
         self.check_batches(now, &mut effects);
         let wake_at = self.next_moment(now, &effects);
@@ -55,7 +59,7 @@ impl Deployment {
         }
     }
 
-    fn dispatch(&self, effects: &mut Vec<Effect>) {
+    fn dispatch(&self, now: Timestamp, effects: &mut Vec<Effect>) {
         if self.pin.is_none() || !self.sealed {
             return;
         }
@@ -75,10 +79,53 @@ impl Deployment {
         }
         let fleet = self.hosts.fleet();
         if !self.order.rule.must_stop(&fleet) {
-            let next: Vec<u32> =
-                self.hosts.next_untouched(self.order.rule.may_start(&fleet)).collect();
+            let next: Vec<u32> = self
+                .hosts
+                .next_untouched(self.may_start(&fleet).min(self.ramp_allows(now)))
+                .collect();
             push(1, &next);
         }
+    }
+
+    /// How many more hosts the rule lets start.
+    fn may_start(&self, fleet: &Fleet) -> u32 {
+        self.order.rule.may_start(fleet)
+    }
+
+    /// How many more hosts may be sent their first command in this second.
+    fn ramp_allows(&self, now: Timestamp) -> u32 {
+        let Some(most) = self.order.start_ramp else { return u32::MAX };
+        let most = most.max(1);
+        match self.ramp {
+            Some(ramp) if now.since_ms(ramp.since) < Self::RAMP_MS => {
+                most.saturating_sub(ramp.started)
+            }
+            _ => most,
+        }
+    }
+
+    /// When the ramp allows hosts that it holds back at `now`, with `effects` decided then.
+    fn ramp_at(&self, now: Timestamp, effects: &[Effect]) -> Option<Timestamp> {
+        self.order.start_ramp?;
+        if self.halted_at(now).is_some() || self.pin.is_none() || !self.sealed {
+            return None;
+        }
+        let decided: u32 = effects
+            .iter()
+            .map(|effect| match effect {
+                Effect::Dispatch { attempt: 1, hosts, .. } => hosts.len(),
+                Effect::Dispatch { .. }
+                | Effect::PinRevision
+                | Effect::EnrolHosts
+                | Effect::CheckHosts { .. }
+                | Effect::End(_) => 0,
+            })
+            .sum();
+        let fleet = self.hosts.fleet();
+        let wanted = self.may_start(&fleet).min(fleet.untouched());
+        let is_held_back = wanted > decided && !self.order.rule.must_stop(&fleet);
+        let since = self.ramp.filter(|ramp| now.since_ms(ramp.since) < Self::RAMP_MS);
+        is_held_back.then(|| since.map_or(now, |ramp| ramp.since).plus_ms(Self::RAMP_MS))
     }
 
     fn unclaimed(&self) -> Vec<u32> {
@@ -128,6 +175,13 @@ impl Deployment {
             | Effect::CheckHosts { .. }
             | Effect::End(_) => now.plus_ms(REPEAT_MS),
         });
-        asked.chain(checks).chain(decided).chain([self.deadline()]).filter(|at| *at > now).min()
+        let ramp = self.ramp_at(now, effects);
+        asked
+            .chain(checks)
+            .chain(decided)
+            .chain(ramp)
+            .chain([self.deadline()])
+            .filter(|at| *at > now)
+            .min()
     }
 }

@@ -39,11 +39,12 @@ fn order(rule: Minimum, fallback: bool) -> Order {
         silence_ms: 60_000,
         total_ms: 8 * 3_600_000,
         rerun_interrupted: false,
+        start_ramp: None,
     }
 }
 
 fn pin() -> Pin {
-    Pin { sha256: "ab".repeat(32), size: 3 }
+    Pin { sha256: "ab".repeat(32), size: 3, hooks_s: None }
 }
 
 /// A deployment with its clock and all that it did.

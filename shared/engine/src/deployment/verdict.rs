@@ -150,6 +150,8 @@ impl Deployment {
         let refused = |why: &str| (false, Some(why.to_owned()));
         if !wanted {
             (false, None)
+        } else if !self.order.creator.is_of_group() {
+            refused("Only deployments of a whole group are rolled back.")
         } else if self.order.creator == Creator::Rollback {
             refused("A rollback is not rolled back itself.")
         } else if self.order.fallback.is_none() {

@@ -1,11 +1,20 @@
 //! What the use cases need of the world besides the table. Named for what they are here, not for who provides them.
 
+mod cloud;
+mod meter;
+
 use async_trait::async_trait;
 use engine::appspec::Position;
 use engine::deployment::Fact;
 use engine::{BundleType, DeploymentId, Pin, Timestamp};
 use thiserror::Error;
 use wire::host::Offer;
+
+pub use cloud::{
+    Cloud, CloudError, Command, Errands, Fleet, Hold, Hooks, Instance, InstanceState, NoCloud,
+    Push, Scaling, Selection, SendError,
+};
+pub use meter::{HostOutcome, Measure, Meter, NoMeter};
 
 /// Reads the time.
 pub trait Clock: Send + Sync {
@@ -27,6 +36,9 @@ pub trait Bundles: Send + Sync {
 
     /// A URL at which a host can fetch the kept bytes with a plain GET for some minutes.
     async fn url(&self, pin: &Pin) -> Result<String, PinError>;
+
+    /// A URL at which a host can fetch the runner whose SHA-256 is `digest`, in lower-case hex, likewise.
+    async fn runner_url(&self, digest: &str) -> Result<String, PinError>;
 }
 
 /// An object in a bucket.
@@ -87,12 +99,13 @@ pub struct Refused {
 }
 
 /// Wakes deployments. A ring may be lost, doubled or late: whatever it tells can be read from the table again.
+#[async_trait]
 pub trait Bell: Send + Sync {
     /// Something happened to the deployment.
     fn ring(&self, deployment: &DeploymentId, facts: Vec<Fact>);
 
     /// The deployment wants to be advanced at `at`; replaces what was asked for before.
-    fn ring_at(&self, deployment: &DeploymentId, at: Timestamp);
+    async fn ring_at(&self, deployment: &DeploymentId, at: Timestamp);
 }
 
 /// Lets hosts know that there is something to claim.

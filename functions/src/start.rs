@@ -1,0 +1,185 @@
+//! The start of a function: its log, its configuration, its clients, and the use cases on them. Each function plugs in the
+//! adapters that it has business with, and is linked with no others.
+
+use std::sync::Arc;
+
+use aws::{AutoScaling, Document, Ec2Fleet, QueueBell, QueuedErrands, RunCommand, Runner};
+use aws_config::retry::RetryConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_smithy_http_client::Builder;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use control::ports::{Clock, Cloud, NoCloud};
+use control::{Control, Place, Settings};
+use sha2::{Digest as _, Sha256};
+use store::{DynamoTable, S3Bundles, Scope, ScopeError};
+use thiserror::Error;
+
+use crate::config::{Config, ConfigError, required};
+use crate::log;
+use crate::meter::EmbeddedMeter;
+use crate::ports::{PolledHosts, SystemClock, SystemEntropy};
+
+/// Why a function cannot start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// Its configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The region is not said.
+    #[error(
+        "no region is set; Lambda sets `AWS_REGION`, and so must whoever runs a function elsewhere"
+    )]
+    Region,
+    /// The account or region cannot be a part of the table's keys.
+    #[error(transparent)]
+    Scope(#[from] ScopeError),
+    /// The runner cannot be read.
+    #[error("the runner `{}` cannot be read: `functions/Makefile` puts it beside the function", path.display())]
+    Runner {
+        /// Where it was looked for.
+        path: std::path::PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// What a function has to work with.
+#[derive(Clone)]
+pub struct Start {
+    /// The use cases.
+    pub control: Control,
+    /// Whose records in the table are ours.
+    pub scope: Scope,
+    /// Wakes, also for what has to be parked.
+    pub bell: Arc<QueueBell>,
+    config: Config,
+    aws: SdkConfig,
+}
+
+/// Starts a function that works on the table, and hands everything else to other functions.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn start() -> Result<Start, StartError> {
+    log::init();
+    let config = Config::from_env()?;
+    let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    let aws = aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await;
+    let region = aws.region().ok_or(StartError::Region)?.to_string();
+    let scope = Scope::new(&config.account, &region)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let queues = config.queues.clone();
+    let sqs = aws_sdk_sqs::Client::new(&aws);
+    let bell = Arc::new(QueueBell::new(sqs.clone(), queues.clone(), Arc::clone(&clock)));
+    let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
+    let control = Control {
+        table: Arc::new(DynamoTable::new(dynamodb, config.table.clone(), scope.clone())),
+        bundles: Arc::new(NoCloud),
+        bell: bell.clone(),
+        dispatcher: Arc::new(PolledHosts),
+        clock,
+        entropy: Arc::new(SystemEntropy),
+        cloud: Cloud { errands: Arc::new(QueuedErrands::new(sqs, queues)), ..Cloud::none() },
+        meter: Arc::new(EmbeddedMeter::new(config.stack.clone())),
+        settings: Settings { start_ramp: config.start_ramp },
+        place: Place { account: config.account.clone(), region },
+        followed: Arc::default(),
+    };
+    Ok(Start { control, scope, bell, config, aws })
+}
+
+impl Start {
+    /// With the buckets.
+    #[must_use]
+    pub fn with_bundles(mut self) -> Self {
+        self.control.bundles = Arc::new(self.bundles());
+        self
+    }
+
+    fn bundles(&self) -> S3Bundles {
+        let s3 = aws_sdk_s3::Client::new(&self.aws);
+        S3Bundles::new(s3, self.config.bundles.clone(), self.config.spool.clone())
+    }
+
+    /// With effects performed here and not handed over: for the function that they are handed to.
+    #[must_use]
+    pub fn performing(mut self) -> Self {
+        self.control.cloud.errands = Arc::new(NoCloud);
+        self
+    }
+
+    /// With instances, and what Auto Scaling does to them. Whether an instance can be reached is looked at here, too.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    #[must_use]
+    pub fn with_fleet(mut self) -> Self {
+        let patient = self.patient();
+        let fleet = Ec2Fleet::new(aws_sdk_ec2::Client::new(&patient));
+        self.control.cloud.fleet = Arc::new(fleet);
+        self.control.cloud.scaling =
+            Arc::new(AutoScaling::new(aws_sdk_autoscaling::Client::new(&patient)));
+        let nothing = Runner { version: String::new(), digest: String::new() };
+        self.control.cloud.push = Arc::new(self.run_command(&patient, "", "", nothing));
+        self
+    }
+
+    /// With commands to instances. The runner that they shall run is kept where they can fetch it before the first one is
+    /// sent.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn with_push(mut self) -> Result<(Self, KeptRunner), StartError> {
+        let path = self.config.runner.clone();
+        let bytes = std::fs::read(&path).map_err(|source| StartError::Runner { path, source })?;
+        let digest = hex::encode(Sha256::digest(&bytes));
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        let runner = Runner { version, digest: digest.clone() };
+        let document = self.config.document.clone();
+        let document = document.ok_or(ConfigError::Missing { name: "CUTOVER_DOCUMENT" })?;
+        let api_url = required("CUTOVER_API_URL")?;
+        let push = self.run_command(&self.patient(), &document, &api_url, runner);
+        self.control.cloud.push = Arc::new(push);
+        let kept = KeptRunner { bundles: self.bundles(), bytes, digest, kept: Arc::default() };
+        Ok((self, kept))
+    }
+
+    fn run_command(
+        &self,
+        aws: &SdkConfig,
+        document: &str,
+        api_url: &str,
+        runner: Runner,
+    ) -> RunCommand {
+        let ssm = aws_sdk_ssm::Client::new(aws);
+        RunCommand::new(ssm, Document::named(document), api_url, &self.config.stack, runner)
+    }
+
+    /// For services that throttle: the client itself slows down, for as long as they do.
+    fn patient(&self) -> SdkConfig {
+        let retry = RetryConfig::adaptive().with_max_attempts(8);
+        self.aws.to_builder().retry_config(retry).build()
+    }
+}
+
+/// The runner, which is put where hosts can fetch it.
+#[derive(Clone)]
+pub struct KeptRunner {
+    bundles: S3Bundles,
+    bytes: Vec<u8>,
+    digest: String,
+    kept: Arc<tokio::sync::OnceCell<()>>,
+}
+
+impl KeptRunner {
+    /// Sees to it that hosts can fetch the runner; asks once in the life of a function.
+    ///
+    /// # Errors
+    /// The bucket does not answer, or refuses.
+    pub async fn keep(&self) -> Result<(), control::Error> {
+        let keep = || self.bundles.keep_runner(&self.digest, self.bytes.clone());
+        self.kept.get_or_try_init(keep).await.map(drop).map_err(Into::into)
+    }
+}

@@ -1,0 +1,148 @@
+//! The queues between functions: wakes at a moment, and effects for whoever performs them.
+
+use async_trait::async_trait;
+use aws_sdk_sqs::Client;
+use control::driver::Errand;
+use control::fleet::Upkeep;
+use control::ports::{Bell, Clock, CloudError, Errands};
+use engine::deployment::{Effect, Fact};
+use engine::{DeploymentId, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use tracing::warn;
+
+use crate::error::cloud_error;
+
+/// The longest that SQS delays a message, in seconds.
+const DELAY_S_MAX: u64 = 900;
+
+/// The URLs of the queues that a function sends to; none where it has no business with one. Effects whose queue is not
+/// said are performed where they are decided, as when a function is tried on a running home.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Queues {
+    /// That of `revision_intake`.
+    pub uploads: Option<String>,
+    /// That of `deployment_stepper`.
+    pub wakes: Option<String>,
+    /// That of `hook_dispatcher`.
+    pub commands: Option<String>,
+    /// That of `fleet_watcher`.
+    pub fleet: Option<String>,
+}
+
+/// The body of a message that wakes a deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WakeMessage {
+    /// Which.
+    pub deployment_id: DeploymentId,
+    /// The moment that the wake was armed for. None for a deployment that could not be advanced: everything about it is
+    /// read again.
+    pub at: Option<Timestamp>,
+}
+
+/// Sends to queues.
+#[derive(Debug, Clone)]
+struct Sender {
+    client: Client,
+    queues: Queues,
+}
+
+impl Sender {
+    async fn send(
+        &self,
+        queue: &str,
+        body: &impl Serialize,
+        delay_s: u64,
+    ) -> Result<(), CloudError> {
+        let body = serde_json::to_string(body).map_err(|error| {
+            let message = error.to_string();
+            CloudError::Refused { service: "SQS", operation: "SendMessage", message }
+        })?;
+        let delay_s = i32::try_from(delay_s.min(DELAY_S_MAX)).unwrap_or(0);
+        let request = self.client.send_message().queue_url(queue).message_body(body);
+        let sent = request.delay_seconds(delay_s).send().await;
+        sent.map(drop).map_err(|error| cloud_error("SQS", "SendMessage", error))
+    }
+}
+
+/// Wakes deployments. What is written wakes them by the table's stream, so that no ring can be lost between the two; a
+/// moment is a delayed message.
+pub struct QueueBell {
+    sender: Sender,
+    clock: Arc<dyn Clock>,
+}
+
+impl QueueBell {
+    /// A bell that sends its wakes to the queue `wakes`.
+    pub fn new(client: Client, queues: Queues, clock: Arc<dyn Clock>) -> Self {
+        Self { sender: Sender { client, queues }, clock }
+    }
+
+    /// Parks a deployment that could not be advanced: it is read again after a while.
+    ///
+    /// # Errors
+    /// SQS does not answer, or refuses.
+    pub async fn park(&self, deployment_id: &DeploymentId, delay_s: u64) -> Result<(), CloudError> {
+        let wake = WakeMessage { deployment_id: deployment_id.clone(), at: None };
+        let Some(queue) = &self.sender.queues.wakes else { return Ok(()) };
+        self.sender.send(queue, &wake, delay_s).await
+    }
+}
+
+#[async_trait]
+impl Bell for QueueBell {
+    fn ring(&self, _: &DeploymentId, _: Vec<Fact>) {}
+
+    async fn ring_at(&self, deployment: &DeploymentId, at: Timestamp) {
+        let Some(queue) = &self.sender.queues.wakes else { return };
+        let delay_s = at.since_ms(self.clock.now()).div_ceil(1_000);
+        let wake = WakeMessage { deployment_id: deployment.clone(), at: Some(at) };
+        let sent = self.sender.send(queue, &wake, delay_s).await;
+        if let Err(error) = sent {
+            // The moment is in the deployment's row, by which the sweep finds it up to a minute late.
+            warn!(%deployment, error = &error as &dyn std::error::Error, "a wake could not be armed");
+        }
+    }
+}
+
+/// Hands effects to the functions that perform them.
+#[derive(Debug, Clone)]
+pub struct QueuedErrands {
+    sender: Sender,
+}
+
+impl QueuedErrands {
+    /// Sends to `queues`.
+    pub fn new(client: Client, queues: Queues) -> Self {
+        Self { sender: Sender { client, queues } }
+    }
+}
+
+#[async_trait]
+impl Errands for QueuedErrands {
+    async fn hand_over(
+        &self,
+        deployment: &DeploymentId,
+        effect: &Effect,
+    ) -> Result<bool, CloudError> {
+        let queues = &self.sender.queues;
+        let queue = match effect {
+            Effect::PinRevision => &queues.uploads,
+            Effect::EnrolHosts => &queues.fleet,
+            Effect::Dispatch { .. } => &queues.commands,
+            // What only reads and writes the table is done where it is decided.
+            Effect::CheckHosts { .. } | Effect::End(_) => return Ok(false),
+        };
+        let Some(queue) = queue else { return Ok(false) };
+        let errand = Errand { deployment_id: deployment.clone(), effect: effect.clone() };
+        self.sender.send(queue, &errand, 0).await?;
+        Ok(true)
+    }
+
+    async fn keep_up(&self, upkeep: &Upkeep, delay_s: u32) -> Result<(), CloudError> {
+        // Without a queue, all upkeep waits for the next minute.
+        let Some(queue) = &self.sender.queues.fleet else { return Ok(()) };
+        self.sender.send(queue, upkeep, u64::from(delay_s)).await
+    }
+}

@@ -1,0 +1,45 @@
+//! A host of a group, as it is found before it is enrolled.
+
+use engine::Timestamp;
+use engine::deployment::Order;
+
+use crate::ports::Instance;
+use crate::rows::{Before, HostRow, Transport};
+
+/// A host that belongs to a group. Ordered by name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Member {
+    /// Its name: that of an on-premises instance, or an instance id.
+    pub(crate) name: String,
+    is_pushed: bool,
+    zone: Option<String>,
+    unfit: Option<String>,
+}
+
+impl Member {
+    /// A host that asks by itself.
+    pub(crate) fn polling(name: String) -> Self {
+        Self { name, is_pushed: false, zone: None, unfit: None }
+    }
+
+    /// An instance, whose commands are pushed to it if it carries the tag.
+    pub(crate) fn pushed(instance: Instance, (key, value): &(String, String)) -> Self {
+        let is_tagged = instance.tags.get(key) == Some(value);
+        let unfit = (!is_tagged).then(|| {
+            format!(
+                "The instance `{}` does not carry the tag `{key}` with the value `{value}`, and commands may only be sent to instances that do. Tag it.",
+                instance.id
+            )
+        });
+        Self { name: instance.id, is_pushed: true, zone: instance.zone, unfit }
+    }
+
+    /// The row of the host in a deployment.
+    pub(crate) fn enrolled(self, order: &Order, ordinal: u32, before: Before) -> HostRow {
+        // All hosts of a deployment have the same time, by which they are found.
+        let at: Timestamp = order.created_at;
+        let row = HostRow::enrolled(&order.id, &order.group_id, ordinal, self.name, at, before);
+        let transport = if self.is_pushed { Transport::Push } else { Transport::Poll };
+        HostRow { transport, zone: self.zone, unfit: self.unfit, ..row }
+    }
+}

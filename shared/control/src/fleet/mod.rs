@@ -1,0 +1,87 @@
+//! Fleets that change: hosts that arrive get the right revision, hosts that leave are let go, and what Auto Scaling is
+//! asked to do meanwhile is taken back afterwards.
+//!
+//! Everything here is looked at again and again until nothing is left to be done, and each look starts from what is
+//! stored and what EC2 says: a message that is lost, doubled or late changes only when something happens.
+
+mod arrivals;
+mod departures;
+mod member;
+mod passages;
+pub(crate) mod scaling;
+
+pub(crate) use member::Member;
+
+use engine::GroupId;
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use crate::rows::{self, PassageRow, Stored};
+use crate::table::Query;
+use crate::{Control, Error};
+
+/// Upkeep of the fleet that is due.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Upkeep {
+    /// A host that comes or goes is looked after.
+    #[serde(rename_all = "camelCase")]
+    Passage {
+        /// The instance.
+        instance: String,
+    },
+    /// The hooks of a deployment group on its Auto Scaling groups are made as its settings want them.
+    #[serde(rename_all = "camelCase")]
+    Hooks {
+        /// The deployment group.
+        group_id: GroupId,
+    },
+    /// Processes that were suspended for deployments that have ended are resumed.
+    Suspensions,
+}
+
+impl Control {
+    /// Does the upkeep that is asked for.
+    ///
+    /// # Errors
+    /// When it cannot be done now; doing it again does no harm.
+    pub async fn keep_up(&self, upkeep: &Upkeep) -> Result<(), Error> {
+        match upkeep {
+            Upkeep::Passage { instance } => self.attend(instance).await,
+            Upkeep::Hooks { group_id } => self.keep_hooks(group_id).await,
+            Upkeep::Suspensions => self.resume_scaling().await,
+        }
+    }
+
+    /// Looks through all upkeep. What cannot be done now is logged, and looked at again the next time.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn keep_fleet(&self) -> Result<usize, Error> {
+        let all: Vec<Stored<PassageRow>> =
+            rows::load_all(&*self.table, Query::prefix(PassageRow::ALL, "", 100)).await?;
+        for passage in &all {
+            let instance = &passage.row.instance;
+            if let Err(error) = self.attend(instance).await {
+                warn!(
+                    host = instance,
+                    error = &error as &dyn std::error::Error,
+                    "cannot look after a host that comes or goes; the next minute tries again"
+                );
+            }
+        }
+        self.resume_scaling().await?;
+        Ok(all.len())
+    }
+
+    /// Asks for upkeep soon. If that is lost, the upkeep of the next minute does it.
+    pub(crate) async fn ask_for(&self, upkeep: Upkeep, delay_s: u32) {
+        if let Err(error) = self.cloud.errands.keep_up(&upkeep, delay_s).await {
+            warn!(
+                ?upkeep,
+                error = &error as &dyn std::error::Error,
+                "cannot ask for upkeep; it waits for the next minute"
+            );
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Hosts that come or go: what is told of them, and the look after one of them.
+
+use tracing::{info, warn};
+
+use super::Upkeep;
+use crate::ports::{Hold, Instance, InstanceState};
+use crate::rows::{self, Direction, HostRow, PassageRow, Stored};
+use crate::table::{Condition, Index, Query, TableError, Write};
+use crate::{Control, Error};
+
+/// How long after one look at a passage the next one is taken, in seconds.
+const AGAIN_S: u32 = 15;
+
+/// How often Auto Scaling is told that a host still takes time, in milliseconds; it gives up after much longer.
+const BEAT_MS: u64 = 60_000;
+
+/// How long a host may take to arrive or leave before it is let go as it is, in milliseconds.
+const PASSAGE_MS_MAX: u64 = 2 * 3_600_000;
+
+/// How many of a host's newest deployments are looked at.
+pub(super) const NEWEST: usize = 20;
+
+/// How the name of each hook begins that is Cutover's.
+pub(super) const HOOK: &str = "cutover-";
+
+/// What a look at a passage found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Look {
+    /// Nothing is left to be done.
+    Done,
+    /// The host did not get its revision, and should not be put to use.
+    Failed,
+    /// It goes on.
+    Waits,
+}
+
+impl Control {
+    /// Takes note that an instance changed its state. Which state is asked of EC2; that it says nothing is no evidence.
+    ///
+    /// # Errors
+    /// When it cannot be noted; being told again does no harm.
+    pub async fn host_changed(&self, instance: &str) -> Result<(), Error> {
+        let seen = self.cloud.fleet.describe(&[instance.to_owned()]).await?.pop();
+        match seen.map(|seen| seen.state) {
+            Some(InstanceState::Terminated) => {
+                info!(host = instance, "terminated");
+                self.host_gone(instance).await
+            }
+            Some(InstanceState::Pending | InstanceState::Running) => {
+                self.host_arrives(instance, None).await
+            }
+            Some(InstanceState::Stopped | InstanceState::Unknown) | None => Ok(()),
+        }
+    }
+
+    /// Takes note that an instance starts, runs, or was launched. `hold` is what Auto Scaling holds it back by; hooks that
+    /// are not Cutover's are none of its business.
+    ///
+    /// # Errors
+    /// When it cannot be noted; being told again does no harm.
+    pub async fn host_arrives(&self, instance: &str, hold: Option<Hold>) -> Result<(), Error> {
+        let hold = hold.filter(|hold| hold.hook.starts_with(HOOK));
+        let seen = self.cloud.fleet.describe(&[instance.to_owned()]).await?.pop();
+        let known = match (&hold, &seen) {
+            (Some(_), _) => true,
+            (None, Some(seen)) => !self.groups_for(seen).await?.is_empty(),
+            (None, None) => false,
+        };
+        if known {
+            self.begin_passage(instance, Direction::Arriving, hold).await?;
+            self.attend(instance).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes note that an instance is about to vanish: nothing new is started on it, and what runs may end.
+    ///
+    /// # Errors
+    /// When it cannot be noted; being told again does no harm.
+    pub async fn host_leaves(&self, instance: &str, hold: Option<Hold>) -> Result<(), Error> {
+        for mut host in self.active_hosts(instance).await? {
+            while !host.row.leaving {
+                host.row.leaving = true;
+                match self.table.write(&[host.replace()?]).await {
+                    Ok(()) => {
+                        let seen = engine::deployment::Fact::HostsSeen(vec![host.row.seen()]);
+                        self.bell.ring(&host.row.deployment_id, vec![seen]);
+                    }
+                    Err(TableError::Conflict(key)) => match rows::load(&*self.table, &key).await? {
+                        Some(newer) => host = newer,
+                        None => break,
+                    },
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        if let Some(hold) = hold.filter(|hold| hold.hook.starts_with(HOOK)) {
+            self.begin_passage(instance, Direction::Leaving, Some(hold)).await?;
+            self.attend(instance).await?;
+        }
+        Ok(())
+    }
+
+    /// The rows of an instance in deployments that have not ended.
+    pub(crate) async fn active_hosts(&self, name: &str) -> Result<Vec<Stored<HostRow>>, Error> {
+        let mut query = Query::prefix(HostRow::list_of(name), "", NEWEST);
+        query.descending = true;
+        let keys = self.table.query_index(Index::Listed, &query).await?.items;
+        let hosts: Vec<Stored<HostRow>> = rows::load_many(&*self.table, &keys).await?;
+        let mut active = Vec::new();
+        for host in hosts {
+            let deployment = self.deployment(&host.row.deployment_id).await?;
+            if deployment.is_some_and(|stored| stored.row.deployment.ended().is_none()) {
+                active.push(host);
+            }
+        }
+        Ok(active)
+    }
+
+    async fn begin_passage(
+        &self,
+        instance: &str,
+        direction: Direction,
+        hold: Option<Hold>,
+    ) -> Result<(), Error> {
+        let key = PassageRow::key_of(instance);
+        loop {
+            let known = rows::load::<PassageRow>(&*self.table, &key).await?;
+            let write = match known {
+                Some(known) if known.row.direction == direction => {
+                    if hold.is_none() || known.row.hold == hold {
+                        return Ok(());
+                    }
+                    let row = PassageRow { hold: hold.clone(), ..known.row.clone() };
+                    Stored { row, version: known.version }.replace()?
+                }
+                // What leaves does not arrive any more.
+                Some(known) => {
+                    Stored { row: self.passage(instance, direction, &hold), version: known.version }
+                        .replace()?
+                }
+                None => rows::create(&self.passage(instance, direction, &hold))?,
+            };
+            match self.table.write(&[write]).await {
+                Ok(()) => {
+                    info!(host = instance, ?direction, "a host comes or goes");
+                    return Ok(());
+                }
+                Err(TableError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn passage(&self, instance: &str, direction: Direction, hold: &Option<Hold>) -> PassageRow {
+        PassageRow {
+            instance: instance.to_owned(),
+            direction,
+            since: self.now(),
+            hold: hold.clone(),
+            beat_at: None,
+            deployments: Vec::new(),
+        }
+    }
+
+    /// Looks after a host that comes or goes. Does nothing if there is no such host.
+    pub(super) async fn attend(&self, instance: &str) -> Result<(), Error> {
+        let key = PassageRow::key_of(instance);
+        let Some(mut passage) = rows::load::<PassageRow>(&*self.table, &key).await? else {
+            return Ok(());
+        };
+        let seen = self.cloud.fleet.describe(&[instance.to_owned()]).await?.pop();
+        let look = match (&seen, passage.row.direction) {
+            (Some(Instance { state: InstanceState::Terminated, .. }), _) => {
+                self.host_gone(instance).await?;
+                Look::Done
+            }
+            _ if self.now().since_ms(passage.row.since) > PASSAGE_MS_MAX => {
+                warn!(host = instance, direction = ?passage.row.direction, "the host takes too long, and is let go as it is");
+                Look::Failed
+            }
+            (None, _) => Look::Waits,
+            (Some(seen), Direction::Arriving) => self.look_at_arrival(&mut passage, seen).await?,
+            (Some(seen), Direction::Leaving) => self.look_at_departure(&mut passage, seen).await?,
+        };
+        if look == Look::Waits {
+            self.wait_for(passage).await
+        } else {
+            self.let_go(passage, look).await
+        }
+    }
+
+    /// Tells Auto Scaling that it takes time, and comes back soon.
+    async fn wait_for(&self, mut passage: Stored<PassageRow>) -> Result<(), Error> {
+        let now = self.now();
+        let is_due = passage.row.beat_at.is_none_or(|beat| now.since_ms(beat) >= BEAT_MS);
+        if let Some(hold) = passage.row.hold.clone().filter(|_| is_due) {
+            self.cloud.scaling.heartbeat(&hold).await?;
+            passage.row.beat_at = Some(now);
+            match self.table.write(&[passage.replace()?]).await {
+                Ok(()) | Err(TableError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.ask_for(Upkeep::Passage { instance: passage.row.instance }, AGAIN_S).await;
+        Ok(())
+    }
+
+    async fn let_go(&self, passage: Stored<PassageRow>, look: Look) -> Result<(), Error> {
+        let instance = &passage.row.instance;
+        let abandon = look == Look::Failed && passage.row.direction == Direction::Arriving;
+        info!(host = instance, abandon, "a host has come or gone");
+        if let Some(hold) = &passage.row.hold {
+            self.cloud.scaling.release(hold, abandon).await?;
+        }
+        let remove =
+            Write::Delete(PassageRow::key_of(instance), Condition::Version(passage.version));
+        match self.table.write(&[remove]).await {
+            // It was told of again meanwhile, and is looked at again.
+            Ok(()) | Err(TableError::Conflict(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Notes that a deployment was started for a passage.
+    pub(super) async fn note_deployment(
+        &self,
+        passage: &mut Stored<PassageRow>,
+        id: engine::DeploymentId,
+    ) -> Result<(), Error> {
+        passage.row.deployments.push(id);
+        self.table.write(&[passage.replace()?]).await?;
+        passage.version += 1;
+        Ok(())
+    }
+}

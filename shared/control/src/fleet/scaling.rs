@@ -1,0 +1,180 @@
+//! What is asked of Auto Scaling groups: hooks that hold instances back, and processes that rest during deployments.
+
+use engine::{DeploymentId, GroupId};
+use tracing::{info, warn};
+
+use super::passages::HOOK;
+use crate::ports::{CloudError, Hooks};
+use crate::rows::{self, Group, ScalingGroupRow, Stored, SuspensionRow};
+use crate::table::{Index, Query, TableError, Write};
+use crate::{Control, Error};
+
+impl Control {
+    /// The writes that note which Auto Scaling groups a deployment group names. One that it names no more stays noted
+    /// until its hooks are removed.
+    pub(crate) fn note_scaling_groups(&self, group: &Group) -> Result<Vec<Write>, Error> {
+        let named = group.settings.auto_scaling_groups.iter().flatten();
+        named
+            .map(|name| {
+                rows::put(&ScalingGroupRow {
+                    scaling_group: name.clone(),
+                    group_id: group.id.clone(),
+                })
+            })
+            .collect()
+    }
+
+    /// Makes the hooks of a deployment group as its settings want them; those of a group that is gone are removed.
+    pub(super) async fn keep_hooks(&self, id: &GroupId) -> Result<(), Error> {
+        let group = rows::load::<Group>(&*self.table, &Group::key_of(id)).await?;
+        let settings = group.map(|group| group.row.settings).unwrap_or_default();
+        let wanted = settings.auto_scaling_groups.unwrap_or_default();
+        for stored in self.scaling_groups_of(id).await? {
+            let scaling_group = stored.row.scaling_group.clone();
+            let is_wanted = wanted.contains(&scaling_group);
+            let hooks = Hooks {
+                launch: format!("{HOOK}launch-{id}"),
+                is_launch_wanted: is_wanted,
+                termination: format!("{HOOK}termination-{id}"),
+                is_termination_wanted: is_wanted && settings.termination_hook_enabled == Some(true),
+                scaling_group,
+            };
+            match self.cloud.scaling.keep_hooks(&hooks).await {
+                Ok(()) => info!(group = %id, ?hooks, "keeps hooks"),
+                // One group that lacks the tag, or that is gone, does not keep the others from their hooks.
+                Err(error @ CloudError::Refused { .. }) => {
+                    warn!(group = %id, ?hooks, %error, "cannot keep hooks");
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            }
+            if !is_wanted {
+                self.forget(&stored).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn forget(&self, stored: &Stored<ScalingGroupRow>) -> Result<(), Error> {
+        match self.table.write(&[stored.remove()]).await {
+            Ok(()) | Err(TableError::Conflict(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The Auto Scaling groups that a deployment group names, or named.
+    pub(crate) async fn scaling_groups_of(
+        &self,
+        id: &GroupId,
+    ) -> Result<Vec<Stored<ScalingGroupRow>>, Error> {
+        let mut query = Query::prefix(ScalingGroupRow::list_of(id), "", 100);
+        let mut keys = Vec::new();
+        loop {
+            let page = self.table.query_index(Index::Listed, &query).await?;
+            keys.extend(page.items);
+            match page.next {
+                Some(next) => query.after = Some(next),
+                None => return rows::load_many(&*self.table, &keys).await,
+            }
+        }
+    }
+
+    /// Suspends what the group wants suspended during a deployment. What is about to be suspended is written first, so
+    /// that it is resumed whatever happens; what users had suspended themselves is not touched.
+    pub(crate) async fn suspend_scaling(
+        &self,
+        group: &Group,
+        deployment: &DeploymentId,
+    ) -> Result<(), Error> {
+        let processes = processes_of(group);
+        if processes.is_empty() {
+            return Ok(());
+        }
+        for scaling_group in group.settings.auto_scaling_groups.iter().flatten() {
+            let row = self.note_suspension(scaling_group, &processes, deployment).await?;
+            self.cloud.scaling.set_suspended(scaling_group, &row.processes, true).await?;
+        }
+        Ok(())
+    }
+
+    async fn note_suspension(
+        &self,
+        scaling_group: &str,
+        processes: &[String],
+        deployment: &DeploymentId,
+    ) -> Result<SuspensionRow, Error> {
+        let key = SuspensionRow::key_of(scaling_group);
+        loop {
+            let known = rows::load::<SuspensionRow>(&*self.table, &key).await?;
+            let (row, write) = match known {
+                Some(mut known) => {
+                    if known.row.deployments.contains(deployment) {
+                        return Ok(known.row);
+                    }
+                    known.row.deployments.push(deployment.clone());
+                    let write = known.replace()?;
+                    (known.row, write)
+                }
+                None => {
+                    let row = SuspensionRow {
+                        scaling_group: scaling_group.to_owned(),
+                        processes: self.cloud.scaling.running(scaling_group, processes).await?,
+                        deployments: vec![deployment.clone()],
+                    };
+                    let write = rows::create(&row)?;
+                    (row, write)
+                }
+            };
+            match self.table.write(&[write]).await {
+                Ok(()) => return Ok(row),
+                Err(TableError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Resumes what was suspended for deployments of which none is left.
+    pub(super) async fn resume_scaling(&self) -> Result<(), Error> {
+        let query = Query::prefix(SuspensionRow::ALL, "", 100);
+        let all: Vec<Stored<SuspensionRow>> = rows::load_all(&*self.table, query).await?;
+        for mut suspension in all {
+            let mut left = Vec::new();
+            for id in &suspension.row.deployments {
+                let deployment = self.deployment(id).await?;
+                if deployment.is_some_and(|stored| stored.row.deployment.ended().is_none()) {
+                    left.push(id.clone());
+                }
+            }
+            if left.is_empty() {
+                self.resume(&suspension).await?;
+            } else if left != suspension.row.deployments {
+                suspension.row.deployments = left;
+                // On a conflict the next look does it.
+                drop(self.table.write(&[suspension.replace()?]).await);
+            }
+        }
+        Ok(())
+    }
+
+    async fn resume(&self, suspension: &Stored<SuspensionRow>) -> Result<(), Error> {
+        let SuspensionRow { scaling_group, processes, .. } = &suspension.row;
+        self.cloud.scaling.set_suspended(scaling_group, processes, false).await?;
+        match self.table.write(&[suspension.remove()]).await {
+            Ok(()) => info!(scaling_group, ?processes, "resumed"),
+            // A deployment began meanwhile, and counts on the suspension.
+            Err(TableError::Conflict(_)) => {
+                self.cloud.scaling.set_suspended(scaling_group, processes, true).await?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+}
+
+/// What the group wants suspended on its Auto Scaling groups.
+pub(crate) fn processes_of(group: &Group) -> Vec<String> {
+    let options = group.settings.ec2_deployment_options.as_ref();
+    let listed =
+        options.and_then(|options| options.auto_scaling_group_processes_to_suspend.clone());
+    listed.unwrap_or_default()
+}

@@ -1,0 +1,169 @@
+//! Commands that are pushed to hosts in batches, and outcomes of effects that are performed elsewhere than they were
+//! decided.
+
+use engine::deployment::{Fact, Failure};
+use engine::{DeploymentId, Pin, Timestamp};
+use serde::{Deserialize, Serialize};
+use wire::host::BatchKey;
+
+use super::Row;
+use super::deployments::{KEPT_MS, partition};
+use crate::table::Key;
+
+/// A batch of hosts that are sent their command together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchRow {
+    /// The deployment, and the batch's number in it.
+    pub batch: BatchKey,
+    /// When it was first about to be sent.
+    pub at: Timestamp,
+    /// The hosts that may claim by it.
+    pub hosts: Vec<BatchHost>,
+    /// SHA-256 of each secret that it was sent with: one, or more if it had to be sent again.
+    pub secrets: Vec<String>,
+    /// The ids of the commands that brought it; empty until it was sent.
+    pub commands: Vec<String>,
+}
+
+/// A host of a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchHost {
+    /// Its ordinal.
+    pub ordinal: u32,
+    /// Its name.
+    pub name: String,
+}
+
+impl BatchRow {
+    /// The row of a batch.
+    pub fn key_of(batch: &BatchKey) -> Key {
+        Key::new(partition(&batch.deployment_id), format!("BATCH#{:06}", batch.number))
+    }
+}
+
+impl Row for BatchRow {
+    fn key(&self) -> Key {
+        Self::key_of(&self.batch)
+    }
+
+    fn expires_at(&self) -> Option<Timestamp> {
+        Some(self.at.plus_ms(KEPT_MS))
+    }
+}
+
+/// Which batch a command brought, for what is told of commands later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CommandRow {
+    /// The command's id.
+    pub command: String,
+    /// The batch.
+    pub batch: BatchKey,
+    /// When it was sent.
+    pub at: Timestamp,
+}
+
+impl CommandRow {
+    /// The row of a command.
+    pub fn key_of(command: &str) -> Key {
+        Key::new(format!("COMMAND#{command}"), "COMMAND")
+    }
+}
+
+impl Row for CommandRow {
+    fn key(&self) -> Key {
+        Self::key_of(&self.command)
+    }
+
+    fn expires_at(&self) -> Option<Timestamp> {
+        Some(self.at.plus_ms(KEPT_MS))
+    }
+}
+
+/// What came of an effect that was performed elsewhere. Its writing wakes the deployment. It may be written twice, and
+/// stays: the deployment knows what it has heard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutcomeRow {
+    /// The deployment.
+    pub deployment_id: DeploymentId,
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub outcome: Outcome,
+}
+
+/// An outcome that is a fact of a deployment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Outcome {
+    /// [`Fact::RevisionPinned`].
+    RevisionPinned(Pin),
+    /// [`Fact::RevisionRefused`].
+    RevisionRefused(Failure),
+    /// [`Fact::RosterSealed`].
+    RosterSealed {
+        /// The number of hosts.
+        total: u32,
+        /// How many of them come first.
+        unhealthy: u32,
+    },
+}
+
+impl Outcome {
+    /// The outcome that is told by a fact; none if it is no outcome of an effect that may be performed elsewhere.
+    pub fn of(fact: Fact) -> Option<Self> {
+        match fact {
+            Fact::RevisionPinned(pin) => Some(Self::RevisionPinned(pin)),
+            Fact::RevisionRefused(failure) => Some(Self::RevisionRefused(failure)),
+            Fact::RosterSealed { total, unhealthy } => {
+                Some(Self::RosterSealed { total, unhealthy })
+            }
+            Fact::HostsArrived { .. }
+            | Fact::HostsSeen(_)
+            | Fact::BatchChecked { .. }
+            | Fact::HostsGone(_)
+            | Fact::StopRequested { .. }
+            | Fact::Decided { .. }
+            | Fact::Ended { .. } => None,
+        }
+    }
+
+    /// The fact that it tells.
+    pub fn into_fact(self) -> Fact {
+        match self {
+            Self::RevisionPinned(pin) => Fact::RevisionPinned(pin),
+            Self::RevisionRefused(failure) => Fact::RevisionRefused(failure),
+            Self::RosterSealed { total, unhealthy } => Fact::RosterSealed { total, unhealthy },
+        }
+    }
+}
+
+impl OutcomeRow {
+    const SORT: &str = "OUTCOME#";
+
+    /// Whether a key is that of an outcome.
+    pub fn is_at(key: &Key) -> bool {
+        key.sort.starts_with(Self::SORT)
+    }
+}
+
+impl Row for OutcomeRow {
+    fn key(&self) -> Key {
+        let what = match self.outcome {
+            Outcome::RevisionPinned(_) | Outcome::RevisionRefused(_) => "REVISION",
+            Outcome::RosterSealed { .. } => "ROSTER",
+        };
+        Key::new(partition(&self.deployment_id), format!("{}{what}", Self::SORT))
+    }
+
+    fn expires_at(&self) -> Option<Timestamp> {
+        Some(self.at.plus_ms(KEPT_MS))
+    }
+
+    fn rings(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,225 @@
+//! The hosts of a deployment.
+
+use engine::deployment::{HostSeen, Sighting};
+use engine::{DeploymentId, GroupId, Timestamp};
+use serde::{Deserialize, Serialize};
+use wire::host::{EventReport, HostStatus};
+
+use super::deployments::{KEPT_MS, partition};
+use super::{Row, digits};
+use crate::table::Key;
+
+/// One host of a deployment: what the host last said, and what it was before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HostRow {
+    /// The deployment.
+    pub deployment_id: DeploymentId,
+    /// The group.
+    pub group_id: GroupId,
+    /// The place in deployment order.
+    pub ordinal: u32,
+    /// The host's name.
+    pub name: String,
+    /// When it was enrolled.
+    pub enrolled_at: Timestamp,
+    /// What it was before this deployment.
+    pub before: Before,
+    /// The attempt that was claimed; 0 before.
+    #[serde(default)]
+    pub attempt: u8,
+    /// When the server last heard of the host, by the server's clock; none before the claim.
+    #[serde(default)]
+    pub heard_at: Option<Timestamp>,
+    /// SHA-256 of the claim's token.
+    #[serde(default)]
+    pub token_hash: Option<String>,
+    /// The number of the last report.
+    #[serde(default)]
+    pub sequence: u64,
+    /// What the host says of itself.
+    #[serde(default)]
+    pub status: Option<HostStatus>,
+    /// Its events; the output tails of those that ended well are left out.
+    #[serde(default)]
+    pub events: Vec<EventReport>,
+    /// Whether and why the server does not listen to the host any more.
+    #[serde(default)]
+    pub out_of_reach: Option<OutOfReach>,
+    /// Why, in words, where more is known than that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What is said of the command that was pushed to the host, in words: a hint, by which nothing is decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Whether the host is about to vanish, on explicit evidence.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub leaving: bool,
+    /// Whether the host does not exist any more, on explicit evidence.
+    #[serde(default)]
+    pub gone: bool,
+    /// How it is reached.
+    #[serde(default)]
+    pub transport: Transport,
+    /// Its availability zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    /// Why it cannot be deployed to, where that was seen when it was enrolled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unfit: Option<String>,
+    /// Whether it came after the roster was sealed.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub arrived: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// How a host is reached.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Transport {
+    /// It asks by itself.
+    #[default]
+    Poll,
+    /// Its commands are pushed to it.
+    Push,
+}
+
+/// What a host was before a deployment, in its group.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Before {
+    /// Whether the last deployment that touched it succeeded there.
+    pub healthy: bool,
+    /// SHA-256 of the bundle that was last installed successfully.
+    pub installed: Option<String>,
+}
+
+/// Why the server does not listen to a host any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OutOfReach {
+    /// It had not claimed its command when the deployment gave up waiting.
+    ShutOut,
+    /// It was not heard of for too long.
+    GivenUp,
+}
+
+impl HostRow {
+    /// The host at `ordinal` of a deployment.
+    pub fn key_of(id: &DeploymentId, ordinal: u32) -> Key {
+        Key::new(partition(id), format!("{}{ordinal:06}", Self::SORT))
+    }
+
+    /// The partition and the beginning of the sort keys of a deployment's hosts.
+    pub fn all_of(id: &DeploymentId) -> (String, &'static str) {
+        (partition(id), Self::SORT)
+    }
+
+    const SORT: &str = "HOST#";
+
+    /// The ordinal in the key of a host's row.
+    pub fn ordinal_in(key: &Key) -> Option<u32> {
+        key.sort.strip_prefix(Self::SORT)?.parse().ok()
+    }
+
+    /// The partition of the index in which a host's deployments are listed by time.
+    pub fn list_of(name: &str) -> String {
+        format!("HOST#{name}#DEPLOYMENTS")
+    }
+
+    /// The place of a deployment in that partition, where the host was enrolled at `enrolled_at`.
+    pub fn place_in_list(enrolled_at: Timestamp, id: &DeploymentId) -> String {
+        format!("{}#{id}", digits(enrolled_at.0))
+    }
+
+    /// What the engine shall know of the host.
+    pub fn seen(&self) -> HostSeen {
+        let sighting = match (self.status, self.out_of_reach, self.heard_at) {
+            (Some(HostStatus::Succeeded), ..) => Sighting::Succeeded,
+            (Some(HostStatus::Failed), ..) => Sighting::Failed,
+            _ if self.gone => Sighting::Gone,
+            // Only a host that was not started is spared by it.
+            (None, None, None) if self.leaving => Sighting::Leaving,
+            (_, Some(OutOfReach::ShutOut), _) => Sighting::ShutOut,
+            (_, Some(OutOfReach::GivenUp), _) => Sighting::GivenUp,
+            (_, None, Some(heard_at)) => Sighting::Claimed { heard_at },
+            (_, None, None) => Sighting::Unclaimed,
+        };
+        HostSeen { ordinal: self.ordinal, sighting }
+    }
+
+    /// A host that is enrolled and was not heard of.
+    pub fn enrolled(
+        id: &DeploymentId,
+        group: &GroupId,
+        ordinal: u32,
+        name: String,
+        enrolled_at: Timestamp,
+        before: Before,
+    ) -> Self {
+        Self {
+            deployment_id: id.clone(),
+            group_id: group.clone(),
+            ordinal,
+            name,
+            enrolled_at,
+            before,
+            attempt: 0,
+            heard_at: None,
+            token_hash: None,
+            sequence: 0,
+            status: None,
+            events: Vec::new(),
+            out_of_reach: None,
+            reason: None,
+            hint: None,
+            leaving: false,
+            gone: false,
+            transport: Transport::Poll,
+            zone: None,
+            unfit: None,
+            arrived: false,
+        }
+    }
+
+    /// The hosts of a deployment from `ordinal` on: a partition, and the first and the last of the sort keys.
+    pub fn from_ordinal(id: &DeploymentId, ordinal: u32) -> (String, String, String) {
+        let sort = |ordinal: u32| format!("{}{ordinal:06}", Self::SORT);
+        (partition(id), sort(ordinal), sort(999_999))
+    }
+}
+
+impl Row for HostRow {
+    const SCHEMA: u32 = 2;
+
+    fn key(&self) -> Key {
+        Self::key_of(&self.deployment_id, self.ordinal)
+    }
+
+    fn listed(&self) -> Option<Key> {
+        let sort = Self::place_in_list(self.enrolled_at, &self.deployment_id);
+        Some(Key::new(Self::list_of(&self.name), sort))
+    }
+
+    fn expires_at(&self) -> Option<Timestamp> {
+        Some(self.enrolled_at.plus_ms(KEPT_MS))
+    }
+
+    /// One that has ended, that is about to vanish or did, or that came late. A report in between wakes nobody.
+    fn rings(&self) -> bool {
+        let has_news = match self.seen().sighting {
+            Sighting::Unclaimed | Sighting::Claimed { .. } => false,
+            Sighting::ShutOut
+            | Sighting::GivenUp
+            | Sighting::Succeeded
+            | Sighting::Failed
+            | Sighting::Leaving
+            | Sighting::Gone => true,
+        };
+        has_news || (self.arrived && self.heard_at.is_none())
+    }
+}

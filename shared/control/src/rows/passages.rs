@@ -1,0 +1,120 @@
+//! Hosts that come and go: those that arrive or leave and are looked after meanwhile, the Auto Scaling groups of
+//! deployment groups, and what is suspended on them.
+
+use engine::{DeploymentId, GroupId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::Row;
+use crate::ports::Hold;
+use crate::table::Key;
+
+/// Which way a host passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Direction {
+    /// It comes, and shall get its revision.
+    Arriving,
+    /// It goes, and may stop its application before.
+    Leaving,
+}
+
+/// A host that comes or goes, until nothing is left to be done about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PassageRow {
+    /// The instance.
+    pub instance: String,
+    /// Which way.
+    pub direction: Direction,
+    /// Since when.
+    pub since: Timestamp,
+    /// What Auto Scaling holds back meanwhile.
+    pub hold: Option<Hold>,
+    /// When Auto Scaling was last told that it takes time.
+    pub beat_at: Option<Timestamp>,
+    /// Deployments that were started for this passage.
+    #[serde(default)]
+    pub deployments: Vec<DeploymentId>,
+}
+
+impl PassageRow {
+    /// The partition of all hosts that pass.
+    pub const ALL: &str = "PASSAGES";
+
+    /// The passage of an instance.
+    pub fn key_of(instance: &str) -> Key {
+        Key::new(Self::ALL, instance)
+    }
+}
+
+impl Row for PassageRow {
+    fn key(&self) -> Key {
+        Self::key_of(&self.instance)
+    }
+}
+
+/// That a deployment group names an Auto Scaling group: found by the name of the latter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ScalingGroupRow {
+    /// The Auto Scaling group.
+    pub scaling_group: String,
+    /// The deployment group.
+    pub group_id: GroupId,
+}
+
+impl ScalingGroupRow {
+    /// The partition of an Auto Scaling group's deployment groups.
+    pub fn all_of(scaling_group: &str) -> String {
+        format!("SCALING#{scaling_group}")
+    }
+
+    /// The partition of the index in which a deployment group's Auto Scaling groups are listed.
+    pub fn list_of(group: &GroupId) -> String {
+        format!("GROUP#{group}#SCALING")
+    }
+
+    /// The row of one of them.
+    pub fn key_of(scaling_group: &str, group: &GroupId) -> Key {
+        Key::new(Self::all_of(scaling_group), group.as_str())
+    }
+}
+
+impl Row for ScalingGroupRow {
+    fn key(&self) -> Key {
+        Self::key_of(&self.scaling_group, &self.group_id)
+    }
+
+    fn listed(&self) -> Option<Key> {
+        Some(Key::new(Self::list_of(&self.group_id), &self.scaling_group))
+    }
+}
+
+/// Processes of an Auto Scaling group that were suspended for deployments, and shall be resumed after the last of them.
+/// Written before they are suspended, so that none stays suspended because somebody died.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SuspensionRow {
+    /// The Auto Scaling group.
+    pub scaling_group: String,
+    /// The processes that ran before: those that users had suspended are not among them.
+    pub processes: Vec<String>,
+    /// The deployments that want it.
+    pub deployments: Vec<DeploymentId>,
+}
+
+impl SuspensionRow {
+    /// The partition of all suspensions.
+    pub const ALL: &str = "SUSPENSIONS";
+
+    /// The suspension on an Auto Scaling group.
+    pub fn key_of(scaling_group: &str) -> Key {
+        Key::new(Self::ALL, scaling_group)
+    }
+}
+
+impl Row for SuspensionRow {
+    fn key(&self) -> Key {
+        Self::key_of(&self.scaling_group)
+    }
+}
