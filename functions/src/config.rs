@@ -11,8 +11,8 @@ use thiserror::Error;
 pub struct Config {
     /// `CUTOVER_TABLE`: the table's name.
     pub table: String,
-    /// `CUTOVER_BUNDLES`: the bucket in which the bytes of revisions, and runners, are kept.
-    pub bundles: String,
+    /// `CUTOVER_BUNDLES`: the bucket in which the bytes of revisions, and runners, are kept; for functions that use it.
+    pub bundles: Option<String>,
     /// `CUTOVER_ACCOUNT`: the account's twelve digits, which every key in the table begins with.
     pub account: String,
     /// `CUTOVER_STACK`: the stack's name: the dimension of its metrics, and the value of the tag `cutover` of what it may
@@ -60,7 +60,7 @@ impl Config {
         let beside = variable("LAMBDA_TASK_ROOT").map(PathBuf::from).unwrap_or_default();
         Ok(Self {
             table: required("CUTOVER_TABLE")?,
-            bundles: required("CUTOVER_BUNDLES")?,
+            bundles: variable("CUTOVER_BUNDLES"),
             account: required("CUTOVER_ACCOUNT")?,
             stack: variable("CUTOVER_STACK").unwrap_or_else(|| "cutover".to_owned()),
             spool: variable("CUTOVER_SPOOL")
@@ -87,7 +87,7 @@ fn start_ramp() -> Result<u32, ConfigError> {
     number.ok_or(ConfigError::Number { name, value })
 }
 
-pub(crate) fn required(name: &'static str) -> Result<String, ConfigError> {
+fn required(name: &'static str) -> Result<String, ConfigError> {
     variable(name).ok_or(ConfigError::Missing { name })
 }
 

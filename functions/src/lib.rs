@@ -19,4 +19,4 @@ pub mod traffic_evaluator;
 
 pub use batch::BatchAnswer;
 pub use config::{Config, ConfigError};
-pub use start::{KeptRunner, Start, StartError, start};
+pub use start::{KeptRunner, Start, StartError, assemble, start};

@@ -15,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use store::{DynamoTable, S3Bundles, Scope, ScopeError};
 use thiserror::Error;
 
-use crate::config::{Config, ConfigError, required};
+use crate::config::{Config, ConfigError};
 use crate::log;
 use crate::meter::EmbeddedMeter;
 use crate::ports::{PolledHosts, SystemClock, SystemEntropy};
@@ -67,9 +67,20 @@ pub async fn start() -> Result<Start, StartError> {
     let config = Config::from_env()?;
     let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     let aws = aws_config::defaults(BehaviorVersion::latest()).http_client(http).load().await;
+    assemble(config, aws, Arc::new(SystemClock))
+}
+
+/// A function out of its configuration, what its clients are made of, and a clock.
+///
+/// # Errors
+/// [`StartError`].
+pub fn assemble(
+    config: Config,
+    aws: SdkConfig,
+    clock: Arc<dyn Clock>,
+) -> Result<Start, StartError> {
     let region = aws.region().ok_or(StartError::Region)?.to_string();
     let scope = Scope::new(&config.account, &region)?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let queues = config.queues.clone();
     let sqs = aws_sdk_sqs::Client::new(&aws);
     let bell = Arc::new(QueueBell::new(sqs.clone(), queues.clone(), Arc::clone(&clock)));
@@ -92,15 +103,19 @@ pub async fn start() -> Result<Start, StartError> {
 
 impl Start {
     /// With the buckets.
-    #[must_use]
-    pub fn with_bundles(mut self) -> Self {
-        self.control.bundles = Arc::new(self.bundles());
-        self
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn with_bundles(mut self) -> Result<Self, StartError> {
+        self.control.bundles = Arc::new(self.bundles()?);
+        Ok(self)
     }
 
-    fn bundles(&self) -> S3Bundles {
+    fn bundles(&self) -> Result<S3Bundles, ConfigError> {
+        let bucket = self.config.bundles.clone();
+        let bucket = bucket.ok_or(ConfigError::Missing { name: "CUTOVER_BUNDLES" })?;
         let s3 = aws_sdk_s3::Client::new(&self.aws);
-        S3Bundles::new(s3, self.config.bundles.clone(), self.config.spool.clone())
+        Ok(S3Bundles::new(s3, bucket, self.config.spool.clone()))
     }
 
     /// With effects performed here and not handed over: for the function that they are handed to.
@@ -111,9 +126,6 @@ impl Start {
     }
 
     /// With instances, and what Auto Scaling does to them. Whether an instance can be reached is looked at here, too.
-    ///
-    /// # Errors
-    /// [`StartError`].
     #[must_use]
     pub fn with_fleet(mut self) -> Self {
         let patient = self.patient();
@@ -139,10 +151,11 @@ impl Start {
         let runner = Runner { version, digest: digest.clone() };
         let document = self.config.document.clone();
         let document = document.ok_or(ConfigError::Missing { name: "CUTOVER_DOCUMENT" })?;
-        let api_url = required("CUTOVER_API_URL")?;
+        let api_url = self.config.api_url.clone();
+        let api_url = api_url.ok_or(ConfigError::Missing { name: "CUTOVER_API_URL" })?;
         let push = self.run_command(&self.patient(), &document, &api_url, runner);
         self.control.cloud.push = Arc::new(push);
-        let kept = KeptRunner { bundles: self.bundles(), bytes, digest, kept: Arc::default() };
+        let kept = KeptRunner { bundles: self.bundles()?, bytes, digest, kept: Arc::default() };
         Ok((self, kept))
     }
 
@@ -157,8 +170,12 @@ impl Start {
         RunCommand::new(ssm, Document::named(document), api_url, &self.config.stack, runner)
     }
 
-    /// For services that throttle: the client itself slows down, for as long as they do.
+    /// For services that throttle: the client itself slows down, for as long as they do. Where nothing is tried again, as
+    /// in tests, it stays so.
     fn patient(&self) -> SdkConfig {
+        if self.aws.retry_config().is_some_and(|retry| retry.max_attempts() == 1) {
+            return self.aws.clone();
+        }
         let retry = RetryConfig::adaptive().with_max_attempts(8);
         self.aws.to_builder().retry_config(retry).build()
     }

@@ -1,0 +1,473 @@
+//! The functions with their queues, their stream and their hosts, on a virtual clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aws_config::retry::RetryConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use control::ports::Clock;
+use control::{Control, Error};
+use engine::Timestamp;
+use functions::{
+    Config, KeptRunner, Start, assemble, deployment_stepper, fleet_watcher, hook_dispatcher,
+    revision_intake, traffic_evaluator,
+};
+use serde_json::{Value, json};
+use wire::host::{
+    BatchClaimRequest, BatchClaimResponse, EventReport, EventStatus, HostStatus, RefusalCode,
+    ReportRequest,
+};
+
+use crate::services::{Kind, Services};
+
+/// How the records of the table's stream come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Streaming {
+    AsWritten,
+    /// Each batch comes a second time, later.
+    Replayed,
+    /// Those of different deployments overtake each other.
+    Reordered,
+    /// None comes.
+    Dropped,
+}
+
+const HOSTS: [&str; 3] = ["i-0000000000000000a", "i-0000000000000000b", "i-0000000000000000c"];
+const START_MS: u64 = 1_795_426_200_000;
+
+struct VirtualClock(AtomicU64);
+
+impl Clock for VirtualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// What happens at a moment.
+#[derive(Debug, Clone)]
+enum Due {
+    Message { queue: String, body: String, received: u32 },
+    Records(Vec<Value>),
+    Minute,
+    Host { name: String, step: HostStep },
+}
+
+#[derive(Debug, Clone)]
+enum HostStep {
+    Claim { batch: String, secret: String, tries: u32 },
+    Report { claim: Box<BatchClaimResponse>, batch: String, secret: String, tries: u32 },
+}
+
+pub(crate) struct World {
+    services: Services,
+    clock: Arc<VirtualClock>,
+    due: BTreeMap<(u64, u64), Due>,
+    pushed: u64,
+    streaming: Streaming,
+    api: Control,
+    intake: Control,
+    stepper: Start,
+    dispatcher: (Control, KeptRunner),
+    evaluator: Control,
+    fleet: Control,
+    /// What was last installed on each host, by key of the bundle.
+    installed: BTreeMap<String, String>,
+    /// Hosts that run a command.
+    busy: BTreeSet<String>,
+    dead: usize,
+    log: Vec<String>,
+    first_call: usize,
+    _scratch: tempfile::TempDir,
+}
+
+impl World {
+    pub(crate) async fn new(fault: Option<(usize, Kind)>, streaming: Streaming) -> Self {
+        // What the functions log is shown for a test that fails.
+        let log = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_test_writer();
+        drop(log.try_init());
+        let services = Services::new();
+        let clock = Arc::new(VirtualClock(AtomicU64::new(START_MS)));
+        let scratch = tempfile::tempdir().unwrap();
+        let runner = scratch.path().join("cutover-runner");
+        std::fs::write(&runner, "a runner").unwrap();
+        let sdk = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("eu-central-1"))
+            .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
+                "k", "s", None, None, "test",
+            )))
+            .retry_config(RetryConfig::disabled())
+            .http_client(services.client())
+            .build();
+        let config = config(scratch.path().join("spool"), runner);
+        let start = || assemble(config.clone(), sdk.clone(), clock.clone()).unwrap();
+        store::create_table(&aws_sdk_dynamodb::Client::new(&sdk), "cutover").await.unwrap();
+        let (dispatcher, kept) = start().performing().with_push().unwrap();
+        let mut world = Self {
+            api: start().with_bundles().unwrap().control,
+            intake: start().performing().with_bundles().unwrap().control,
+            stepper: start(),
+            dispatcher: (dispatcher.control, kept),
+            evaluator: start().control,
+            fleet: start().with_fleet().control,
+            services,
+            clock,
+            due: BTreeMap::new(),
+            pushed: 0,
+            streaming,
+            installed: BTreeMap::new(),
+            busy: BTreeSet::new(),
+            dead: 0,
+            log: Vec::new(),
+            first_call: 0,
+            _scratch: scratch,
+        };
+        world.services.state().instances = HOSTS.map(str::to_owned).to_vec();
+        world.set_up().await;
+        world.push(60_000, Due::Minute);
+        world.first_call = world.services.state().calls.len();
+        world.services.state().fault = fault.map(|(at, kind)| (at + world.first_call, kind));
+        world
+    }
+
+    async fn set_up(&mut self) {
+        fn read<T: serde::de::DeserializeOwned>(value: Value) -> T {
+            serde_json::from_value(value).unwrap()
+        }
+        let api = &self.api;
+        api.create_application(&read(json!({ "applicationName": "shop" }))).await.unwrap();
+        let group = json!({
+            "applicationName": "shop", "deploymentGroupName": "web",
+            "serviceRoleArn": "arn:aws:iam::123456789012:role/r",
+            "autoScalingGroups": ["web"],
+            "ec2DeploymentOptions": { "autoScalingGroupProcessesToSuspend": ["AZRebalance"] },
+            "deploymentConfigName": "CodeDeployDefault.OneAtATime",
+            "autoRollbackConfiguration": { "enabled": true, "events": ["DEPLOYMENT_FAILURE"] },
+        });
+        api.create_deployment_group(&read(group)).await.unwrap();
+        let subscribe = json!({
+            "applicationName": "shop", "deploymentGroupName": "web",
+            "bucket": "revisions", "prefix": "shop/",
+        });
+        api.subscribe(&read(subscribe)).await.unwrap();
+    }
+
+    /// The first revision, and after its end a bad one.
+    pub(crate) async fn tell_story(&mut self) {
+        self.upload("shop/v1.zip", "good");
+        self.run(1).await;
+        self.upload("shop/v2.zip", "bad");
+        self.run(3).await;
+        // What is due after the end: resumed processes, wakes that nobody needs any more.
+        let until = self.now() + 180_000;
+        while self.next_at().is_some_and(|at| at <= until) {
+            self.happen().await;
+        }
+        assert!(self.services.state().suspended.is_empty(), "suspended for good:\n{}", self.log());
+    }
+
+    /// Lets time pass until so many deployments have ended, at most two hours.
+    async fn run(&mut self, ended: usize) {
+        let until = self.now() + 2 * 3_600_000;
+        loop {
+            let statuses = self.statuses().await;
+            let is_over = |status: &String| !["Created", "InProgress"].contains(&status.as_str());
+            if statuses.iter().filter(|status| is_over(status)).count() >= ended {
+                return;
+            }
+            assert!(self.now() < until, "stuck at {statuses:?}:\n{}", self.log());
+            // Asking for the statuses is not a part of the story.
+            for _ in 0..20 {
+                self.happen().await;
+            }
+        }
+    }
+
+    fn upload(&mut self, key: &str, what: &str) {
+        let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        zip.start_file("appspec.yml", zip::write::SimpleFileOptions::default()).unwrap();
+        write!(zip, "version: 0.0\nos: linux\n# {what}\n").unwrap();
+        let bytes = zip.finish().unwrap().into_inner();
+        let size = bytes.len();
+        self.services.state().objects.insert(format!("revisions/{key}"), bytes);
+        let sample = include_str!("../../../events/revision_intake/bucket.json");
+        let mut event: Value = serde_json::from_str(sample).unwrap();
+        let record = &mut event["Records"][0];
+        let minute = if what == "good" { 30 } else { 40 };
+        record["eventTime"] = json!(format!("2026-11-23T09:{minute}:15.482Z"));
+        record["s3"]["bucket"]["name"] = json!("revisions");
+        record["s3"]["object"] = json!({
+            "key": key, "size": size, "eTag": "e", "sequencer": format!("00{minute}"),
+        });
+        let body = event.to_string();
+        self.push(0, Due::Message { queue: "uploads".to_owned(), body, received: 0 });
+    }
+
+    fn now(&self) -> u64 {
+        self.clock.0.load(Ordering::SeqCst)
+    }
+
+    fn push(&mut self, ms: u64, due: Due) {
+        self.pushed += 1;
+        self.due.insert((self.now() + ms, self.pushed), due);
+    }
+
+    fn next_at(&self) -> Option<u64> {
+        self.due.keys().next().map(|(at, _)| *at)
+    }
+
+    async fn happen(&mut self) {
+        let Some(((at, _), due)) = self.due.pop_first() else { return };
+        self.clock.0.fetch_max(at, Ordering::SeqCst);
+        let said = format!("{due:?}");
+        let said: String = said.chars().take(220).collect();
+        self.log.push(format!("{:>8} ms  {said}", at - START_MS));
+        match due {
+            Due::Message { queue, body, received } => self.deliver(queue, body, received).await,
+            Due::Records(records) => {
+                let event = decode(json!({ "Records": records }));
+                let Start { control, bell, scope, .. } = &self.stepper;
+                deployment_stepper::handle(control, bell, scope, event).await;
+            }
+            Due::Minute => self.minute().await,
+            Due::Host { name, step } => self.host(name, step).await,
+        }
+        self.collect();
+    }
+
+    /// Takes over what the functions have written and sent.
+    fn collect(&mut self) {
+        let (written, posted, sent) = {
+            let mut state = self.services.state();
+            let state = &mut *state;
+            (
+                std::mem::take(&mut state.written),
+                std::mem::take(&mut state.posted),
+                std::mem::take(&mut state.sent),
+            )
+        };
+        self.stream(written);
+        for post in posted {
+            let Posted { queue, body, delay_s } = post;
+            self.push(delay_s * 1_000 + 20, Due::Message { queue, body, received: 0 });
+        }
+        for sent in sent {
+            for name in sent.instances {
+                let (batch, secret) = (sent.batch.clone(), sent.secret.clone());
+                let step = HostStep::Claim { batch, secret, tries: 0 };
+                self.push(700, Due::Host { name, step });
+            }
+        }
+    }
+
+    fn stream(&mut self, mut records: Vec<Value>) {
+        if records.is_empty() {
+            return;
+        }
+        match self.streaming {
+            Streaming::AsWritten => {}
+            Streaming::Replayed => self.push(3_000, Due::Records(records.clone())),
+            Streaming::Reordered => records.reverse(),
+            Streaming::Dropped => return,
+        }
+        self.push(200, Due::Records(records));
+    }
+
+    async fn deliver(&mut self, queue: String, body: String, received: u32) {
+        let record = json!({ "messageId": "m", "body": body, "eventSource": "aws:sqs" });
+        let event = json!({ "Records": [record] });
+        let answer = match queue.as_str() {
+            "uploads" => revision_intake::handle(&self.intake, decode(event)).await,
+            "wakes" => {
+                let Start { control, bell, scope, .. } = &self.stepper;
+                Ok(deployment_stepper::handle(control, bell, scope, decode(event)).await)
+            }
+            "commands" => {
+                let (control, runner) = &self.dispatcher;
+                hook_dispatcher::handle(control, runner, decode(event)).await
+            }
+            "fleet" => fleet_watcher::handle(&self.fleet, decode(event)).await,
+            other => panic!("a message in {other}"),
+        };
+        let failed = answer.map_or(true, |answer| {
+            serde_json::to_value(&answer).unwrap()["batchItemFailures"] != json!([])
+        });
+        if !failed {
+        } else if received >= 4 {
+            self.dead += 1;
+        } else {
+            // The visibility time-out of the queue.
+            self.push(30_000, Due::Message { queue, body, received: received + 1 });
+        }
+    }
+
+    async fn minute(&mut self) {
+        let minute = json!({ "detail-type": "Scheduled Event", "detail": {} });
+        // One that fails is followed by the next one.
+        let swept = traffic_evaluator::handle(&self.evaluator, decode(minute.clone())).await;
+        let kept = fleet_watcher::handle(&self.fleet, decode(minute)).await;
+        if let (Err(_), _) | (_, Err(_)) = (swept.map(drop), kept.map(drop)) {
+            self.log.push("the minute failed".to_owned());
+        }
+        self.push(60_000, Due::Minute);
+    }
+
+    async fn host(&mut self, name: String, step: HostStep) {
+        match step {
+            HostStep::Claim { batch, secret, tries } => {
+                if self.busy.contains(&name) {
+                    // A second copy waits for the first.
+                    let step = HostStep::Claim { batch, secret, tries };
+                    return self.push(1_000, Due::Host { name, step });
+                }
+                self.claim(name, batch, secret, tries).await;
+            }
+            HostStep::Report { claim, batch, secret, tries } => {
+                self.report(name, claim, batch, secret, tries).await;
+            }
+        }
+    }
+
+    async fn claim(&mut self, name: String, batch: String, secret: String, tries: u32) {
+        let request = BatchClaimRequest { host: name.clone(), batch: batch.parse().unwrap() };
+        let answer = self.api.claim_batch(&secret, &request).await;
+        match answer {
+            Ok(claim) => {
+                self.busy.insert(name.clone());
+                let claim = Box::new(claim);
+                let step = HostStep::Report { claim, batch, secret, tries: 0 };
+                self.push(500, Due::Host { name, step });
+            }
+            Err(Error::Host(refusal)) => {
+                self.log.push(format!("{name} is refused: {}", refusal.message));
+                self.busy.remove(&name);
+            }
+            Err(error) => {
+                assert!(tries < 60, "{name} cannot claim: {error}");
+                let step = HostStep::Claim { batch, secret, tries: tries + 1 };
+                self.push(1_000, Due::Host { name, step });
+            }
+        }
+    }
+
+    async fn report(
+        &mut self,
+        name: String,
+        claim: Box<BatchClaimResponse>,
+        batch: String,
+        secret: String,
+        tries: u32,
+    ) {
+        let BatchClaimResponse { offer, claim: given } = &*claim;
+        let key = &given.specification.bundle.key;
+        let fails = key.contains("v2") && name == HOSTS[1];
+        let status = if fails { HostStatus::Failed } else { HostStatus::Succeeded };
+        let ended = if fails { EventStatus::Failed } else { EventStatus::Succeeded };
+        let events = given.specification.events.iter().map(|event| EventReport {
+            event: *event,
+            status: ended,
+            started_at: Some(1),
+            ended_at: Some(2),
+            diagnostics: None,
+        });
+        let request = ReportRequest {
+            deployment_id: offer.deployment_id.clone(),
+            ordinal: offer.ordinal,
+            attempt: offer.attempt,
+            sequence: 1 << 32,
+            status,
+            events: events.collect(),
+            output: Vec::new(),
+        };
+        match self.api.report(&given.token, request).await {
+            Ok(_) => {
+                let version = if key.contains("v1") { "v1" } else { "v2" };
+                self.installed.insert(name.clone(), version.to_owned());
+                self.busy.remove(&name);
+            }
+            Err(Error::Host(refusal)) if refusal.code == RefusalCode::Unauthorized => {
+                // Another copy has claimed since: claim again.
+                self.busy.remove(&name);
+                self.push(100, Due::Host { name, step: HostStep::Claim { batch, secret, tries } });
+            }
+            Err(Error::Host(refusal)) => {
+                self.log.push(format!("{name} is refused: {}", refusal.message));
+                self.busy.remove(&name);
+            }
+            Err(error) => {
+                assert!(tries < 60, "{name} cannot report: {error}");
+                let step = HostStep::Report { claim, batch, secret, tries: tries + 1 };
+                self.push(1_000, Due::Host { name, step });
+            }
+        }
+    }
+
+    /// The statuses of all deployments, in the order of their creation. Asked past what goes wrong.
+    pub(crate) async fn statuses(&self) -> Vec<String> {
+        let (calls, fault) = {
+            let mut state = self.services.state();
+            (state.calls.len(), state.fault.take())
+        };
+        let ids = self.api.list_deployments(&Default::default()).await.unwrap();
+        let mut statuses = Vec::new();
+        for id in ids.deployments.unwrap_or_default().iter().rev() {
+            let request = serde_json::from_value(json!({ "deploymentId": id })).unwrap();
+            let info = self.api.get_deployment(&request).await.unwrap().deployment_info.unwrap();
+            statuses.push(serde_json::to_value(info.status).unwrap().as_str().unwrap().to_owned());
+        }
+        let mut state = self.services.state();
+        state.calls.truncate(calls);
+        state.fault = fault;
+        statuses
+    }
+
+    pub(crate) fn installed(&self) -> Vec<String> {
+        HOSTS.iter().filter_map(|name| self.installed.get(*name)).cloned().collect()
+    }
+
+    pub(crate) fn dead_letters(&self) -> usize {
+        self.dead
+    }
+
+    /// The calls of the story.
+    pub(crate) fn calls(&self) -> Vec<String> {
+        self.services.state().calls.split_off(self.first_call)
+    }
+
+    pub(crate) fn log(&self) -> String {
+        self.log.join("\n")
+    }
+}
+
+use crate::services::Posted;
+
+fn config(spool: PathBuf, runner: PathBuf) -> Config {
+    let queue =
+        |name: &str| Some(format!("https://sqs.eu-central-1.amazonaws.com/123456789012/{name}"));
+    Config {
+        table: "cutover".to_owned(),
+        bundles: Some("bundles".to_owned()),
+        account: "123456789012".to_owned(),
+        stack: "edge".to_owned(),
+        spool,
+        queues: aws::Queues {
+            uploads: queue("uploads"),
+            wakes: queue("wakes"),
+            commands: queue("commands"),
+            fleet: queue("fleet"),
+        },
+        document: Some("edge-command".to_owned()),
+        api_url: Some("https://api.test".to_owned()),
+        runner,
+        start_ramp: 500,
+    }
+}
+
+fn decode<T: serde::de::DeserializeOwned>(event: Value) -> T {
+    serde_json::from_value(event).unwrap()
+}
