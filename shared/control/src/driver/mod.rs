@@ -17,7 +17,7 @@ use tracing::{debug, info, warn};
 use wire::host::{BatchKey, Offer};
 
 use crate::ports::{Measure, Object, PinError};
-use crate::rows::{self, DeploymentRow, HostRow, StopRow, Stored, Transport};
+use crate::rows::{self, DeploymentRow, HostRow, OutcomeRow, StopRow, Stored, Transport};
 use crate::table::{Index, Query};
 use crate::{Control, Error};
 
@@ -215,11 +215,22 @@ impl Control {
             let keys: Vec<_> = outstanding.map(|ordinal| HostRow::key_of(id, ordinal)).collect();
             let hosts: Vec<Stored<HostRow>> = rows::load_many(&*self.table, &keys).await?;
             facts.push(Fact::HostsSeen(hosts.iter().map(|host| host.row.seen()).collect()));
-            if deployment.is_sealed() && deployment.ended().is_none() {
-                facts.extend(self.late_arrivals(deployment).await?);
+            if deployment.ended().is_none() {
+                facts.extend(self.missed(deployment).await?);
             }
         }
         self.advance(id, facts).await
+    }
+
+    /// What was written for a deployment that has not ended and may not have been heard of: outcomes of effects that were
+    /// performed elsewhere, or hosts that arrived.
+    async fn missed(&self, deployment: &Deployment) -> Result<Vec<Fact>, Error> {
+        if deployment.is_sealed() && deployment.pin().is_some() {
+            return Ok(self.late_arrivals(deployment).await?.into_iter().collect());
+        }
+        let keys = OutcomeRow::keys_of(deployment.id());
+        let outcomes: Vec<Stored<OutcomeRow>> = rows::load_many(&*self.table, &keys).await?;
+        Ok(outcomes.into_iter().map(|stored| stored.row.outcome.into_fact()).collect())
     }
 
     /// Refreshes every active deployment, those first that should have been woken longest ago. Makes up for lost

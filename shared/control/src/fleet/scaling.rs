@@ -161,9 +161,12 @@ impl Control {
         self.cloud.scaling.set_suspended(scaling_group, processes, false).await?;
         match self.table.write(&[suspension.remove()]).await {
             Ok(()) => info!(scaling_group, ?processes, "resumed"),
-            // A deployment began meanwhile, and counts on the suspension.
-            Err(TableError::Conflict(_)) => {
-                self.cloud.scaling.set_suspended(scaling_group, processes, true).await?;
+            // A deployment began meanwhile, and counts on the suspension; or it was removed already.
+            Err(TableError::Conflict(key)) => {
+                if let Some(newer) = rows::load::<SuspensionRow>(&*self.table, &key).await? {
+                    let SuspensionRow { scaling_group, processes, .. } = &newer.row;
+                    self.cloud.scaling.set_suspended(scaling_group, processes, true).await?;
+                }
             }
             Err(error) => return Err(error.into()),
         }

@@ -143,6 +143,13 @@ impl Outcome {
 
 impl OutcomeRow {
     const SORT: &str = "OUTCOME#";
+    const REVISION: &str = "OUTCOME#REVISION";
+    const ROSTER: &str = "OUTCOME#ROSTER";
+
+    /// The outcome of pinning the revision of a deployment, and that of enrolling its hosts.
+    pub fn keys_of(id: &DeploymentId) -> [Key; 2] {
+        [Self::REVISION, Self::ROSTER].map(|sort| Key::new(partition(id), sort))
+    }
 
     /// Whether a key is that of an outcome.
     pub fn is_at(key: &Key) -> bool {
@@ -153,10 +160,10 @@ impl OutcomeRow {
 impl Row for OutcomeRow {
     fn key(&self) -> Key {
         let what = match self.outcome {
-            Outcome::RevisionPinned(_) | Outcome::RevisionRefused(_) => "REVISION",
-            Outcome::RosterSealed { .. } => "ROSTER",
+            Outcome::RevisionPinned(_) | Outcome::RevisionRefused(_) => Self::REVISION,
+            Outcome::RosterSealed { .. } => Self::ROSTER,
         };
-        Key::new(partition(&self.deployment_id), format!("{}{what}", Self::SORT))
+        Key::new(partition(&self.deployment_id), what)
     }
 
     fn expires_at(&self) -> Option<Timestamp> {
