@@ -1,6 +1,11 @@
 //! `template.yaml` as CloudFormation sees it: tags in their long form (`!Ref A` is `{"Ref": "A"}`), aliases and merges
 //! written out.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of a parser's events, few can come at any place"
+)]
+
 use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
