@@ -258,8 +258,9 @@ pub const CALLS: &[Call] = &[
         .needs(&["s3:GetObject", "s3:GetObjectVersion"]),
     call("Bundles::pin", "s3:HeadObject", On::Bundles, DECRYPTS, INTAKE).needs(&["s3:GetObject"]),
     call("Bundles::pin", "s3:PutObject", On::Bundles, ENCRYPTS, INTAKE),
-    call("Push::send", "s3:HeadObject", On::Runners, DECRYPTS, DISPATCHER).needs(&["s3:GetObject"]),
-    call("Push::send", "s3:PutObject", On::Runners, ENCRYPTS, DISPATCHER),
+    call("S3Bundles::keep_runner", "s3:HeadObject", On::Runners, DECRYPTS, DISPATCHER)
+        .needs(&["s3:GetObject"]),
+    call("S3Bundles::keep_runner", "s3:PutObject", On::Runners, ENCRYPTS, DISPATCHER),
     // These two sign a URL. It is a host that calls, with the right of the function.
     call("Bundles::url", "s3:GetObject", On::Bundles, DECRYPTS, &[Api]),
     call("Bundles::runner_url", "s3:GetObject", On::Runners, DECRYPTS, &[Api]),
@@ -267,8 +268,9 @@ pub const CALLS: &[Call] = &[
     call("Errands::hand_over", "sqs:SendMessage", On::Uploads, SENDS, DRIVERS),
     call("Errands::hand_over", "sqs:SendMessage", On::Commands, SENDS, DRIVERS),
     call("Errands::hand_over", "sqs:SendMessage", On::Fleet, SENDS, DRIVERS),
+    call("Errands::keep_up", "sqs:SendMessage", On::Fleet, SENDS, DRIVERS),
     call("Errands::keep_up", "sqs:SendMessage", On::Fleet, SENDS, &[FleetWatcher, Api]),
-    call("Bell::ring_at", "sqs:SendMessage", On::Wakes, SENDS, DRIVERS),
+    call("Bell::ring_at, park", "sqs:SendMessage", On::Wakes, SENDS, DRIVERS),
     // Commands to hosts.
     call("Push::send", "ssm:SendCommand", On::Hosts, NO_KEY, DISPATCHER),
     call("Push::outcome", "ssm:GetCommandInvocation", On::Anything, NO_KEY, DISPATCHER),

@@ -69,17 +69,24 @@ fn more(place: &Place) -> Result<Vec<PathBuf>> {
 /// Runs `sam build` with a file in place of each binary: what is packed is the affair of the makefile.
 fn build(place: &Place, sam: Command, binaries: &PathBuf, to: &PathBuf) -> Result<()> {
     std::fs::create_dir_all(binaries)?;
+    let mut functions = 0_u32;
     for entry in std::fs::read_dir(place.tree.join("functions/src/bin"))? {
         let name = entry?.path().file_stem().context("a function without a name")?.to_owned();
         std::fs::write(binaries.join(&name), name.as_encoded_bytes())?;
+        functions += 1;
     }
+    std::fs::write(binaries.join("cutover-runner"), "the runner")?;
     sam.args(["build", "--build-dir"]).args([to]).env("BUILT", binaries).run()?;
-    let mut packed = 0;
+    let mut packed = 0_u32;
     for entry in std::fs::read_dir(to)? {
         packed += u32::from(entry?.path().join("bootstrap").is_file());
     }
-    let built = std::fs::read_dir(binaries)?.count();
-    ensure!(usize::try_from(packed)? == built, "{packed} of {built} functions were packed");
+    ensure!(packed == functions, "{packed} of {functions} functions were packed");
+    let runner = to.join("HookDispatcher/cutover-runner");
+    ensure!(
+        runner.is_file(),
+        "the runner was not packed with the function that brings it to hosts"
+    );
     Ok(())
 }
 

@@ -1,10 +1,12 @@
 //! The roles in `template.yaml` against the table of what the functions call: no right is missing, and none is spare.
 
 use std::collections::BTreeSet;
+use std::fs;
 
 use functions::permissions::{CALLS, Function, Place, UNBOUNDED};
 use serde_json::{Value, json};
 
+use crate::house::root;
 use crate::support::template::{Template, texts};
 
 /// The statements of a function's role.
@@ -176,4 +178,50 @@ fn the_table_answers_whether_a_function_makes_a_call() {
         assert!(call.operation.split_once(':').is_some(), "{call:?}");
         assert!(!call.functions.is_empty(), "{call:?}");
     }
+}
+
+/// The operation's name as the method of an SDK's client.
+fn method(operation: &str) -> String {
+    let mut method = String::new();
+    for letter in operation.chars() {
+        if letter.is_ascii_uppercase() && !method.is_empty() {
+            method.push('_');
+        }
+        method.push(letter.to_ascii_lowercase());
+    }
+    method
+}
+
+/// The methods that the adapters call on the SDKs' clients.
+fn called() -> BTreeSet<String> {
+    let mut called = BTreeSet::new();
+    for folder in ["shared/aws/src", "shared/store/src"] {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            // A home makes its table itself; in the cloud the template does.
+            if path.is_dir() || path.ends_with("schema.rs") {
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap();
+            for after in text.split("client").skip(1) {
+                let Some(call) = after.trim_start().strip_prefix('.') else { continue };
+                let name = call.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next();
+                let name = name.unwrap().to_owned();
+                if call[name.len()..].starts_with("()") && name != "clone" {
+                    called.insert(name);
+                }
+            }
+        }
+    }
+    called
+}
+
+#[test]
+fn each_call_of_an_adapter_is_in_the_table_and_each_row_is_called() {
+    let rows: BTreeSet<String> = CALLS
+        .iter()
+        .filter(|call| !call.by.starts_with("Lambda"))
+        .map(|call| method(call.operation.split_once(':').unwrap().1))
+        .collect();
+    assert_eq!(called(), rows, "the adapters' calls, and the table's");
 }

@@ -6,6 +6,7 @@ use std::fs;
 
 use functions::permissions::Function;
 use serde_json::{Value, json};
+use store::attribute;
 
 use crate::house::root;
 use crate::support::home::Home;
@@ -56,7 +57,7 @@ fn the_stream_reaches_the_stepper_as_the_design_wants_it() {
     let template = Template::read();
     let stream = template.at("/Resources/DeploymentStepper/Properties/Events/Written/Properties");
     let pattern = stream["FilterCriteria"]["Filters"][0]["Pattern"].as_str().unwrap();
-    let rings = json!({ "b": { "S": ["1"] } });
+    let rings = json!({ attribute::BELL: { "S": [attribute::RINGS] } });
     assert_eq!(
         serde_json::from_str::<Value>(pattern).unwrap(),
         json!({ "eventName": ["INSERT", "MODIFY"], "dynamodb": { "NewImage": rings } })
@@ -255,4 +256,21 @@ fn every_parameter_works_unsaid_and_is_explained() {
     for (name, _) in template.members("Outputs") {
         assert!(told.contains(&format!("`{name}`")), "docs/cloud.md does not tell of `{name}`");
     }
+}
+
+#[test]
+fn the_environment_is_what_the_functions_read() {
+    let template = Template::read();
+    let read = fs::read_to_string(root().join("functions/src/config.rs")).unwrap();
+    let names = read.split('"').filter(|text| text.starts_with("CUTOVER_"));
+    // Where to write and where the runner lies is said by Lambda.
+    let read: BTreeSet<&str> =
+        names.filter(|name| !["CUTOVER_SPOOL", "CUTOVER_RUNNER"].contains(name)).collect();
+    let common = template.at("/Globals/Function/Environment/Variables").as_object().unwrap();
+    let own = template
+        .resources("AWS::Serverless::Function")
+        .filter_map(|(_, function)| function["Environment"]["Variables"].as_object());
+    let set: BTreeSet<&str> =
+        own.chain([common]).flat_map(|variables| variables.keys()).map(String::as_str).collect();
+    assert_eq!(set, read);
 }
