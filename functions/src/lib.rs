@@ -11,6 +11,7 @@ pub mod fleet_watcher;
 pub mod hook_dispatcher;
 mod log;
 mod meter;
+pub mod permissions;
 mod ports;
 pub mod queue;
 pub mod revision_intake;

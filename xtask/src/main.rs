@@ -8,6 +8,7 @@
 mod functions;
 mod place;
 mod run;
+mod template;
 mod test;
 mod tools;
 
@@ -21,6 +22,7 @@ use crate::run::Command;
 const USAGE: &str = "\
 cargo xtask test [--long]   set up what the tests need and run all of them; --long with the large counts
 cargo xtask lint            formatting and clippy
+cargo xtask template        the linters of the cloud's template, and that SAM builds it
 cargo xtask bench           the benchmarks, in release";
 
 fn main() -> ExitCode {
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         ["test"] => test::run(false),
         ["test", "--long"] => test::run(true),
         ["lint"] => lint(),
+        ["template"] => template(),
         ["bench"] => bench(),
         _ => {
             eprintln!("{USAGE}");
@@ -49,6 +52,13 @@ fn lint() -> Result<()> {
     let place = Place::find()?;
     formatting(&place)?;
     clippy(&place)
+}
+
+fn template() -> Result<()> {
+    let place = Place::find()?;
+    tools::set_up(&place)?;
+    println!("{}", template::check(&place)?);
+    Ok(())
 }
 
 fn formatting(place: &Place) -> Result<()> {

@@ -38,6 +38,11 @@ impl Place {
         self.tree.join(".venv")
     }
 
+    /// The Python environment of checkov, whose pins clash with those of the AWS CLI.
+    pub(crate) fn checkov_venv(&self) -> PathBuf {
+        self.tree.join(".venv-checkov")
+    }
+
     /// What the tests built, as `cutover` or `examples/seeds`.
     pub(crate) fn built(&self, name: &str) -> Result<PathBuf> {
         let path = self.target.join("debug").join(name);

@@ -7,7 +7,7 @@ use anyhow::{Result, bail, ensure};
 
 use crate::place::Place;
 use crate::run::Command;
-use crate::{clippy, formatting, functions, tools};
+use crate::{clippy, formatting, functions, template, tools};
 
 /// How many seeds the simulator runs.
 const SEEDS: u32 = 10_000;
@@ -94,7 +94,7 @@ pub(crate) fn run(long: bool) -> Result<()> {
     }
     report.step("tests", || cargo_test(&place, long).map(Some));
     report.step("simulator", || simulate(&place, if long { SEEDS_LONG } else { SEEDS }).map(Some));
-    report.step("template", || validate(&place).map(Some));
+    report.step("template", || template::check(&place).map(Some));
     report.step("functions", || functions::check(&place).map(Some));
     report.step("demo", || demo(&place).map(Some));
     report.close()
@@ -136,16 +136,6 @@ fn count_of(line: &str, word: &str) -> u64 {
 fn simulate(place: &Place, seeds: u32) -> Result<String> {
     Command::new(place, place.built("examples/seeds")?).args([seeds.to_string()]).run()?;
     Ok(format!("{seeds} seeds of the simulator"))
-}
-
-fn validate(place: &Place) -> Result<String> {
-    let sam = place.venv().join("bin/sam");
-    // The region is only what the rules are looked up for; nothing is asked of AWS.
-    Command::new(place, sam)
-        .args(["validate", "--lint", "--template", "template.yaml", "--region", "us-east-1"])
-        .env("AWS_EC2_METADATA_DISABLED", "true")
-        .run()?;
-    Ok("the template".to_owned())
 }
 
 fn demo(place: &Place) -> Result<String> {

@@ -1,6 +1,7 @@
-//! What the tests need beside Rust: a few Debian packages, and a Python environment with pinned tools.
+//! What the tests need beside Rust: a few Debian packages, and Python environments with pinned tools.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -8,8 +9,9 @@ use crate::place::Place;
 use crate::run::Command;
 
 /// What is needed, how to see that it is there (a line of shell), and the Debian package that brings it.
-const NEEDED: [(&str, &str, &str); 3] = [
+const NEEDED: [(&str, &str, &str); 4] = [
     ("a C compiler", "command -v cc", "gcc libc6-dev"),
+    ("make", "command -v make", "make"),
     ("Python", "command -v python3", "python3"),
     ("Python's venv", "python3 -c 'import ensurepip, venv'", "python3-venv"),
 ];
@@ -20,7 +22,8 @@ pub(crate) fn set_up(place: &Place) -> Result<()> {
     if !missing.is_empty() {
         install(place, &missing)?;
     }
-    venv(place)
+    venv(place, &place.venv(), "tests/requirements.txt", &["aws", "sam"])?;
+    venv(place, &place.checkov_venv(), "tests/requirements-checkov.txt", &["checkov"])
 }
 
 fn missing(place: &Place) -> Vec<(&'static str, &'static str)> {
@@ -47,23 +50,19 @@ fn install(place: &Place, missing: &[(&str, &str)]) -> Result<()> {
         .with_context(|| format!("{} missing, and apt-get does not bring it", names.join(", ")))
 }
 
-/// Makes the Python environment, or leaves it alone if it was made from these requirements.
-fn venv(place: &Place) -> Result<()> {
-    let requirements = place.tree.join("tests/requirements.txt");
-    let wanted = fs::read_to_string(&requirements)?;
-    let made_from = place.venv().join("made-from.txt");
+/// Makes a Python environment, or leaves it alone if it was made from these requirements.
+fn venv(place: &Place, venv: &Path, requirements: &str, tools: &[&str]) -> Result<()> {
+    let file = place.tree.join(requirements);
+    let wanted = fs::read_to_string(&file)?;
+    let made_from = venv.join("made-from.txt");
     if fs::read_to_string(&made_from).is_ok_and(|made_from| made_from == wanted) {
         return Ok(());
     }
-    let venv = place.venv();
-    Command::new(place, "python3").args(["-m", "venv", "--clear"]).args([&venv]).run()?;
+    Command::new(place, "python3").args(["-m", "venv", "--clear"]).args([venv]).run()?;
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
-    Command::new(place, venv.join("bin/python")).args(pip).args([&requirements]).run()?;
-    for tool in ["aws", "sam"] {
-        ensure!(
-            venv.join("bin").join(tool).is_file(),
-            "tests/requirements.txt does not bring `{tool}`"
-        );
+    Command::new(place, venv.join("bin/python")).args(pip).args([&file]).run()?;
+    for tool in tools {
+        ensure!(venv.join("bin").join(tool).is_file(), "{requirements} does not bring `{tool}`");
     }
     fs::write(&made_from, wanted)?;
     Ok(())

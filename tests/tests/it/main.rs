@@ -18,6 +18,8 @@ mod home;
 mod hosts;
 mod house;
 mod kills;
+mod permissions;
 mod refusals;
+mod template;
 mod upgrade;
 mod uploads;

@@ -65,6 +65,19 @@ impl Client {
             .unwrap_or_else(|refused| panic!("{operation} {request}: {refused:?}"))
     }
 
+    /// Calls an operation of DynamoDB.
+    #[track_caller]
+    pub(crate) fn dynamodb(&self, operation: &str, request: &Value) -> Value {
+        let url = format!("{}/", self.get("dynamodb"));
+        let target = format!("DynamoDB_20120810.{operation}");
+        let headers =
+            [("content-type", "application/x-amz-json-1.0".to_owned()), ("x-amz-target", target)];
+        let body = request.to_string().into_bytes();
+        let answer = self.send("POST", &url, "dynamodb", &headers, body);
+        let answer = answer.unwrap_or_else(|refused| panic!("{operation} {request}: {refused:?}"));
+        serde_json::from_slice(&answer).unwrap()
+    }
+
     /// Puts an object into the revisions' bucket.
     pub(crate) fn try_put(&self, key: &str, bytes: &[u8]) -> Result<(), Refused> {
         let url = format!("{}/{}/{key}", self.get("s3"), self.get("bucket"));

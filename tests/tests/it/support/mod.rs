@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod gate;
 pub(crate) mod home;
 pub(crate) mod process;
+pub(crate) mod template;
 #[cfg(feature = "tools")]
 pub(crate) mod tools;
 

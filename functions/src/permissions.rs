@@ -1,0 +1,321 @@
+//! What the functions ask of AWS, and the rights that they need for it: one table, which the roles in `template.yaml`
+//! are held against by a test, right for right.
+//!
+//! A new call of an adapter is a new row here and a new right in the template; the test says which is missing, or spare.
+
+use std::collections::BTreeSet;
+
+/// The functions, in the order of the template.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Function {
+    /// Uploads become revisions.
+    RevisionIntake,
+    /// Advances deployments.
+    DeploymentStepper,
+    /// Sends commands to hosts.
+    HookDispatcher,
+    /// The sweep.
+    TrafficEvaluator,
+    /// Hosts that come and go.
+    FleetWatcher,
+    /// HTTP.
+    Api,
+}
+
+impl Function {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::RevisionIntake,
+        Self::DeploymentStepper,
+        Self::HookDispatcher,
+        Self::TrafficEvaluator,
+        Self::FleetWatcher,
+        Self::Api,
+    ];
+
+    /// The name of its resource in the template.
+    pub fn resource(self) -> &'static str {
+        match self {
+            Self::RevisionIntake => "RevisionIntake",
+            Self::DeploymentStepper => "DeploymentStepper",
+            Self::HookDispatcher => "HookDispatcher",
+            Self::TrafficEvaluator => "TrafficEvaluator",
+            Self::FleetWatcher => "FleetWatcher",
+            Self::Api => "Api",
+        }
+    }
+
+    /// The calls that it makes.
+    pub fn calls(self) -> impl Iterator<Item = &'static Call> {
+        CALLS.iter().filter(move |call| call.functions.contains(&self))
+    }
+
+    /// Its rights: each action, and where.
+    pub fn rights(self) -> BTreeSet<(&'static str, Place)> {
+        let mut rights = BTreeSet::new();
+        for call in self.calls() {
+            let mut allow = |actions: &[&'static str], places: &[Place]| {
+                let pairs =
+                    actions.iter().flat_map(|action| places.iter().map(|at| (*action, at.clone())));
+                rights.extend(pairs);
+            };
+            allow(call.actions(), &call.on.places(self));
+            allow(call.key, &key_places());
+        }
+        rights
+    }
+
+    /// Whether the table has it that this function calls an operation of a service, each as the SDK names it.
+    pub fn makes(self, service: &str, operation: &str) -> bool {
+        self.calls().any(|call| call.operation.split_once(':') == Some((service, operation)))
+    }
+}
+
+/// A call, or what AWS Lambda does with the function's role before or after it runs.
+#[derive(Debug)]
+pub struct Call {
+    /// Who calls: a port's method, which names its adapter's; or Lambda.
+    pub by: &'static str,
+    /// The service and its operation, as `dynamodb:Query`. Of what Lambda calls, one that stands for the rest.
+    pub operation: &'static str,
+    /// The actions that IAM asks for, if it is not one that is called as the operation is.
+    actions: &'static [&'static str],
+    /// What it is made on.
+    pub on: On,
+    /// The actions that it takes on the key that things are encrypted with. The service acts for the caller there.
+    pub key: &'static [&'static str],
+    /// The functions that make it.
+    pub functions: &'static [Function],
+}
+
+impl Call {
+    /// The actions that IAM asks for, on what the call is made on.
+    pub fn actions(&self) -> &[&'static str] {
+        if self.actions.is_empty() { std::slice::from_ref(&self.operation) } else { self.actions }
+    }
+
+    /// A call that needs other actions than the one of its operation.
+    const fn needs(mut self, actions: &'static [&'static str]) -> Self {
+        self.actions = actions;
+        self
+    }
+}
+
+/// A call that needs the action of its operation.
+const fn call(
+    by: &'static str,
+    operation: &'static str,
+    on: On,
+    key: &'static [&'static str],
+    functions: &'static [Function],
+) -> Call {
+    Call { by, operation, actions: &[], on, key, functions }
+}
+
+/// What calls are made on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum On {
+    /// The function's log group.
+    Log,
+    /// Items of the table.
+    Table,
+    /// The table and its indexes.
+    Lists,
+    /// The table's stream.
+    Stream,
+    /// What was uploaded.
+    Revisions,
+    /// Bytes of registered revisions.
+    Bundles,
+    /// Runners, in the same bucket.
+    Runners,
+    /// The queue of `revision_intake`.
+    Uploads,
+    /// The queue of `deployment_stepper`.
+    Wakes,
+    /// The queue of `hook_dispatcher`.
+    Commands,
+    /// The queue of `fleet_watcher`.
+    Fleet,
+    /// What of the latter was given up.
+    FleetDead,
+    /// What of the stream was given up.
+    Unheard,
+    /// The stack's document, and hosts with the stack's tag: a command needs a right on each.
+    Hosts,
+    /// Auto Scaling groups with the stack's tag.
+    Groups,
+    /// The service knows nothing narrower; then [`UNBOUNDED`] has the action.
+    Anything,
+}
+
+/// Where a right holds, in the notation of the template's `!Sub`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The resource. Where the template chooses one by a condition, there is a place for each.
+    pub resource: String,
+    /// On which condition: operator, key and value; empty for none.
+    pub condition: String,
+}
+
+impl On {
+    /// The places.
+    pub fn places(self, function: Function) -> Vec<Place> {
+        let log = format!("${{{}Log.Arn}}", function.resource());
+        let resources = match self {
+            Self::Log => vec![log.as_str()],
+            Self::Table => vec!["${Table.Arn}"],
+            Self::Lists => vec!["${Table.Arn}", "${Table.Arn}/index/*"],
+            Self::Stream => vec!["${Table.StreamArn}"],
+            Self::Revisions => vec!["${Revisions.Arn}/*"],
+            Self::Bundles => vec!["${Bundles.Arn}/bundles/*"],
+            Self::Runners => vec!["${Bundles.Arn}/runners/*"],
+            Self::Uploads => vec!["${Uploads.Arn}"],
+            Self::Wakes => vec!["${Wakes.Arn}"],
+            Self::Commands => vec!["${Commands.Arn}"],
+            Self::Fleet => vec!["${Fleet.Arn}"],
+            Self::FleetDead => vec!["${FleetDead.Arn}"],
+            Self::Unheard => vec!["${Unheard.Arn}"],
+            Self::Hosts => return host_places(),
+            Self::Groups => {
+                let any = "arn:${AWS::Partition}:autoscaling:${AWS::Region}:${AWS::AccountId}:autoScalingGroup:*:autoScalingGroupName/*";
+                return vec![place(any, "StringEquals aws:ResourceTag/cutover ${AWS::StackName}")];
+            }
+            Self::Anything => vec!["*"],
+        };
+        resources.into_iter().map(|resource| place(resource, "")).collect()
+    }
+}
+
+fn host_places() -> Vec<Place> {
+    let own = "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:document/${Document}";
+    let emulated = "arn:${AWS::Partition}:ssm:${AWS::Region}::document/AWS-RunShellScript";
+    let hosts = "arn:${AWS::Partition}:ec2:${AWS::Region}:${AWS::AccountId}:instance/*";
+    let tagged = "StringEquals ssm:resourceTag/cutover ${AWS::StackName}";
+    vec![place(own, ""), place(emulated, ""), place(hosts, tagged)]
+}
+
+/// The key: the stack's own, or the one that its user has named.
+fn key_places() -> Vec<Place> {
+    let through = ["dynamodb", "s3", "sqs"]
+        .map(|service| format!("{service}.${{AWS::Region}}.${{AWS::URLSuffix}}"))
+        .join(" ");
+    let condition = format!("StringEquals kms:ViaService {through}");
+    ["${Key.Arn}", "${KeyArn}"].map(|resource| place(resource, &condition)).into()
+}
+
+fn place(resource: &str, condition: &str) -> Place {
+    Place { resource: resource.to_owned(), condition: condition.to_owned() }
+}
+
+/// The actions that are allowed on everything, and why no less will do.
+pub const UNBOUNDED: [(&str, &str); 5] = [
+    ("autoscaling:DescribeAutoScalingGroups", "a list; Auto Scaling knows no resource for it"),
+    (
+        "dynamodb:ListStreams",
+        "Lambda wants it for a stream's mapping; DynamoDB knows no resource for it",
+    ),
+    ("ec2:DescribeInstances", "a list; EC2 knows no resource for it"),
+    ("ssm:DescribeInstanceInformation", "a list; Systems Manager knows no resource for it"),
+    ("ssm:GetCommandInvocation", "Systems Manager gives commands no resource"),
+];
+
+use Function::{
+    Api, DeploymentStepper, FleetWatcher, HookDispatcher, RevisionIntake, TrafficEvaluator,
+};
+
+const ALL: &[Function] = &Function::ALL;
+/// Those that advance deployments, and hand over what shall be done.
+const DRIVERS: &[Function] = &[DeploymentStepper, TrafficEvaluator];
+const INTAKE: &[Function] = &[RevisionIntake];
+const STEPPER: &[Function] = &[DeploymentStepper];
+const DISPATCHER: &[Function] = &[HookDispatcher];
+const WATCHER: &[Function] = &[FleetWatcher];
+
+const NO_KEY: &[&str] = &[];
+/// What reading something that is encrypted takes.
+const DECRYPTS: &[&str] = &["kms:Decrypt"];
+/// What keeping an object takes.
+const ENCRYPTS: &[&str] = &["kms:GenerateDataKey"];
+/// What sending a message takes: SQS uses a data key again, and reads it for that.
+const SENDS: &[&str] = &["kms:Decrypt", "kms:GenerateDataKey"];
+
+/// What Lambda does with a queue that it reads for a function.
+const RECEIVES: &[&str] = &["sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"];
+
+/// The table.
+pub const CALLS: &[Call] = &[
+    // Records.
+    call("Table::get", "dynamodb:GetItem", On::Table, DECRYPTS, ALL),
+    call("Table::get_many", "dynamodb:BatchGetItem", On::Table, DECRYPTS, ALL),
+    call("Table::query, query_index", "dynamodb:Query", On::Lists, DECRYPTS, ALL),
+    call("Table::write, of one", "dynamodb:PutItem", On::Table, DECRYPTS, ALL),
+    call("Table::write, of one", "dynamodb:DeleteItem", On::Table, DECRYPTS, ALL),
+    call("Table::write, of several", "dynamodb:TransactWriteItems", On::Table, DECRYPTS, ALL)
+        .needs(&["dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:PutItem"]),
+    // Bundles and runners.
+    call("Bundles::pin", "s3:GetObject", On::Revisions, DECRYPTS, INTAKE)
+        .needs(&["s3:GetObject", "s3:GetObjectVersion"]),
+    call("Bundles::pin", "s3:HeadObject", On::Bundles, DECRYPTS, INTAKE).needs(&["s3:GetObject"]),
+    call("Bundles::pin", "s3:PutObject", On::Bundles, ENCRYPTS, INTAKE),
+    call("S3Bundles::keep_runner", "s3:HeadObject", On::Runners, DECRYPTS, DISPATCHER)
+        .needs(&["s3:GetObject"]),
+    call("S3Bundles::keep_runner", "s3:PutObject", On::Runners, ENCRYPTS, DISPATCHER),
+    // These two sign a URL. It is a host that calls, with the right of the function.
+    call("Bundles::url", "s3:GetObject", On::Bundles, DECRYPTS, &[Api]),
+    call("Bundles::runner_url", "s3:GetObject", On::Runners, DECRYPTS, &[Api]),
+    // Errands and wakes.
+    call("Errands::hand_over", "sqs:SendMessage", On::Uploads, SENDS, DRIVERS),
+    call("Errands::hand_over", "sqs:SendMessage", On::Commands, SENDS, DRIVERS),
+    call("Errands::hand_over", "sqs:SendMessage", On::Fleet, SENDS, DRIVERS),
+    call("Errands::keep_up", "sqs:SendMessage", On::Fleet, SENDS, DRIVERS),
+    call("Errands::keep_up", "sqs:SendMessage", On::Fleet, SENDS, &[FleetWatcher, Api]),
+    call("Bell::ring_at, park", "sqs:SendMessage", On::Wakes, SENDS, DRIVERS),
+    // Commands to hosts.
+    call("Push::send", "ssm:SendCommand", On::Hosts, NO_KEY, DISPATCHER),
+    call("Push::outcome", "ssm:GetCommandInvocation", On::Anything, NO_KEY, DISPATCHER),
+    call(
+        "Push::reachable",
+        "ssm:DescribeInstanceInformation",
+        On::Anything,
+        NO_KEY,
+        &[HookDispatcher, FleetWatcher],
+    ),
+    // The fleet.
+    call("Fleet::select, describe", "ec2:DescribeInstances", On::Anything, NO_KEY, WATCHER),
+    call(
+        "Scaling::running",
+        "autoscaling:DescribeAutoScalingGroups",
+        On::Anything,
+        NO_KEY,
+        WATCHER,
+    ),
+    call("Scaling::keep_hooks", "autoscaling:PutLifecycleHook", On::Groups, NO_KEY, WATCHER),
+    call("Scaling::keep_hooks", "autoscaling:DeleteLifecycleHook", On::Groups, NO_KEY, WATCHER),
+    call(
+        "Scaling::heartbeat",
+        "autoscaling:RecordLifecycleActionHeartbeat",
+        On::Groups,
+        NO_KEY,
+        WATCHER,
+    ),
+    call("Scaling::release", "autoscaling:CompleteLifecycleAction", On::Groups, NO_KEY, WATCHER),
+    call("Scaling::set_suspended", "autoscaling:SuspendProcesses", On::Groups, NO_KEY, WATCHER),
+    call("Scaling::set_suspended", "autoscaling:ResumeProcesses", On::Groups, NO_KEY, WATCHER),
+    // What Lambda does with a function's role.
+    call("Lambda, what was printed", "logs:PutLogEvents", On::Log, NO_KEY, ALL)
+        .needs(&["logs:CreateLogStream", "logs:PutLogEvents"]),
+    call("Lambda, the queue", "sqs:ReceiveMessage", On::Uploads, DECRYPTS, INTAKE).needs(RECEIVES),
+    call("Lambda, the queue", "sqs:ReceiveMessage", On::Wakes, DECRYPTS, STEPPER).needs(RECEIVES),
+    call("Lambda, the queue", "sqs:ReceiveMessage", On::Commands, DECRYPTS, DISPATCHER)
+        .needs(RECEIVES),
+    call("Lambda, the queue", "sqs:ReceiveMessage", On::Fleet, DECRYPTS, WATCHER).needs(RECEIVES),
+    call("Lambda, the stream", "dynamodb:GetRecords", On::Stream, DECRYPTS, STEPPER).needs(&[
+        "dynamodb:DescribeStream",
+        "dynamodb:GetRecords",
+        "dynamodb:GetShardIterator",
+    ]),
+    call("Lambda, the stream", "dynamodb:ListStreams", On::Anything, NO_KEY, STEPPER),
+    call("Lambda, given up records", "sqs:SendMessage", On::Unheard, SENDS, STEPPER),
+    call("Lambda, given up events", "sqs:SendMessage", On::FleetDead, SENDS, WATCHER),
+];

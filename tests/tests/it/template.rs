@@ -1,0 +1,276 @@
+//! What `template.yaml` says and other files say too: the table, the stream, the functions, the document, and what
+//! `docs/cloud.md` tells of it.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use functions::permissions::Function;
+use serde_json::{Value, json};
+use store::attribute;
+
+use crate::house::root;
+use crate::support::home::Home;
+use crate::support::template::{Template, texts};
+
+/// A list of objects that say `name` and `value`, as a set of both.
+fn pairs(list: &Value, name: &str, value: &str) -> BTreeSet<(String, String)> {
+    let text = |entry: &Value, member: &str| entry[member].as_str().unwrap().to_owned();
+    list.as_array().unwrap().iter().map(|entry| (text(entry, name), text(entry, value))).collect()
+}
+
+/// What DynamoDB and CloudFormation both tell of a table, in an order of its own.
+fn told(table: &Value) -> Value {
+    let mut indexes: Vec<Value> = table["GlobalSecondaryIndexes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|index| {
+            json!([index["IndexName"], index["KeySchema"], index["Projection"]["ProjectionType"]])
+        })
+        .collect();
+    indexes.sort_by_key(Value::to_string);
+    json!({
+        "attributes": pairs(&table["AttributeDefinitions"], "AttributeName", "AttributeType"),
+        "key": table["KeySchema"],
+        "indexes": indexes,
+        "stream": table["StreamSpecification"]["StreamViewType"],
+    })
+}
+
+#[test]
+fn the_table_is_the_one_that_a_home_makes() {
+    let template = Template::read();
+    let table = template.at("/Resources/Table/Properties");
+    let home = Home::started(1);
+    let name = json!({ "TableName": "cutover" });
+    let made = &home.client().dynamodb("DescribeTable", &name)["Table"];
+    assert_eq!(told(table), told(made));
+    let expiry = home.client().dynamodb("DescribeTimeToLive", &name);
+    assert_eq!(
+        table["TimeToLiveSpecification"]["AttributeName"],
+        expiry["TimeToLiveDescription"]["AttributeName"]
+    );
+}
+
+#[test]
+fn the_stream_reaches_the_stepper_as_the_design_wants_it() {
+    let template = Template::read();
+    let stream = template.at("/Resources/DeploymentStepper/Properties/Events/Written/Properties");
+    let pattern = stream["FilterCriteria"]["Filters"][0]["Pattern"].as_str().unwrap();
+    let rings = json!({ attribute::BELL: { "S": [attribute::RINGS] } });
+    assert_eq!(
+        serde_json::from_str::<Value>(pattern).unwrap(),
+        json!({ "eventName": ["INSERT", "MODIFY"], "dynamodb": { "NewImage": rings } })
+    );
+    for (setting, value) in [
+        ("StartingPosition", json!("TRIM_HORIZON")),
+        ("ParallelizationFactor", json!(1)),
+        ("BisectBatchOnFunctionError", json!(true)),
+        ("FunctionResponseTypes", json!(["ReportBatchItemFailures"])),
+    ] {
+        assert_eq!(stream[setting], value, "{setting}");
+    }
+    assert!(stream["MaximumRetryAttempts"].as_i64().unwrap() <= 5, "few retries");
+    assert!(stream["MaximumRecordAgeInSeconds"].as_i64().unwrap() > 0, "an age limit");
+    assert_eq!(texts(&stream["DestinationConfig"]["OnFailure"]["Destination"]), ["${Unheard.Arn}"]);
+    let readers = template.resources("AWS::Serverless::Function").flat_map(|(_, function)| {
+        function["Events"].as_object().into_iter().flat_map(|events| events.values())
+    });
+    assert_eq!(readers.filter(|event| event["Type"] == "DynamoDB").count(), 1);
+}
+
+#[test]
+fn every_queue_has_one_for_what_is_given_up_and_an_alarm_on_it() {
+    let template = Template::read();
+    let mut given_up: BTreeSet<String> = ["${Unheard.QueueName}".to_owned()].into();
+    for name in ["Uploads", "Wakes", "Commands", "Fleet"] {
+        let queue = template.at(&format!("/Resources/{name}/Properties"));
+        let dead = format!("${{{name}Dead.Arn}}");
+        assert_eq!(texts(&queue["RedrivePolicy"]["deadLetterTargetArn"]), [dead]);
+        given_up.insert(format!("${{{name}Dead.QueueName}}"));
+    }
+    assert_eq!(template.resources("AWS::SQS::Queue").count(), 4 + given_up.len());
+    let watched: BTreeSet<String> = template
+        .resources("AWS::CloudWatch::Alarm")
+        .filter(|(_, alarm)| alarm["Namespace"] == "AWS/SQS")
+        .flat_map(|(_, alarm)| texts(&alarm["Dimensions"][0]["Value"]))
+        .collect();
+    assert_eq!(watched, given_up);
+    let failing = template
+        .resources("AWS::CloudWatch::Alarm")
+        .filter(|(_, alarm)| alarm["MetricName"] == "Errors")
+        .flat_map(|(_, alarm)| texts(&alarm["Dimensions"][0]["Value"]));
+    let functions = Function::ALL.map(|function| format!("${{{}}}", function.resource()));
+    assert_eq!(failing.collect::<BTreeSet<_>>(), functions.into());
+}
+
+#[test]
+fn a_queue_waits_as_long_as_lambda_wants_before_it_delivers_again() {
+    let template = Template::read();
+    let default = template.at("/Globals/Function/Timeout").as_i64().unwrap();
+    for (name, function) in template.resources("AWS::Serverless::Function") {
+        let timeout = function["Timeout"].as_i64().unwrap_or(default);
+        for event in function["Events"].as_object().into_iter().flat_map(|events| events.values()) {
+            if event["Type"] == "SQS" {
+                let queue = event["Properties"]["Queue"]["Fn::GetAtt"][0].as_str().unwrap();
+                let wait = template.at(&format!("/Resources/{queue}/Properties/VisibilityTimeout"));
+                assert!(wait.as_i64().unwrap() >= 6 * timeout, "{queue} for {name}");
+                assert_eq!(
+                    event["Properties"]["FunctionResponseTypes"],
+                    json!(["ReportBatchItemFailures"]),
+                    "{name}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_would_be_missed_is_retained_and_everything_is_encrypted() {
+    let template = Template::read();
+    for name in ["Table", "Revisions", "RevisionsPolicy", "Bundles", "BundlesPolicy", "Key"] {
+        for policy in ["DeletionPolicy", "UpdateReplacePolicy"] {
+            assert_eq!(*template.at(&format!("/Resources/{name}/{policy}")), "Retain", "{name}");
+        }
+    }
+    let is_keyed = |value: &Value| value.is_object() && texts(value) == ["${Key.Arn}", "${KeyArn}"];
+    let kinds = [
+        ("AWS::SQS::Queue", "/KmsMasterKeyId"),
+        ("AWS::Logs::LogGroup", "/KmsKeyId"),
+        ("AWS::DynamoDB::Table", "/SSESpecification/KMSMasterKeyId"),
+        (
+            "AWS::S3::Bucket",
+            "/BucketEncryption/ServerSideEncryptionConfiguration/0/ServerSideEncryptionByDefault/KMSMasterKeyID",
+        ),
+    ];
+    for (kind, pointer) in kinds {
+        for (name, resource) in template.resources(kind) {
+            assert!(resource.pointer(pointer).is_some_and(is_keyed), "{name} is not encrypted");
+        }
+    }
+}
+
+#[test]
+fn every_function_of_the_code_is_built_and_run_with_a_log_of_its_own() {
+    let template = Template::read();
+    let makefile = fs::read_to_string(root().join("functions/Makefile")).unwrap();
+    let mut binaries: BTreeSet<String> = fs::read_dir(root().join("functions/src/bin"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    for (resource, function) in template.resources("AWS::Serverless::Function") {
+        let line = format!("build-{resource}: ; $(call place,");
+        let rest = makefile.lines().find_map(|of| of.strip_prefix(&line)).unwrap();
+        let binary = rest.split(')').next().unwrap();
+        assert!(binaries.remove(binary), "{resource} is built of `{binary}`");
+        let log = format!("{resource}Log");
+        assert_eq!(texts(&function["LoggingConfig"]["LogGroup"]), [format!("${{{log}}}")]);
+        let log = template.at(&format!("/Resources/{log}/Properties/LogGroupName"));
+        assert_eq!(texts(log), [format!("/cutover/${{AWS::StackName}}/{binary}")]);
+    }
+    assert!(binaries.is_empty(), "no function runs {binaries:?}");
+}
+
+#[test]
+fn the_routes_are_these_and_the_operations_are_identified_by_iam() {
+    let template = Template::read();
+    let routes: BTreeSet<(String, String)> = template
+        .resources("AWS::ApiGatewayV2::Route")
+        .map(|(_, route)| {
+            (texts(&route["RouteKey"]).concat(), texts(&route["AuthorizationType"]).concat())
+        })
+        .collect();
+    let expected = [
+        ("GET /cutover/v1/health", "NONE"),
+        ("GET /cutover/v1/host/runner", "NONE"),
+        ("POST /codedeploy/{operation}", "AWS_IAM"),
+        ("POST /cutover/v1/host/{proxy+}", "NONE"),
+    ];
+    assert_eq!(routes, expected.map(|(key, by)| (key.to_owned(), by.to_owned())).into());
+    let stage = template.at("/Resources/HttpApiStage/Properties");
+    assert_eq!(texts(&stage["DefaultRouteSettings"]["ThrottlingRateLimit"]), ["${ApiRate}"]);
+    for (key, settings) in stage["RouteSettings"].as_object().unwrap() {
+        assert!(routes.contains(&(key.clone(), "NONE".to_owned())), "there is no route `{key}`");
+        assert_eq!(texts(&settings["ThrottlingRateLimit"]), ["${HostRate}"], "{key}");
+    }
+}
+
+#[test]
+fn only_the_document_hangs_on_there_being_documents() {
+    let template = Template::read();
+    let conditional: BTreeSet<_> = template
+        .members("Resources")
+        .iter()
+        .filter(|(_, resource)| resource["Condition"] == "MakesDocument")
+        .map(|(name, _)| name.as_str())
+        .collect();
+    assert_eq!(conditional, ["Document"].into());
+    let parameters = template.at("/Resources/Document/Properties/Content/parameters");
+    for (name, parameter) in parameters.as_object().unwrap() {
+        let pattern = parameter["allowedPattern"].as_str().unwrap();
+        assert!(pattern.starts_with('^') && pattern.ends_with('$'), "{name}: {pattern}");
+        let harmful = ['\'', '"', '`', ';', '&', '|', '<', '>', ' ', '\\', '='];
+        assert!(!pattern.contains(harmful), "{name}: {pattern}");
+    }
+}
+
+#[test]
+fn the_metrics_of_alarms_and_dashboard_are_those_that_the_functions_emit() {
+    const METRICS: [&str; 5] =
+        ["Deployments", "HostOutcomes", "StepLatencyMs", "Wakes", "OldestOverdueMs"];
+    let template = Template::read();
+    for (name, alarm) in template.resources("AWS::CloudWatch::Alarm") {
+        if alarm["Namespace"] == "Cutover" {
+            assert!(METRICS.contains(&alarm["MetricName"].as_str().unwrap()), "{name}");
+            assert_eq!(alarm["Dimensions"][0]["Name"], "Stack", "{name}");
+            assert_eq!(texts(&alarm["Dimensions"][0]["Value"]), ["${AWS::StackName}"], "{name}");
+        }
+    }
+    let body = texts(template.at("/Resources/Overview/Properties/DashboardBody")).concat();
+    let board: Value = serde_json::from_str(&body).unwrap();
+    let shown = board["widgets"].to_string();
+    for metric in METRICS {
+        assert!(shown.contains(metric), "the dashboard does not show {metric}");
+    }
+    let alarms = template.resources("AWS::CloudWatch::Alarm");
+    for (name, _) in alarms {
+        assert!(shown.contains(&format!("${{{name}.Arn}}")), "the dashboard does not show {name}");
+    }
+}
+
+#[test]
+fn every_parameter_works_unsaid_and_is_explained() {
+    let template = Template::read();
+    let told = fs::read_to_string(root().join("docs/cloud.md")).unwrap();
+    let groups = template.at("/Metadata/AWS::CloudFormation::Interface/ParameterGroups");
+    let groups = groups.as_array().unwrap().iter();
+    let grouped: Vec<String> = groups.flat_map(|group| texts(&group["Parameters"])).collect();
+    let parameters = template.members("Parameters");
+    for (name, parameter) in parameters {
+        assert!(!parameter["Default"].is_null(), "{name} has no default");
+        assert!(parameter["Description"].is_string(), "{name} has no description");
+        assert_eq!(grouped.iter().filter(|other| *other == name).count(), 1, "{name} in its group");
+        assert!(told.contains(&format!("`{name}`")), "docs/cloud.md does not tell of `{name}`");
+    }
+    assert_eq!(grouped.len(), parameters.len());
+    for (name, _) in template.members("Outputs") {
+        assert!(told.contains(&format!("`{name}`")), "docs/cloud.md does not tell of `{name}`");
+    }
+}
+
+#[test]
+fn the_environment_is_what_the_functions_read() {
+    let template = Template::read();
+    let read = fs::read_to_string(root().join("functions/src/config.rs")).unwrap();
+    let names = read.split('"').filter(|text| text.starts_with("CUTOVER_"));
+    // Where to write and where the runner lies is said by Lambda.
+    let read: BTreeSet<&str> =
+        names.filter(|name| !["CUTOVER_SPOOL", "CUTOVER_RUNNER"].contains(name)).collect();
+    let common = template.at("/Globals/Function/Environment/Variables").as_object().unwrap();
+    let own = template
+        .resources("AWS::Serverless::Function")
+        .filter_map(|(_, function)| function["Environment"]["Variables"].as_object());
+    let set: BTreeSet<&str> =
+        own.chain([common]).flat_map(|variables| variables.keys()).map(String::as_str).collect();
+    assert_eq!(set, read);
+}
