@@ -8,13 +8,12 @@ use aws_credential_types::provider::error::CredentialsError;
 use thiserror::Error;
 use tokio::sync::Mutex;
 
-use crate::client::root_cause;
 use crate::failure::{Exit, Failure};
 
 /// Keys are asked for again so long before they expire, and after so long if they do not say when: another program may
 /// have renewed them.
 const EARLY: Duration = Duration::from_secs(300);
-/// But not more often than this.
+/// But not more often than this, while they are good.
 const AT_MOST: Duration = Duration::from_secs(10);
 
 /// The keys of a connection.
@@ -107,8 +106,22 @@ impl UserKeys {
         if matches!(error, CredentialsError::CredentialsNotLoaded(_)) {
             return KeysError::None { profile };
         }
-        KeysError::Refused { profile, reason: root_cause(error) }
+        KeysError::Refused { profile, reason: causes(error) }
     }
+}
+
+/// What the provider says, from where it was to what went wrong there.
+fn causes(error: &CredentialsError) -> String {
+    let mut causes = Vec::new();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        // Programs that are asked for keys answer in lines.
+        causes.push(cause.to_string().split_whitespace().collect::<Vec<_>>().join(" "));
+        source = cause.source();
+    }
+    // Every provider says this first.
+    causes.retain(|cause| cause != "an error occurred while loading credentials");
+    if causes.is_empty() { error.to_string() } else { causes.join(": ") }
 }
 
 impl Kept {
@@ -119,8 +132,8 @@ impl Kept {
 
 /// Until when keys are used without another look.
 fn good_until(expiry: Option<SystemTime>, now: SystemTime) -> SystemTime {
-    let early = expiry.map_or(now + EARLY, |expiry| expiry - EARLY);
-    early.max(now + AT_MOST)
+    let Some(expiry) = expiry else { return now + EARLY };
+    (expiry - EARLY).max(now + AT_MOST).min(expiry)
 }
 
 impl From<KeysError> for Failure {
@@ -156,8 +169,9 @@ mod tests {
         let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
         assert_eq!(good_until(Some(now + minutes(60)), now), now + minutes(55));
         assert_eq!(good_until(None, now), now + minutes(5));
-        for expiry in [now + minutes(1), now, now - minutes(60)] {
-            assert_eq!(good_until(Some(expiry), now), now + AT_MOST);
+        assert_eq!(good_until(Some(now + minutes(1)), now), now + AT_MOST);
+        for expiry in [now + AT_MOST / 2, now, now - minutes(60)] {
+            assert_eq!(good_until(Some(expiry), now), expiry);
         }
     }
 

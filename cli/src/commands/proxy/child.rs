@@ -142,7 +142,8 @@ mod tests {
         let region = |name| (name, "eu-central-1".to_owned());
         let regions = [region("AWS_REGION"), region("AWS_DEFAULT_REGION")];
         let nothing = UserVariables::default();
-        assert_eq!(set(None, &nothing), [&[url.clone()], &regions[..]].concat());
+        let [region, default_region] = regions;
+        assert_eq!(set(None, &nothing), [url.clone(), region, default_region]);
         let with_region = UserVariables { has_region: true, ..nothing };
         assert_eq!(
             set(Some("prod"), &with_region),
