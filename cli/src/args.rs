@@ -6,8 +6,8 @@ use std::str::FromStr;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    bench, completions, demo, deploy, env, host, init, lint, logs, push, rollback, status, stop,
-    subscribe, up, watch,
+    bench, completions, connect, demo, deploy, env, host, init, lint, logs, proxy, push, rollback,
+    status, stop, subscribe, up, watch,
 };
 use crate::output::Format;
 
@@ -19,7 +19,8 @@ use crate::output::Format;
     max_term_width = 100,
     after_help = "A command talks to the Cutover of --dir, else to that of AWS_ENDPOINT_URL_CODEDEPLOY, else to that in `.cutover`.\n\n\
                   Exit codes: 0 done, 1 the deployment did not succeed or lint rejects, 2 wrong use, 3 not reachable, 4 time over.\n\n\
-                  Start here:\n  cutover up\n  cutover init shop/web --auto-rollback\n  cutover push ./app shop\n  cutover deploy shop/web --watch"
+                  Start here:\n  cutover up\n  cutover init shop/web --auto-rollback\n  cutover push ./app shop\n  cutover deploy shop/web --watch\n\n\
+                  In the cloud:\n  cutover connect STACK"
 )]
 pub(crate) struct Cli {
     /// The directory of the Cutover to talk to
@@ -38,6 +39,8 @@ pub(crate) enum Command {
     Up(up::Args),
     Demo(demo::Args),
     Env(env::Args),
+    Connect(connect::Args),
+    Proxy(proxy::Args),
     #[command(hide = true)]
     Bench(bench::Args),
     #[command(hide = true)]

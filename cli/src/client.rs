@@ -2,22 +2,26 @@
 //!
 //! It does not repeat a call: whoever can wait, as `watch` does, decides that.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
-use aws_sigv4::sign::v4::SigningParams;
+use aws_sigv4::http_request::{SignableBody, SigningSettings};
+use http::HeaderValue;
+use runner::http::Trust;
 use serde::Deserialize;
 use thiserror::Error;
 use wire::codedeploy::{ErrorName, Request};
 
+use crate::cloud::KeysError;
 use crate::failure::{Exit, Failure};
 use crate::find::{Connection, Origin};
+use crate::sign::Signer;
 
 /// How long the service may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long it may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a connection is kept for the next call; API Gateway closes one sooner than others do.
+const KEPT: Duration = Duration::from_secs(20);
 
 /// A client of one Cutover.
 pub(crate) struct Client {
@@ -49,6 +53,19 @@ pub(crate) enum CallError {
         /// The HTTP status.
         status: u16,
     },
+    /// API Gateway answers in the stead of the function behind it.
+    #[error("API Gateway answers to `{operation}` with HTTP status {status}: {message}")]
+    Gateway {
+        /// The operation.
+        operation: String,
+        /// The HTTP status.
+        status: u16,
+        /// What it says.
+        message: String,
+    },
+    /// There are no keys to sign with.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// Something else than a Cutover answers.
     #[error("{endpoint} does not answer as a Cutover does (HTTP status {status})")]
     NoCutover {
@@ -78,22 +95,18 @@ impl CallError {
         match self {
             Self::Unreachable { .. } => true,
             Self::Refused { status, .. } => *status >= 500 || self.is(ErrorName::Throttling),
-            Self::NoCutover { .. } | Self::Endpoint { .. } => false,
+            Self::Gateway { status, .. } => *status >= 500 || *status == 429,
+            Self::NoCutover { .. } | Self::Endpoint { .. } | Self::Keys(_) => false,
         }
     }
 }
 
 impl Client {
     pub(crate) fn new(connection: Connection) -> Result<Self, CallError> {
-        let http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            // A proxy of the user's environment does not lead to this machine's loopback addresses.
-            .no_proxy()
-            .build()
-            .map_err(|error| CallError::Endpoint {
-                endpoint: connection.api.clone(),
-                reason: root_cause(&error),
-            })?;
+        let uses_proxy = connection.origin.is_cloud() && !is_loopback(&connection.api);
+        let http = http_client(&connection.api, uses_proxy).map_err(|error| {
+            CallError::Endpoint { endpoint: connection.api.clone(), reason: root_cause(&*error) }
+        })?;
         Ok(Self { http, connection })
     }
 
@@ -102,29 +115,15 @@ impl Client {
         &self.connection
     }
 
-    /// The HTTP client, for what is no operation of the API.
-    pub(crate) fn http(&self) -> &reqwest::Client {
-        &self.http
-    }
-
     /// Calls one operation.
     pub(crate) async fn call<R: Request>(&self, request: &R) -> Result<R::Response, CallError> {
         let endpoint = &self.connection.api;
-        let unreachable = |source| CallError::Unreachable {
-            endpoint: endpoint.clone(),
-            origin: self.connection.origin.clone(),
-            source,
-        };
         let body = serde_json::to_vec(request).map_err(|error| self.uncallable(&error))?;
-        let signed =
-            self.signed(R::TARGET, body)?.try_into().map_err(|error| self.uncallable(&error))?;
-        let mut signed: reqwest::Request = signed;
-        *signed.timeout_mut() = Some(ANSWER_TIMEOUT);
-        let answer = self.http.execute(signed).await.map_err(unreachable)?;
+        let answer = self.send(R::TARGET, body).await?;
         let status = answer.status().as_u16();
-        let body = answer.bytes().await.map_err(unreachable)?;
+        let body = answer.bytes().await.map_err(|source| self.unreachable(source))?;
         if !(200..300).contains(&status) {
-            return Err(self.refusal(status, &body));
+            return Err(self.refusal(R::TARGET, status, &body));
         }
         // An operation with nothing to tell may answer with an empty body.
         let body: &[u8] = if body.is_empty() { b"{}" } else { &body };
@@ -132,73 +131,116 @@ impl Client {
             .map_err(|_| CallError::NoCutover { endpoint: endpoint.clone(), status })
     }
 
-    fn signed(&self, target: &str, body: Vec<u8>) -> Result<http::Request<Vec<u8>>, CallError> {
-        let Connection { api, region, access_key_id, secret_access_key, session_token, .. } =
-            &self.connection;
-        let uri: http::Uri = format!("{}/", api.trim_end_matches('/'))
-            .parse()
-            .map_err(|error| self.uncallable(&error))?;
+    /// Signs and sends a call of `target`, and returns the answer as it comes.
+    pub(crate) async fn send(
+        &self,
+        target: &str,
+        body: Vec<u8>,
+    ) -> Result<reqwest::Response, CallError> {
+        let request = self.signed(target, body).await?;
+        let mut request =
+            reqwest::Request::try_from(request).map_err(|error| self.uncallable(&error))?;
+        *request.timeout_mut() = Some(ANSWER_TIMEOUT);
+        self.http.execute(request).await.map_err(|source| self.unreachable(source))
+    }
+
+    async fn signed(
+        &self,
+        target: &str,
+        body: Vec<u8>,
+    ) -> Result<http::Request<Vec<u8>>, CallError> {
+        let Connection { api, region, keys, origin, .. } = &self.connection;
+        let api = api.trim_end_matches('/');
+        let (url, service) = if origin.is_cloud() {
+            (format!("{api}/codedeploy/{}", operation_of(target)), "execute-api")
+        } else {
+            (format!("{api}/"), "codedeploy")
+        };
+        let uri: http::Uri = url.parse().map_err(|error| self.uncallable(&error))?;
         let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
-        let headers = [
-            ("host", authority.as_str()),
-            ("content-type", "application/x-amz-json-1.1"),
-            ("x-amz-target", target),
-        ];
-        let identity = Credentials::new(
-            access_key_id,
-            secret_access_key,
-            session_token.clone(),
-            None,
-            "cutover",
-        )
-        .into();
-        let parameters = SigningParams::builder()
-            .identity(&identity)
-            .region(region)
-            .name("codedeploy")
-            .time(SystemTime::now())
-            .settings(SigningSettings::default())
-            .build()
-            .map_err(|error| self.uncallable(&error))?
-            .into();
-        let url = uri.to_string();
-        let signable =
-            SignableRequest::new("POST", &url, headers.into_iter(), SignableBody::Bytes(&body))
-                .map_err(|error| self.uncallable(&error))?;
-        let (instructions, _) =
-            sign(signable, &parameters).map_err(|error| self.uncallable(&error))?.into_parts();
-        let mut request = http::Request::post(uri);
-        for (name, value) in headers {
-            request = request.header(name, value);
-        }
-        let mut request = request.body(body).map_err(|error| self.uncallable(&error))?;
-        instructions.apply_to_request_http1x(&mut request);
+        let mut request = http::Request::post(uri)
+            .header(http::header::HOST, authority)
+            .header(http::header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE))
+            .header("x-amz-target", target)
+            .body(body)
+            .map_err(|error| self.uncallable(&error))?;
+        let credentials = keys.get().await?;
+        let settings = SigningSettings::default();
+        // The body is signed where it is, in the request.
+        let body = std::mem::take(request.body_mut());
+        Signer { credentials, region, service, settings }
+            .sign(&mut request, SignableBody::Bytes(&body))
+            .map_err(|error| self.uncallable(&*error))?;
+        *request.body_mut() = body;
         Ok(request)
+    }
+
+    fn unreachable(&self, source: reqwest::Error) -> CallError {
+        let Connection { api, origin, .. } = &self.connection;
+        CallError::Unreachable { endpoint: api.clone(), origin: origin.clone(), source }
     }
 
     fn uncallable(&self, error: &dyn std::error::Error) -> CallError {
         CallError::Endpoint { endpoint: self.connection.api.clone(), reason: root_cause(error) }
     }
 
-    fn refusal(&self, status: u16, body: &[u8]) -> CallError {
-        /// The body of a refusal; its name may be one that this version does not know.
+    fn refusal(&self, target: &str, status: u16, body: &[u8]) -> CallError {
+        /// The body of a refusal; its name may be one that this version does not know. API Gateway's own have none.
         #[derive(Deserialize)]
         struct Refusal {
             #[serde(rename = "__type")]
-            name: String,
+            name: Option<String>,
             #[serde(default, alias = "Message")]
             message: String,
         }
         match serde_json::from_slice::<Refusal>(body) {
-            Ok(Refusal { name, message }) => {
+            Ok(Refusal { name: Some(name), message }) => {
                 // Some services put a namespace in front of the name.
                 let name = name.rsplit('#').next().unwrap_or_default().to_owned();
                 let message = if message.is_empty() { name.clone() } else { message };
                 CallError::Refused { name, message, status }
             }
-            Err(_) => CallError::NoCutover { endpoint: self.connection.api.clone(), status },
+            Ok(Refusal { name: None, message }) if self.connection.origin.is_cloud() => {
+                CallError::Gateway { operation: operation_of(target).to_owned(), status, message }
+            }
+            Ok(_) | Err(_) => {
+                CallError::NoCutover { endpoint: self.connection.api.clone(), status }
+            }
         }
     }
+}
+
+/// The content type of calls.
+pub(crate) const CONTENT_TYPE: &str = "application/x-amz-json-1.1";
+
+/// An HTTP client for what lies at `url`.
+pub(crate) fn http_client(
+    url: &str,
+    uses_proxy: bool,
+) -> Result<reqwest::Client, Box<dyn std::error::Error>> {
+    let mut client = runner::http::builder(Trust::for_url(url))?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(KEPT)
+        // A signed request is for whom it was signed.
+        .redirect(reqwest::redirect::Policy::none());
+    if !uses_proxy {
+        // A proxy of the user's environment does not lead to this machine's loopback addresses.
+        client = client.no_proxy();
+    }
+    Ok(client.build()?)
+}
+
+/// Whether a URL leads to this machine.
+pub(crate) fn is_loopback(url: &str) -> bool {
+    let uri = url.parse::<http::Uri>().ok();
+    let host = uri.as_ref().and_then(http::Uri::host).unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+/// The operation that a target names.
+fn operation_of(target: &str) -> &str {
+    target.split_once('.').map_or(target, |(_, operation)| operation)
 }
 
 /// What an error was caused by in the first place; the layers above it only say where.
@@ -242,6 +284,20 @@ fn hint(name: &str) -> Option<&'static str> {
     }
 }
 
+/// What to do about an answer of API Gateway's own.
+fn gateway_hint(operation: &str, status: u16) -> String {
+    match status {
+        401 | 403 => format!(
+            "these credentials lack the permission execute-api:Invoke on POST/codedeploy/{operation}, or have expired: \
+             `aws sts get-caller-identity` shows whose they are, infra/policies.yaml has policies to attach"
+        ),
+        404 => "the stack has no such route: update it from template.yaml, then run `cutover connect` again"
+            .to_owned(),
+        429 => "try again in a moment".to_owned(),
+        _ => "try again; if it stays so, the log of the stack's function `api` says why".to_owned(),
+    }
+}
+
 impl From<CallError> for Failure {
     fn from(error: CallError) -> Self {
         let (message, may_pass) = (error.to_string(), error.may_pass());
@@ -254,6 +310,11 @@ impl From<CallError> for Failure {
                 let hint = hint(&name).map(str::to_owned);
                 Self { hint, name: Some(name), ..Self::new(exit, message) }
             }
+            CallError::Gateway { operation, status, .. } => {
+                let exit = if may_pass { Exit::Unreachable } else { Exit::WrongUse };
+                Self::new(exit, message).hint(gateway_hint(&operation, status))
+            }
+            CallError::Keys(error) => error.into(),
             CallError::NoCutover { .. } => Self::new(Exit::Unreachable, message).hint(
                 "another program listens there; check the endpoint, or start `cutover up` again",
             ),

@@ -2,12 +2,14 @@
 
 mod args;
 mod client;
+mod cloud;
 mod commands;
 mod failure;
 mod find;
 mod findings;
 mod output;
 mod pack;
+mod sign;
 mod upload;
 mod watch;
 

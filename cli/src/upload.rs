@@ -1,21 +1,19 @@
 //! Uploads a file to the bucket: one PUT, streamed, signed for S3.
 
-use std::fs::File;
-use std::time::SystemTime;
-
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{
-    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
-    UriPathNormalizationMode, sign,
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SigningSettings,
+    UriPathNormalizationMode,
 };
-use aws_sigv4::sign::v4::SigningParams;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use thiserror::Error;
 
-use crate::client::{Client, root_cause};
+use crate::client::{self, root_cause};
+use crate::cloud::KeysError;
 use crate::failure::{Exit, Failure};
 use crate::find::{Connection, Origin};
 use crate::pack::Packed;
+use crate::sign::{SignError, Signer};
 
 /// What S3 wants encoded in a key: everything but these and `/`.
 const ENCODED: &AsciiSet =
@@ -49,6 +47,9 @@ pub(crate) enum UploadError {
         /// The answer.
         answer: String,
     },
+    /// There are no keys to sign with.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// The request cannot be made.
     #[error("{endpoint} cannot be called: {reason}")]
     Endpoint {
@@ -59,31 +60,45 @@ pub(crate) enum UploadError {
     },
 }
 
-/// Puts the archive under `key` into the home's bucket; returns its ETag without quotes.
-pub(crate) async fn put(client: &Client, key: &str, packed: Packed) -> Result<String, UploadError> {
-    let Connection { s3, bucket, origin, .. } = client.connection();
-    let endpoint = s3.clone().ok_or(UploadError::NoEndpoint)?;
+/// What was stored.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Stored {
+    /// Its ETag, without quotes.
+    pub(crate) e_tag: String,
+    /// Its version, if the bucket has any.
+    pub(crate) version: Option<String>,
+}
+
+/// Puts the archive under `key` into the bucket for revisions.
+pub(crate) async fn put(
+    connection: &Connection,
+    key: &str,
+    packed: Packed,
+) -> Result<Stored, UploadError> {
+    let Connection { bucket, bucket_url, keys, origin, .. } = connection;
+    let endpoint = bucket_url.clone().ok_or(UploadError::NoEndpoint)?;
     let bad = |error: &dyn std::error::Error| UploadError::Endpoint {
         endpoint: endpoint.clone(),
         reason: root_cause(error),
     };
-    let path = utf8_percent_encode(key, ENCODED);
-    let url = format!("{}/{bucket}/{path}", endpoint.trim_end_matches('/'));
-    let Packed { file, size, sha256 } = packed;
-    let request =
-        signed(client.connection(), &url, size, &sha256, file).map_err(|error| bad(&*error))?;
+    let uses_proxy = origin.is_cloud() && !client::is_loopback(&endpoint);
+    let http = client::http_client(&endpoint, uses_proxy).map_err(|error| bad(&*error))?;
+    let url = format!("{endpoint}/{}", utf8_percent_encode(key, ENCODED));
+    let request = signed(&connection.region, keys.get().await?, &url, packed);
+    let request = request.map_err(|error| bad(&*error))?;
     let request = reqwest::Request::try_from(request).map_err(|error| bad(&error))?;
-    let answer = client.http().execute(request).await.map_err(|source| {
-        UploadError::Unreachable { endpoint: endpoint.clone(), origin: origin.clone(), source }
+    let answer = http.execute(request).await.map_err(|source| UploadError::Unreachable {
+        endpoint: endpoint.clone(),
+        origin: origin.clone(),
+        source,
     })?;
     let status = answer.status();
-    let e_tag = answer
-        .headers()
-        .get(http::header::ETAG)
-        .and_then(|value| value.to_str().ok())
-        .map(str::to_owned);
-    match e_tag {
-        Some(e_tag) if status.is_success() => Ok(e_tag.trim_matches('"').to_owned()),
+    let header = |name: &str| answer.headers().get(name)?.to_str().ok().map(str::to_owned);
+    match header("etag") {
+        Some(e_tag) if status.is_success() => Ok(Stored {
+            e_tag: e_tag.trim_matches('"').to_owned(),
+            version: header("x-amz-version-id").filter(|version| version != "null"),
+        }),
         Some(_) | None => Err(UploadError::Refused {
             bucket: bucket.clone(),
             key: key.to_owned(),
@@ -94,45 +109,25 @@ pub(crate) async fn put(client: &Client, key: &str, packed: Packed) -> Result<St
 }
 
 fn signed(
-    connection: &Connection,
+    region: &str,
+    credentials: Credentials,
     url: &str,
-    size: u64,
-    sha256: &str,
-    file: File,
-) -> Result<http::Request<reqwest::Body>, Box<dyn std::error::Error>> {
+    packed: Packed,
+) -> Result<http::Request<reqwest::Body>, SignError> {
+    let Packed { file, size, sha256 } = packed;
     let uri: http::Uri = url.parse()?;
     let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
-    let length = size.to_string();
-    let headers = [
-        ("host", authority.as_str()),
-        ("content-type", "application/zip"),
-        ("content-length", length.as_str()),
-    ];
+    let mut request = http::Request::put(uri)
+        .header(http::header::HOST, authority)
+        .header(http::header::CONTENT_TYPE, "application/zip")
+        .header(http::header::CONTENT_LENGTH, size)
+        .body(reqwest::Body::from(tokio::fs::File::from_std(file)))?;
     let mut settings = SigningSettings::default();
     settings.percent_encoding_mode = PercentEncodingMode::Single;
     settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
     settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
-    let Connection { region, access_key_id, secret_access_key, session_token, .. } = connection;
-    let identity =
-        Credentials::new(access_key_id, secret_access_key, session_token.clone(), None, "cutover")
-            .into();
-    let parameters = SigningParams::builder()
-        .identity(&identity)
-        .region(region)
-        .name("s3")
-        .time(SystemTime::now())
-        .settings(settings)
-        .build()?
-        .into();
-    let body = SignableBody::Precomputed(sha256.to_owned());
-    let signable = SignableRequest::new("PUT", url, headers.into_iter(), body)?;
-    let (instructions, _) = sign(signable, &parameters)?.into_parts();
-    let mut request = http::Request::put(uri);
-    for (name, value) in headers {
-        request = request.header(name, value);
-    }
-    let mut request = request.body(reqwest::Body::from(tokio::fs::File::from_std(file)))?;
-    instructions.apply_to_request_http1x(&mut request);
+    Signer { credentials, region, service: "s3", settings }
+        .sign(&mut request, SignableBody::Precomputed(sha256))?;
     Ok(request)
 }
 
@@ -144,12 +139,17 @@ impl From<UploadError> for Failure {
                 .hint("set AWS_ENDPOINT_URL_S3, or name a home with --dir"),
             UploadError::Unreachable { origin, .. } => {
                 Self::new(Exit::Unreachable, message).hint(match origin {
-                    Origin::Dir(_) => origin.hint(),
+                    Origin::Dir(_) | Origin::Stack { .. } => origin.hint(),
                     Origin::Environment => {
                         "check AWS_ENDPOINT_URL_S3 and that the service runs".to_owned()
                     }
                 })
             }
+            UploadError::Keys(error) => error.into(),
+            UploadError::Refused { bucket, status: 403, .. } => Self::new(Exit::WrongUse, message)
+                .hint(format!(
+                    "these credentials need s3:PutObject on `{bucket}`, and the use of its key: infra/policies.yaml has a policy"
+                )),
             UploadError::Refused { status, .. } if status >= 500 => {
                 Self::new(Exit::Unreachable, message)
             }

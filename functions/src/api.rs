@@ -33,7 +33,7 @@ fn caller(parts: &Parts) -> Option<&str> {
     context.authorizer.as_ref()?.iam.as_ref()?.user_arn.as_deref()
 }
 
-/// The router as the function serves it.
+/// The router as the function serves it: IAM decides by the path, so that operations have no other.
 pub fn router(control: Control) -> Router {
-    api::router(control, ByGateway)
+    api::named_router(control, ByGateway)
 }

@@ -55,7 +55,7 @@ pub enum AgentError {
     },
     /// The HTTP client cannot be made.
     #[error("the HTTP client cannot be made")]
-    Http(#[source] reqwest::Error),
+    Http(#[source] crate::http::HttpError),
 }
 
 /// Why an agent has ended.

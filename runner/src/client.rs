@@ -13,6 +13,8 @@ use wire::host::{
     ReportRequest, ReportResponse,
 };
 
+use crate::http::{self, HttpError, Trust};
+
 /// The file in the state directory that says where home is.
 pub(crate) const CONNECTION_FILE: &str = "connection.json";
 
@@ -64,8 +66,8 @@ impl std::fmt::Debug for Connection {
 impl Client {
     /// # Errors
     /// The HTTP client cannot be made.
-    pub(crate) fn new(state: &Path) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder()
+    pub(crate) fn new(state: &Path) -> Result<Self, HttpError> {
+        let http = http::builder(Trust::Nobody)?
             .no_proxy()
             .connect_timeout(Duration::from_secs(3))
             .pool_max_idle_per_host(2)

@@ -13,6 +13,7 @@ mod events;
 mod group;
 mod hints;
 mod hooks;
+pub mod http;
 pub mod install;
 mod journal;
 mod lease;

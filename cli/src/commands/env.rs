@@ -7,7 +7,8 @@ use std::process::{Command, ExitCode};
 use local::dir::Endpoints;
 
 use super::Context;
-use crate::failure::Failure;
+use crate::cloud::Cloud;
+use crate::failure::{Exit, Failure};
 use crate::find::{DEFAULT_DIR, FindError};
 use crate::output;
 
@@ -50,6 +51,13 @@ fn variables(endpoints: &Endpoints) -> [(&'static str, &str); 7] {
 /// Becomes the command, or prints `export` lines for a shell.
 pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<ExitCode> {
     let dir = context.dir.as_deref().unwrap_or_else(|| Path::new(DEFAULT_DIR));
+    if let Some(cloud) = Cloud::read(dir).map_err(Failure::from)? {
+        let message =
+            format!("`{}` is connected to the stack `{}`, no home", dir.display(), cloud.stack);
+        return Err(Failure::new(Exit::WrongUse, message)
+            .hint("`cutover proxy -- CMD` runs a command that talks to it")
+            .into());
+    }
     let found = Endpoints::read(dir).map_err(FindError::from).map_err(Failure::from)?;
     let endpoints = found.ok_or_else(|| Failure::from(FindError::NotRunning(dir.to_owned())))?;
     let Some((program, arguments)) = args.command.split_first() else {
@@ -70,12 +78,18 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<ExitCode> {
 }
 
 fn print(endpoints: &Endpoints, format: output::Format) {
+    let variables = variables(endpoints);
     if format == output::Format::Json {
-        output::json(&std::collections::BTreeMap::from(variables(endpoints)));
+        output::json(&std::collections::BTreeMap::from(variables));
         return;
     }
+    print_exports(variables.into_iter());
+}
+
+/// Prints lines for a shell: these variables, and none that would lead AWS's tools elsewhere.
+pub(super) fn print_exports<'a>(variables: impl Iterator<Item = (&'a str, &'a str)>) {
     output::line(&format!("unset {}", REMOVED.join(" ")));
-    for (name, value) in variables(endpoints) {
+    for (name, value) in variables {
         output::line(&format!("export {name}='{}'", value.replace('\'', r"'\''")));
     }
 }

@@ -3,8 +3,8 @@
 use serde_json::json;
 use wire::codedeploy::{
     AutoRollbackConfiguration, AutoRollbackEvent, ComputePlatform, CreateApplication,
-    CreateDeploymentGroup, ErrorName, GroupSettings, OnPremisesTagSet, TagFilter, TagFilterType,
-    UpdateDeploymentGroup,
+    CreateDeploymentGroup, Ec2TagSet, ErrorName, GetDeploymentGroup, GroupSettings,
+    OnPremisesTagSet, TagFilter, TagFilterType, UpdateDeploymentGroup,
 };
 
 use super::Context;
@@ -13,7 +13,7 @@ use crate::client::Client;
 use crate::failure::{Exit, Failure};
 use crate::output::{self, Format};
 
-/// CodeDeploy wants a role to be named; a home does not use it.
+/// CodeDeploy wants a role to be named; Cutover does not use it.
 const ROLE: &str = "arn:aws:iam::000000000000:role/cutover";
 
 /// Makes an application and a group of hosts, or changes the group if it exists
@@ -25,7 +25,8 @@ pub(crate) struct Args {
     /// The application and the group
     #[arg(value_name = "APP/GROUP")]
     group: GroupName,
-    /// A tag that the hosts of the group have; all of several. `home=yes`, all hosts of a home, by default
+    /// A tag that the hosts of the group have; all of several. `home=yes`, all hosts of a home, by default; in the cloud,
+    /// tags of EC2 instances and of registered hosts alike
     #[arg(long = "tag", value_name = "K=V", value_parser = tag)]
     tags: Vec<(String, String)>,
     /// The deployment configuration, CodeDeployDefault.OneAtATime by default
@@ -52,6 +53,7 @@ enum Made {
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let client = context.connect()?;
+    ensure_hosts(&client, &args).await?;
     let application_created = create_application(&client, &args.group.application).await?;
     let group = create_or_update(&client, &args).await?;
     let GroupName { application, group: name } = &args.group;
@@ -78,6 +80,36 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     Ok(Exit::Done)
 }
 
+/// At home all hosts are meant if no tags are given. In the cloud that would be a group without hosts, of which only its
+/// first deployment tells.
+async fn ensure_hosts(client: &Client, args: &Args) -> Result<(), Failure> {
+    if !args.tags.is_empty() || !client.connection().origin.is_cloud() {
+        return Ok(());
+    }
+    let GroupName { application, group } = &args.group;
+    let request = GetDeploymentGroup {
+        application_name: Some(application.clone()),
+        deployment_group_name: Some(group.clone()),
+    };
+    match client.call(&request).await {
+        Ok(_) => Ok(()),
+        Err(error)
+            if error.is(ErrorName::ApplicationDoesNotExist)
+                || error.is(ErrorName::DeploymentGroupDoesNotExist) =>
+        {
+            let message = format!(
+                "the group {} does not exist, and no tag says which hosts are its own",
+                args.group
+            );
+            Err(Failure::new(Exit::WrongUse, message).hint(format!(
+                "`cutover init {} --tag KEY=VALUE` makes it of the hosts with that tag",
+                args.group
+            )))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Whether it had to be created.
 async fn create_application(client: &Client, name: &str) -> Result<bool, Failure> {
     let request = CreateApplication {
@@ -94,12 +126,14 @@ async fn create_application(client: &Client, name: &str) -> Result<bool, Failure
 
 async fn create_or_update(client: &Client, args: &Args) -> Result<Made, Failure> {
     let home = [("home".to_owned(), "yes".to_owned())];
-    let given = settings(args, &args.tags);
+    let is_cloud = client.connection().origin.is_cloud();
+    let given = settings(args, &args.tags, is_cloud);
     let tags = if args.tags.is_empty() { &home[..] } else { &args.tags };
+    let made = settings(args, tags, is_cloud);
     let request = CreateDeploymentGroup {
         application_name: Some(args.group.application.clone()),
         deployment_group_name: Some(args.group.group.clone()),
-        settings: GroupSettings { service_role_arn: Some(ROLE.to_owned()), ..settings(args, tags) },
+        settings: GroupSettings { service_role_arn: Some(ROLE.to_owned()), ..made },
         ..CreateDeploymentGroup::default()
     };
     match client.call(&request).await {
@@ -121,7 +155,8 @@ async fn create_or_update(client: &Client, args: &Args) -> Result<Made, Failure>
 }
 
 /// The settings that are given; each tag is a group of filters of its own, so that a host needs all of them.
-fn settings(args: &Args, tags: &[(String, String)]) -> GroupSettings {
+/// In the cloud they are looked for on EC2 instances as well as on registered hosts.
+fn settings(args: &Args, tags: &[(String, String)], is_cloud: bool) -> GroupSettings {
     let filter = |(key, value): &(String, String)| {
         vec![TagFilter {
             key: Some(key.clone()),
@@ -129,15 +164,18 @@ fn settings(args: &Args, tags: &[(String, String)]) -> GroupSettings {
             r#type: Some(TagFilterType::KeyAndValue.name().to_owned()),
         }]
     };
-    let on_premises_tag_set = (!tags.is_empty()).then(|| OnPremisesTagSet {
-        on_premises_tag_set_list: Some(tags.iter().map(filter).collect()),
-    });
+    let filters: Vec<_> = tags.iter().map(filter).collect();
+    let ec2_tag_set = (is_cloud && !tags.is_empty())
+        .then(|| Ec2TagSet { ec2_tag_set_list: Some(filters.clone()) });
+    let on_premises_tag_set =
+        (!tags.is_empty()).then_some(OnPremisesTagSet { on_premises_tag_set_list: Some(filters) });
     let auto_rollback_configuration = args.auto_rollback.then(|| AutoRollbackConfiguration {
         enabled: Some(true),
         events: Some(vec![AutoRollbackEvent::DeploymentFailure.name().to_owned()]),
     });
     GroupSettings {
         deployment_config_name: args.config.clone(),
+        ec2_tag_set,
         on_premises_tag_set,
         auto_rollback_configuration,
         ..GroupSettings::default()

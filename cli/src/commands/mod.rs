@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod completions;
+pub(crate) mod connect;
 pub(crate) mod demo;
 pub(crate) mod deploy;
 pub(crate) mod env;
@@ -9,6 +10,7 @@ pub(crate) mod host;
 pub(crate) mod init;
 pub(crate) mod lint;
 pub(crate) mod logs;
+pub(crate) mod proxy;
 pub(crate) mod push;
 pub(crate) mod rollback;
 pub(crate) mod status;
@@ -58,6 +60,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Host(args) => host::run(&args),
         Command::Completions(args) => Ok(completions::run(&args).into()),
         Command::Lint(args) => Ok(lint::run(&args, context)?.into()),
+        Command::Connect(args) => block_on(connect::run(args, context)),
+        Command::Proxy(args) => Ok(runtime()?.block_on(proxy::run(args, context))?),
         Command::Init(args) => block_on(init::run(args, context)),
         Command::Push(args) => block_on(push::run(args, context)),
         Command::Subscribe(args) => block_on(subscribe::run(args, context)),
@@ -77,9 +81,12 @@ fn block_on_home(command: impl Future<Output = anyhow::Result<Exit>>) -> anyhow:
 }
 
 fn block_on(command: impl Future<Output = Result<Exit, Failure>>) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    Ok(runtime()?.block_on(command)?.into())
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("the runtime cannot be started")?;
-    Ok(runtime.block_on(command)?.into())
+        .context("the runtime cannot be started")
 }

@@ -11,11 +11,11 @@ use wire::codedeploy::{
 
 use super::Context;
 use crate::failure::{Exit, Failure};
-use crate::find::{Connection, Origin};
+use crate::find::Connection;
 use crate::findings::{self, Finding};
 use crate::output::{self, Format};
 use crate::pack::{self, Packed};
-use crate::upload;
+use crate::upload::{self, Stored};
 
 /// Packs a directory, uploads it and registers it as a revision of an application
 #[derive(Debug, clap::Args)]
@@ -42,14 +42,14 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let packed = checked(&bundle, client.connection())?;
     let key = key.unwrap_or_else(|| default_key(&application, &packed.sha256));
     let bucket = client.connection().bucket.clone();
-    let e_tag = upload::put(&client, &key, packed).await?;
+    let Stored { e_tag, version } = upload::put(client.connection(), &key, packed).await?;
     let revision = RevisionLocation {
         revision_type: Some(RevisionLocationType::S3.name().to_owned()),
         s3_location: Some(S3Location {
             bucket: Some(bucket.clone()),
             key: Some(key.clone()),
             bundle_type: Some(BundleType::Zip.name().to_owned()),
-            version: None,
+            version,
             e_tag: Some(e_tag),
         }),
         ..RevisionLocation::default()
@@ -86,11 +86,8 @@ fn checked(dir: &Path, connection: &Connection) -> Result<Packed, Failure> {
             .hint("give the directory that holds appspec.yml"));
     }
     refuse(dir, &findings::of_dir(dir).map_err(|error| wrong(&error))?)?;
-    // A home that lies in the directory is no part of it.
-    let home = match &connection.origin {
-        Origin::Dir(home) => home.canonicalize().ok(),
-        Origin::Environment => None,
-    };
+    // A home or a connection that lies in the directory is no part of it.
+    let home = connection.origin.dir().and_then(|dir| dir.canonicalize().ok());
     let mut packed = pack::pack(dir, home.as_deref()).map_err(|error| wrong(&error))?;
     refuse(dir, &findings::of_packed(&packed.file, dir))?;
     // The look into the archive has moved the file's position, and the upload begins at it.
@@ -114,6 +111,8 @@ mod tests {
     use std::io::Read as _;
 
     use super::*;
+    use crate::cloud::Keys;
+    use crate::find::Origin;
 
     #[test]
     fn a_checked_directory_is_uploaded_from_its_first_byte() {
@@ -121,12 +120,10 @@ mod tests {
         std::fs::write(place.path().join("appspec.yml"), "version: 0.0\nos: linux\n").unwrap();
         let connection = Connection {
             api: String::new(),
-            s3: None,
             bucket: String::new(),
+            bucket_url: None,
             region: String::new(),
-            access_key_id: String::new(),
-            secret_access_key: String::new(),
-            session_token: None,
+            keys: Keys::of_user(None, String::new()),
             origin: Origin::Environment,
         };
         let Ok(mut packed) = checked(place.path(), &connection) else { panic!("it is refused") };

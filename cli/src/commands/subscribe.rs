@@ -29,7 +29,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         bucket: Some(place.bucket.clone()),
         prefix: Some(place.key.clone()),
     };
-    context.connect()?.call(&request).await?;
+    let client = context.connect()?;
+    client.call(&request).await?;
     match context.format {
         Format::Json => output::json(&json!({
             "applicationName": group.application,
@@ -39,7 +40,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         })),
         Format::Text => {
             output::line(&format!("{group} is deployed what is uploaded to {place}"));
-            output::note(&format!("next: cutover env -- aws s3 cp app.zip {place}app.zip"));
+            let env = if client.connection().origin.is_cloud() { "" } else { "cutover env -- " };
+            output::note(&format!("next: {env}aws s3 cp app.zip {place}app.zip"));
         }
     }
     Ok(Exit::Done)

@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Context, host};
 use crate::failure::Exit;
-use crate::find::DEFAULT_DIR;
+use crate::find::{self, DEFAULT_DIR};
 use crate::output;
 
 /// Start a home: Cutover on this machine, with an API, a bucket and hosts of its own
@@ -52,6 +52,7 @@ pub(crate) fn log_to_stderr() {
 
 /// Starts a home in `dir` whose hosts run this very program.
 pub(crate) async fn start(dir: &Path, hosts: u8, port: u16) -> anyhow::Result<Home> {
+    find::refuse_connected(dir)?;
     let program =
         std::env::current_exe().context("this program cannot be found, to start hosts with")?;
     let home: PathBuf = std::path::absolute(dir)?;

@@ -319,7 +319,7 @@ fn what_does_not_answer_is_not_reachable() {
     expect![[r#"
         2> error: no Cutover runs in `.cutover`
         2>
-        2> hint: start it with `cutover up`, or name the directory of another one with --dir
+        2> hint: start it with `cutover up`, or name the directory of another one with --dir; `cutover connect STACK` connects to one in the cloud
         exit 3
     "#]]
     .assert_eq(&transcript(&none));

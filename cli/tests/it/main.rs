@@ -2,6 +2,9 @@
 //! that answers by a script, checks signatures as a home does, and knows nothing else.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+mod cloud;
 mod commands;
+mod connect;
+mod proxy;
 mod service;
 mod watch;

@@ -138,7 +138,7 @@ async fn answer(State(script): State<Arc<Mutex<Script>>>, request: Request) -> R
         return [("etag", "\"0cc175b9c0f1b6a831c399e269772661\"")].into_response();
     }
     let keys = Keys { access_key_id: "KEY".to_owned(), secret_access_key: SECRET.to_owned() };
-    if let Err(error) = sigv4::verify(&parts, &body, &keys, SystemTime::now()) {
+    if let Err(error) = sigv4::verify(&parts, &body, &keys, sigv4::SERVICE, SystemTime::now()) {
         let refusal = json!({ "__type": error.code(), "message": error.to_string() });
         return (StatusCode::FORBIDDEN, refusal.to_string()).into_response();
     }

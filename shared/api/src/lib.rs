@@ -14,6 +14,9 @@ use futures::future::BoxFuture;
 use http::request::Parts;
 use wire::codedeploy::ApiError;
 
+/// What the path of an operation that is called under its name begins with.
+const NAMED: &str = "/codedeploy/";
+
 /// Largest body of an operation, in bytes.
 const BODY_MAX: usize = 1024 * 1024;
 
@@ -48,8 +51,21 @@ struct Shared {
     guard: Box<dyn Guard>,
 }
 
-/// The router over `control`, whose operations are open to whom `guard` lets in.
+/// The router over `control`, whose operations are open to whom `guard` lets in. Operations are called at `/`, as AWS's
+/// clients do, or under their names.
 pub fn router(control: Control, guard: impl Guard) -> Router {
+    let unnamed =
+        Router::new().route("/", post(operations::call).layer(DefaultBodyLimit::max(BODY_MAX)));
+    routes(control, guard, unnamed)
+}
+
+/// The router for behind a gateway that decides by the path who may call what: operations are called under their names
+/// only, never at `/`.
+pub fn named_router(control: Control, guard: impl Guard) -> Router {
+    routes(control, guard, Router::new())
+}
+
+fn routes(control: Control, guard: impl Guard, unnamed: Router<Arc<Shared>>) -> Router {
     let shared = Arc::new(Shared { control, guard: Box::new(guard) });
     let hosts = Router::new()
         .route("/poll", post(hosts::poll))
@@ -58,8 +74,9 @@ pub fn router(control: Control, guard: impl Guard) -> Router {
         .route("/runner", get(hosts::runner))
         .route("/report", post(hosts::report))
         .layer(DefaultBodyLimit::max(HOST_BODY_MAX));
-    Router::new()
-        .route("/", post(operations::call).layer(DefaultBodyLimit::max(BODY_MAX)))
+    let named = post(operations::call).layer(DefaultBodyLimit::max(BODY_MAX));
+    unnamed
+        .route(&format!("{NAMED}{{operation}}"), named)
         .route("/cutover/v1/health", get(health))
         .nest("/cutover/v1/host", hosts)
         .with_state(shared)

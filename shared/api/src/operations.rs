@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 use wire::codedeploy::{self, ApiError, ErrorName, Request as _, decode};
 use wire::cutover;
 
-use crate::Shared;
+use crate::{NAMED, Shared};
 
 const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.1");
 
@@ -45,6 +45,7 @@ async fn answer(shared: &Shared, request: Request) -> Result<Vec<u8>, ApiError> 
     })?;
     shared.guard.check(&parts, &body).await?;
     let target = target_of(&parts.headers)?;
+    agree(parts.uri.path(), target)?;
     let running = begin(target, shared.control.clone(), body)?;
     // On a task of its own: a client that goes away leaves nothing half done.
     let answered = tokio::spawn(running).await.unwrap_or_else(|broken| {
@@ -78,6 +79,21 @@ fn target_of(headers: &HeaderMap) -> Result<&str, ApiError> {
         ErrorName::UnknownOperation
             .because("the header X-Amz-Target is missing; use an AWS SDK or the AWS CLI")
     })
+}
+
+/// Whether a path that names an operation names that of `target`: who is in front of this may have decided by the path.
+/// It is compared as it was sent, because with escapes it could be another one to them.
+fn agree(path: &str, target: &str) -> Result<(), ApiError> {
+    if path == "/" {
+        return Ok(());
+    }
+    let named = path.strip_prefix(NAMED).unwrap_or_default();
+    if target.split_once('.').is_some_and(|(_, operation)| operation == named) {
+        return Ok(());
+    }
+    Err(ErrorName::AccessDenied.because(format!(
+        "the path names the operation `{named}`, but the header X-Amz-Target `{target}`; send both for the same one"
+    )))
 }
 
 /// Calls the use case of each operation: its method of [`Control`] has the operation's name.

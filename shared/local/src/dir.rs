@@ -125,6 +125,11 @@ impl Endpoints {
 
 const ENDPOINTS: &str = "endpoints.json";
 
+/// Whether a home has ever lived in `dir`.
+pub fn is_home(dir: &Path) -> bool {
+    dir.join("version").exists()
+}
+
 impl Dir {
     /// Makes the directory if it is missing, and takes its lock; waits up to five seconds for who holds it.
     ///

@@ -486,7 +486,7 @@ impl api::Guard for SignedBy {
         parts: &'a http::request::Parts,
         body: &'a [u8],
     ) -> BoxFuture<'a, Result<(), ApiError>> {
-        let checked = sigv4::verify(parts, body, &self.0, SystemTime::now());
+        let checked = sigv4::verify(parts, body, &self.0, sigv4::SERVICE, SystemTime::now());
         let checked = checked.map(drop).map_err(|error| refused(&error));
         Box::pin(std::future::ready(checked))
     }

@@ -1,4 +1,4 @@
-//! Checks the signatures (AWS Signature Version 4) of requests to the CodeDeploy API.
+//! Checks the signatures (AWS Signature Version 4) of requests, such as those to the CodeDeploy API.
 //!
 //! The canonical request is built from exactly the headers that the client says it signed; the keys and hashes come from
 //! AWS's own signing library. Presigned URLs are deliberately not accepted: no client of this API makes them. A request
@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 /// How far the time of a signature may be from ours, in milliseconds.
 pub const CLOCK_SKEW_MS: u64 = 300_000;
 
-/// The signing name of the API.
+/// The signing name of the CodeDeploy API.
 pub const SERVICE: &str = "codedeploy";
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
@@ -115,7 +115,7 @@ struct Authorization<'a> {
     signature: &'a str,
 }
 
-/// Checks that the request with that raw body was signed with `keys`, at a time near `now`.
+/// Checks that the request with that raw body was signed for `service` with `keys`, at a time near `now`.
 ///
 /// # Errors
 /// When it was not, and why.
@@ -123,6 +123,7 @@ pub fn verify(
     parts: &Parts,
     body: &[u8],
     keys: &Keys,
+    service: &str,
     now: SystemTime,
 ) -> Result<Identity, SignatureError> {
     let header = header(parts, "authorization")?.ok_or(SignatureError::Missing)?;
@@ -145,20 +146,20 @@ pub fn verify(
         format!("{date}/{}/{service}/aws4_request", authorization.region)
     };
     let day = written.get(..8).unwrap_or_default();
-    if authorization.service != SERVICE || authorization.date != day {
+    if authorization.service != service || authorization.date != day {
         return Err(SignatureError::WrongScope {
             signed: scope(authorization.date, authorization.service),
-            expected: scope(day, SERVICE),
+            expected: scope(day, service),
         });
     }
     let canonical = canonical_request(parts, body, &authorization)?;
     let to_sign = format!(
         "{ALGORITHM}\n{written}\n{}\n{}",
-        scope(day, SERVICE),
+        scope(day, service),
         sha256_hex(canonical.as_bytes())
     );
     let key =
-        generate_signing_key(&keys.secret_access_key, signed_at, authorization.region, SERVICE);
+        generate_signing_key(&keys.secret_access_key, signed_at, authorization.region, service);
     let expected = calculate_signature(key, to_sign.as_bytes());
     // Comparing hashes tells a client that measures times nothing about the signature.
     if sha256_hex(&expected) != sha256_hex(authorization.signature) {
@@ -333,14 +334,14 @@ mod tests {
     }
 
     fn code(parts: &Parts, body: &[u8]) -> &'static str {
-        verify(parts, body, &keys(), now()).unwrap_err().code()
+        verify(parts, body, &keys(), SERVICE, now()).unwrap_err().code()
     }
 
     #[test]
     fn a_request_signed_with_the_keys_is_accepted() {
         for uri in ["/", "/?b=2&a=1%2F%20&a=0&c", "/some%20path/x"] {
             let parts = signed(uri, "AKIDHOME", "home-secret", SERVICE, now());
-            let identity = verify(&parts, BODY, &keys(), now()).unwrap();
+            let identity = verify(&parts, BODY, &keys(), SERVICE, now()).unwrap();
             assert_eq!(identity.access_key_id, "AKIDHOME");
             assert_eq!(identity.region, "eu-west-1");
         }
@@ -377,7 +378,7 @@ mod tests {
         assert_eq!(one(id, secret, SERVICE, at(699)), "RequestExpired");
         for edge in [700, 1_300] {
             let parts = signed("/", id, secret, SERVICE, at(edge));
-            assert!(verify(&parts, BODY, &keys(), now()).is_ok());
+            assert!(verify(&parts, BODY, &keys(), SERVICE, now()).is_ok());
         }
     }
 

@@ -103,7 +103,7 @@ impl Story {
         let place = tempfile::tempdir()?;
         write_bundle(place.path(), number)?;
         let key = format!("shop/shop-{number}.zip");
-        upload::put(&self.client, &key, pack::pack(place.path(), None)?).await?;
+        upload::put(self.client.connection(), &key, pack::pack(place.path(), None)?).await?;
         output::note(&format!("  put s3://{}/{key}", self.bucket));
         let is_new =
             |upload: &UploadInfo| before.iter().all(|known| known.identity != upload.identity);
