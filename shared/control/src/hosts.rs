@@ -2,6 +2,7 @@
 
 use engine::deployment::{Deployment, Fact};
 use engine::{DeploymentId, Timestamp};
+use tracing::{Span, instrument};
 use wire::host::{
     BatchClaimRequest, BatchClaimResponse, BatchKey, Bundle, ClaimRequest, ClaimResponse,
     EventStatus, HostStatus, Offer, PollRequest, PollResponse, Refusal, RefusalCode, ReportRequest,
@@ -33,6 +34,7 @@ fn refuse(code: RefusalCode, message: impl Into<String>) -> Error {
 
 impl Control {
     /// Answers a host's poll: at once if something waits for it, else as soon as something comes or the wait is over.
+    #[instrument(name = "host", skip_all, fields(host = request.host))]
     pub async fn poll(&self, key: &str, request: &PollRequest) -> Result<PollResponse, Error> {
         self.authenticate(&request.host, key).await?;
         let ticket = self.dispatcher.ticket(&request.host);
@@ -94,6 +96,7 @@ impl Control {
     }
 
     /// Gives a host its command, and the token to report with. Claiming again makes the token of the claim before void.
+    #[instrument(name = "host", skip_all, fields(host = request.host, deployment = %request.offer.deployment_id))]
     pub async fn claim(&self, key: &str, request: &ClaimRequest) -> Result<ClaimResponse, Error> {
         self.authenticate(&request.host, key).await?;
         let Offer { deployment_id, ordinal, .. } = &request.offer;
@@ -102,6 +105,7 @@ impl Control {
 
     /// Gives a host that was sent its command in a batch what [`Control::claim`] gives. The batch's secret shows that it
     /// was; the host itself says which of its hosts it is.
+    #[instrument(name = "host", skip_all, fields(host = request.host, deployment = %request.batch.deployment_id))]
     pub async fn claim_batch(
         &self,
         secret: &str,
@@ -230,6 +234,7 @@ impl Control {
 
     /// Takes a host's report and says whether the host may go on. A report that came before, or comes after the
     /// deployment gave the host up, changes nothing.
+    #[instrument(name = "host", skip_all, fields(host, group, deployment = %request.deployment_id))]
     pub async fn report(
         &self,
         token: &str,
@@ -240,6 +245,8 @@ impl Control {
             let Some(mut host) = rows::load::<HostRow>(&*self.table, &place).await? else {
                 return Err(superseded("there is no such command"));
             };
+            Span::current().record("host", &host.row.name);
+            Span::current().record("group", host.row.group_id.as_str());
             if host.row.token_hash.as_deref() != Some(&hash_of(token)) {
                 let message = "the token is not that of the newest claim; claim the command again";
                 return Err(refuse(RefusalCode::Unauthorized, message));

@@ -3,7 +3,7 @@
 use engine::deployment::{Effect, Fact};
 use engine::{DeploymentId, Timestamp};
 use serde::{Deserialize, Serialize};
-use tracing::debug;
+use tracing::{debug, instrument};
 
 use super::TRIES;
 use crate::rows::{self, DeploymentRow, Outcome, OutcomeRow};
@@ -26,6 +26,7 @@ impl Control {
     ///
     /// # Errors
     /// When it could not be performed now; running it again does no harm.
+    #[instrument(name = "deployment", skip_all, fields(deployment = %errand.deployment_id))]
     pub async fn run_errand(&self, errand: &Errand) -> Result<(), Error> {
         let id = &errand.deployment_id;
         for fact in self.try_errand(errand).await? {

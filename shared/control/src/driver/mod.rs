@@ -13,7 +13,7 @@ mod wake;
 
 use engine::deployment::{Deployment, Effect, Fact, Failure, FailureCode, Ordinals, Plan};
 use engine::{DeploymentId, Revision, Timestamp};
-use tracing::{debug, info, warn};
+use tracing::{Span, debug, info, instrument, warn};
 use wire::host::{BatchKey, Offer};
 
 use crate::ports::{Measure, Object, PinError};
@@ -49,6 +49,7 @@ struct Decided {
 impl Control {
     /// Advances a deployment as far as it goes without waiting: folds `facts` in, decides, stores, performs, and folds
     /// what came of it. Safe to call at any time, by several at once.
+    #[instrument(name = "deployment", skip_all, fields(deployment = %id, group))]
     pub async fn advance(&self, id: &DeploymentId, facts: Vec<Fact>) -> Result<Advanced, Error> {
         let began = self.now();
         let advanced = self.step(id, facts).await;
@@ -83,6 +84,7 @@ impl Control {
     async fn decide(&self, id: &DeploymentId, facts: &[Fact]) -> Result<Option<Decided>, Error> {
         for _ in 0..TRIES {
             let Some(mut stored) = self.deployment(id).await? else { return Ok(None) };
+            Span::current().record("group", stored.row.deployment.order().group_id.as_str());
             if stored.row.deployment.ended().is_some() {
                 return Ok(None);
             }

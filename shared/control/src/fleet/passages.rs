@@ -1,6 +1,6 @@
 //! Hosts that come or go: what is told of them, and the look after one of them.
 
-use tracing::{info, warn};
+use tracing::{info, instrument, warn};
 
 use super::Upkeep;
 use crate::ports::{Hold, Instance, InstanceState};
@@ -164,6 +164,7 @@ impl Control {
     }
 
     /// Looks after a host that comes or goes. Does nothing if there is no such host.
+    #[instrument(name = "host", skip_all, fields(host = instance))]
     pub(super) async fn attend(&self, instance: &str) -> Result<(), Error> {
         let key = PassageRow::key_of(instance);
         let Some(mut passage) = rows::load::<PassageRow>(&*self.table, &key).await? else {
