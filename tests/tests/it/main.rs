@@ -12,12 +12,14 @@ mod support;
 
 #[cfg(feature = "tools")]
 mod aws;
+mod cloud_clients;
 mod deployments;
 mod events;
 mod home;
 mod hosts;
 mod house;
 mod kills;
+mod policies;
 mod refusals;
 mod upgrade;
 mod uploads;
