@@ -31,8 +31,8 @@ const HEALTH_TIMEOUT: Duration = Duration::from_secs(10);
 /// anew, where all of AWS's tools find them.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Credentials come from AWS_ACCESS_KEY_ID or AWS_PROFILE, else from the profile that was given here, else from where \
-                  AWS's tools look without one.\n\n\
+    after_help = "Later commands take the credentials that the environment names, such as by AWS_PROFILE, else those of the profile that was \
+                  given here, else those that AWS's tools find without one.\n\n\
                   Examples:\n  cutover connect cutover --region eu-central-1\n  \
                   cutover connect cutover --profile prod --dir .cutover-prod"
 )]

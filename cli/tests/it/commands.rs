@@ -357,3 +357,14 @@ fn what_does_not_answer_is_not_reachable() {
         exit 3
     "#]].assert_eq(&transcript(&command.output().unwrap()));
 }
+
+#[test]
+fn every_command_is_shown_and_completed() {
+    let output = program().args(["completions", "bash"]).output().unwrap();
+    let script = String::from_utf8(output.stdout).unwrap();
+    let help = String::from_utf8(program().arg("--help").output().unwrap().stdout).unwrap();
+    for command in ["connect", "deploy", "env", "init", "proxy", "push", "status", "up", "watch"] {
+        assert!(script.contains(&format!("cutover__subcmd__{command}")), "{command}");
+        assert!(help.contains(&format!("\n  {command} ")), "{command}");
+    }
+}

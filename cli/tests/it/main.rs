@@ -7,4 +7,5 @@ mod commands;
 mod connect;
 mod proxy;
 mod service;
+mod tls;
 mod watch;

@@ -12,6 +12,7 @@ mod support;
 
 #[cfg(feature = "tools")]
 mod aws;
+mod cloud_clients;
 mod deployments;
 mod events;
 mod home;
@@ -19,6 +20,7 @@ mod hosts;
 mod house;
 mod kills;
 mod permissions;
+mod policies;
 mod refusals;
 mod template;
 mod upgrade;

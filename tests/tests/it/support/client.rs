@@ -7,6 +7,7 @@ use aws_sigv4::http_request::{
     PayloadChecksumKind, SignableBody, SignableRequest, SigningSettings, sign,
 };
 use aws_sigv4::sign::v4::SigningParams;
+use runner::http::{self as tls, Trust};
 use serde_json::Value;
 
 /// Where a home is, and its keys: the content of `endpoints.json`.
@@ -108,7 +109,7 @@ impl Client {
         let request = self.signed(method, url, service, headers, body);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let answer = runtime.block_on(async {
-            let http = reqwest::Client::builder().no_proxy().build()?;
+            let http = http_client()?;
             let answer = http.execute(request).await?;
             let status = answer.status();
             Ok::<_, reqwest::Error>((status.as_u16(), answer.bytes().await?.to_vec()))
@@ -120,6 +121,13 @@ impl Client {
                 Err(Refused { status: 0, name: String::new(), body: format!("{error:?}") })
             }
         }
+    }
+
+    /// A call as it came from elsewhere, signed for this home: by way of the name of its operation.
+    pub(crate) fn passed_on(&self, target: &str, body: Vec<u8>) -> reqwest::Request {
+        let operation = target.split_once('.').unwrap().1;
+        let url = format!("{}/codedeploy/{operation}", self.get("api"));
+        self.signed("POST", &url, "codedeploy", &[("x-amz-target", target.to_owned())], body)
     }
 
     fn signed(
@@ -161,6 +169,11 @@ impl Client {
         instructions.apply_to_request_http1x(&mut request);
         request.try_into().unwrap()
     }
+}
+
+/// A client for what listens on this machine.
+pub(crate) fn http_client() -> Result<reqwest::Client, reqwest::Error> {
+    tls::builder(Trust::Nobody).unwrap().no_proxy().build()
 }
 
 fn refused(status: u16, body: &[u8]) -> Refused {

@@ -2,6 +2,7 @@
 
 pub(crate) mod archive;
 pub(crate) mod client;
+pub(crate) mod cloud;
 pub(crate) mod gate;
 pub(crate) mod home;
 pub(crate) mod process;

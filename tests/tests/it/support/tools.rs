@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::home::{Home, program};
 
-fn tool(name: &str) -> PathBuf {
+/// A program of the Python environment.
+pub(crate) fn tool(name: &str) -> PathBuf {
     let tree = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let path = tree.join(".venv/bin").join(name);
     assert!(
