@@ -173,6 +173,9 @@ impl Control {
             if host.row.has_ended() {
                 return Err(superseded("the command is finished"));
             }
+            if host.row.leaving && host.row.heard_at.is_none() {
+                return Err(superseded("the host is about to vanish; nothing is started on it"));
+            }
             deployment.may_proceed(ordinal, self.now()).map_err(superseded)?;
             let token = self.new_token();
             host.row.token_hash = Some(hash_of(&token));

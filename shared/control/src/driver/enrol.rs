@@ -7,7 +7,9 @@ use engine::{DeploymentId, GroupId};
 
 use crate::fleet::Member;
 use crate::ports::{Instance, InstanceState};
-use crate::rows::{self, Before, DeploymentRow, Group, HostRow, OnPremises, Stored};
+use crate::rows::{
+    self, Before, DeploymentRow, Direction, Group, HostRow, OnPremises, PassageRow, Stored,
+};
 use crate::settings::{self, selects_on_premises};
 use crate::table::{Index, Query, TRANSACTION_MAX};
 use crate::{Control, Error};
@@ -56,6 +58,7 @@ impl Control {
             return Ok(Some(Fact::RosterSealed { total: 0, unhealthy: 0 }));
         };
         self.suspend_scaling(&group.row, &order.id).await?;
+        let leaving = self.leaving_hosts(&group.row, order.creator).await?;
         let (members, before, enrolled) = futures::try_join!(
             self.members(&group.row, deployment.row.only.as_deref()),
             self.before(&order.group_id, &order.id),
@@ -67,6 +70,7 @@ impl Control {
         let mut candidates: Vec<Candidate> = members
             .into_iter()
             .filter(|member| !known.contains(member.name.as_str()))
+            .filter(|member| !leaving.contains(&member.name))
             .map(|member| Candidate { rank: rank(&before_of(&member.name), current), member })
             .collect();
         candidates.sort();
@@ -118,6 +122,21 @@ impl Control {
             members.retain(|member| only.contains(&member.name));
         }
         Ok(members)
+    }
+
+    /// The instances that are about to vanish: nothing is started on them, except for their leave.
+    async fn leaving_hosts(
+        &self,
+        group: &Group,
+        creator: Creator,
+    ) -> Result<BTreeSet<String>, Error> {
+        if creator == Creator::Departure || settings::selection(&group.settings).is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let query = Query::prefix(PassageRow::ALL, "", 100);
+        let passages: Vec<Stored<PassageRow>> = rows::load_all(&*self.table, query).await?;
+        let leaving = passages.into_iter().filter(|p| p.row.direction == Direction::Leaving);
+        Ok(leaving.map(|passage| passage.row.instance).collect())
     }
 
     /// The registered on-premises instances that the group's tags select.

@@ -10,7 +10,7 @@ use super::passages::{Look, NEWEST};
 use crate::driver::arrival_of;
 use crate::ports::Instance;
 use crate::rows::{
-    self, Before, DeploymentRow, Group, HostRow, PassageRow, ScalingGroupRow, Stored,
+    self, Before, DeploymentRow, Group, HostRow, PassageRow, Row as _, ScalingGroupRow, Stored,
 };
 use crate::settings::selection;
 use crate::table::{Condition, Index, Query, SortRange, TableError, Write};
@@ -22,7 +22,10 @@ const ACTIVE: usize = 100;
 impl Control {
     /// The groups that want an instance: those that name its Auto Scaling group, and those that select it by tags and
     /// are being deployed to just now.
-    pub(super) async fn groups_for(&self, instance: &Instance) -> Result<Vec<Group>, Error> {
+    pub(super) async fn groups_for(
+        &self,
+        instance: &Instance,
+    ) -> Result<Vec<Stored<Group>>, Error> {
         let mut ids = match &instance.scaling_group {
             Some(scaling_group) => self.groups_scaled_by(scaling_group).await?,
             None => Vec::new(),
@@ -38,8 +41,8 @@ impl Control {
         ids.dedup();
         let keys: Vec<_> = ids.iter().map(Group::key_of).collect();
         let groups: Vec<Stored<Group>> = rows::load_many(&*self.table, &keys).await?;
-        let groups = groups.into_iter().map(|stored| stored.row);
-        Ok(groups.filter(|group| selection(&group.settings).selects(instance)).collect())
+        let wants = |group: &Stored<Group>| selection(&group.row.settings).selects(instance);
+        Ok(groups.into_iter().filter(wants).collect())
     }
 
     /// The deployment groups that name an Auto Scaling group, or did until a moment ago.
@@ -52,17 +55,20 @@ impl Control {
         Ok(found.into_iter().map(|stored| stored.row.group_id).collect())
     }
 
-    /// Brings an instance what its groups want, as far as that goes now.
+    /// Brings an instance what its groups want, as far as that goes now. What is found holds as long as the conditions
+    /// that come with it: that none of these groups was changed.
     pub(super) async fn look_at_arrival(
         &self,
         passage: &mut Stored<PassageRow>,
         instance: &Instance,
-    ) -> Result<Look, Error> {
+    ) -> Result<(Look, Vec<Write>), Error> {
         let mut look = Look::Done;
+        let mut conditions = Vec::new();
         for group in self.groups_for(instance).await? {
-            look = look.max(self.bring(passage, &group, instance).await?);
+            look = look.max(self.bring(passage, &group.row, instance).await?);
+            conditions.push(group.unchanged());
         }
-        Ok(look)
+        Ok((look, conditions))
     }
 
     async fn bring(
@@ -78,22 +84,19 @@ impl Control {
         if let Some(active) = active.filter(|active| active.row.deployment.ended().is_none()) {
             return self.bring_by(passage, &active, instance).await;
         }
-        let newest = self.newest_in(&instance.id, &group.id).await?;
-        let newest = newest.filter(|host| passage.row.deployments.contains(&host.deployment_id));
-        match newest.map(|host| host.seen().sighting) {
+        // Hosts of tags alone are deployed to with their group. Those of Auto Scaling must not wait for the next time.
+        if instance.scaling_group.is_none() {
+            return Ok(Look::Done);
+        }
+        // What counts is the group's last successful revision, whatever became of another one on this host.
+        match self.last_on(passage, group, instance).await? {
             Some(Sighting::Succeeded) => return Ok(Look::Done),
             Some(Sighting::Failed | Sighting::GivenUp | Sighting::ShutOut | Sighting::Gone) => {
                 return Ok(Look::Failed);
             }
-            Some(Sighting::Unclaimed | Sighting::Claimed { .. } | Sighting::Leaving) | None => {}
-        }
-        // Hosts of tags alone are deployed to with their group. Those of Auto Scaling must not wait for the next time.
-        let is_scaled = instance.scaling_group.is_some();
-        if !is_scaled
-            || group.slot.last_successful.is_none()
-            || self.has_last(group, instance).await?
-        {
-            return Ok(Look::Done);
+            Some(Sighting::Unclaimed | Sighting::Claimed { .. } | Sighting::Leaving) => {}
+            None if group.slot.last_successful.is_none() => return Ok(Look::Done),
+            None => {}
         }
         if !self.can_be_reached(instance).await? {
             return Ok(Look::Waits);
@@ -106,17 +109,24 @@ impl Control {
         Ok(Look::Waits)
     }
 
-    /// Whether the instance has the group's last successful revision already.
-    async fn has_last(&self, group: &Group, instance: &Instance) -> Result<bool, Error> {
-        let Some(last) = &group.slot.last_successful else { return Ok(false) };
-        let Some(newest) = self.newest_in(&instance.id, &group.id).await? else { return Ok(false) };
-        if newest.seen().sighting != Sighting::Succeeded {
-            return Ok(false);
-        }
-        let stored = self.deployment(&newest.deployment_id).await?;
-        Ok(stored.is_some_and(|stored| {
-            stored.row.deployment.pin().is_some_and(|pin| pin.sha256 == last.pin.sha256)
-        }))
+    /// What became of the group's last successful revision on the instance, if that is what was last deployed to it. A
+    /// failure from before this passage is forgotten: it is tried again.
+    async fn last_on(
+        &self,
+        passage: &Stored<PassageRow>,
+        group: &Group,
+        instance: &Instance,
+    ) -> Result<Option<Sighting>, Error> {
+        let Some(last) = &group.slot.last_successful else { return Ok(None) };
+        let Some(newest) = self.newest_in(&instance.id, &group.id).await? else { return Ok(None) };
+        let Some(stored) = self.deployment(&newest.deployment_id).await? else { return Ok(None) };
+        let deployment = &stored.row.deployment;
+        let is_last = deployment.pin().is_some_and(|pin| pin.sha256 == last.pin.sha256)
+            && deployment.order().creator != Creator::Departure;
+        let sighting = newest.seen().sighting;
+        let counts = sighting == Sighting::Succeeded
+            || passage.row.deployments.contains(&newest.deployment_id);
+        Ok(Some(sighting).filter(|_| is_last && counts))
     }
 
     /// Lets a deployment that runs bring the instance its revision.
@@ -137,7 +147,8 @@ impl Control {
             return Ok(Look::Waits);
         }
         let id = deployment.id().clone();
-        if self.append(deployment, instance).await? && !passage.row.deployments.contains(&id) {
+        let is_new = !passage.row.deployments.contains(&id);
+        if self.append(passage, deployment, instance).await? && is_new {
             self.note_deployment(passage, id).await?;
         }
         Ok(Look::Waits)
@@ -171,7 +182,12 @@ impl Control {
     }
 
     /// Appends a host to a deployment that runs; false if it has it already.
-    async fn append(&self, deployment: &Deployment, instance: &Instance) -> Result<bool, Error> {
+    async fn append(
+        &self,
+        passage: &Stored<PassageRow>,
+        deployment: &Deployment,
+        instance: &Instance,
+    ) -> Result<bool, Error> {
         let order = deployment.order();
         // The index may be late, so that all hosts are looked at before one is added twice.
         let mut hosts = self.enrolled(&order.id).await?;
@@ -186,12 +202,14 @@ impl Control {
             let mut row = member.enrolled(order, ordinal, before.clone());
             row.arrived = true;
             let goes_on = Write::Check(DeploymentRow::key_of(&order.id), Condition::Exists);
-            match self.table.write(&[goes_on, rows::create(&row)?]).await {
+            // If it is about to leave by now, it is not added any more.
+            match self.table.write(&[goes_on, passage.unchanged(), rows::create(&row)?]).await {
                 Ok(()) => {
                     info!(deployment = %order.id, group = %order.group_id, host = instance.id, ordinal, "a host arrived");
                     self.bell.ring(&order.id, vec![arrival_of(&row)]);
                     return Ok(true);
                 }
+                Err(TableError::Conflict(key)) if key == passage.row.key() => return Ok(false),
                 // Another one arrived at the same time.
                 Err(TableError::Conflict(_)) => hosts = self.enrolled(&order.id).await?,
                 Err(error) => return Err(error.into()),

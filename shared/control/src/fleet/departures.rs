@@ -15,9 +15,10 @@ impl Control {
         passage: &mut Stored<PassageRow>,
         instance: &Instance,
     ) -> Result<Look, Error> {
-        let Some(scaling_group) = passage.row.hold.as_ref().map(|hold| hold.scaling_group.clone())
+        let Some(scaling_group) = passage.row.holds.first().map(|hold| hold.scaling_group.clone())
         else {
-            return Ok(Look::Done);
+            // Nothing holds it. That it leaves is remembered until it is gone.
+            return Ok(Look::Waits);
         };
         let ids = self.groups_scaled_by(&scaling_group).await?;
         let keys: Vec<_> = ids.iter().map(Group::key_of).collect();

@@ -1,11 +1,12 @@
 //! Hosts that come or go: what is told of them, and the look after one of them.
 
+use engine::deployment::{Creator, Fact};
 use tracing::{info, instrument, warn};
 
 use super::Upkeep;
 use crate::ports::{Hold, Instance, InstanceState};
-use crate::rows::{self, Direction, HostRow, PassageRow, Stored};
-use crate::table::{Condition, Index, Query, TableError, Write};
+use crate::rows::{self, Direction, HostRow, PassageRow, Stored, Verdict};
+use crate::table::{Index, Query, TableError, Write};
 use crate::{Control, Error};
 
 /// How long after one look at a passage the next one is taken, in seconds.
@@ -78,12 +79,18 @@ impl Control {
     /// # Errors
     /// When it cannot be noted; being told again does no harm.
     pub async fn host_leaves(&self, instance: &str, hold: Option<Hold>) -> Result<(), Error> {
+        let hold = hold.filter(|hold| hold.hook.starts_with(HOOK));
+        if hold.is_none() && !self.is_known(instance).await? {
+            return Ok(());
+        }
+        // First this, so that no deployment takes the host on while its rows are marked.
+        self.begin_passage(instance, Direction::Leaving, hold).await?;
         for mut host in self.active_hosts(instance).await? {
             while !host.row.leaving {
                 host.row.leaving = true;
                 match self.table.write(&[host.replace()?]).await {
                     Ok(()) => {
-                        let seen = engine::deployment::Fact::HostsSeen(vec![host.row.seen()]);
+                        let seen = Fact::HostsSeen(vec![host.row.seen()]);
                         self.bell.ring(&host.row.deployment_id, vec![seen]);
                     }
                     Err(TableError::Conflict(key)) => match rows::load(&*self.table, &key).await? {
@@ -94,15 +101,23 @@ impl Control {
                 }
             }
         }
-        if let Some(hold) = hold.filter(|hold| hold.hook.starts_with(HOOK)) {
-            self.begin_passage(instance, Direction::Leaving, Some(hold)).await?;
-            self.attend(instance).await?;
-        }
-        Ok(())
+        self.attend(instance).await
     }
 
-    /// The rows of an instance in deployments that have not ended.
-    pub(crate) async fn active_hosts(&self, name: &str) -> Result<Vec<Stored<HostRow>>, Error> {
+    /// Whether the instance was deployed to, or may be.
+    async fn is_known(&self, instance: &str) -> Result<bool, Error> {
+        let query = Query::prefix(HostRow::list_of(instance), "", 1);
+        if !self.table.query_index(Index::Listed, &query).await?.items.is_empty() {
+            return Ok(true);
+        }
+        match self.cloud.fleet.describe(&[instance.to_owned()]).await?.pop() {
+            Some(seen) => Ok(!self.groups_for(&seen).await?.is_empty()),
+            None => Ok(false),
+        }
+    }
+
+    /// The rows of an instance in deployments that have not ended, except in the one that takes leave of it.
+    async fn active_hosts(&self, name: &str) -> Result<Vec<Stored<HostRow>>, Error> {
         let mut query = Query::prefix(HostRow::list_of(name), "", NEWEST);
         query.descending = true;
         let keys = self.table.query_index(Index::Listed, &query).await?.items;
@@ -110,7 +125,10 @@ impl Control {
         let mut active = Vec::new();
         for host in hosts {
             let deployment = self.deployment(&host.row.deployment_id).await?;
-            if deployment.is_some_and(|stored| stored.row.deployment.ended().is_none()) {
+            let counts = |deployment: &engine::deployment::Deployment| {
+                deployment.ended().is_none() && deployment.order().creator != Creator::Departure
+            };
+            if deployment.is_some_and(|stored| counts(&stored.row.deployment)) {
                 active.push(host);
             }
         }
@@ -127,19 +145,24 @@ impl Control {
         loop {
             let known = rows::load::<PassageRow>(&*self.table, &key).await?;
             let write = match known {
-                Some(known) if known.row.direction == direction => {
-                    if hold.is_none() || known.row.hold == hold {
-                        return Ok(());
-                    }
-                    let row = PassageRow { hold: hold.clone(), ..known.row.clone() };
-                    Stored { row, version: known.version }.replace()?
+                // What leaves does not arrive any more, whatever is told late of its arrival.
+                Some(known)
+                    if known.row.direction == Direction::Leaving
+                        && direction == Direction::Arriving =>
+                {
+                    return Ok(());
                 }
-                // What leaves does not arrive any more.
+                Some(mut known) if known.row.direction == direction => {
+                    let new = hold.iter().find(|hold| !known.row.holds.contains(hold));
+                    let Some(new) = new.cloned() else { return Ok(()) };
+                    known.row.holds.push(new);
+                    known.replace()?
+                }
                 Some(known) => {
                     Stored { row: self.passage(instance, direction, &hold), version: known.version }
                         .replace()?
                 }
-                None => rows::create(&self.passage(instance, direction, &hold))?,
+                None => rows::create_anew(&self.passage(instance, direction, &hold), self.now())?,
             };
             match self.table.write(&[write]).await {
                 Ok(()) => {
@@ -157,9 +180,10 @@ impl Control {
             instance: instance.to_owned(),
             direction,
             since: self.now(),
-            hold: hold.clone(),
+            holds: hold.iter().cloned().collect(),
             beat_at: None,
             deployments: Vec::new(),
+            verdict: None,
         }
     }
 
@@ -170,33 +194,41 @@ impl Control {
         let Some(mut passage) = rows::load::<PassageRow>(&*self.table, &key).await? else {
             return Ok(());
         };
+        if let Some(verdict) = passage.row.verdict {
+            return self.let_go(passage, verdict).await;
+        }
         let seen = self.cloud.fleet.describe(&[instance.to_owned()]).await?.pop();
-        let look = match (&seen, passage.row.direction) {
+        let (look, conditions) = match (&seen, passage.row.direction) {
             (Some(Instance { state: InstanceState::Terminated, .. }), _) => {
                 self.host_gone(instance).await?;
-                Look::Done
+                (Look::Done, Vec::new())
             }
             _ if self.now().since_ms(passage.row.since) > PASSAGE_MS_MAX => {
                 warn!(host = instance, direction = ?passage.row.direction, "the host takes too long, and is let go as it is");
-                Look::Failed
+                (Look::Failed, Vec::new())
             }
-            (None, _) => Look::Waits,
+            (None, _) => (Look::Waits, Vec::new()),
             (Some(seen), Direction::Arriving) => self.look_at_arrival(&mut passage, seen).await?,
-            (Some(seen), Direction::Leaving) => self.look_at_departure(&mut passage, seen).await?,
+            (Some(seen), Direction::Leaving) => {
+                (self.look_at_departure(&mut passage, seen).await?, Vec::new())
+            }
         };
-        if look == Look::Waits {
-            self.wait_for(passage).await
-        } else {
-            self.let_go(passage, look).await
-        }
+        let verdict = match (look, passage.row.direction) {
+            (Look::Waits, _) => return self.wait_for(passage).await,
+            (Look::Failed, Direction::Arriving) => Verdict::Abandon,
+            (Look::Failed, Direction::Leaving) | (Look::Done, _) => Verdict::Continue,
+        };
+        self.decide_on(passage, verdict, conditions).await
     }
 
     /// Tells Auto Scaling that it takes time, and comes back soon.
     async fn wait_for(&self, mut passage: Stored<PassageRow>) -> Result<(), Error> {
         let now = self.now();
         let is_due = passage.row.beat_at.is_none_or(|beat| now.since_ms(beat) >= BEAT_MS);
-        if let Some(hold) = passage.row.hold.clone().filter(|_| is_due) {
-            self.cloud.scaling.heartbeat(&hold).await?;
+        if is_due && !passage.row.holds.is_empty() {
+            for hold in &passage.row.holds {
+                self.cloud.scaling.heartbeat(hold).await?;
+            }
             passage.row.beat_at = Some(now);
             match self.table.write(&[passage.replace()?]).await {
                 Ok(()) | Err(TableError::Conflict(_)) => {}
@@ -207,16 +239,37 @@ impl Control {
         Ok(())
     }
 
-    async fn let_go(&self, passage: Stored<PassageRow>, look: Look) -> Result<(), Error> {
-        let instance = &passage.row.instance;
-        let abandon = look == Look::Failed && passage.row.direction == Direction::Arriving;
-        info!(host = instance, abandon, "a host has come or gone");
-        if let Some(hold) = &passage.row.hold {
-            self.cloud.scaling.release(hold, abandon).await?;
+    /// Writes what Auto Scaling shall be told, if what that rests on still holds, and tells it.
+    async fn decide_on(
+        &self,
+        mut passage: Stored<PassageRow>,
+        verdict: Verdict,
+        conditions: Vec<Write>,
+    ) -> Result<(), Error> {
+        if !passage.row.holds.is_empty() {
+            passage.row.verdict = Some(verdict);
+            let mut writes = conditions;
+            writes.push(passage.replace()?);
+            match self.table.write(&writes).await {
+                Ok(()) => passage.version += 1,
+                Err(TableError::Conflict(_)) => {
+                    // It was told of again, or its group was deployed to: it is looked at again.
+                    let instance = passage.row.instance;
+                    self.ask_for(Upkeep::Passage { instance }, 1).await;
+                    return Ok(());
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
-        let remove =
-            Write::Delete(PassageRow::key_of(instance), Condition::Version(passage.version));
-        match self.table.write(&[remove]).await {
+        self.let_go(passage, verdict).await
+    }
+
+    async fn let_go(&self, passage: Stored<PassageRow>, verdict: Verdict) -> Result<(), Error> {
+        info!(host = passage.row.instance, ?verdict, "a host has come or gone");
+        for hold in &passage.row.holds {
+            self.cloud.scaling.release(hold, verdict == Verdict::Abandon).await?;
+        }
+        match self.table.write(&[passage.remove()]).await {
             // It was told of again meanwhile, and is looked at again.
             Ok(()) | Err(TableError::Conflict(_)) => Ok(()),
             Err(error) => Err(error.into()),

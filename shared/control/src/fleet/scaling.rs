@@ -27,7 +27,7 @@ impl Control {
     /// Makes the hooks of a deployment group as its settings want them; those of a group that is gone are removed.
     pub(super) async fn keep_hooks(&self, id: &GroupId) -> Result<(), Error> {
         let group = rows::load::<Group>(&*self.table, &Group::key_of(id)).await?;
-        let settings = group.map(|group| group.row.settings).unwrap_or_default();
+        let settings = group.as_ref().map(|group| group.row.settings.clone()).unwrap_or_default();
         let wanted = settings.auto_scaling_groups.unwrap_or_default();
         for stored in self.scaling_groups_of(id).await? {
             let scaling_group = stored.row.scaling_group.clone();
@@ -49,14 +49,21 @@ impl Control {
                 Err(error) => return Err(error.into()),
             }
             if !is_wanted {
-                self.forget(&stored).await?;
+                self.forget(&stored, group.as_ref()).await?;
             }
         }
         Ok(())
     }
 
-    async fn forget(&self, stored: &Stored<ScalingGroupRow>) -> Result<(), Error> {
-        match self.table.write(&[stored.remove()]).await {
+    /// Forgets an Auto Scaling group that a deployment group names no more, unless it was changed meanwhile.
+    async fn forget(
+        &self,
+        stored: &Stored<ScalingGroupRow>,
+        group: Option<&Stored<Group>>,
+    ) -> Result<(), Error> {
+        let mut writes = vec![stored.remove()];
+        writes.extend(group.map(Stored::unchanged));
+        match self.table.write(&writes).await {
             Ok(()) | Err(TableError::Conflict(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -121,7 +128,7 @@ impl Control {
                         processes: self.cloud.scaling.running(scaling_group, processes).await?,
                         deployments: vec![deployment.clone()],
                     };
-                    let write = rows::create(&row)?;
+                    let write = rows::create_anew(&row, self.now())?;
                     (row, write)
                 }
             };

@@ -142,7 +142,7 @@ impl HostRow {
             (Some(HostStatus::Succeeded), ..) => Sighting::Succeeded,
             (Some(HostStatus::Failed), ..) => Sighting::Failed,
             _ if self.gone => Sighting::Gone,
-            // Only a host that was not started is spared by it.
+            // A host that has not claimed its command cannot any more, and is spared.
             (None, None, None) if self.leaving => Sighting::Leaving,
             (_, Some(OutOfReach::ShutOut), _) => Sighting::ShutOut,
             (_, Some(OutOfReach::GivenUp), _) => Sighting::GivenUp,

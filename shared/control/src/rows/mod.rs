@@ -14,7 +14,7 @@ pub use batches::{BatchHost, BatchRow, CommandRow, Outcome, OutcomeRow};
 pub use catalog::{Application, Config, Group, GroupName, IamArn, OnPremises, RegisteredRevision};
 pub use deployments::{DeploymentRow, LogRow, LoggedEvent, StopRow};
 pub use hosts::{Before, HostRow, OutOfReach, Transport};
-pub use passages::{Direction, PassageRow, ScalingGroupRow, SuspensionRow};
+pub use passages::{Direction, PassageRow, ScalingGroupRow, SuspensionRow, Verdict};
 pub use uploads::{Subscription, UploadRow, UploadState};
 
 use engine::Timestamp;
@@ -83,6 +83,12 @@ impl<T: Row> Stored<T> {
 /// The write that puts a row where none is.
 pub fn create<T: Row>(row: &T) -> Result<Write, Error> {
     Ok(Write::Put(record(row, 1)?, Condition::Absent))
+}
+
+/// The write that puts a row where none is, and where one was removed before: the version is one that none of its
+/// predecessors had, so that nobody who still holds one of those takes the new row for it.
+pub fn create_anew<T: Row>(row: &T, now: Timestamp) -> Result<Write, Error> {
+    Ok(Write::Put(record(row, now.0)?, Condition::Absent))
 }
 
 /// The write that puts a row whatever is there.

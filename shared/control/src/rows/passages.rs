@@ -28,13 +28,27 @@ pub struct PassageRow {
     pub direction: Direction,
     /// Since when.
     pub since: Timestamp,
-    /// What Auto Scaling holds back meanwhile.
-    pub hold: Option<Hold>,
+    /// What Auto Scaling holds back meanwhile, by one hook or by those of several deployment groups.
+    #[serde(default)]
+    pub holds: Vec<Hold>,
     /// When Auto Scaling was last told that it takes time.
     pub beat_at: Option<Timestamp>,
     /// Deployments that were started for this passage.
     #[serde(default)]
     pub deployments: Vec<DeploymentId>,
+    /// What Auto Scaling is told at the end; written before it is told, so that it is never told both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
+}
+
+/// What Auto Scaling is told of a host that it held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Verdict {
+    /// It goes on its way.
+    Continue,
+    /// It arrived and did not get its revision: it is terminated.
+    Abandon,
 }
 
 impl PassageRow {

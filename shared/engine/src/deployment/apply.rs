@@ -3,7 +3,9 @@
 use super::effect::{Effect, Plan};
 use super::fact::{Fact, HostSeen, Sighting};
 use super::hosts::{Host, HostState, Hosts};
-use super::{Asked, BATCH_HOSTS_MAX, Batch, Deployment, Ended, REPEAT_MS, Ramp, Stop};
+use super::{
+    Asked, BATCH_HOSTS_MAX, Batch, Deployment, Ended, RAMP_STEP_MS, REPEAT_MS, RampStep, Stop,
+};
 use crate::{DeploymentId, Timestamp};
 
 impl Deployment {
@@ -68,11 +70,14 @@ impl Deployment {
             Sighting::GivenUp => HostState::Silent,
             Sighting::Succeeded => HostState::Succeeded,
             Sighting::Failed => HostState::Failed,
-            Sighting::Gone | Sighting::Leaving if known.state == HostState::Untouched => {
+            Sighting::Gone if known.state == HostState::Untouched => {
                 return self.lose(seen.ordinal);
             }
-            // What runs there may still end, and a command that is on its way may still be claimed.
-            Sighting::Leaving => return false,
+            // What runs there may still end. A command that was not claimed cannot be any more.
+            Sighting::Leaving => {
+                let is_running = known.state.is_running_or_over();
+                return !is_running && self.lose(seen.ordinal);
+            }
             Sighting::Gone => HostState::Gone,
         };
         if !known.state.in_flight() || state <= known.state {
@@ -196,9 +201,14 @@ impl Deployment {
         if self.order.start_ramp.is_none() {
             return;
         }
-        let same_second = self.ramp.filter(|ramp| at.since_ms(ramp.since) < Self::RAMP_MS);
-        let ramp = same_second.unwrap_or(Ramp { since: at, started: 0 });
-        self.ramp = Some(Ramp { started: ramp.started.saturating_add(hosts), ..ramp });
+        self.ramp.retain(|step| step.counts_at(at));
+        match self.ramp.last_mut() {
+            Some(step) if at.since_ms(step.since) < RAMP_STEP_MS => {
+                step.until = at;
+                step.started = step.started.saturating_add(hosts);
+            }
+            _ => self.ramp.push(RampStep { since: at, until: at, started: hosts }),
+        }
     }
 
     /// Adds a batch, or its hosts to one of the same age that has room for them: where commands are sent one by one, as

@@ -87,7 +87,7 @@ pub enum Sighting {
     Succeeded,
     /// One of its events failed.
     Failed,
-    /// It is about to vanish, on explicit evidence: nothing is started on it any more.
+    /// It is about to vanish, on explicit evidence, and has not claimed a command: it no longer can.
     Leaving,
     /// It does not exist any more, on explicit evidence.
     Gone,

@@ -50,6 +50,11 @@ impl HostState {
         matches!(self, Self::Sent | Self::Unclaimed | Self::Running)
     }
 
+    /// Whether a command was claimed, or there will be none.
+    pub(super) fn is_running_or_over(self) -> bool {
+        !matches!(self, Self::Untouched | Self::Sent | Self::Unclaimed)
+    }
+
     /// Whether the host ended badly.
     pub fn is_failure(self) -> bool {
         matches!(self, Self::Failed | Self::Silent | Self::NotStarted)
@@ -137,6 +142,11 @@ impl Hosts {
         self.unhealthy
     }
 
+    /// How many were there when the roster was sealed; those from this ordinal on arrived later.
+    pub fn enrolled(&self) -> u32 {
+        self.enrolled.min(self.len())
+    }
+
     /// The host at `ordinal`.
     pub fn get(&self, ordinal: u32) -> Option<Host> {
         let byte = *self.packed.get(usize::try_from(ordinal).ok()?)?;
@@ -171,7 +181,7 @@ impl Hosts {
             self.get(*ordinal).is_some_and(|host| host.state == HostState::Untouched)
         };
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let (first, enrolled) = (self.first_untouched, self.enrolled.min(self.len()));
+        let (first, enrolled) = (self.first_untouched, self.enrolled());
         let unhealthy = first..self.unhealthy.min(enrolled);
         let arrived = first.max(enrolled)..self.len();
         let healthy = first.max(self.unhealthy)..enrolled;

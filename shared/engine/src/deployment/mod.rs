@@ -31,6 +31,9 @@ pub const SCHEMA: u32 = 2;
 /// Most hosts of one dispatch batch; what one call of the push transport can take.
 pub const BATCH_HOSTS_MAX: u32 = 50;
 
+/// How long hosts that are sent their first command are counted together, in milliseconds.
+const RAMP_STEP_MS: u64 = 100;
+
 /// How long after an effect was asked for its outcome may be missing before it is asked for again, in milliseconds.
 pub const REPEAT_MS: u64 = 30_000;
 
@@ -186,18 +189,27 @@ pub struct Deployment {
     batches: Vec<Batch>,
     next_batch: u32,
     asked: Vec<Asked>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    ramp: Option<Ramp>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    ramp: Vec<RampStep>,
     stop: Option<Stop>,
     ended: Option<Ended>,
 }
 
-/// How many hosts were sent their first command since when; where the order has a ramp.
+/// How many hosts were sent their first command from when to when; where the order has a ramp. They are counted in
+/// steps of a tenth of a second, so that there are few however slowly they come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Ramp {
+struct RampStep {
     since: Timestamp,
+    until: Timestamp,
     started: u32,
+}
+
+impl RampStep {
+    /// Whether its hosts count against the second that ends at `now`.
+    fn counts_at(&self, now: Timestamp) -> bool {
+        now.since_ms(self.until) < Deployment::RAMP_MS
+    }
 }
 
 /// Hosts that were sent their command together.
@@ -254,7 +266,7 @@ impl Deployment {
             batches: Vec::new(),
             next_batch: 0,
             asked: Vec::new(),
-            ramp: None,
+            ramp: Vec::new(),
             stop: None,
             ended: None,
         }
@@ -301,6 +313,11 @@ impl Deployment {
     /// When the first effect was decided.
     pub fn started_at(&self) -> Option<Timestamp> {
         self.started_at
+    }
+
+    /// When the last decision was made, or the last request to stop came.
+    pub fn latest(&self) -> Timestamp {
+        self.latest
     }
 
     /// How it ended.

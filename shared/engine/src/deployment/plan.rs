@@ -92,16 +92,11 @@ impl Deployment {
         self.order.rule.may_start(fleet)
     }
 
-    /// How many more hosts may be sent their first command in this second.
+    /// How many more hosts may be sent their first command in the second that ends now.
     fn ramp_allows(&self, now: Timestamp) -> u32 {
         let Some(most) = self.order.start_ramp else { return u32::MAX };
-        let most = most.max(1);
-        match self.ramp {
-            Some(ramp) if now.since_ms(ramp.since) < Self::RAMP_MS => {
-                most.saturating_sub(ramp.started)
-            }
-            _ => most,
-        }
+        let counted = self.ramp.iter().filter(|step| step.counts_at(now));
+        most.max(1).saturating_sub(counted.map(|step| step.started).sum())
     }
 
     /// When the ramp allows hosts that it holds back at `now`, with `effects` decided then.
@@ -124,8 +119,8 @@ impl Deployment {
         let fleet = self.hosts.fleet();
         let wanted = self.may_start(&fleet).min(fleet.untouched());
         let is_held_back = wanted > decided && !self.order.rule.must_stop(&fleet);
-        let since = self.ramp.filter(|ramp| now.since_ms(ramp.since) < Self::RAMP_MS);
-        is_held_back.then(|| since.map_or(now, |ramp| ramp.since).plus_ms(Self::RAMP_MS))
+        let first = self.ramp.iter().find(|step| step.counts_at(now));
+        is_held_back.then(|| first.map_or(now, |step| step.until).plus_ms(Self::RAMP_MS))
     }
 
     fn unclaimed(&self) -> Vec<u32> {
