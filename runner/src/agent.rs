@@ -25,15 +25,18 @@ use crate::command::{self, Host};
 use crate::config::AgentConfig;
 use crate::events::InterruptedHook;
 use crate::group::Group;
+use crate::http::HttpError;
 use crate::lease::wait_for;
 use crate::stop::Stop;
 
 /// Within this time after it was told to end, an agent has ended.
-const END_WITHIN: Duration = Duration::from_millis(3_900);
+pub(crate) const END_WITHIN: Duration = Duration::from_millis(3_900);
 /// How long an agent that ends on the same state directory is waited for.
 const LOCK_WITHIN: Duration = Duration::from_secs(5);
 /// A server that answers sooner than this, and says nothing new, is not asked again at once.
 const SOON: Duration = Duration::from_secs(1);
+/// A server may ask for no longer pause between two polls.
+const PAUSE: Duration = Duration::from_secs(300);
 
 /// Why an agent cannot start.
 #[derive(Debug, Error)]
@@ -54,8 +57,8 @@ pub enum AgentError {
         path: PathBuf,
     },
     /// The HTTP client cannot be made.
-    #[error("the HTTP client cannot be made")]
-    Http(#[source] crate::http::HttpError),
+    #[error(transparent)]
+    Http(#[from] HttpError),
 }
 
 /// Why an agent has ended.
@@ -89,12 +92,9 @@ pub async fn serve(
         lock = lock(&config.state) => lock?,
     };
     for group in Group::all(&config.state).unwrap_or_default() {
-        if let Err(error) = command::recover(&config, group.dir()).await {
-            // Each command of the group tries again, and reports this if it cannot.
-            tracing::error!(error, group = %group.dir().display(), "an interrupted install could not be put right");
-        }
+        put_right(&config, &group).await;
     }
-    let client = Arc::new(Client::new(&config.state).map_err(AgentError::Http)?);
+    let client = Arc::new(Client::of_host(&config.state)?);
     let (asked, stop) = Stop::new(config.limits.grace_ms);
     let host = Arc::new(Host { config, client, stop, hooks: AtomicUsize::new(0) });
     let mut commands =
@@ -139,13 +139,16 @@ impl Commands {
                 answer = &mut poll => answer,
             };
             let wait = match &answer {
-                Ok(PollResponse { offers }) => {
+                Ok(PollResponse { offers, again_after_ms }) => {
                     heard_at = Instant::now();
                     let mut is_new = false;
                     for offer in offers {
                         is_new |= self.take(offer.clone());
                     }
-                    if is_new || asked_at.elapsed() >= SOON {
+                    if let (true, Some(pause)) = (offers.is_empty(), again_after_ms) {
+                        back_off.reset();
+                        Duration::from_millis(*pause).min(PAUSE)
+                    } else if is_new || asked_at.elapsed() >= SOON {
                         back_off.reset();
                         Duration::ZERO
                     } else {
@@ -157,7 +160,7 @@ impl Commands {
                     if matches!(error, CallError::Refused(_)) {
                         heard_at = Instant::now();
                     }
-                    wait_for(error, &mut back_off)
+                    wait_for(&self.host.client, error, &mut back_off)
                 }
             };
             let is_lost = heard_at.elapsed() >= Duration::from_millis(limits.orphaned_after_ms);
@@ -237,6 +240,20 @@ impl Commands {
             tracing::warn!("not everything has ended in time; the next agent takes it up");
         }
         self.interrupted
+    }
+}
+
+/// Brings an interrupted install of a group to its end, unless a command that was pushed runs for the group: that has done
+/// so before it began. The lock of the state directory keeps off other agents only.
+async fn put_right(config: &AgentConfig, group: &Group) {
+    let done = match group.try_lock() {
+        Ok(None) => Ok(()),
+        Ok(Some(lock)) => command::recover(config, group.dir(), &lock).await,
+        Err(error) => Err(command::describe(&error)),
+    };
+    if let Err(error) = done {
+        // Each command of the group tries again, and reports this if it cannot.
+        tracing::error!(error, group = %group.dir().display(), "an interrupted install could not be put right");
     }
 }
 

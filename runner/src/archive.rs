@@ -18,8 +18,8 @@ use thiserror::Error;
 use tokio::io::AsyncWriteExt as _;
 use wire::host::Bundle;
 
-use crate::client::{BackOff, CallError};
-use crate::group::Group;
+use crate::client::{BackOff, CallError, without_secrets};
+use crate::group::{Group, GroupLock};
 use crate::lease::Lease;
 use crate::unpack::{UnpackError, unpack};
 
@@ -75,13 +75,14 @@ pub(crate) fn usable(group: &Group, id: &DeploymentId) -> Option<PathBuf> {
 
 /// Makes the bundle lie unpacked for a deployment. Returns a sentence for the event's log.
 pub(crate) async fn obtain(
-    group: &Group,
+    (group, lock): (&Group, &GroupLock),
     id: &DeploymentId,
     bundle: &Bundle,
     lease: &Lease,
 ) -> Result<String, ArchiveError> {
     let (search, own, sha256) = (group.clone(), id.clone(), bundle.sha256.clone());
-    if let Some((archive_of, revision)) = blocking(move || find(&search, &own, &sha256)).await? {
+    let found = blocking(lock, move || find(&search, &own, &sha256)).await?;
+    if let Some((archive_of, revision)) = found {
         note(&group.deployment(id), &revision)?;
         return Ok(format!(
             "the bundle lies unpacked on this host already, since {archive_of}: nothing was fetched"
@@ -92,7 +93,7 @@ pub(crate) async fn obtain(
     fetch(&file, bundle, lease).await?;
     let (unpacked, from) = (dir.join("archive.new"), file.clone());
     let target = dir.join(ARCHIVE);
-    let fingerprint = blocking(move || -> Result<String, ArchiveError> {
+    let fingerprint = blocking(lock, move || -> Result<String, ArchiveError> {
         let write = |path: &Path| {
             let path = path.to_owned();
             move |source| ArchiveError::Write { path, source }
@@ -170,7 +171,12 @@ async fn stream(
     bundle: &Bundle,
 ) -> Result<Result<(), String>, ArchiveError> {
     let failed = |source| ArchiveError::Write { path: path.to_owned(), source };
-    let mut file = tokio::fs::File::create(path).await.map_err(failed)?;
+    // A file of its own: what a process that has just ended still writes goes into the old one.
+    match tokio::fs::remove_file(path).await {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = tokio::fs::File::create_new(path).await.map_err(failed)?;
     let mut digest = Sha256::new();
     let mut size = 0_u64;
     let other = |found: String, expected: String| ArchiveError::Other { found, expected };
@@ -179,7 +185,8 @@ async fn stream(
             Ok(Some(chunk)) => chunk,
             Ok(None) => break,
             Err(error) => {
-                return Ok(Err(format!("the connection broke off after {size} bytes: {error}")));
+                let why = without_secrets(error);
+                return Ok(Err(format!("the connection broke off after {size} bytes: {why}")));
             }
         };
         size += u64::try_from(chunk.len()).unwrap_or(u64::MAX);
@@ -233,9 +240,10 @@ fn boot() -> String {
 }
 
 async fn blocking<T: Send + 'static>(
+    lock: &GroupLock,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ArchiveError> {
-    tokio::task::spawn_blocking(work).await.map_err(ArchiveError::BrokeOff)
+    lock.blocking(work).await.map_err(ArchiveError::BrokeOff)
 }
 
 /// The AppSpec of an archive. Which of the two names it has, and that it has one only, was checked when it was unpacked.

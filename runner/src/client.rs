@@ -1,19 +1,21 @@
 //! The host's side of the host protocol: one question, one answer. When to ask again is the caller's business.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use engine::DeploymentId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tokio::time::Instant;
 use wire::host::{
-    ClaimRequest, ClaimResponse, Offer, PollRequest, PollResponse, Refusal, RefusalCode,
-    ReportRequest, ReportResponse,
+    BatchClaimRequest, BatchClaimResponse, BatchKey, ClaimRequest, ClaimResponse, Offer,
+    PollRequest, PollResponse, Refusal, RefusalCode, ReportRequest, ReportResponse,
 };
 
-use crate::http::{self, HttpError, Trust};
+use crate::command::describe;
+use crate::http::{Http, HttpError};
 
 /// The file in the state directory that says where home is.
 pub(crate) const CONNECTION_FILE: &str = "connection.json";
@@ -34,12 +36,25 @@ pub struct Connection {
     pub key: String,
 }
 
+/// A command that was pushed to this host, as the push brought it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PushedCommand {
+    /// The base URL of the API.
+    pub api: String,
+    /// The host's name.
+    pub host: String,
+    /// The batch that the command belongs to.
+    pub batch: BatchKey,
+    /// The batch's secret.
+    pub secret: String,
+}
+
 /// Why a question has no good answer.
 #[derive(Debug, Error)]
 pub(crate) enum CallError {
-    #[error("home cannot be reached: {0}")]
+    #[error("the API cannot be reached: {0}")]
     Unreachable(String),
-    #[error("home answered with HTTP {0}")]
+    #[error("the API answered with HTTP {0}")]
     Status(u16),
     #[error("{} ({:?})", .0.message, .0.code)]
     Refused(Refusal),
@@ -48,9 +63,18 @@ pub(crate) enum CallError {
 /// Asks home.
 #[derive(Debug)]
 pub(crate) struct Client {
-    http: reqwest::Client,
-    path: PathBuf,
-    connection: Mutex<Option<Arc<Connection>>>,
+    http: Http,
+    access: Access,
+    heard_at: Mutex<Option<Instant>>,
+}
+
+/// By what right this host asks.
+#[derive(Debug)]
+enum Access {
+    /// By its key: it polls. Where home is stands in a file, and may change.
+    Key { path: PathBuf, connection: Mutex<Option<Arc<Connection>>> },
+    /// By the secret of the batch that was pushed to it.
+    Batch(PushedCommand),
 }
 
 impl std::fmt::Debug for Connection {
@@ -63,17 +87,49 @@ impl std::fmt::Debug for Connection {
     }
 }
 
+impl std::fmt::Debug for PushedCommand {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PushedCommand")
+            .field("api", &self.api)
+            .field("host", &self.host)
+            .field("batch", &self.batch)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Client {
+    /// The client of a host that polls.
+    ///
     /// # Errors
     /// The HTTP client cannot be made.
-    pub(crate) fn new(state: &Path) -> Result<Self, HttpError> {
-        let http = http::builder(Trust::Nobody)?
-            .no_proxy()
-            .connect_timeout(Duration::from_secs(3))
-            .pool_max_idle_per_host(2)
-            .pool_idle_timeout(Duration::from_secs(60))
-            .build()?;
-        Ok(Self { http, path: state.join(CONNECTION_FILE), connection: Mutex::new(None) })
+    pub(crate) fn of_host(state: &Path) -> Result<Self, HttpError> {
+        let path = state.join(CONNECTION_FILE);
+        Self::new(Access::Key { path, connection: Mutex::new(None) })
+    }
+
+    /// The client of a host that a command was pushed to.
+    ///
+    /// # Errors
+    /// The HTTP client cannot be made; also, if the API's address needs certificates of which the host has none.
+    pub(crate) fn of_batch(command: PushedCommand) -> Result<Self, HttpError> {
+        let api = command.api.clone();
+        let client = Self::new(Access::Batch(command))?;
+        client.http.for_url(&api)?;
+        Ok(client)
+    }
+
+    fn new(access: Access) -> Result<Self, HttpError> {
+        Ok(Self { http: Http::new()?, access, heard_at: Mutex::new(None) })
+    }
+
+    /// Whether the command was pushed, so that this process is the only one that will ever ask about it.
+    pub(crate) fn is_pushed(&self) -> bool {
+        matches!(self.access, Access::Batch(_))
+    }
+
+    /// When home last said something that was understood, if it ever did.
+    pub(crate) fn heard_at(&self) -> Option<Instant> {
+        *lock(&self.heard_at)
     }
 
     /// Asks what is to be done.
@@ -87,14 +143,37 @@ impl Client {
         let runner_version = env!("CARGO_PKG_VERSION").to_owned();
         let request = PollRequest { host, busy, wait_ms, runner_version };
         let patience = PATIENCE + Duration::from_millis(wait_ms);
-        self.ask(&connection, "poll", &connection.key, &request, patience).await
+        self.ask(&connection.api, "poll", &connection.key, &request, patience).await
     }
 
-    /// Claims what was offered.
+    /// Claims what was offered, for the first time or again.
     pub(crate) async fn claim(&self, offer: &Offer) -> Result<ClaimResponse, CallError> {
-        let connection = self.connection()?;
-        let request = ClaimRequest { host: connection.host.clone(), offer: offer.clone() };
-        self.ask(&connection, "claim", &connection.key, &request, PATIENCE).await
+        match &self.access {
+            Access::Batch(command) => self.claim_batch(command).await.map(|answer| answer.claim),
+            Access::Key { .. } => {
+                let connection = self.connection()?;
+                let request = ClaimRequest { host: connection.host.clone(), offer: offer.clone() };
+                self.ask(&connection.api, "claim", &connection.key, &request, PATIENCE).await
+            }
+        }
+    }
+
+    /// Claims the command that a batch has for this host.
+    pub(crate) async fn claim_batch(
+        &self,
+        command: &PushedCommand,
+    ) -> Result<BatchClaimResponse, CallError> {
+        let PushedCommand { api, host, batch, secret } = command;
+        let request = BatchClaimRequest { host: host.clone(), batch: batch.clone() };
+        let answer: BatchClaimResponse =
+            self.ask(api, "batch/claim", secret, &request, PATIENCE).await?;
+        let (offered, specified) = (&answer.offer, &answer.claim.specification);
+        let wanted = &batch.deployment_id;
+        if offered.deployment_id == *wanted && specified.deployment_id == *wanted {
+            return Ok(answer);
+        }
+        let other = &offered.deployment_id;
+        Err(CallError::Unreachable(format!("its answer to a claim of {batch} is about {other}")))
     }
 
     /// Reports how a command stands.
@@ -103,48 +182,72 @@ impl Client {
         token: &str,
         request: &ReportRequest,
     ) -> Result<ReportResponse, CallError> {
-        let connection = self.connection()?;
-        self.ask(&connection, "report", token, request, PATIENCE).await
+        match &self.access {
+            Access::Batch(command) => {
+                self.ask(&command.api, "report", token, request, PATIENCE).await
+            }
+            Access::Key { .. } => {
+                let connection = self.connection()?;
+                self.ask(&connection.api, "report", token, request, PATIENCE).await
+            }
+        }
     }
 
     /// Begins to fetch a bundle.
     pub(crate) async fn fetch(&self, url: &str) -> Result<reqwest::Response, CallError> {
-        let response = self.http.get(url).send().await.map_err(|error| unreachable_by(&error))?;
+        let http = self.client_for(url)?;
+        let response = http.get(url).send().await.map_err(unreachable_by)?;
         let status = response.status();
         if status.is_success() { Ok(response) } else { Err(CallError::Status(status.as_u16())) }
     }
 
     fn connection(&self) -> Result<Arc<Connection>, CallError> {
-        let mut known = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let Access::Key { path, connection } = &self.access else {
+            return Err(CallError::Unreachable(
+                "a pushed command has no key of its host".to_owned(),
+            ));
+        };
+        let mut known = lock(connection);
         if let Some(connection) = &*known {
             return Ok(Arc::clone(connection));
         }
         let read = || -> std::io::Result<Connection> {
-            Ok(serde_json::from_slice(&std::fs::read(&self.path)?)?)
+            Ok(serde_json::from_slice(&std::fs::read(path)?)?)
         };
-        let connection = Arc::new(read().map_err(|error| {
-            CallError::Unreachable(format!("`{}`: {error}", self.path.display()))
-        })?);
+        let connection =
+            Arc::new(read().map_err(|error| {
+                CallError::Unreachable(format!("`{}`: {error}", path.display()))
+            })?);
         *known = Some(Arc::clone(&connection));
         Ok(connection)
     }
 
     /// A home that does not answer may have moved, so that the file is read again for the next question.
     fn forget_connection(&self) {
-        *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        if let Access::Key { connection, .. } = &self.access {
+            *lock(connection) = None;
+        }
+    }
+
+    fn client_for(&self, url: &str) -> Result<&reqwest::Client, CallError> {
+        self.http.for_url(url).map_err(|error| CallError::Unreachable(error.to_string()))
     }
 
     async fn ask<Q: Serialize, A: DeserializeOwned>(
         &self,
-        connection: &Connection,
+        api: &str,
         what: &str,
         bearer: &str,
         question: &Q,
         patience: Duration,
     ) -> Result<A, CallError> {
-        let url = format!("{}/cutover/v1/host/{what}", connection.api.trim_end_matches('/'));
-        let request = self.http.post(url).bearer_auth(bearer).json(question).timeout(patience);
+        let url = format!("{}/cutover/v1/host/{what}", api.trim_end_matches('/'));
+        let http = self.client_for(&url)?;
+        let request = http.post(url).bearer_auth(bearer).json(question).timeout(patience);
         let answer = self.answer(request).await;
+        if matches!(answer, Ok(_) | Err(CallError::Refused(_))) {
+            *lock(&self.heard_at) = Some(Instant::now());
+        }
         match &answer {
             Err(CallError::Refused(Refusal {
                 code: RefusalCode::Superseded | RefusalCode::Invalid,
@@ -162,10 +265,10 @@ impl Client {
     }
 
     async fn answer(&self, request: reqwest::RequestBuilder) -> Result<(u16, Vec<u8>), CallError> {
-        let mut response = request.send().await.map_err(|error| unreachable_by(&error))?;
+        let mut response = request.send().await.map_err(unreachable_by)?;
         let status = response.status();
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| unreachable_by(&error))? {
+        while let Some(chunk) = response.chunk().await.map_err(unreachable_by)? {
             if body.len() + chunk.len() > ANSWER_BYTES {
                 return Err(CallError::Unreachable(format!(
                     "its answer is longer than {ANSWER_BYTES} bytes"
@@ -185,15 +288,18 @@ impl Client {
     }
 }
 
-fn unreachable_by(error: &reqwest::Error) -> CallError {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    CallError::Unreachable(text)
+fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn unreachable_by(error: reqwest::Error) -> CallError {
+    CallError::Unreachable(without_secrets(error))
+}
+
+/// An error with its causes. Of its URL only the origin is told: the query of a bundle's URL opens the bundle.
+pub(crate) fn without_secrets(error: reqwest::Error) -> String {
+    let at = error.url().map(|url| format!("{}: ", url.origin().ascii_serialization()));
+    format!("{}{}", at.unwrap_or_default(), describe(&error.without_url()))
 }
 
 /// A wait that grows with each failure and is never quite the same on two hosts.

@@ -6,16 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use engine::DeploymentId;
 use thiserror::Error;
 use wire::host::{ClaimResponse, HostStatus, Offer};
 
 use crate::client::Client;
 use crate::config::AgentConfig;
-use crate::events::{End, InterruptedHook, Run, RunError, pending};
-use crate::group::Group;
+use crate::events::{End, InterruptedHook, Run, RunError, TOLD_TO_END, pending};
+use crate::group::{Group, GroupLock};
 use crate::install::{self, Recovery};
 use crate::journal::Journal;
 use crate::lease::{self, Lease};
+use crate::process::{self, PID_FILE};
 use crate::stop::Stop;
 
 /// How long after the wish to end a last report is still tried.
@@ -38,6 +40,17 @@ impl Host {
     }
 }
 
+/// What became of a command.
+#[derive(Debug)]
+pub(crate) struct Done {
+    /// How it ended; none, if the next agent goes on with it.
+    pub(crate) status: Option<HostStatus>,
+    /// Whether home was told, or wants no report of it any more.
+    pub(crate) is_delivered: bool,
+    /// The hook that had to be ended.
+    pub(crate) interrupted: Option<InterruptedHook>,
+}
+
 /// Why a command could not be carried out at all.
 #[derive(Debug, Error)]
 enum CommandError {
@@ -49,6 +62,8 @@ enum CommandError {
         "the command is superseded: this host has seen generation {seen} of the group, and this one is {own}"
     )]
     Superseded { seen: u64, own: u64 },
+    #[error("{TOLD_TO_END}")]
+    ToldToEnd,
 }
 
 /// Carries out what was offered, or what an earlier agent began. Returns the hook that had to be interrupted, if any.
@@ -59,7 +74,7 @@ pub(crate) async fn execute(host: &Host, offer: Offer) -> Option<InterruptedHook
         claimed = lease::claim(&host.client, &offer) => claimed,
     };
     match claimed {
-        Ok((claim, until)) => carry_out(host, offer, &claim, until).await,
+        Ok((claim, until)) => carry_out(host, offer, &claim, until).await.interrupted,
         Err(refusal) => {
             tracing::info!(deployment = %offer.deployment_id, reason = refusal.message, "a command is not to be had any more");
             forget(host, &offer);
@@ -68,12 +83,13 @@ pub(crate) async fn execute(host: &Host, offer: Offer) -> Option<InterruptedHook
     }
 }
 
-async fn carry_out(
+/// Carries out what was claimed, until home was told of its end.
+pub(crate) async fn carry_out(
     host: &Host,
     offer: Offer,
     claim: &ClaimResponse,
     until: Duration,
-) -> Option<InterruptedHook> {
+) -> Done {
     let id = offer.deployment_id.clone();
     let group = Group::new(&host.config.state, &claim.specification.deployment_group_id);
     let logs = group.deployment(&id).join("logs");
@@ -94,23 +110,24 @@ async fn carry_out(
             }
         }
     };
-    if end == End::Paused {
-        return None;
-    }
+    let End::Finished(interrupted) = end else {
+        return Done { status: None, is_delivered: false, interrupted: None };
+    };
     if !is_delivered {
         tokio::select! {
             () = &mut reporting => is_delivered = true,
             () = last_word(&host.stop) => {}
         }
     }
-    if is_delivered && let Ok(mut journal) = Journal::open(&group.deployment(&id)) {
+    // Nobody would take up one that was pushed, and another process may write its journal by now.
+    if is_delivered
+        && !host.client.is_pushed()
+        && let Ok(mut journal) = Journal::open(&group.deployment(&id))
+    {
         // If this is not written, the last report is made once more after the next start.
         journal.acknowledged().unwrap_or_else(|error| tracing::warn!(%error));
     }
-    match end {
-        End::Finished(interrupted) => interrupted,
-        End::Paused => None,
-    }
+    Done { status: Some(lease.status()), is_delivered, interrupted }
 }
 
 /// Does the work; whatever keeps the host from it becomes the command's result.
@@ -145,20 +162,28 @@ async fn try_work(
     let dir = group.begin(&offer.deployment_id).map_err(RunError::from)?;
     // Seen before the lock is taken: what still runs for the group starts nothing more.
     let seen = group.see_generation(specification.generation).map_err(RunError::from)?;
-    let _lock = tokio::select! {
+    let is_pushed = host.client.is_pushed();
+    let lock = tokio::select! {
         biased;
-        _ = host.stop.asked() => return Ok(End::Paused),
+        _ = host.stop.asked() => {
+            return if is_pushed { Err(CommandError::ToldToEnd) } else { Ok(End::Paused) };
+        }
         lock = group.lock() => lock.map_err(RunError::from)?,
     };
     let mut journal = Journal::open(&dir).map_err(RunError::from)?;
-    journal.claimed(offer, specification).map_err(RunError::from)?;
+    journal.claimed(offer, specification, is_pushed).map_err(RunError::from)?;
     if seen > specification.generation && journal.story.finished.is_none() {
         return Err(CommandError::Superseded { seen, own: specification.generation });
     }
-    recover(&host.config, group.dir()).await.map_err(CommandError::Recover)?;
+    end_orphaned_hooks(host, group, &offer.deployment_id).await;
+    recover(&host.config, group.dir(), &lock).await.map_err(CommandError::Recover)?;
     let reports = specification.events.iter().map(|event| pending(*event)).collect();
-    let mut run = Run { host, group, lease, specification, journal, reports };
-    match run.run().await {
+    let mut run = Run { host, group, lock, lease, specification, journal, reports };
+    let mut end = run.run().await;
+    if is_pushed && matches!(end, Ok(End::Paused)) {
+        end = run.cut_short().map(|()| End::Finished(None));
+    }
+    match end {
         Ok(end) => Ok(end),
         Err(error) => {
             tracing::error!(%error, deployment = %offer.deployment_id, "a command broke off");
@@ -168,11 +193,29 @@ async fn try_work(
     }
 }
 
+/// Ends scripts that a process which died has left running for other deployments of the group: nobody else may ever come
+/// back to them.
+async fn end_orphaned_hooks(host: &Host, group: &Group, own: &DeploymentId) {
+    for id in group.deployments().iter().filter(|id| *id != own) {
+        let dir = group.deployment(id);
+        let open = Journal::story(&dir).ok().and_then(|story| story.open_hook);
+        let Some((event, hook)) = open else { continue };
+        if let Some(left) = process::left_behind(&dir.join(PID_FILE), &hook.marks) {
+            tracing::warn!(deployment = %id, %event, script = hook.script, "ending a script whose runner has died");
+            let patience = Duration::from_millis(host.config.limits.kill_after_ms);
+            process::end_group(left, patience).await;
+        }
+    }
+}
+
 /// Puts right what an agent that died in the middle of an install has left of a group.
-pub(crate) async fn recover(config: &AgentConfig, group: &Path) -> Result<(), String> {
+pub(crate) async fn recover(
+    config: &AgentConfig,
+    group: &Path,
+    lock: &GroupLock,
+) -> Result<(), String> {
     let (root, group) = (config.root.clone(), group.to_owned());
-    let work = tokio::task::spawn_blocking(move || install::recover(&root, &group));
-    match work.await {
+    match lock.blocking(move || install::recover(&root, &group)).await {
         Ok(Ok(Recovery::Nothing)) => Ok(()),
         Ok(Ok(found)) => {
             tracing::warn!(?found, "an install that was interrupted was put right");
@@ -201,14 +244,15 @@ fn forget(host: &Host, offer: &Offer) {
     }
 }
 
-/// The commands that an earlier agent began and whose result home has not taken, with their directories.
+/// The commands that an earlier agent began and whose result home has not taken, with their directories. One that was
+/// pushed is none of them.
 pub(crate) fn unfinished(state: &Path) -> Vec<(Offer, std::path::PathBuf)> {
     let mut found = Vec::new();
     for group in Group::all(state).unwrap_or_default() {
         for id in group.deployments() {
             let dir = group.deployment(&id);
             match Journal::story(&dir) {
-                Ok(story) if !story.acknowledged => {
+                Ok(story) if story.is_owed() => {
                     found.extend(story.offer.map(|offer| (offer, dir)));
                 }
                 Ok(_) => {}

@@ -34,8 +34,11 @@ pub struct Limits {
     pub log_bytes: u64,
     /// How long a hook may go on after the agent was told to end, before it gets SIGTERM. Default: 2500.
     pub grace_ms: u64,
-    /// How long the agent looks for its home, with no hook running, before it ends itself. Default: 600 000.
+    /// How long the agent looks for its home, with no hook running, before it ends itself. Also how long a command that
+    /// was pushed and claimed goes on without a word from the API. Default: 600 000.
     pub orphaned_after_ms: u64,
+    /// How long a command that was pushed tries to be claimed. Default: 120 000.
+    pub claim_within_ms: u64,
     /// How long one poll may be held by the server. Default: 50 000.
     pub poll_wait_ms: u64,
     /// The least time between two reports of a command, unless the later one is its last. Default: 1000.
@@ -54,6 +57,7 @@ impl Default for Limits {
             log_bytes: 64 << 20,
             grace_ms: 2_500,
             orphaned_after_ms: 600_000,
+            claim_within_ms: 120_000,
             poll_wait_ms: 50_000,
             report_interval_ms: 1_000,
             kill_after_ms: 5_000,

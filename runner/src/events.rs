@@ -12,13 +12,17 @@ use wire::host::{
 
 use crate::archive;
 use crate::command::{Host, describe};
-use crate::group::{Group, GroupError, LastSuccessful};
+use crate::group::{Group, GroupError, GroupLock, LastSuccessful};
 use crate::hooks::Failure;
 use crate::journal::{Journal, JournalError};
 use crate::lease::{Lease, log_path};
 use crate::output::EventLog;
 use crate::process;
 use crate::steps::Outcome;
+
+/// What is reported of a pushed command whose process was told to end between two scripts.
+pub(crate) const TOLD_TO_END: &str = "interrupted: the runner on this host was told to end before the command was done. \
+                                      What it began is put right by the group's next deployment here; deploy again";
 
 /// A hook that was ended because the agent had to end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +57,7 @@ pub(crate) enum RunError {
 pub(crate) struct Run<'a> {
     pub(crate) host: &'a Host,
     pub(crate) group: &'a Group,
+    pub(crate) lock: GroupLock,
     pub(crate) lease: &'a Lease,
     pub(crate) specification: &'a Specification,
     pub(crate) journal: Journal,
@@ -117,6 +122,15 @@ impl Run<'_> {
         self.lease.tell(&self.reports, HostStatus::Failed);
     }
 
+    /// Ends a command that nobody will go on with, because its process has to end.
+    pub(crate) fn cut_short(&mut self) -> Result<(), RunError> {
+        fail_first(&mut self.reports, TOLD_TO_END);
+        for report in self.reports.iter().filter(|it| it.status == EventStatus::Failed) {
+            self.journal.ended(report.clone())?;
+        }
+        self.conclude(HostStatus::Failed)
+    }
+
     pub(crate) fn dir(&self) -> PathBuf {
         self.group.deployment(&self.specification.deployment_id)
     }
@@ -143,7 +157,8 @@ impl Run<'_> {
     /// unless the group wants that.
     async fn settle_open_hook(&mut self) -> Result<(), RunError> {
         let Some((event, hook)) = self.journal.story.open_hook.clone() else { return Ok(()) };
-        if let Some(group) = process::left_behind(&self.dir().join("hook.pid"), &hook.marks) {
+        if let Some(group) = process::left_behind(&self.dir().join(process::PID_FILE), &hook.marks)
+        {
             tracing::warn!(%event, script = hook.script, "ending a script that an earlier agent had started");
             process::end_group(group, Duration::from_millis(self.host.config.limits.kill_after_ms))
                 .await;

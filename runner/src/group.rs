@@ -2,8 +2,9 @@
 //! successful one, and a directory for each deployment (`docs/semantics.md#hosts`).
 //!
 //! ```text
-//! <state>/<group id>/lock                        held while a command of the group runs
+//! <state>/<group id>/lock                        held while a command of the group runs, whichever process runs it
 //!                    generation                  the fencing number
+//!                    generation.lock             held while that is read and replaced
 //!                    last_successful             which deployment passed its last event
 //!                    <deployment id>/journal.jsonl
 //!                                    logs/<Event>.log
@@ -12,10 +13,11 @@
 //! ```
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use engine::{DeploymentId, GroupId};
@@ -42,6 +44,29 @@ pub(crate) struct GroupError {
 #[derive(Debug, Clone)]
 pub(crate) struct Group {
     dir: PathBuf,
+}
+
+/// Holds the lock of a group until the last clone is dropped: work in a thread of its own has one too, so that nobody
+/// else begins while it goes on.
+#[derive(Debug, Clone)]
+pub(crate) struct GroupLock {
+    _file: Arc<File>,
+}
+
+impl GroupLock {
+    /// Does something in a thread of its own that holds the lock to its end, also when nobody waits for it any more.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, tokio::task::JoinError> {
+        let held = self.clone();
+        tokio::task::spawn_blocking(move || {
+            let done = work();
+            drop(held);
+            done
+        })
+        .await
+    }
 }
 
 /// Which deployment was the last to pass its last event on this host.
@@ -113,19 +138,28 @@ impl Group {
         found.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// Waits until no other command of the group runs on this host, in this process or another; the lock is held until
-    /// the file is dropped.
-    pub(crate) async fn lock(&self) -> Result<File, GroupError> {
-        let path = self.dir.join("lock");
-        let fail = |source| GroupError { what: "locked", path: path.clone(), source };
-        let file = File::options().create(true).append(true).open(&path).map_err(fail)?;
+    /// Waits until no other command of the group runs on this host, in this process or another.
+    pub(crate) async fn lock(&self) -> Result<GroupLock, GroupError> {
         loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(file),
-                Err(std::fs::TryLockError::WouldBlock) => tokio::time::sleep(LOCK_GLANCE).await,
-                Err(std::fs::TryLockError::Error(error)) => return Err(fail(error)),
+            match self.try_lock()? {
+                Some(lock) => return Ok(lock),
+                None => tokio::time::sleep(LOCK_GLANCE).await,
             }
         }
+    }
+
+    /// The lock of the group, unless a command of it runs.
+    pub(crate) fn try_lock(&self) -> Result<Option<GroupLock>, GroupError> {
+        let path = self.dir.join("lock");
+        let lock = || {
+            let file = File::options().create(true).append(true).open(&path)?;
+            match file.try_lock() {
+                Ok(()) => Ok(Some(GroupLock { _file: Arc::new(file) })),
+                Err(TryLockError::WouldBlock) => Ok(None),
+                Err(TryLockError::Error(error)) => Err(error),
+            }
+        };
+        lock().map_err(|source| GroupError { what: "locked", path: path.clone(), source })
     }
 
     /// The highest generation that this host has seen for the group; 0, if none.
@@ -145,6 +179,14 @@ impl Group {
     /// Keeps a generation, if it is the highest yet; says which is the highest now. Durable when it returns, with what was
     /// made in the group's directory before.
     pub(crate) fn see_generation(&self, generation: u64) -> Result<u64, GroupError> {
+        let path = self.dir.join("generation.lock");
+        let lock = || {
+            let file = File::options().create(true).append(true).open(&path)?;
+            // Held for a moment only. Two processes that write at once could let the number fall.
+            file.lock().map(|()| file)
+        };
+        let _lock =
+            lock().map_err(|source| GroupError { what: "locked", path: path.clone(), source })?;
         let highest = self.generation()?;
         if generation > highest {
             self.replace("generation", generation.to_string().as_bytes())?;
@@ -173,7 +215,7 @@ impl Group {
     }
 
     /// Removes what is kept for old deployments: all but the current one, the last successful one, the newest `keep`
-    /// others, those whose archives they use, and those whose result the server has not taken yet.
+    /// others, those whose archives they use, and those whose result the server has yet to take from a later process.
     pub(crate) fn prune(&self, current: &DeploymentId, keep: usize) {
         let last = self.last_successful();
         let mut kept: BTreeSet<DeploymentId> = [current.clone()].into();
@@ -190,9 +232,7 @@ impl Group {
         kept.extend(used);
         for id in all.iter().filter(|id| !kept.contains(*id)) {
             let dir = self.deployment(id);
-            let is_open =
-                Journal::story(&dir).is_ok_and(|story| story.claims > 0 && !story.acknowledged);
-            if is_open {
+            if Journal::story(&dir).is_ok_and(|story| story.is_owed()) {
                 continue;
             }
             if let Err(error) = std::fs::remove_dir_all(&dir) {

@@ -1,10 +1,14 @@
 //! HTTP clients: over TLS with what the system trusts, or plain where nothing else is wanted.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 use thiserror::Error;
+
+/// How long nothing may come of an answer, or of its next piece. Longer than the server holds a poll.
+const SILENCE: Duration = Duration::from_secs(75);
 
 /// Whose certificates a client believes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +80,48 @@ fn authorities() -> Result<RootCertStore, HttpError> {
     Err(HttpError::NoAuthorities { reason })
 }
 
+/// The runner's clients: a host of a home never reads the system's certificates.
+#[derive(Debug)]
+pub(crate) struct Http {
+    plain: reqwest::Client,
+    secure: OnceLock<reqwest::Client>,
+}
+
+impl Http {
+    /// # Errors
+    /// The HTTP client cannot be made.
+    pub(crate) fn new() -> Result<Self, HttpError> {
+        Ok(Self { plain: client(Trust::Nobody)?, secure: OnceLock::new() })
+    }
+
+    /// The client for a URL.
+    pub(crate) fn for_url(&self, url: &str) -> Result<&reqwest::Client, HttpError> {
+        match (Trust::for_url(url), self.secure.get()) {
+            (Trust::Nobody, _) => Ok(&self.plain),
+            (Trust::System, Some(known)) => Ok(known),
+            // Two that come here at once make two, and the first is kept.
+            (Trust::System, None) => {
+                let made = client(Trust::System)?;
+                Ok(self.secure.get_or_init(|| made))
+            }
+        }
+    }
+}
+
+/// Redirects are followed; reqwest takes the authorization out of one that leads to another host, port or scheme. One
+/// that leads from HTTPS to plain HTTP is refused.
+fn client(trust: Trust) -> Result<reqwest::Client, HttpError> {
+    let client = builder(trust)?
+        .no_proxy()
+        .https_only(trust == Trust::System)
+        .connect_timeout(Duration::from_secs(3))
+        .read_timeout(SILENCE)
+        .pool_max_idle_per_host(2)
+        .pool_idle_timeout(Duration::from_secs(60))
+        .build()?;
+    Ok(client)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,5 +134,8 @@ mod tests {
         for url in ["http://127.0.0.1:7070", "http", "", "httpsß"] {
             assert_eq!(Trust::for_url(url), Trust::Nobody);
         }
+        let http = Http::new().unwrap();
+        assert!(http.for_url("http://127.0.0.1").is_ok());
+        assert!(http.secure.get().is_none());
     }
 }

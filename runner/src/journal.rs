@@ -20,8 +20,13 @@ pub(crate) const JOURNAL_FILE: &str = "journal.jsonl";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "record")]
 enum Record {
-    /// The command was claimed, for the first time or again.
-    Claimed { offer: Offer, specification: Box<Specification> },
+    /// The command was claimed, for the first time or again. One that was pushed is nobody's to take up later.
+    Claimed {
+        offer: Offer,
+        specification: Box<Specification>,
+        #[serde(default)]
+        pushed: bool,
+    },
     /// An event has begun.
     Started { event: Event, at: u64 },
     /// A script is about to run; `marks` are variables that its process can be known by.
@@ -50,6 +55,8 @@ pub(crate) struct Story {
     pub(crate) offer: Option<Offer>,
     /// How often the command was claimed.
     pub(crate) claims: u64,
+    /// Whether it was pushed, by its last claim.
+    pub(crate) pushed: bool,
     pub(crate) started_at: BTreeMap<Event, u64>,
     /// How many scripts of an event have ended.
     pub(crate) hooks_ended: BTreeMap<Event, usize>,
@@ -107,9 +114,10 @@ impl Journal {
         &mut self,
         offer: &Offer,
         specification: &Specification,
+        pushed: bool,
     ) -> Result<(), JournalError> {
         let specification = Box::new(specification.clone());
-        self.add(Record::Claimed { offer: offer.clone(), specification }, true)
+        self.add(Record::Claimed { offer: offer.clone(), specification, pushed }, true)
     }
 
     /// Not made durable: an event that has no script may begin again, and a script makes its own beginning durable.
@@ -168,11 +176,17 @@ impl Journal {
 }
 
 impl Story {
+    /// Whether the command's result is still to be told, by a later process if this one dies.
+    pub(crate) fn is_owed(&self) -> bool {
+        self.claims > 0 && !self.acknowledged && !self.pushed
+    }
+
     fn take(&mut self, record: Record) {
         match record {
-            Record::Claimed { offer, specification: _ } => {
+            Record::Claimed { offer, specification: _, pushed } => {
                 self.offer = Some(offer);
                 self.claims += 1;
+                self.pushed = pushed;
                 self.acknowledged = false;
             }
             Record::Started { event, at } => {

@@ -84,26 +84,32 @@ pub(crate) async fn claim(
                 let until = sent_at.saturating_add(Duration::from_millis(claim.lease_ms));
                 return Ok((claim, until));
             }
-            Err(CallError::Refused(refusal)) if refusal.code != RefusalCode::Unauthorized => {
+            // A key may be put right; the secret of a batch is what it is.
+            Err(CallError::Refused(refusal))
+                if refusal.code != RefusalCode::Unauthorized || client.is_pushed() =>
+            {
                 return Err(refusal);
             }
-            Err(error) => wait_after(&error, &mut back_off).await,
+            Err(error) => wait_after(client, &error, &mut back_off).await,
         }
     }
 }
 
-/// How long to wait before a question is asked again. A home that is not there is looked for often.
-pub(crate) fn wait_for(error: &CallError, back_off: &mut BackOff) -> Duration {
+/// How long to wait before a question is asked again. A home that is not there is looked for often; the address of a
+/// push is that of a whole fleet, which spares it.
+pub(crate) fn wait_for(client: &Client, error: &CallError, back_off: &mut BackOff) -> Duration {
     let most = match error {
-        CallError::Unreachable(_) => Duration::from_millis(600),
-        CallError::Status(_) | CallError::Refused(_) => Duration::from_secs(5),
+        CallError::Unreachable(_) if !client.is_pushed() => Duration::from_millis(600),
+        CallError::Unreachable(_) | CallError::Status(_) | CallError::Refused(_) => {
+            Duration::from_secs(5)
+        }
     };
     back_off.next(Duration::from_millis(200), most)
 }
 
-async fn wait_after(error: &CallError, back_off: &mut BackOff) {
-    tracing::debug!(%error, "asking home again soon");
-    tokio::time::sleep(wait_for(error, back_off)).await;
+async fn wait_after(client: &Client, error: &CallError, back_off: &mut BackOff) {
+    tracing::debug!(%error, "asking again soon");
+    tokio::time::sleep(wait_for(client, error, back_off)).await;
 }
 
 impl Lease {
@@ -160,6 +166,11 @@ impl Lease {
         self.changed.notify_one();
     }
 
+    /// What home was told of the command as a whole, or will be next.
+    pub(crate) fn status(&self) -> HostStatus {
+        self.state().status
+    }
+
     /// Waits until an event may start; an error says why none may any more.
     pub(crate) async fn permit(&self) -> Result<(), String> {
         let mut permission = self.permission.subscribe();
@@ -192,7 +203,7 @@ impl Lease {
                     self.withdraw(refusal.message);
                     return;
                 }
-                Err(error) => wait_after(&error, &mut back_off).await,
+                Err(error) => wait_after(&self.client, &error, &mut back_off).await,
             }
         }
     }

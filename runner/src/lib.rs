@@ -1,7 +1,8 @@
 //! What runs on a host: it claims commands from home, runs the lifecycle events of a deployment with the AppSpec's files
 //! and hooks, and reports how they went (`docs/semantics.md#hosts`).
 //!
-//! It knows no AWS SDK and decides nothing about a deployment. Each hook starts at most once, whatever dies.
+//! A host either polls ([`serve`]) or is pushed one command at a time ([`run_once`]); several processes may work on one
+//! state directory. It knows no AWS SDK and decides nothing about a deployment. Each hook starts at most once, whatever dies.
 
 mod accounts;
 mod agent;
@@ -14,17 +15,20 @@ mod group;
 mod hints;
 mod hooks;
 pub mod http;
+pub mod identity;
 pub mod install;
 mod journal;
 mod lease;
 mod output;
 mod process;
+mod push;
 pub mod root;
 mod steps;
 mod stop;
 pub mod unpack;
 
 pub use agent::{AgentError, Ended, serve};
-pub use client::Connection;
+pub use client::{Connection, PushedCommand};
 pub use config::{AgentConfig, Limits};
 pub use events::InterruptedHook;
+pub use push::{PushError, PushedEnd, run_once};

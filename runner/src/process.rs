@@ -24,6 +24,9 @@ use crate::config::Limits;
 use crate::output::{EventLog, copy_lines};
 use crate::stop::Stop;
 
+/// In the directory of a deployment: the process id of the script that runs for it.
+pub(crate) const PID_FILE: &str = "hook.pid";
+
 /// How often a process group is looked at while it is being ended.
 const GLANCE: Duration = Duration::from_millis(20);
 

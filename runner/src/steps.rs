@@ -15,6 +15,7 @@ use crate::install::{self, Request};
 use crate::journal::OpenHook;
 use crate::lease::log_path;
 use crate::output::EventLog;
+use crate::process::PID_FILE;
 
 /// How an event came out.
 pub(crate) enum Outcome {
@@ -42,7 +43,8 @@ impl Run<'_> {
 
     async fn download(&self) -> (Outcome, String) {
         let id = &self.specification.deployment_id;
-        let obtain = archive::obtain(self.group, id, &self.specification.bundle, self.lease);
+        let place = (self.group, &self.lock);
+        let obtain = archive::obtain(place, id, &self.specification.bundle, self.lease);
         let end = tokio::select! {
             end = obtain => end,
             () = self.host.stop.grace_is_over() => return (Outcome::Paused, String::new()),
@@ -62,7 +64,7 @@ impl Run<'_> {
         let (root, group_dir) = (self.host.config.root.clone(), self.group.dir().to_owned());
         let revision = self.specification.bundle.sha256.clone();
         let behavior = self.specification.file_exists_behavior;
-        let work = tokio::task::spawn_blocking(move || {
+        let work = self.lock.blocking(move || {
             let (root, group_dir, archive) = (&root, group_dir.as_path(), archive.as_path());
             let (revision, appspec) = (revision.as_str(), &appspec);
             install::perform(install::plan(&Request {
@@ -127,7 +129,7 @@ impl Run<'_> {
             }
         };
         log.write(&format!("LifecycleEvent - {event}\n"));
-        let pid_path = self.dir().join("hook.pid");
+        let pid_path = self.dir().join(PID_FILE);
         for (index, script) in scripts.iter().enumerate().skip(first) {
             if self.host.stop.is_asked() {
                 return Ok((Outcome::Paused, log.tail()));

@@ -34,6 +34,10 @@ pub(crate) struct World {
     pub(crate) follow: bool,
     /// Offers are made again and again, claimed or not.
     pub(crate) repeats_offers: bool,
+    /// Said to whoever polls.
+    pub(crate) again_after_ms: Option<u64>,
+    /// Where hosts are told to fetch bundles, if not from home itself.
+    pub(crate) bundles: Option<String>,
 }
 
 pub(crate) struct Command {
@@ -100,18 +104,24 @@ impl Home {
 
     /// Serves on a free port until the handle is aborted, and writes it where the host looks.
     pub(crate) async fn open(&self) -> JoinHandle<()> {
+        self.serve().await.1
+    }
+
+    /// Serves on a free port until the handle is aborted, and says where.
+    pub(crate) async fn serve(&self) -> (String, JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let api = format!("http://{}", listener.local_addr().unwrap());
         let router = axum::Router::new()
             .route("/cutover/v1/host/poll", post(poll))
             .route("/cutover/v1/host/claim", post(claim))
+            .route("/cutover/v1/host/batch/claim", post(claim_batch))
             .route("/cutover/v1/host/report", post(report))
             .route("/bundles/{id}", get(bundle))
             .with_state((self.clone(), api.clone()));
         let connection = serde_json::json!({"api": api, "host": "host-1", "key": "secret"});
         std::fs::write(self.state().join("connection.json"), connection.to_string()).unwrap();
         // Its own runtime task set: aborting it closes every connection, as a killed process does.
-        tokio::spawn(async move {
+        let server = tokio::spawn(async move {
             let mut connections = tokio::task::JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
@@ -122,7 +132,8 @@ impl Home {
                     http.serve_connection(io, service).await.unwrap_or(());
                 });
             }
-        })
+        });
+        (api, server)
     }
 
     pub(crate) fn config(&self) -> AgentConfig {
@@ -131,14 +142,21 @@ impl Home {
         config
     }
 
-    /// Offers a deployment to the host.
+    /// Offers a deployment to the host when it polls.
     pub(crate) fn offer(&self, deployment: Deployment) -> DeploymentId {
+        let id = self.dispatch(deployment);
+        self.command(&id, |command| command.is_offered = true);
+        id
+    }
+
+    /// Has a command for the host that is pushed to it.
+    pub(crate) fn dispatch(&self, deployment: Deployment) -> DeploymentId {
         let id = deployment.specification.deployment_id.clone();
         let command = Command {
             attempt: 1,
             specification: deployment.specification,
             bundle: deployment.bundle,
-            is_offered: true,
+            is_offered: false,
             claims: 0,
             refusal: None,
             withhold_after: None,
@@ -333,35 +351,72 @@ async fn poll(
             }
         });
         if is_over.await.is_err() || !offers.is_empty() {
-            return Json(PollResponse { offers }).into_response();
+            let again_after_ms = home.world().again_after_ms;
+            return Json(PollResponse { offers, again_after_ms }).into_response();
         }
     }
 }
 
 async fn claim(State((home, api)): App, Json(claim): Json<ClaimRequest>) -> Response {
-    let response = {
-        let mut world = home.world();
-        if let Some(status) = world.broken {
-            return status.into_response();
+    match claimed(&home, &api, &claim.offer.deployment_id) {
+        Ok((_, claim)) => Json(claim).into_response(),
+        Err(refused) => *refused,
+    }
+}
+
+/// The secret of every batch.
+pub(crate) const SECRET: &str = "5ec2e7";
+
+async fn claim_batch(
+    State((home, api)): App,
+    headers: HeaderMap,
+    Json(claim): Json<BatchClaimRequest>,
+) -> Response {
+    assert_eq!((claim.host.as_str(), claim.batch.number), ("i-0abc", 12));
+    if bearer(&headers) != SECRET {
+        return refuse(StatusCode::UNAUTHORIZED, RefusalCode::Unauthorized, "who are you?");
+    }
+    let id = &claim.batch.deployment_id;
+    let has_ended = |report: &ReportRequest| report.status != HostStatus::InProgress;
+    if home.world().commands[id].last().is_some_and(has_ended) {
+        return refuse(StatusCode::CONFLICT, RefusalCode::Superseded, "the command is finished");
+    }
+    match claimed(&home, &api, id) {
+        Ok((attempt, claim)) => {
+            let deployment_id = claim.specification.deployment_id.clone();
+            let offer = Offer { deployment_id, ordinal: 0, attempt };
+            Json(BatchClaimResponse { offer, claim }).into_response()
         }
-        let lease_ms = world.lease_ms;
-        let id = claim.offer.deployment_id;
-        let command = world.commands.get_mut(&id).unwrap();
-        if let Some(refusal) = &command.refusal {
-            command.is_offered = false;
-            return (StatusCode::CONFLICT, Json(refusal.clone())).into_response();
-        }
-        command.claims += 1;
-        ClaimResponse {
-            token: format!("{id}/{}", command.claims),
-            specification: command.specification.clone(),
-            bundle_url: format!("{api}/bundles/{id}"),
-            lease_ms,
-            reported: Vec::new(),
-        }
+        Err(refused) => *refused,
+    }
+}
+
+fn claimed(
+    home: &Home,
+    api: &str,
+    id: &DeploymentId,
+) -> Result<(u8, ClaimResponse), Box<Response>> {
+    let mut world = home.world();
+    if let Some(status) = world.broken {
+        return Err(Box::new(status.into_response()));
+    }
+    let (lease_ms, bundles) = (world.lease_ms, world.bundles.clone());
+    let command = world.commands.get_mut(id).unwrap();
+    if let Some(refusal) = &command.refusal {
+        command.is_offered = false;
+        return Err(Box::new((StatusCode::CONFLICT, Json(refusal.clone())).into_response()));
+    }
+    command.claims += 1;
+    let claim = ClaimResponse {
+        token: format!("{id}/{}", command.claims),
+        specification: command.specification.clone(),
+        bundle_url: format!("{}/bundles/{id}", bundles.as_deref().unwrap_or(api)),
+        lease_ms,
+        reported: Vec::new(),
     };
+    let attempt = command.attempt;
     home.changed.notify_waiters();
-    Json(response).into_response()
+    Ok((attempt, claim))
 }
 
 async fn report(
@@ -387,7 +442,7 @@ async fn report(
         };
         let proceed = !report.events.iter().any(has_ended);
         let reason = (!proceed).then(|| "the deployment was stopped".to_owned());
-        command.is_offered = report.status == HostStatus::InProgress;
+        command.is_offered &= report.status == HostStatus::InProgress;
         command.reports.push(report);
         ReportResponse { proceed, reason, lease_ms, follow }
     };

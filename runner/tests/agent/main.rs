@@ -1,4 +1,4 @@
-//! The agent against a home that is only a small HTTP server, with real scripts and real processes.
+//! The runner against a home that is only a small HTTP server, with real scripts and real processes.
 
 #[cfg(test)]
 mod death;
@@ -7,4 +7,10 @@ mod home;
 #[cfg(test)]
 mod hooks;
 #[cfg(test)]
+mod identity;
+#[cfg(test)]
 mod lifecycle;
+#[cfg(test)]
+mod push;
+#[cfg(test)]
+mod tls;

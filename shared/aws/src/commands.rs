@@ -9,7 +9,7 @@ use aws_sdk_ssm::types::{InstanceInformationStringFilter, PingStatus, ResourceTy
 use control::ports::{CloudError, Command, Push, SendError};
 
 use crate::error::cloud_error;
-use crate::script::{self, Values};
+use crate::script::{self, Parameters};
 
 /// Most values of one filter of DescribeInstanceInformation.
 const FILTER_VALUES_MAX: usize = 50;
@@ -78,8 +78,8 @@ impl RunCommand {
         Self { client, document, api_url: api_url.into(), stack: stack.into(), runner }
     }
 
-    fn values(&self, command: &Command) -> Values {
-        Values {
+    fn values(&self, command: &Command) -> Parameters {
+        Parameters {
             api_url: self.api_url.clone(),
             batch_key: command.batch.to_string(),
             batch_secret: command.secret.clone(),

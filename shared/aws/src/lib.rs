@@ -8,7 +8,7 @@ mod error;
 mod instances;
 mod queues;
 mod scaling;
-mod script;
+pub mod script;
 
 pub use commands::{Document, RunCommand, Runner};
 pub use instances::Ec2Fleet;

@@ -31,6 +31,10 @@ pub struct PollRequest {
 pub struct PollResponse {
     /// What waits to be claimed; empty if nothing came up in time.
     pub offers: Vec<Offer>,
+    /// How long the host waits before it polls again if nothing was offered, in milliseconds; unsaid, it polls at once.
+    /// A server that cannot hold a question says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again_after_ms: Option<u64>,
 }
 
 /// A command that a host may claim.
