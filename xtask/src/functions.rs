@@ -1,4 +1,5 @@
-//! The functions as Lambda runs them: under its runtime interface emulator, on the table and buckets of a running home.
+//! The functions as Lambda runs them, on the table and buckets of a running home: under its runtime interface emulator,
+//! or in containers (`sam_local.rs`).
 //!
 //! The upload is one that the home itself has no subscription for when it is put, so that what becomes of it is the
 //! doing of the functions.
@@ -17,9 +18,21 @@ use crate::run::{Command, Running};
 /// How long a home may take to serve, and a function to listen.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Runs `revision_intake` and `deployment_stepper`, and reads in the table what they did.
+/// Runs `revision_intake` and `deployment_stepper` under the emulator.
 pub(crate) fn check(place: &Place) -> Result<String> {
-    let scratch = place.scratch("functions")?;
+    with_home(place, "functions", |home| {
+        home.check(|function, event| home.start(function)?.invoke(event))
+    })?;
+    Ok("2 functions under the runtime interface emulator".to_owned())
+}
+
+/// Starts a home for a check, and ends it.
+pub(crate) fn with_home(
+    place: &Place,
+    name: &str,
+    check: impl FnOnce(&Home<'_>) -> Result<()>,
+) -> Result<()> {
+    let scratch = place.scratch(name)?;
     let dir = scratch.join("home");
     let up = Command::new(place, place.built("cutover")?)
         .args(["up", "--port", "0", "--hosts", "1", "--dir"])
@@ -28,36 +41,35 @@ pub(crate) fn check(place: &Place) -> Result<String> {
     let endpoints = wait_for(&mut up, &dir.join("endpoints.json"))
         .with_context(|| format!("see `{}`", scratch.join("up.log").display()))?;
     let home = Home { place, scratch, dir, endpoints };
-    let checked = home.check();
+    let checked = check(&home);
     // Also after a failure, so that no host is left behind.
     let ended = up.terminate(place);
-    checked.and(ended)?;
-    Ok("2 functions under the runtime interface emulator".to_owned())
+    checked.and(ended)
 }
 
 /// A running home, seen from outside.
-struct Home<'p> {
+pub(crate) struct Home<'p> {
     place: &'p Place,
-    scratch: PathBuf,
+    /// For what a check leaves behind.
+    pub(crate) scratch: PathBuf,
     dir: PathBuf,
     endpoints: Value,
 }
 
 impl Home<'_> {
-    fn check(&self) -> Result<()> {
+    /// Lets `revision_intake` and `deployment_stepper` handle an upload, however `invoke` runs them, and reads in the
+    /// table what they did.
+    pub(crate) fn check(&self, invoke: impl Fn(&str, &Value) -> Result<Value>) -> Result<()> {
         self.upload()?;
         self.cutover(&["init", "shop/rie", "--tag", "home=yes"])?;
         self.cutover(&["subscribe", "shop/rie", "s3://revisions/rie/"])?;
 
-        let notification = self.notification()?;
-        let intake = self.start("revision_intake")?;
-        let answer = intake.invoke(&notification)?;
+        let answer = invoke("revision_intake", &self.notification()?)?;
         ensure!(answer == json!({ "batchItemFailures": [] }), "revision_intake answered {answer}");
         let meta = self.item_where("begins_with(pk, :d) AND sk = :s", "META")?;
         println!("revision_intake started {}", text(&meta, "/pk/S")?);
 
-        let stepper = self.start("deployment_stepper")?;
-        let answer = stepper.invoke(&self.stream(&meta)?)?;
+        let answer = invoke("deployment_stepper", &self.stream(&meta)?)?;
         ensure!(
             answer == json!({ "batchItemFailures": [] }),
             "deployment_stepper answered {answer}"
@@ -68,6 +80,11 @@ impl Home<'_> {
         ensure!(version(&stepped)? > version(&meta)?, "deployment_stepper did not commit a step");
         println!("deployment_stepper enrolled {}", text(&host, "/pk/S")?);
         Ok(())
+    }
+
+    /// The URL of one of its endpoints.
+    pub(crate) fn endpoint(&self, name: &str) -> Result<&str> {
+        text(&self.endpoints, &format!("/{name}"))
     }
 
     /// Puts a bundle with the AWS CLI.
@@ -164,8 +181,9 @@ impl Home<'_> {
             .run()
     }
 
-    fn with_keys(&self, command: Command) -> Result<Command> {
-        let told = |name: &str| text(&self.endpoints, &format!("/{name}"));
+    /// Lets a program of AWS's find it.
+    pub(crate) fn with_keys(&self, command: Command) -> Result<Command> {
+        let told = |name: &str| self.endpoint(name);
         Ok(command
             .env("AWS_ENDPOINT_URL_DYNAMODB", told("dynamodb")?)
             .env("AWS_ENDPOINT_URL_S3", told("s3")?)
@@ -187,10 +205,12 @@ impl Home<'_> {
             .args(["--runtime-api-address", &api.to_string()])
             .args([self.place.built(function)?])
             .env("AWS_LAMBDA_FUNCTION_NAME", function)
-            .env("CUTOVER_TABLE", "cutover")
-            .env("CUTOVER_BUNDLES", "cutover-bundles")
-            .env("CUTOVER_ACCOUNT", "000000000000")
             .env("CUTOVER_SPOOL", self.scratch.join("spool"));
+        let settings = self.sample("home.json")?;
+        let settings = settings.pointer("/Parameters").and_then(Value::as_object);
+        let command = settings.into_iter().flatten().fold(command, |command, (name, value)| {
+            command.env(name, value.as_str().unwrap_or_default())
+        });
         let mut running = self.with_keys(command)?.start(&log)?;
         let began = Instant::now();
         while TcpStream::connect(address).is_err() {
@@ -236,7 +256,7 @@ impl Function {
 }
 
 /// The emulator is a part of the SAM CLI.
-fn emulator(place: &Place) -> Result<PathBuf> {
+pub(crate) fn emulator(place: &Place) -> Result<PathBuf> {
     let lib = place.venv().join("lib");
     for entry in std::fs::read_dir(&lib)? {
         let path = entry?.path().join("site-packages/samcli/local/rapid/aws-lambda-rie-x86_64");

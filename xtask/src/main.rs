@@ -5,9 +5,13 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool")]
 
+mod cloud;
+mod docker;
 mod functions;
+mod image;
 mod place;
 mod run;
+mod sam_local;
 mod template;
 mod test;
 mod tools;
@@ -21,6 +25,7 @@ use crate::run::Command;
 
 const USAGE: &str = "\
 cargo xtask test [--long]   set up what the tests need and run all of them; --long with the large counts
+cargo xtask cloud           only what needs a Docker engine: functions in containers, and the template on an emulated cloud
 cargo xtask lint            formatting and clippy
 cargo xtask template        the linters of the cloud's template, and that SAM builds it
 cargo xtask bench           the benchmarks, in release";
@@ -31,6 +36,7 @@ fn main() -> ExitCode {
     let done = match args.as_slice() {
         ["test"] => test::run(false),
         ["test", "--long"] => test::run(true),
+        ["cloud"] => test::run_cloud(),
         ["lint"] => lint(),
         ["template"] => template(),
         ["bench"] => bench(),

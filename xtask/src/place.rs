@@ -43,6 +43,11 @@ impl Place {
         self.tree.join(".venv-checkov")
     }
 
+    /// The Python environment of the emulated cloud, whose pins clash with those of the AWS CLI.
+    pub(crate) fn cloud_venv(&self) -> PathBuf {
+        self.tree.join(".venv-cloud")
+    }
+
     /// What the tests built, as `cutover` or `examples/seeds`.
     pub(crate) fn built(&self, name: &str) -> Result<PathBuf> {
         let path = self.target.join("debug").join(name);

@@ -4,14 +4,19 @@ use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{self, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
 use crate::place::{Place, cargo};
 
+/// How long a program that was asked to end may take.
+const FAREWELL: Duration = Duration::from_secs(20);
+
 /// A program to run in the working tree.
 pub(crate) struct Command {
     inner: process::Command,
+    is_shown: bool,
 }
 
 impl Command {
@@ -23,7 +28,7 @@ impl Command {
         // One target directory for everything, also for what the tests start in other directories.
         inner.env("CARGO_TARGET_DIR", &place.target);
         inner.env("SAM_CLI_TELEMETRY", "0").env("AWS_PAGER", "");
-        Self { inner }
+        Self { inner, is_shown: true }
     }
 
     /// Cargo.
@@ -37,10 +42,42 @@ impl Command {
         self
     }
 
+    /// Adds an option and a path that belongs to it.
+    pub(crate) fn arg_path(mut self, option: &str, path: &Path) -> Self {
+        self.inner.arg(option).arg(path);
+        self
+    }
+
     /// Adds a variable.
     pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.inner.env(name, value);
         self
+    }
+
+    /// Adds a variable as it is for us, also to an environment that was left bare.
+    pub(crate) fn passed_on(mut self, name: &str) -> Self {
+        if let Some(value) = std::env::var_os(name) {
+            self.inner.env(name, value);
+        }
+        self
+    }
+
+    /// Leaves out of its environment all that it does not need to find programs.
+    pub(crate) fn bare(mut self, place: &Place) -> Self {
+        self.inner.env_clear().env("PATH", path_with(&place.venv().join("bin")));
+        self
+    }
+
+    /// Does not show it; for what is asked again and again.
+    pub(crate) fn unshown(mut self) -> Self {
+        self.is_shown = false;
+        self
+    }
+
+    /// Whether it succeeds. Nothing that it prints is passed on.
+    pub(crate) fn succeeds(mut self) -> bool {
+        let quiet = self.inner.stdout(Stdio::null()).stderr(Stdio::null());
+        quiet.status().is_ok_and(|status| status.success())
     }
 
     /// Runs it, and demands that it succeeds.
@@ -84,7 +121,8 @@ impl Command {
         let shown = self.show();
         let file = std::fs::File::create(log)?;
         let child = self.inner.stdout(file.try_clone()?).stderr(file).spawn();
-        Ok(Running { child: child.with_context(|| format!("`{shown}` cannot be run"))? })
+        let child = child.with_context(|| format!("`{shown}` cannot be run"))?;
+        Ok(Running { child, is_asked_first: false })
     }
 
     fn show(&self) -> String {
@@ -93,7 +131,9 @@ impl Command {
             .map(OsStr::to_string_lossy)
             .collect();
         let shown = words.join(" ");
-        println!("$ {shown}");
+        if self.is_shown {
+            println!("$ {shown}");
+        }
         shown
     }
 }
@@ -101,9 +141,16 @@ impl Command {
 /// A program that runs.
 pub(crate) struct Running {
     child: process::Child,
+    is_asked_first: bool,
 }
 
 impl Running {
+    /// Asks it to end before it is killed, since it has something to clean up.
+    pub(crate) fn gently(mut self) -> Self {
+        self.is_asked_first = true;
+        self
+    }
+
     /// Whether it has ended by itself.
     pub(crate) fn has_ended(&mut self) -> Result<bool> {
         Ok(self.child.try_wait()?.is_some())
@@ -111,16 +158,34 @@ impl Running {
 
     /// Asks it to end, and waits until it has.
     pub(crate) fn terminate(mut self, place: &Place) -> Result<()> {
-        let id = self.child.id().to_string();
-        Command::new(place, "sh").args(["-c", "kill -TERM \"$0\"", &id]).run()?;
+        Command::new(place, "sh").args(["-c", "kill -TERM \"$0\"", &self.id()]).run()?;
         let status = self.child.wait()?;
         ensure!(status.success(), "it did not end as it should ({status})");
         Ok(())
     }
 }
 
+impl Running {
+    fn id(&self) -> String {
+        self.child.id().to_string()
+    }
+
+    /// Asks it to end, and gives it time to.
+    fn ask_to_end(&mut self) {
+        let asked =
+            process::Command::new("sh").args(["-c", "kill -TERM \"$0\"", &self.id()]).status();
+        let began = Instant::now();
+        while asked.is_ok() && began.elapsed() < FAREWELL && matches!(self.has_ended(), Ok(false)) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
+        if self.is_asked_first {
+            self.ask_to_end();
+        }
         // It may have ended already.
         drop(self.child.kill());
         drop(self.child.wait());

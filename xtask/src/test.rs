@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 
+use crate::docker::Engine;
 use crate::place::Place;
 use crate::run::Command;
-use crate::{clippy, formatting, functions, template, tools};
+use crate::{clippy, cloud, formatting, functions, sam_local, template, tools};
 
 /// How many seeds the simulator runs.
 const SEEDS: u32 = 10_000;
@@ -18,10 +19,14 @@ struct Report {
     began: Instant,
     steps: Vec<(&'static str, Duration, bool)>,
     counts: Vec<String>,
-    not_run: Vec<&'static str>,
+    not_run: Vec<String>,
 }
 
 impl Report {
+    fn new() -> Self {
+        Self { began: Instant::now(), steps: Vec::new(), counts: Vec::new(), not_run: Vec::new() }
+    }
+
     /// Runs a step and notes how it went.
     fn step(&mut self, name: &'static str, step: impl FnOnce() -> Result<Option<String>>) -> bool {
         println!("\n== {name}");
@@ -66,30 +71,19 @@ impl Report {
 /// Runs everything, with large counts if `long`.
 pub(crate) fn run(long: bool) -> Result<()> {
     let place = Place::find()?;
-    let mut report = Report {
-        began: Instant::now(),
-        steps: Vec::new(),
-        counts: Vec::new(),
-        not_run: Vec::new(),
-    };
+    let mut report = Report::new();
     if !long {
-        report.not_run.push("the large counts (--long)");
+        report.not_run.push("the large counts (--long)".to_owned());
     }
-    let none = |done: Result<()>| done.map(|()| None);
     if !report.step("tools", || none(tools::set_up(&place))) {
-        report.not_run.push("everything else: tools are missing");
+        report.not_run.push("everything else: tools are missing".to_owned());
         return report.close();
     }
     report.step("formatting", || none(formatting(&place)));
     report.step("clippy", || none(clippy(&place)));
     // Everything once and in one way, so that no crate is compiled again with other features; what was built is run below.
-    let build = || {
-        Command::cargo(&place)
-            .args(["build", "--workspace", "--all-targets", "--features", features(long)])
-            .run()
-    };
-    if !report.step("build", || none(build())) {
-        report.not_run.push("everything else: it does not build");
+    if !report.step("build", || none(build(&place, long))) {
+        report.not_run.push("everything else: it does not build".to_owned());
         return report.close();
     }
     report.step("tests", || cargo_test(&place, long).map(Some));
@@ -97,7 +91,50 @@ pub(crate) fn run(long: bool) -> Result<()> {
     report.step("template", || template::check(&place).map(Some));
     report.step("functions", || functions::check(&place).map(Some));
     report.step("demo", || demo(&place).map(Some));
+    in_containers(&place, &mut report);
     report.close()
+}
+
+/// Runs only what needs a Docker engine, which must be there.
+pub(crate) fn run_cloud() -> Result<()> {
+    let place = Place::find()?;
+    let mut report = Report::new();
+    report.not_run.push("everything else (cargo xtask test)".to_owned());
+    if report.step("tools", || none(tools::set_up(&place)))
+        && report.step("build", || none(build(&place, false)))
+    {
+        in_containers(&place, &mut report);
+    }
+    report.close()
+}
+
+/// What needs a Docker engine. It is not run where none can be had, unless `REQUIRE_DOCKER` is 1.
+fn in_containers(place: &Place, report: &mut Report) {
+    let mut engine = None;
+    let mut absent = None;
+    let is_required = std::env::var_os("REQUIRE_DOCKER").is_some_and(|value| value == "1");
+    report.step("Docker", || {
+        match tools::set_up_for_docker(place).and_then(|()| Engine::find(place)) {
+            Ok(found) => engine = Some(found),
+            Err(error) if is_required => return Err(error),
+            Err(error) => absent = Some(format!("what needs a Docker engine ({error:#})")),
+        }
+        Ok(None)
+    });
+    report.not_run.extend(absent);
+    if let Some(engine) = engine {
+        report.step("functions in containers", || sam_local::check(place, &engine).map(Some));
+        report.step("emulated cloud", || cloud::check(place, &engine).map(Some));
+    }
+}
+
+fn none(done: Result<()>) -> Result<Option<String>> {
+    done.map(|()| None)
+}
+
+fn build(place: &Place, long: bool) -> Result<()> {
+    let args = ["build", "--workspace", "--all-targets", "--features", features(long)];
+    Command::cargo(place).args(args).run()
 }
 
 /// The features of the whole-system tests that are turned on: those that need tools, and large counts.
@@ -127,7 +164,7 @@ fn cargo_test(place: &Place, long: bool) -> Result<String> {
 }
 
 /// The number before `word` in a line such as `test result: ok. 12 passed; 0 failed; …`.
-fn count_of(line: &str, word: &str) -> u64 {
+pub(crate) fn count_of(line: &str, word: &str) -> u64 {
     let Some(result) = line.trim().strip_prefix("test result:") else { return 0 };
     let part = result.split([';', '.']).map(str::trim).find_map(|part| part.strip_suffix(word));
     part.and_then(|number| number.trim().parse().ok()).unwrap_or(0)

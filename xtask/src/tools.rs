@@ -9,36 +9,56 @@ use crate::place::Place;
 use crate::run::Command;
 
 /// What is needed, how to see that it is there (a line of shell), and the Debian package that brings it.
-const NEEDED: [(&str, &str, &str); 4] = [
+type Need = (&'static str, &'static str, &'static str);
+
+const NEEDED: [Need; 4] = [
     ("a C compiler", "command -v cc", "gcc libc6-dev"),
     ("make", "command -v make", "make"),
     ("Python", "command -v python3", "python3"),
     ("Python's venv", "python3 -c 'import ensurepip, venv'", "python3-venv"),
 ];
 
-/// Sees to it that everything is there.
+/// What is needed for containers and for the emulated cloud.
+const NEEDED_FOR_DOCKER: [Need; 6] = [
+    ("Docker", "command -v docker && (docker version || command -v dockerd)", "docker.io"),
+    ("debootstrap", "command -v debootstrap", "debootstrap"),
+    ("curl", "command -v curl", "curl"),
+    ("openssl", "command -v openssl", "openssl"),
+    ("ip", "command -v ip", "iproute2"),
+    ("socat", "command -v socat", "socat"),
+];
+
+/// Sees to it that everything is there that all tests need.
 pub(crate) fn set_up(place: &Place) -> Result<()> {
-    let missing = missing(place);
-    if !missing.is_empty() {
-        install(place, &missing)?;
-    }
+    packages(place, &NEEDED)?;
     venv(place, &place.venv(), "tests/requirements.txt", &["aws", "sam"])?;
     venv(place, &place.checkov_venv(), "tests/requirements-checkov.txt", &["checkov"])
 }
 
-fn missing(place: &Place) -> Vec<(&'static str, &'static str)> {
+/// Sees to it that everything is there that containers and the emulated cloud need.
+pub(crate) fn set_up_for_docker(place: &Place) -> Result<()> {
+    packages(place, &NEEDED_FOR_DOCKER)?;
+    venv(place, &place.cloud_venv(), "tests/requirements-cloud.txt", &["ministack"])
+}
+
+fn packages(place: &Place, needed: &[Need]) -> Result<()> {
+    let missing = missing(place, needed);
+    if missing.is_empty() { Ok(()) } else { install(place, &missing) }
+}
+
+fn missing(place: &Place, needed: &[Need]) -> Vec<(&'static str, &'static str)> {
     let is_there = |test: &str| {
         let quiet = format!("({test}) >/dev/null 2>&1");
         Command::new(place, "sh").args(["-c", &quiet]).run().is_ok()
     };
-    let missing = NEEDED.iter().filter(|(_, test, _)| !is_there(test));
+    let missing = needed.iter().filter(|(_, test, _)| !is_there(test));
     missing.map(|(what, _, package)| (*what, *package)).collect()
 }
 
 fn install(place: &Place, missing: &[(&str, &str)]) -> Result<()> {
     let names: Vec<&str> = missing.iter().map(|(what, _)| *what).collect();
     let packages: Vec<&str> = missing.iter().flat_map(|(_, package)| package.split(' ')).collect();
-    let command = format!("apt-get install --yes {}", packages.join(" "));
+    let command = format!("apt-get install --yes --no-install-recommends {}", packages.join(" "));
     let is_root = Command::new(place, "id").args(["-u"]).output()?.trim() == "0";
     if !is_root {
         bail!("{} missing; run this once and try again: sudo {command}", names.join(", "));

@@ -1,0 +1,181 @@
+//! The stack: `template.yaml` as users deploy it, with `sam build` and `sam deploy`.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Value, json};
+
+use super::emulator::{ACCOUNT, Emulator, REGION, ROOT};
+use crate::docker::Engine;
+use crate::image;
+use crate::place::Place;
+use crate::run::Command;
+
+/// The stack's name.
+const STACK: &str = "cutover";
+
+/// What is packed: the functions, and the runner that one of them brings to hosts.
+const PACKED: [&str; 7] = [
+    "api",
+    "cutover-runner",
+    "deployment_stepper",
+    "fleet_watcher",
+    "hook_dispatcher",
+    "revision_intake",
+    "traffic_evaluator",
+];
+
+/// Builds and deploys the template.
+pub(crate) fn deploy(place: &Place, emulator: &Emulator, scratch: &Path) -> Result<()> {
+    let built = scratch.join("build");
+    build(place, scratch, &built)?;
+    emulator
+        .client(place, "sam")
+        .args(["deploy", "--stack-name", STACK, "--region", REGION])
+        .arg_path("--template-file", &built.join("template.yaml"))
+        .args(["--capabilities", "CAPABILITY_IAM", "--resolve-s3", "--no-confirm-changeset"])
+        .args(["--no-progressbar", "--parameter-overrides", "Emulated=yes"])
+        .run()
+}
+
+/// Runs `sam build` on what cargo has built.
+pub(crate) fn build(place: &Place, scratch: &Path, to: &Path) -> Result<()> {
+    let binaries = scratch.join("functions");
+    std::fs::create_dir_all(&binaries)?;
+    for binary in PACKED {
+        // Debug information is most of it, and would be packed, sent and unpacked.
+        Command::new(place, "strip")
+            .args(["--strip-debug", "-o"])
+            .args([&binaries.join(binary), &place.built(binary)?])
+            .run()?;
+    }
+    Command::new(place, place.venv().join("bin/sam"))
+        .args(["build", "--build-in-source", "--template", "template.yaml"])
+        .arg_path("--build-dir", to)
+        .env("BUILT", &binaries)
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .env("AWS_DEFAULT_REGION", REGION)
+        .run()
+}
+
+/// What the tests have to know of the cloud, in the shape that they read.
+pub(crate) fn describe(
+    place: &Place,
+    emulator: &Emulator,
+    engine: &Engine,
+    scratch: &Path,
+) -> Result<Value> {
+    let stack =
+        emulator.aws(place, &["cloudformation", "describe-stacks", "--stack-name", STACK])?;
+    let status = text(&stack, "/Stacks/0/StackStatus")?;
+    ensure!(status == "CREATE_COMPLETE", "the stack is {status}");
+    let outputs = pairs(&stack, "/Stacks/0/Outputs", "OutputKey", "OutputValue")?;
+    let list = ["cloudformation", "describe-stack-resources", "--stack-name", STACK];
+    let resources = emulator.aws(place, &list)?;
+    let resources =
+        pairs(&resources, "/StackResources", "LogicalResourceId", "PhysicalResourceId")?;
+    let image = emulator.aws(
+        place,
+        &["ec2", "register-image", "--name", "host", "--image-location", image::HOST],
+    )?;
+    let deploying = json!({
+        "Version": "2012-10-17",
+        "Statement": [
+            { "Effect": "Allow", "Action": "execute-api:Invoke", "Resource": "*" },
+            { "Effect": "Allow", "Action": "s3:PutObject", "Resource": format!("arn:aws:s3:::{STACK}-revisions-*/*") },
+        ],
+    });
+    let [id, secret] = ROOT.map(|(_, value)| value);
+    Ok(json!({
+        "endpoint": emulator.endpoint,
+        "address": engine.gateway,
+        "authority": emulator.authority,
+        "log": emulator.log,
+        "region": REGION,
+        "account": ACCOUNT,
+        "stack": STACK,
+        "outputs": outputs,
+        "resources": resources,
+        "image": text(&image, "/ImageId")?,
+        "docker_host": engine.host(),
+        "aws": place.venv().join("bin/aws"),
+        "scratch": scratch,
+        "root": { "id": id, "secret": secret },
+        "deployer": user(place, emulator, "deployer", Some(&deploying))?,
+        "stranger": user(place, emulator, "stranger", None)?,
+    }))
+}
+
+/// Allows roles on everything what the template allows them on resources with a tag: the emulator knows of no tags when
+/// it asks. No role is allowed an action by this that it has no right to.
+pub(crate) fn ignore_tags(place: &Place, emulator: &Emulator) -> Result<()> {
+    let all = ["iam", "get-account-authorization-details", "--filter", "Role"];
+    let all = emulator.aws(place, &all)?;
+    let members = |value: &Value, name: &str| {
+        value.get(name).and_then(Value::as_array).cloned().unwrap_or_default()
+    };
+    for role in members(&all, "RoleDetailList") {
+        let actions: Vec<Value> = members(&role, "RolePolicyList")
+            .iter()
+            .filter_map(|policy| policy.get("PolicyDocument"))
+            .flat_map(|document| members(document, "Statement"))
+            .filter(is_by_tag)
+            .filter_map(|statement| statement.get("Action").cloned())
+            .flat_map(|action| action.as_array().cloned().unwrap_or_else(|| vec![action]))
+            .collect();
+        if actions.is_empty() {
+            continue;
+        }
+        let name = text(&role, "/RoleName")?;
+        let statement = json!({ "Effect": "Allow", "Action": actions, "Resource": "*" });
+        let policy = json!({ "Version": "2012-10-17", "Statement": [statement] }).to_string();
+        let put = ["iam", "put-role-policy", "--policy-name", "without-tags", "--role-name", name];
+        emulator.aws(place, &[&put[..], &["--policy-document", &policy]].concat())?;
+    }
+    Ok(())
+}
+
+fn is_by_tag(statement: &Value) -> bool {
+    let conditions = statement.get("Condition").and_then(Value::as_object);
+    conditions.into_iter().flat_map(serde_json::Map::values).any(|keys| {
+        let keys = keys.as_object().into_iter().flat_map(serde_json::Map::keys);
+        keys.map(|key| key.to_ascii_lowercase()).any(|key| key.contains(":resourcetag/"))
+    })
+}
+
+/// Makes a user, with a key and the rights of a policy, if there is one.
+fn user(place: &Place, emulator: &Emulator, name: &str, policy: Option<&Value>) -> Result<Value> {
+    let user = ["--user-name", name];
+    emulator.aws(place, &[&["iam", "create-user"][..], &user].concat())?;
+    if let Some(policy) = policy {
+        let policy = policy.to_string();
+        let put = ["iam", "put-user-policy", "--policy-name", "all", "--policy-document", &policy];
+        emulator.aws(place, &[&put[..], &user].concat())?;
+    }
+    let key = emulator.aws(place, &[&["iam", "create-access-key"][..], &user].concat())?;
+    Ok(json!({
+        "id": text(&key, "/AccessKey/AccessKeyId")?,
+        "secret": text(&key, "/AccessKey/SecretAccessKey")?,
+    }))
+}
+
+/// An object of the members of a list, each of which has a name and a value.
+fn pairs(value: &Value, list: &str, name: &str, value_of: &str) -> Result<Value> {
+    let Some(list) = value.pointer(list).and_then(Value::as_array) else {
+        bail!("there is no `{list}` in {value}")
+    };
+    list.iter()
+        .map(|pair| {
+            let name = text(pair, &format!("/{name}"))?.to_owned();
+            Ok((name, pair.get(value_of).cloned().unwrap_or_default()))
+        })
+        .collect::<Result<serde_json::Map<_, _>>>()
+        .map(Value::Object)
+}
+
+fn text<'v>(value: &'v Value, pointer: &str) -> Result<&'v str> {
+    value
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .with_context(|| format!("there is no text at `{pointer}` in {value}"))
+}
