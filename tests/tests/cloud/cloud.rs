@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use functions::permissions::Function;
 use serde_json::{Value, json};
 
 /// How long a test waits for something that will come; generous, for a loaded machine.
@@ -219,18 +220,34 @@ impl Cloud {
             }
             let is_late = Instant::now() >= deadline;
             assert!(!is_late, "waited {} s for {what}{}", PATIENCE.as_secs(), self.said());
-            std::thread::sleep(Duration::from_millis(250));
+            std::thread::sleep(Duration::from_millis(500));
         }
     }
 
-    /// The last words of the cloud and the functions in it.
+    /// The last words of the functions.
     pub(crate) fn said(&self) -> String {
-        let file = self.get_text("/log");
-        let log = std::fs::read(file).unwrap_or_default();
-        let log = String::from_utf8_lossy(&log);
-        let lines: Vec<_> = log.lines().filter(|line| !line.contains("\"DEBUG\"")).collect();
-        let last = lines.len().saturating_sub(40);
-        format!("\nThe end of {file}:\n{}", lines[last..].join("\n"))
+        let mut said = Vec::new();
+        for function in Function::ALL {
+            let group = self.resource(&format!("{}Log", function.resource()));
+            let read = ["logs", "filter-log-events", "--log-group-name", group];
+            let read = self.cli("root", &read);
+            let events: Value = serde_json::from_slice(&read.stdout).unwrap_or_default();
+            for event in events["events"].as_array().into_iter().flatten() {
+                let text = event["message"].as_str().unwrap_or_default();
+                // What Lambda says of each invocation, metrics, and our own questions explain nothing.
+                let is_idle =
+                    ["CloudWatchMetrics", "\"answered\""].iter().any(|of| text.contains(of));
+                if text.starts_with('{') && !is_idle {
+                    let at = event["timestamp"].as_u64().unwrap_or_default();
+                    said.push((at, format!("{}: {text}", function.resource())));
+                }
+            }
+        }
+        said.sort();
+        let last: Vec<_> = said.iter().map(|(_, text)| text.as_str()).rev().take(60).collect();
+        let last: Vec<_> = last.into_iter().rev().collect();
+        let log = self.get_text("/log");
+        format!("\nThe functions said:\n{}\nThe emulator's log is {log}.", last.join("\n"))
     }
 
     /// Makes an application and its group, both called `name`.

@@ -80,7 +80,7 @@ fn a_host_that_is_terminated_in_the_middle_is_let_go_and_the_others_are_deployed
     let info = cloud.ended(&id);
     assert_eq!(info["status"], "Succeeded", "{info:#}{}", cloud.said());
     assert_eq!(info["deploymentOverview"]["Succeeded"], 2, "{info:#}");
-    assert_eq!(info["deploymentOverview"]["Failed"], 0, "{info:#}");
+    assert_eq!(info["deploymentOverview"]["Failed"], 0, "{info:#}{}", cloud.said());
     for host in stay {
         assert_eq!(host.text("/srv/shop/page.txt"), "good");
     }
