@@ -3,10 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use control::rows::{self, DeploymentRow, Group, HostRow, UploadRow, UploadState};
+use control::rows::{
+    self, BatchRow, DeploymentRow, Direction, Group, HostRow, PassageRow, UploadRow, UploadState,
+    Verdict,
+};
 use control::table::{Condition, Record, Write};
-use engine::deployment::{Deployment, HostState, Status};
+use engine::deployment::{Creator, Deployment, HostState, Status};
 use engine::{DeploymentId, GroupId, Timestamp};
+use wire::host::BatchKey;
 
 use crate::core::{Core, Shared};
 use crate::rule;
@@ -30,6 +34,17 @@ pub(crate) struct Checks {
     /// The hooks that were started: host, deployment, number of the event.
     hooks: BTreeSet<(usize, DeploymentId, usize)>,
     generations: BTreeMap<(usize, GroupId), u64>,
+    /// When hosts of a deployment were sent their first command, and how many.
+    starts: BTreeMap<DeploymentId, Vec<(Timestamp, u32)>>,
+    /// The hosts of each batch that was pushed.
+    batches: BTreeMap<String, BTreeSet<String>>,
+    /// What is installed on a host by a group, by what its runner did.
+    pub(crate) installed: BTreeMap<(String, GroupId), String>,
+    /// The instances of which it is noted that they leave.
+    leaving: BTreeSet<String>,
+    /// Deployments that were created when that was noted already.
+    forbidden: BTreeMap<DeploymentId, BTreeSet<String>>,
+    pub(crate) terminated: BTreeSet<String>,
     pub(crate) ended: u64,
     pub(crate) succeeded: u64,
 }
@@ -57,6 +72,11 @@ pub(crate) fn written(shared: &Arc<Shared>, writes: &[Write]) {
     let queued = writes.iter().find_map(|write| queue_before(&core, write));
     let mut ended = None;
     for write in writes {
+        if let Write::Delete(key, _) = write
+            && key.partition == PassageRow::ALL
+        {
+            core.checks.leaving.remove(&key.sort);
+        }
         let Write::Put(record, _) = write else { continue };
         let outcome = match record.key.sort.as_str() {
             "META" => {
@@ -64,6 +84,8 @@ pub(crate) fn written(shared: &Arc<Shared>, writes: &[Write]) {
             }
             "GROUP" => group_written(&mut core, record),
             sort if sort.starts_with("HOST#") => host_written(&mut core, record),
+            sort if sort.starts_with("BATCH#") => batch_written(&mut core, record),
+            _ if record.key.partition == PassageRow::ALL => passage_written(&mut core, record),
             _ if record.key.partition.starts_with("UPLOAD#") => upload_written(&mut core, record),
             _ => Ok(()),
         };
@@ -140,10 +162,16 @@ fn deployment_written(core: &mut Core, record: &Record) -> Result<Option<Deploym
                 );
             }
             core.checks.active.entry(new.order().group_id.clone()).or_default().insert(id.clone());
+            if new.order().creator != Creator::Departure {
+                let leaving = core.checks.leaving.clone();
+                core.checks.forbidden.insert(id.clone(), leaving);
+            }
         }
         Some(old) => {
             demand!(core.is_driver, "somebody else than the driver changed {id}");
-            deployment_changed(&old.deployment, new)?;
+            let started = deployment_changed(&old.deployment, new)?;
+            core.checks.ramp_holds(new, started)?;
+            arrivals_have_rows(&core.checks, &old.deployment, new)?;
             if new.is_sealed() && !old.deployment.is_sealed() {
                 roster_is_whole(&core.checks, new)?;
             }
@@ -160,6 +188,8 @@ fn deployment_written(core: &mut Core, record: &Record) -> Result<Option<Deploym
         core.checks.active.entry(group.clone()).or_default().remove(&id);
         if new.status() == Status::Succeeded {
             core.checks.succeeded += 1;
+        }
+        if new.status() == Status::Succeeded && new.order().creator.is_of_group() {
             let newest = (new.order().generation, id.clone());
             core.checks.newest_succeeded.insert(group.clone(), newest);
         }
@@ -204,13 +234,17 @@ fn describe(old: Option<&Deployment>, row: &DeploymentRow) -> String {
     text
 }
 
-fn deployment_changed(old: &Deployment, new: &Deployment) -> Result<(), String> {
+/// Returns how many hosts are sent their first command.
+fn deployment_changed(old: &Deployment, new: &Deployment) -> Result<u32, String> {
     let id = new.id();
     demand!(old.ended().is_none(), "{id} was changed after its end");
     demand!(old.order() == new.order(), "the order of {id} was changed");
     demand!(!old.is_sealed() || new.is_sealed(), "{id} was unsealed");
     let (before, after) = (old.hosts(), new.hosts());
-    demand!(!old.is_sealed() || before.len() == after.len(), "{id} has another number of hosts");
+    demand!(!old.is_sealed() || before.len() <= after.len(), "{id} has fewer hosts than before");
+    let enrolled = (before.enrolled(), before.unhealthy());
+    let kept = enrolled == (after.enrolled(), after.unhealthy());
+    demand!(!old.is_sealed() || kept, "{id} forgets who arrived");
     let mut started = Vec::new();
     for ordinal in 0..after.len() {
         let (Some(now), was) = (after.get(ordinal), before.get(ordinal)) else { continue };
@@ -226,13 +260,28 @@ fn deployment_changed(old: &Deployment, new: &Deployment) -> Result<(), String> 
         }
     }
     if started.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     demand!(!new.stop_requested(), "{id} was stopped and sends commands: {started:?}");
     demand!(new.is_sealed() && new.pin().is_some(), "{id} sends commands before it is ready");
     let first: Vec<u32> =
         started.iter().filter(|(_, attempt)| *attempt == 1).map(|(ordinal, _)| *ordinal).collect();
-    rule::allows(new, &first)
+    rule::allows(new, &first)?;
+    Ok(u32::try_from(first.len()).unwrap_or(u32::MAX))
+}
+
+/// Each host that arrived has its row, and is known to have arrived.
+fn arrivals_have_rows(checks: &Checks, old: &Deployment, new: &Deployment) -> Result<(), String> {
+    if !old.is_sealed() {
+        return Ok(());
+    }
+    let rows = checks.hosts.get(new.id());
+    for ordinal in old.hosts().len()..new.hosts().len() {
+        let row = rows.and_then(|rows| rows.get(&ordinal));
+        let has_arrived = row.is_some_and(|row| row.arrived);
+        demand!(has_arrived, "host {ordinal} of {} is said to have arrived: {row:?}", new.id());
+    }
+    Ok(())
 }
 
 /// A deployment is sealed when each of its hosts has its row, and no other one has.
@@ -262,7 +311,7 @@ fn hosts_agree(checks: &Checks, deployment: &Deployment) -> Result<(), String> {
             HostState::Silent => row.out_of_reach == Some(GivenUp),
             HostState::NotStarted => row.out_of_reach == Some(ShutOut),
             HostState::Skipped => row.heard_at.is_none(),
-            HostState::Gone => true,
+            HostState::Gone => row.gone || row.leaving,
             HostState::Untouched | HostState::Sent | HostState::Unclaimed | HostState::Running => {
                 false
             }
@@ -361,9 +410,18 @@ fn host_written(core: &mut Core, record: &Record) -> Result<(), String> {
     let hosts = core.checks.hosts.entry(id.clone()).or_default();
     let taken = hosts.values().find(|other| other.name == new.name && other.ordinal != ordinal);
     demand!(record.version > 1 || taken.is_none(), "{} is twice in {id}", new.name);
+    let is_next = ordinal == 0 || hosts.contains_key(&(ordinal - 1));
+    demand!(!new.arrived || is_next, "host {ordinal} of {id} arrived before the one before it");
+    let is_forbidden =
+        core.checks.forbidden.get(&id).is_some_and(|leaving| leaving.contains(&new.name));
+    demand!(!is_forbidden, "{} was about to vanish before {id} began, and is in it", new.name);
     let old = hosts.insert(ordinal, new);
     let (Some(old), Some(new)) = (old, hosts.get(&ordinal)) else { return Ok(()) };
+    let claims = old.heard_at.is_none() && new.heard_at.is_some();
+    demand!(!claims || !old.leaving, "{} is about to vanish, and claims in {id}", new.name);
     let kept = old.name == new.name
+        && old.leaving <= new.leaving
+        && old.gone <= new.gone
         && old.heard_at <= new.heard_at
         && old.sequence <= new.sequence
         && (old.out_of_reach.is_none()
@@ -374,7 +432,63 @@ fn host_written(core: &mut Core, record: &Record) -> Result<(), String> {
     Ok(())
 }
 
+fn batch_written(core: &mut Core, record: &Record) -> Result<(), String> {
+    let row: BatchRow = read(record)?;
+    let names = row.hosts.into_iter().map(|host| host.name);
+    core.checks.batches.entry(row.batch.to_string()).or_default().extend(names);
+    Ok(())
+}
+
+/// A passage was changed. One that arrived may only be let go with what its groups have.
+fn passage_written(core: &mut Core, record: &Record) -> Result<(), String> {
+    let row: PassageRow = read(record)?;
+    let name = row.instance.clone();
+    core.tell(&name, || format!("v{} {row:?}", record.version));
+    if row.direction == Direction::Leaving {
+        core.checks.leaving.insert(name);
+        return Ok(());
+    }
+    demand!(!core.checks.leaving.contains(&name), "{name} was leaving, and arrives");
+    if row.verdict != Some(Verdict::Continue) || core.checks.terminated.contains(&name) {
+        return Ok(());
+    }
+    let scaled_by = |group: &&Group| {
+        let named = group.settings.auto_scaling_groups.iter().flatten();
+        row.holds.iter().any(|hold| named.clone().any(|name| *name == hold.scaling_group))
+    };
+    for group in core.checks.groups.values().filter(scaled_by) {
+        let Some(last) = &group.slot.last_successful else { continue };
+        let installed = core.checks.installed.get(&(name.clone(), group.id.clone()));
+        demand!(
+            installed == Some(&last.pin.sha256),
+            "{name} is let go with {installed:?}, and {} has {}",
+            group.name,
+            last.pin.sha256
+        );
+    }
+    Ok(())
+}
+
 impl Checks {
+    /// Checks that no more hosts than the ramp allows are started within any second.
+    fn ramp_holds(&mut self, deployment: &Deployment, started: u32) -> Result<(), String> {
+        let Some(most) = deployment.order().start_ramp.filter(|_| started > 0) else {
+            return Ok(());
+        };
+        let (id, at) = (deployment.id(), deployment.latest());
+        let starts = self.starts.entry(id.clone()).or_default();
+        starts.push((at, started));
+        starts.retain(|(then, _)| at.since_ms(*then) < 1_000);
+        let sum: u32 = starts.iter().map(|(_, started)| started).sum();
+        demand!(sum <= most.max(1), "{id} starts {sum} hosts within a second: {starts:?}");
+        Ok(())
+    }
+
+    /// Whether a host is in a batch, or was.
+    pub(crate) fn is_in_batch(&self, batch: &BatchKey, name: &str) -> bool {
+        self.batches.get(&batch.to_string()).is_some_and(|names| names.contains(name))
+    }
+
     /// Whether the host may get no permission any more, whatever it asks.
     pub(crate) fn is_barred(&self, id: &DeploymentId, ordinal: u32) -> bool {
         let host = self.hosts.get(id).and_then(|hosts| hosts.get(&ordinal));

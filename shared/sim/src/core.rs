@@ -9,14 +9,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use control::driver::Errand;
+use control::fleet::Upkeep;
 use control::intake::Uploaded;
 use engine::deployment::Fact;
 use engine::{DeploymentId, Timestamp};
-use wire::host::{ClaimRequest, ClaimResponse, Offer, PollResponse, ReportRequest, ReportResponse};
+use wire::host::{
+    BatchClaimRequest, BatchKey, ClaimRequest, ClaimResponse, Offer, PollResponse, ReportRequest,
+    ReportResponse,
+};
 
 use crate::bundles::Bundle;
 use crate::checks::Checks;
+use crate::cloud::Cloud;
 use crate::faults::Faults;
+use crate::fleet::{Change, Told};
 use crate::memory::MemoryTable;
 use crate::outcome::Line;
 use crate::random::Random;
@@ -45,6 +51,16 @@ pub(crate) enum Event {
     Sweep,
     /// An effect that was handed over comes to whoever performs it.
     Errand(Errand),
+    /// Upkeep of the fleet that was asked for is due.
+    Upkeep(Upkeep),
+    /// The minute's upkeep.
+    KeepFleet,
+    /// Something is told of an instance.
+    Told(Told),
+    /// Something happens to an instance.
+    Change(Change),
+    /// A command comes to an instance.
+    Command { instance: String, batch: BatchKey, secret: String },
     /// An upload is announced.
     Announce(Uploaded),
     /// An upload was handled.
@@ -72,6 +88,8 @@ pub(crate) enum Act {
     DeleteConfig(String),
     /// Removes a host for good.
     Deregister { host: usize },
+    /// Something happens to an instance.
+    Change(Change),
 }
 
 /// What happens on a host.
@@ -132,6 +150,8 @@ pub(crate) enum Question {
     Poll(wire::host::PollRequest),
     /// For a command.
     Claim(ClaimRequest),
+    /// For a command that was pushed, with the secret of its batch.
+    ClaimBatch(String, BatchClaimRequest),
     /// Whether it may go on.
     Report(String, ReportRequest),
 }
@@ -176,6 +196,9 @@ pub(crate) struct Core {
     pub(crate) total_ms: u64,
     /// Whether effects are performed elsewhere than they are decided, as functions do it.
     pub(crate) has_errands: bool,
+    /// Whether there are instances.
+    pub(crate) is_cloud: bool,
+    pub(crate) cloud: Cloud,
     /// Most hosts that a deployment starts within a second.
     pub(crate) start_ramp: u32,
 }
@@ -209,6 +232,8 @@ impl Core {
             total_ms: 8 * 3_600_000,
             has_errands: false,
             start_ramp: 500,
+            is_cloud: false,
+            cloud: Cloud::default(),
         }
     }
 

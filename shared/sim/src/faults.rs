@@ -4,7 +4,7 @@ use crate::memory::TableFaults;
 use crate::random::Random;
 
 /// How often things go wrong, each of ten thousand.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Faults {
     pub(crate) table: TableFaults,
     /// A task dies where it waits.
@@ -38,11 +38,27 @@ pub(crate) struct Faults {
     pub(crate) errand_twice: u32,
     /// It comes up to two minutes later.
     pub(crate) errand_late: u32,
+    /// The cloud does not answer.
+    pub(crate) throttled: u32,
+    /// Something is told of a command, true or not.
+    pub(crate) hints: u32,
     /// How far the servers' clocks are apart, in milliseconds.
     pub(crate) skew_ms: u64,
 }
 
 impl Faults {
+    /// The same with the faults of a cloud, as far as anything fails at all.
+    pub(crate) fn with_cloud(self, random: &mut Random) -> Self {
+        if self == Self::default() {
+            return self;
+        }
+        let mut often = |most: u64| {
+            let often = if random.of_ten_thousand(5_000) { random.between(1, most) } else { 0 };
+            u32::try_from(often).unwrap_or(0)
+        };
+        Self { throttled: often(1_500), hints: often(5_000), ..self }
+    }
+
     /// Faults by chance: each kind is there in about half of all worlds, and every fifth world has none at all.
     pub(crate) fn by_chance(random: &mut Random) -> Self {
         if random.of_ten_thousand(2_000) {
@@ -79,6 +95,8 @@ impl Faults {
             errand_twice: often(3_000),
             errand_late: often(2_000),
             skew_ms: u64::from(often(2_000)),
+            throttled: 0,
+            hints: 0,
         }
     }
 }

@@ -6,8 +6,10 @@
 
 mod bundles;
 mod checks;
+mod cloud;
 mod core;
 mod faults;
+mod fleet;
 mod memory;
 mod outcome;
 mod ports;

@@ -142,7 +142,19 @@ impl Errands for Ports {
         Ok(true)
     }
 
-    async fn keep_up(&self, _: &Upkeep, _: u32) -> Result<(), CloudError> {
+    async fn keep_up(&self, upkeep: &Upkeep, delay_s: u32) -> Result<(), CloudError> {
+        let mut core = self.shared.core();
+        let faults = core.faults;
+        let delay_ms = u64::from(delay_s) * 1_000;
+        if core.random.of_ten_thousand(faults.errand_twice) {
+            let ms = core.random.between(0, 100_000);
+            core.push(ms, Event::Upkeep(upkeep.clone()));
+        }
+        if !core.random.of_ten_thousand(faults.errand_lost) {
+            let late = core.random.of_ten_thousand(faults.errand_late);
+            let ms = core.random.between(0, if late { 120_000 } else { 50 });
+            core.push(delay_ms + ms, Event::Upkeep(upkeep.clone()));
+        }
         Ok(())
     }
 }

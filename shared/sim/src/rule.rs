@@ -46,18 +46,25 @@ pub(crate) fn allows(deployment: &Deployment, started: &[u32]) -> Result<(), Str
     );
     let too_many = failed > 0 && total - failed <= required;
     demand!(!too_many, "{id} goes on after {failed} of {total} hosts failed");
-    let unhealthy = deployment.hosts().unhealthy();
-    let was_healthy = started.iter().any(|ordinal| *ordinal >= unhealthy);
+    // Hosts that arrived are new, and come after those that were unhealthy and before the healthy ones.
+    let hosts = deployment.hosts();
+    let place = |at: u32| match at {
+        _ if at < hosts.unhealthy().min(hosts.enrolled()) => (0, at),
+        _ if at >= hosts.enrolled() => (1, at),
+        _ => (2, at),
+    };
+    let is_healthy = |at: u32| place(at).0 == 2;
+    let was_healthy = started.iter().any(|ordinal| is_healthy(*ordinal));
     let healthy = count(deployment, |at, state| {
-        state == HostState::Succeeded || (state == HostState::Untouched && at >= unhealthy)
+        state == HostState::Succeeded || (state == HostState::Untouched && is_healthy(at))
     });
     // One of CodeDeploy's own configurations always spares a host.
     let least = if rule.predefined { required.min(total - 1) } else { required };
     demand!(!was_healthy || healthy >= least, "{id} leaves {healthy} healthy hosts of {least}");
-    let next = (0..deployment.hosts().len()).find(|at| {
-        deployment.hosts().get(*at).is_some_and(|host| host.state == HostState::Untouched)
-    });
-    let in_order = next.is_none_or(|next| started.iter().all(|ordinal| *ordinal < next));
+    let is_untouched =
+        |at: &u32| hosts.get(*at).is_some_and(|host| host.state == HostState::Untouched);
+    let next = (0..hosts.len()).filter(is_untouched).map(place).min();
+    let in_order = next.is_none_or(|next| started.iter().all(|ordinal| place(*ordinal) < next));
     demand!(in_order, "{id} started {started:?} before {next:?}");
     Ok(())
 }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use engine::lifecycle::Event as Lifecycle;
 use engine::{DeploymentId, GroupId};
 use wire::host::{
-    ClaimRequest, ClaimResponse, EventReport, EventStatus, HostStatus, Offer, PollRequest,
-    PollResponse, ReportRequest, ReportResponse,
+    BatchClaimRequest, BatchKey, ClaimRequest, ClaimResponse, EventReport, EventStatus, HostStatus,
+    Offer, PollRequest, PollResponse, ReportRequest, ReportResponse,
 };
 
 use crate::bundles::Bundle;
@@ -23,6 +23,8 @@ pub(crate) struct Host {
     pub(crate) life: u32,
     pub(crate) is_up: bool,
     pub(crate) is_registered: bool,
+    /// Whether commands are pushed to it: it does not ask for work by itself.
+    pub(crate) is_pushed: bool,
     pub(crate) cut_until: u64,
     fences: BTreeMap<GroupId, u64>,
     journals: BTreeMap<DeploymentId, Journal>,
@@ -41,6 +43,8 @@ struct Journal {
     started: usize,
     ended: Vec<EventStatus>,
     finished: Option<HostStatus>,
+    /// How many events it has.
+    events: usize,
     is_acknowledged: bool,
 }
 
@@ -59,6 +63,10 @@ struct Command {
     has_news: bool,
     is_asking: bool,
     asked_at: u64,
+    /// What it claims with, where it was pushed.
+    push: Option<(BatchKey, String)>,
+    /// Copies of it that wait for the first one's end.
+    copies: Vec<(BatchKey, String)>,
 }
 
 impl Host {
@@ -69,6 +77,7 @@ impl Host {
             life: 0,
             is_up: true,
             is_registered: true,
+            is_pushed: false,
             cut_until: 0,
             fences: BTreeMap::new(),
             journals: BTreeMap::new(),
@@ -140,17 +149,56 @@ impl World {
         let Some(host) = self.hosts.get_mut(at) else { return };
         self.shared.core().tell(&host.name, || format!("crashes, for {down:?} ms"));
         host.life += 1;
+        let commands = std::mem::take(&mut host.commands);
+        let is_process = host.is_pushed && down.is_some_and(|ms| ms.is_multiple_of(2));
+        if is_process {
+            // Only the runner's process has died. Nobody starts it again; a copy that waits takes its place.
+            for (batch, secret) in commands.into_values().flat_map(|command| command.copies) {
+                self.pushed(at, batch, secret);
+            }
+            return;
+        }
         host.is_up = false;
-        host.commands.clear();
         if let Some(ms) = down {
             self.in_ms(at, ms, HostEvent::Boot);
         }
+    }
+
+    /// A host is no more.
+    pub(crate) fn dies_for_good(&mut self, at: usize) {
+        let Some(host) = self.hosts.get_mut(at) else { return };
+        host.life += 1;
+        host.is_up = false;
+        host.is_registered = false;
+        host.commands.clear();
+    }
+
+    /// A command that was pushed comes to a host, and a process of the runner begins.
+    pub(crate) fn pushed(&mut self, at: usize, batch: BatchKey, secret: String) {
+        let Some(host) = self.hosts.get_mut(at).filter(|host| host.is_up) else { return };
+        let id = batch.deployment_id.clone();
+        self.shared.core().tell(&host.name, || format!("is sent {batch}"));
+        if let Some(first) = host.commands.get_mut(&id) {
+            first.copies.push((batch, secret));
+            return;
+        }
+        if host.journals.get(&id).is_some_and(|journal| journal.is_acknowledged) {
+            // It tells what the first one came to.
+            return;
+        }
+        let offer = Offer { deployment_id: id.clone(), ordinal: 0, attempt: 0 };
+        let command = Command { push: Some((batch, secret)), ..Command::default() };
+        drop(host.commands.insert(id, command));
+        self.in_ms(at, 0, HostEvent::Claim(offer));
     }
 
     fn boot(&mut self, at: usize) {
         let Some(host) = self.hosts.get_mut(at) else { return };
         self.shared.core().tell(&host.name, || "is up again".to_owned());
         host.is_up = true;
+        if host.is_pushed {
+            return;
+        }
         let unfinished: Vec<Offer> = host
             .journals
             .values()
@@ -166,7 +214,7 @@ impl World {
     fn poll(&mut self, at: usize) {
         let mut core = self.shared.core();
         let Some(host) = self.hosts.get_mut(at) else { return };
-        if !host.is_registered {
+        if !host.is_registered || host.is_pushed {
             return;
         }
         host.asked_at = core.now;
@@ -211,6 +259,12 @@ impl World {
     fn claim(&mut self, at: usize, offer: Offer) {
         let Some(host) = self.hosts.get(at) else { return };
         let sent_at = self.shared.now().0;
+        let Some(command) = host.commands.get(&offer.deployment_id) else { return };
+        if let Some((batch, secret)) = command.push.clone() {
+            let request = BatchClaimRequest { host: host.name.clone(), batch };
+            let question = Question::ClaimBatch(secret, request);
+            return self.ask(at, question, ReplyTo::Claim { offer, sent_at });
+        }
         let request = ClaimRequest { host: host.name.clone(), offer: offer.clone() };
         self.ask(at, Question::Claim(request), ReplyTo::Claim { offer, sent_at });
     }
@@ -232,6 +286,7 @@ impl World {
                     generation,
                     bundle: specification.bundle.sha256,
                     claims: 0,
+                    events: specification.events.len(),
                     started: 0,
                     ended: Vec::new(),
                     finished: None,
@@ -252,7 +307,7 @@ impl World {
                 self.in_ms(at, 0, HostEvent::Work(id));
             }
             Answer::Refused => self.forget(at, &id),
-            Answer::Unauthorized if !host.is_registered => self.forget(at, &id),
+            Answer::Unauthorized if !host.is_registered || host.is_pushed => self.forget(at, &id),
             Answer::Unauthorized | Answer::Nothing => {
                 let ms = self.shared.core().random.between(200, 2_000);
                 self.in_ms(at, ms, HostEvent::Claim(offer));
@@ -300,7 +355,7 @@ impl World {
             return;
         }
         command.has_lock = true;
-        let events = Lifecycle::IN_PLACE.len();
+        let events = journal.events;
         if journal.finished.is_none() {
             if journal.started > journal.ended.len() {
                 // It was started before a crash: nobody knows how far it came, and it is not run again.
@@ -308,6 +363,11 @@ impl World {
                 journal.finished = Some(HostStatus::Failed);
             } else if journal.ended.len() == events {
                 journal.finished = Some(HostStatus::Succeeded);
+                if events > 1 {
+                    let place = (host.name.clone(), journal.group.clone());
+                    let bundle = journal.bundle.clone();
+                    self.shared.core().checks.installed.insert(place, bundle);
+                }
             } else if command.is_withdrawn || fence > journal.generation {
                 journal.finished = Some(HostStatus::Failed);
             } else if self.shared.now().0 < command.lease_until {
@@ -336,6 +396,9 @@ impl World {
         let fence = (&journal.group, journal.generation);
         if let Err(broken) = core.checks.hook_starts(at, place, fence, event) {
             core.violate(broken);
+        }
+        if event == 3 {
+            core.checks.installed.remove(&(host.name.clone(), journal.group.clone()));
         }
         journal.started += 1;
         command.is_in_hook = true;
@@ -465,5 +528,5 @@ fn event_reports(journal: &Journal) -> Vec<EventReport> {
         ended_at: None,
         diagnostics: None,
     };
-    Lifecycle::IN_PLACE.into_iter().enumerate().map(report).collect()
+    Lifecycle::IN_PLACE.into_iter().take(journal.events).enumerate().map(report).collect()
 }

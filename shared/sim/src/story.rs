@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use control::intake::Uploaded;
-use control::rows::{self, Application, Config, OnPremises, Row, Subscription};
+use control::rows::{self, Application, Config, OnPremises, Row, ScalingGroupRow, Subscription};
 use control::start::Request;
 use control::table::{Condition, Table as _, Write};
 use engine::deployment::AutoRollback;
@@ -16,6 +16,7 @@ use wire::codedeploy::{DeregisterOnPremisesInstance, GroupSettings, StopDeployme
 use crate::bundles::Bundle;
 use crate::core::{Act, EPOCH_MS, Event, HostEvent};
 use crate::faults::Faults;
+use crate::fleet::CloudStory;
 use crate::random::Random;
 use crate::world::World;
 
@@ -59,6 +60,7 @@ pub(crate) struct Story {
     total_ms: u64,
     pub(crate) has_errands: bool,
     pub(crate) start_ramp: u32,
+    pub(crate) cloud: Option<CloudStory>,
 }
 
 impl Story {
@@ -95,7 +97,16 @@ impl Story {
             total_ms,
             has_errands: random.of_ten_thousand(5_000),
             start_ramp: *random.pick(&[1, 3, 500, 500]).unwrap_or(&500),
+            cloud: None,
         }
+    }
+
+    /// Adds a cloud, where the seed wants one.
+    pub(crate) fn add_cloud(&mut self, seed: u64) {
+        let Some(cloud) = CloudStory::by_chance(seed, self.hosts, self.lasts_ms) else { return };
+        self.faults = self.faults.with_cloud(&mut Random::new(!seed));
+        self.acts.extend(cloud.acts());
+        self.cloud = Some(cloud);
     }
 }
 
@@ -112,6 +123,7 @@ impl Story {
             total_ms: 8 * 3_600_000,
             has_errands: false,
             start_ramp: 500,
+            cloud: None,
         }
     }
 }
@@ -200,7 +212,14 @@ impl World {
             rows.add(&Config { id: name.clone(), name, created_at, rule: rule(&mut random) });
         }
         for number in 0..story.groups {
-            let group = group_row(&mut random, number, story.hosts);
+            let mut group = group_row(&mut random, number, story.hosts);
+            if let Some(cloud) = &story.cloud {
+                cloud.set(&mut group);
+            }
+            for name in group.settings.auto_scaling_groups.iter().flatten() {
+                let (scaling_group, group_id) = (name.clone(), group.id.clone());
+                rows.add(&ScalingGroupRow { scaling_group, group_id });
+            }
             let tag = format!("group-{number}");
             rows.add(&Subscription {
                 bucket: BUCKET.to_owned(),
@@ -211,7 +230,10 @@ impl World {
             self.groups.push(Group { id: group.id.clone(), tag });
             rows.add(&group);
         }
-        for host in &self.hosts {
+        if let Some(cloud) = &story.cloud {
+            self.begin_cloud(cloud);
+        }
+        for host in self.hosts.iter().filter(|host| !host.is_pushed) {
             let member = |group: &Group| (group.tag.clone(), "yes".to_owned());
             let mut tags: BTreeMap<String, String> = self.groups.iter().map(member).collect();
             if story.groups > 1 && random.of_ten_thousand(3_000) {
@@ -258,6 +280,7 @@ impl World {
                 });
             }
             Act::Deregister { host } => self.deregister(host),
+            Act::Change(change) => self.change(change),
         }
     }
 
@@ -345,7 +368,8 @@ impl World {
     }
 
     fn deregister(&mut self, host: usize) {
-        let Some(host) = self.hosts.get_mut(host).filter(|host| host.is_registered) else { return };
+        let is_there = |host: &&mut crate::runner::Host| host.is_registered && !host.is_pushed;
+        let Some(host) = self.hosts.get_mut(host).filter(is_there) else { return };
         host.is_registered = false;
         let name = host.name.clone();
         let request = DeregisterOnPremisesInstance { instance_name: Some(name.clone()) };

@@ -10,12 +10,13 @@ use std::task::{Context, Poll, Waker};
 
 use control::driver::Errand;
 use control::intake::Uploaded;
-use control::ports::{Cloud, NoMeter};
+use control::ports::NoMeter;
 use control::{Control, Error, Place, Settings};
 use engine::{DeploymentId, Timestamp};
 use wire::host::{Offer, RefusalCode};
 
 use crate::bundles::SimBundles;
+use crate::cloud::cloud_of;
 use crate::core::{Answer, Core, EPOCH_MS, Event, HostEvent, Question, Shared};
 use crate::memory::TableFaults;
 use crate::outcome::Outcome;
@@ -85,7 +86,8 @@ impl World {
     /// A world as the seed wants it.
     pub(crate) fn new(seed: u64, recording: bool) -> Self {
         let mut random = Random::new(seed);
-        let story = Story::by_chance(&mut random);
+        let mut story = Story::by_chance(&mut random);
+        story.add_cloud(seed);
         Self::of(&story, random, recording)
     }
 
@@ -94,6 +96,7 @@ impl World {
         let mut core = Core::new(random, story.faults, recording);
         core.has_errands = story.has_errands;
         core.start_ramp = story.start_ramp;
+        core.is_cloud = story.cloud.is_some();
         let shared = Shared::new(core);
         let servers = (0..3).map(|server| server_of(&shared, server, story.faults.skew_ms));
         let mut world = Self {
@@ -147,15 +150,20 @@ impl World {
         let is_idle = self.acts_left == 0
             && self.unhandled.is_empty()
             && core.checks.active.values().all(std::collections::BTreeSet::is_empty);
-        if is_idle {
+        let is_cloud = core.is_cloud;
+        let now = core.now;
+        drop(core);
+        let open = if is_idle && is_cloud { self.open_passages() } else { Vec::new() };
+        if is_idle && open.is_empty() {
             return true;
         }
+        let mut core = self.shared.core();
         // Every host at its slowest, one after the other, in everything that can still come.
         let hosts = u64::try_from(self.hosts.len()).unwrap_or(u64::MAX);
         let bound = (hosts + 5) * 1_200_000 * 3;
-        if core.now > healed_at + bound {
+        if now > healed_at + bound {
             let stuck: Vec<_> = core.checks.active.values().flatten().cloned().collect();
-            core.violate(format!("{stuck:?} are stuck, and {:?}", self.unhandled.keys()));
+            core.violate(format!("{stuck:?} are stuck, and {:?}, {open:?}", self.unhandled.keys()));
         }
         false
     }
@@ -174,6 +182,21 @@ impl World {
                 }
             }
             Event::Errand(errand) => self.run_errand(errand),
+            Event::Upkeep(upkeep) => self.keep_up(upkeep),
+            Event::KeepFleet => self.keep_fleet(),
+            Event::Told(told) => self.told(told),
+            Event::Change(change) => self.change(change),
+            Event::Command { instance, batch, secret } => {
+                let core = self.shared.core();
+                let host = core.cloud.machines.get(&instance).map(|machine| machine.host);
+                let intrudes = batch.number.is_multiple_of(3);
+                drop(core);
+                let Some(host) = host else { return };
+                if intrudes {
+                    self.intrude(&batch, &secret, host);
+                }
+                self.pushed(host, batch, secret);
+            }
             Event::Offer { host, offer } => self.offered(&host, offer),
             Event::Host { host, life, what } => {
                 if self.hosts.get(host).is_some_and(|host| host.life == life) {
@@ -358,7 +381,7 @@ fn server_of(shared: &Arc<Shared>, server: u64, skew_ms: u64) -> Control {
         dispatcher: ports.clone(),
         clock: ports.clone(),
         entropy: ports.clone(),
-        cloud: Cloud { errands: ports.clone(), ..Cloud::none() },
+        cloud: cloud_of(&ports),
         meter: Arc::new(NoMeter),
         settings: Settings { start_ramp: shared.core().start_ramp },
         place: Place { account: "111122223333".to_owned(), region: "eu-west-1".to_owned() },
@@ -388,6 +411,18 @@ async fn answer(
             }
             let Some(ReplyTo::Claim { offer, sent_at }) = reply else { return None };
             Some(HostEvent::Claimed { offer, sent_at, answer: answer_of(answer) })
+        }
+        Question::ClaimBatch(secret, request) => {
+            let id = request.batch.deployment_id.clone();
+            let is_allowed = shared.core().checks.is_in_batch(&request.batch, &request.host);
+            let answer = control.claim_batch(&secret, &request).await;
+            if !is_allowed && answer.is_ok() {
+                shared.core().violate(format!("{} claims in a batch of {id}", request.host));
+            }
+            let Some(ReplyTo::Claim { offer, sent_at }) = reply else { return None };
+            let offer = answer.as_ref().map_or(offer, |answer| answer.offer.clone());
+            let answer = answer_of(answer.map(|answer| answer.claim));
+            Some(HostEvent::Claimed { offer, sent_at, answer })
         }
         Question::Report(token, request) => {
             let (id, ordinal) = (request.deployment_id.clone(), request.ordinal);

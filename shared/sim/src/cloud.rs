@@ -1,0 +1,344 @@
+//! The cloud of the simulated world: instances, Auto Scaling groups and Systems Manager, as far as `control` sees them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use control::ports::{
+    CloudError, Command, Fleet, Hold, Hooks, Instance, InstanceState, Push, Scaling, Selection,
+    SendError,
+};
+use thiserror::Error;
+
+use crate::core::{Core, Event};
+use crate::fleet::{Change, Told};
+use crate::ports::Ports;
+
+/// The tag that an instance must carry so that it may be sent commands.
+pub(crate) const TAG: (&str, &str) = ("cutover", "here");
+
+/// An instance and what the cloud knows of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Machine {
+    pub(crate) instance: Instance,
+    /// The host that runs on it.
+    pub(crate) host: usize,
+    /// From when on it can be reached.
+    pub(crate) reachable_at: u64,
+    /// Whether commands to it are refused, though it can be reached.
+    pub(crate) is_bad: bool,
+}
+
+/// An Auto Scaling group.
+#[derive(Debug, Default)]
+pub(crate) struct ScalingGroup {
+    hooks: BTreeSet<String>,
+    suspended: BTreeSet<String>,
+    /// What a user suspended before.
+    pub(crate) by_user: BTreeSet<String>,
+}
+
+/// An instance that is held, and what was said of it.
+#[derive(Debug)]
+struct Held {
+    hold: Hold,
+    is_launch: bool,
+    is_void: bool,
+    answer: Option<bool>,
+}
+
+/// All that is in the cloud.
+#[derive(Debug, Default)]
+pub(crate) struct Cloud {
+    pub(crate) machines: BTreeMap<String, Machine>,
+    pub(crate) scaling_groups: BTreeMap<String, ScalingGroup>,
+    held: BTreeMap<String, Held>,
+    commands: u64,
+}
+
+impl Cloud {
+    /// What has not come to an end.
+    pub(crate) fn open(&self) -> Vec<String> {
+        let holds = self.held.values().filter(|held| held.answer.is_none() && !held.is_void);
+        let holds =
+            holds.map(|held| format!("{} is held by {}", held.hold.instance, held.hold.hook));
+        let rests = self.scaling_groups.iter().filter(|(_, group)| {
+            group.suspended.iter().any(|process| !group.by_user.contains(process))
+        });
+        let rests =
+            rests.map(|(name, group)| format!("{name} has {:?} suspended", group.suspended));
+        holds.chain(rests).collect()
+    }
+
+    /// Holds an instance by the hooks of its group for arrivals, or for departures.
+    pub(crate) fn hold(&mut self, id: &str, is_launch: bool) -> Vec<Hold> {
+        let Some(name) = self.machines.get(id).and_then(|m| m.instance.scaling_group.clone())
+        else {
+            return Vec::new();
+        };
+        let Some(group) = self.scaling_groups.get(&name) else { return Vec::new() };
+        let kind = if is_launch { "cutover-launch-" } else { "cutover-termination-" };
+        let mut holds = Vec::new();
+        for hook in group.hooks.iter().filter(|hook| hook.starts_with(kind)) {
+            let token = format!("token-{}", self.held.len() + 1);
+            let (scaling_group, instance) = (name.clone(), id.to_owned());
+            let hold = Hold { scaling_group, hook: hook.clone(), instance, token: token.clone() };
+            holds.push(hold.clone());
+            drop(self.held.insert(token, Held { hold, is_launch, is_void: false, answer: None }));
+        }
+        holds
+    }
+
+    /// What is terminated is not held any more.
+    pub(crate) fn terminate(&mut self, id: &str) {
+        if let Some(machine) = self.machines.get_mut(id) {
+            machine.instance.state = InstanceState::Terminated;
+        }
+        for held in self.held.values_mut().filter(|held| held.hold.instance == id) {
+            held.is_void = true;
+        }
+    }
+
+    /// Whether a command can reach the instance.
+    fn is_reachable(&self, id: &str, now: u64) -> bool {
+        self.machines.get(id).is_some_and(|machine| {
+            machine.reachable_at <= now && machine.instance.state == InstanceState::Running
+        })
+    }
+}
+
+#[derive(Debug, Error)]
+#[error("a request too many")]
+struct Throttled;
+
+impl Ports {
+    /// A request to the cloud, which may be throttled.
+    async fn request(&self, operation: &'static str) -> Result<(), CloudError> {
+        self.shared.pause().await;
+        let mut core = self.shared.core();
+        let often = core.faults.throttled;
+        if core.random.of_ten_thousand(often) {
+            let source = Box::new(Throttled);
+            return Err(CloudError::Unavailable { service: "the cloud", operation, source });
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Fleet for Ports {
+    async fn select(&self, wanted: &Selection) -> Result<Vec<Instance>, CloudError> {
+        self.request("select").await?;
+        let found: Vec<Instance> = {
+            let core = self.shared.core();
+            let all = core.cloud.machines.values().map(|machine| &machine.instance);
+            let runs = |instance: &&Instance| {
+                matches!(instance.state, InstanceState::Pending | InstanceState::Running)
+            };
+            all.filter(runs).filter(|instance| wanted.selects(instance)).cloned().collect()
+        };
+        self.shared.pause().await;
+        Ok(found)
+    }
+
+    async fn describe(&self, ids: &[String]) -> Result<Vec<Instance>, CloudError> {
+        self.request("describe").await?;
+        let core = self.shared.core();
+        let found = ids.iter().filter_map(|id| core.cloud.machines.get(id));
+        Ok(found.map(|machine| machine.instance.clone()).collect())
+    }
+}
+
+#[async_trait]
+impl Push for Ports {
+    fn tag(&self) -> (String, String) {
+        (TAG.0.to_owned(), TAG.1.to_owned())
+    }
+
+    async fn reachable(&self, names: &[String]) -> Result<Vec<String>, CloudError> {
+        self.request("reachable").await?;
+        let core = self.shared.core();
+        let reached = names.iter().filter(|name| core.cloud.is_reachable(name, core.now));
+        Ok(reached.cloned().collect())
+    }
+
+    async fn send(&self, command: &Command) -> Result<String, SendError> {
+        self.request("send").await?;
+        let id = self.shared.core().send(command)?;
+        self.shared.pause().await;
+        Ok(id)
+    }
+
+    async fn outcome(&self, command: &str, instance: &str) -> Result<Option<String>, CloudError> {
+        self.request("outcome").await?;
+        Ok(Some(format!("{command} went wrong on {instance}")))
+    }
+}
+
+impl Core {
+    /// Sends a command on its way: it may come late, twice, or never, and what is told of it may be wrong.
+    fn send(&mut self, command: &Command) -> Result<String, SendError> {
+        let mut refused = None;
+        for name in &command.instances {
+            let Some(machine) = self.cloud.machines.get(name) else { continue };
+            let is_tagged = machine.instance.tags.get(TAG.0).is_some_and(|value| value == TAG.1);
+            let is_bad = machine.is_bad;
+            if !is_tagged {
+                self.violate(format!("a command is sent to {name}, which lacks the tag"));
+            }
+            if is_bad || !self.cloud.is_reachable(name, self.now) {
+                refused = Some(format!("{name} is not in a valid state"));
+            }
+        }
+        let size = command.instances.len();
+        if size > 50 || size == 0 {
+            self.violate(format!("a command is sent to {size} instances"));
+        }
+        if let Some(refused) = refused {
+            return Err(SendError::Instances(refused));
+        }
+        self.cloud.commands += 1;
+        let id = format!("command-{}", self.cloud.commands);
+        self.tell(&id, || format!("of {} to {:?}", command.batch, command.instances));
+        for instance in &command.instances {
+            let event = || Event::Command {
+                instance: instance.clone(),
+                batch: command.batch.clone(),
+                secret: command.secret.clone(),
+            };
+            let faults = self.faults;
+            if self.random.of_ten_thousand(faults.offer_late) {
+                let ms = self.random.between(1_000, 200_000);
+                self.push(ms, event());
+            }
+            if !self.random.of_ten_thousand(faults.offer_lost) {
+                let ms = self.random.between(0, 3_000);
+                self.push(ms, event());
+            }
+            if self.random.of_ten_thousand(faults.hints) {
+                let said = ["Failed", "Success", "Delivery Timed Out", "Cancelled"];
+                let status = self.random.pick(&said).copied().unwrap_or("Failed").to_owned();
+                let ms = self.random.between(0, 100_000);
+                let (command, instance) = (id.clone(), instance.clone());
+                self.push(ms, Event::Told(Told::Command { command, instance, status }));
+            }
+        }
+        Ok(id)
+    }
+}
+
+#[async_trait]
+impl Scaling for Ports {
+    async fn keep_hooks(&self, hooks: &Hooks) -> Result<(), CloudError> {
+        self.request("keep_hooks").await?;
+        let mut core = self.shared.core();
+        let group = core.cloud.scaling_groups.entry(hooks.scaling_group.clone()).or_default();
+        let wanted = [
+            (&hooks.launch, hooks.is_launch_wanted),
+            (&hooks.termination, hooks.is_termination_wanted),
+        ];
+        for (hook, is_wanted) in wanted {
+            if is_wanted {
+                group.hooks.insert(hook.clone());
+            } else {
+                group.hooks.remove(hook);
+            }
+        }
+        Ok(())
+    }
+
+    async fn heartbeat(&self, hold: &Hold) -> Result<(), CloudError> {
+        self.request("heartbeat").await?;
+        let mut core = self.shared.core();
+        if !core.cloud.held.contains_key(&hold.token) {
+            core.violate(format!("a heartbeat for {hold:?}, which nobody knows"));
+        }
+        Ok(())
+    }
+
+    async fn release(&self, hold: &Hold, abandon: bool) -> Result<(), CloudError> {
+        self.request("release").await?;
+        {
+            let mut core = self.shared.core();
+            core.tell(&hold.instance, || format!("{} is answered, abandon: {abandon}", hold.hook));
+            let now = core.now;
+            let (is_new, is_launch, before) = match core.cloud.held.get_mut(&hold.token) {
+                Some(held) => {
+                    let before = held.answer.replace(abandon);
+                    (before.is_none() && !held.is_void, held.is_launch, before)
+                }
+                None => {
+                    core.violate(format!("{hold:?} is released, and nobody knows it"));
+                    return Ok(());
+                }
+            };
+            if before.is_some_and(|before| before != abandon) {
+                core.violate(format!("{} was told both: {hold:?} at {now}", hold.instance));
+            }
+            if is_new && (abandon || !is_launch) {
+                let ms = core.random.between(10, 5_000);
+                core.push(ms, Event::Change(Change::Dies(hold.instance.clone())));
+            }
+        }
+        self.shared.pause().await;
+        Ok(())
+    }
+
+    async fn running(&self, name: &str, wanted: &[String]) -> Result<Vec<String>, CloudError> {
+        self.request("running").await?;
+        let core = self.shared.core();
+        let group = core.cloud.scaling_groups.get(name);
+        let rests = |process: &String| group.is_some_and(|group| group.suspended.contains(process));
+        Ok(wanted.iter().filter(|process| !rests(process)).cloned().collect())
+    }
+
+    async fn set_suspended(
+        &self,
+        name: &str,
+        processes: &[String],
+        suspended: bool,
+    ) -> Result<(), CloudError> {
+        self.request("set_suspended").await?;
+        {
+            let mut core = self.shared.core();
+            core.tell(name, || format!("{processes:?} suspended: {suspended}"));
+            let group = core.cloud.scaling_groups.entry(name.to_owned()).or_default();
+            let taken = processes.iter().find(|process| group.by_user.contains(*process)).cloned();
+            for process in processes {
+                if suspended {
+                    group.suspended.insert(process.clone());
+                } else {
+                    group.suspended.remove(process);
+                }
+            }
+            if let Some(taken) = taken {
+                core.violate(format!(
+                    "{taken} of {name} was suspended by a user, and is not left alone"
+                ));
+            }
+        }
+        self.shared.pause().await;
+        Ok(())
+    }
+}
+
+impl ScalingGroup {
+    /// A group in which a user has suspended processes.
+    pub(crate) fn with(by_user: BTreeSet<String>) -> Self {
+        Self { hooks: BTreeSet::new(), suspended: by_user.clone(), by_user }
+    }
+}
+
+/// The ports of a world with a cloud, or of one without.
+pub(crate) fn cloud_of(ports: &Arc<Ports>) -> control::ports::Cloud {
+    if !ports.shared.core().is_cloud {
+        let errands = Arc::<Ports>::clone(ports);
+        return control::ports::Cloud { errands, ..control::ports::Cloud::none() };
+    }
+    control::ports::Cloud {
+        errands: Arc::<Ports>::clone(ports),
+        fleet: Arc::<Ports>::clone(ports),
+        push: Arc::<Ports>::clone(ports),
+        scaling: Arc::<Ports>::clone(ports),
+    }
+}
