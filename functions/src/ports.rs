@@ -7,9 +7,12 @@ use control::ports::{Clock, Dispatcher, Entropy};
 use engine::Timestamp;
 use wire::host::Offer;
 
-/// Hosts that poll find their work in the table. Nothing reaches a poll that another instance of a function holds, so a
-/// poll is only held back for a while, and the next one looks again.
+/// Hosts that poll find their work in the table. Nothing reaches a poll that another instance of a function holds, and a
+/// function is paid for while it holds one: so none is held, and hosts are told when to come again.
 pub(crate) struct PolledHosts;
+
+/// How long a host that polls waits when there was nothing, in milliseconds: what it costs is in `docs/cloud.md`.
+const AGAIN_AFTER_MS: u64 = 15_000;
 
 #[async_trait]
 impl Dispatcher for PolledHosts {
@@ -19,15 +22,14 @@ impl Dispatcher for PolledHosts {
         0
     }
 
-    async fn wait(&self, _name: &str, _ticket: u64, wait_ms: u64) -> Vec<Offer> {
-        tokio::time::sleep(Duration::from_millis(wait_ms.min(HELD_MS_MAX))).await;
+    fn again_after_ms(&self) -> Option<u64> {
+        Some(AGAIN_AFTER_MS)
+    }
+
+    async fn wait(&self, _name: &str, _ticket: u64, _wait_ms: u64) -> Vec<Offer> {
         Vec::new()
     }
 }
-
-/// Longest a poll is held, in milliseconds: work that comes meanwhile is only seen by the next poll, and a function is
-/// paid for while it waits.
-const HELD_MS_MAX: u64 = 5_000;
 
 /// The machine's clock.
 pub(crate) struct SystemClock;

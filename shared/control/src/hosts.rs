@@ -45,7 +45,7 @@ impl Control {
                 self.dispatcher.wait(&request.host, ticket, request.wait_ms.min(POLL_MS_MAX)).await;
             offers.retain(|offer| !request.busy.contains(&offer.deployment_id));
         }
-        Ok(PollResponse { offers, again_after_ms: None })
+        Ok(PollResponse { offers, again_after_ms: self.dispatcher.again_after_ms() })
     }
 
     async fn authenticate(&self, name: &str, key: &str) -> Result<(), Error> {

@@ -117,6 +117,12 @@ pub trait Dispatcher: Send + Sync {
     /// Where the host `name` stands in the stream of its offers; to be taken before the table is asked.
     fn ticket(&self, name: &str) -> u64;
 
+    /// How long a host whose poll brought nothing shall wait before the next one, in milliseconds; none if polls are held
+    /// until there is something.
+    fn again_after_ms(&self) -> Option<u64> {
+        None
+    }
+
     /// Waits up to `wait_ms` for offers to `name` that came after `ticket`.
     async fn wait(&self, name: &str, ticket: u64, wait_ms: u64) -> Vec<Offer>;
 }
