@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use aws::script::{Parameters, SCRIPT};
 use functions::permissions::Function;
 use serde_json::{Value, json};
 use store::attribute;
@@ -273,4 +274,28 @@ fn the_environment_is_what_the_functions_read() {
     let set: BTreeSet<&str> =
         own.chain([common]).flat_map(|variables| variables.keys()).map(String::as_str).collect();
     assert_eq!(set, read);
+}
+
+#[test]
+fn the_document_is_the_script_that_is_sent_where_there_is_no_document() {
+    let template = Template::read();
+    let content = template.at("/Resources/Document/Properties/Content");
+    let run = &content["mainSteps"][0]["inputs"];
+    assert_eq!(run["runCommand"], json!([SCRIPT]), "shared/aws/src/command.sh, line by line");
+    assert_eq!(run["timeoutSeconds"], "{{ ExecutionTimeout }}");
+    let none = String::new;
+    let sent = Parameters {
+        api_url: none(),
+        batch_key: none(),
+        batch_secret: none(),
+        runner_version: none(),
+        runner_digest: none(),
+    };
+    let mut patterns = content["parameters"].as_object().unwrap().clone();
+    assert!(patterns.remove("ExecutionTimeout").is_some(), "the script does not contain it");
+    for (name, pattern, _) in sent.each() {
+        let parameter = patterns.remove(name).unwrap_or_else(|| panic!("there is no `{name}`"));
+        assert_eq!(parameter["allowedPattern"], pattern, "{name}");
+    }
+    assert!(patterns.is_empty(), "nothing sends {patterns:?}");
 }
