@@ -18,12 +18,16 @@ use crate::run::{Command, Running};
 /// How long a home may take to serve, and a function to listen.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Runs `revision_intake` and `deployment_stepper` under the emulator.
+/// Lets the functions handle an upload under the emulator, and then each function its samples.
 pub(crate) fn check(place: &Place) -> Result<String> {
+    let mut counted = (0, 0);
     with_home(place, "functions", |home| {
-        home.check(|function, event| home.start(function)?.invoke(event))
+        home.check(|function, event| home.start(function)?.invoke(event))?;
+        counted = home.deliver_samples()?;
+        Ok(())
     })?;
-    Ok("2 functions under the runtime interface emulator".to_owned())
+    let (functions, samples) = counted;
+    Ok(format!("{functions} functions with {samples} samples under the runtime interface emulator"))
 }
 
 /// Starts a home for a check, and ends it.
@@ -40,7 +44,7 @@ pub(crate) fn with_home(
     let mut up = up.start(&scratch.join("up.log"))?;
     let endpoints = wait_for(&mut up, &dir.join("endpoints.json"))
         .with_context(|| format!("see `{}`", scratch.join("up.log").display()))?;
-    let home = Home { place, scratch, dir, endpoints };
+    let home = Home { place, scratch, dir, endpoints, empty_region: empty_region()? };
     let checked = check(&home);
     // Also after a failure, so that no host is left behind.
     let ended = up.terminate(place);
@@ -54,6 +58,8 @@ pub(crate) struct Home<'p> {
     pub(crate) scratch: PathBuf,
     dir: PathBuf,
     endpoints: Value,
+    /// Where EC2 and Auto Scaling are found, in a region that has nothing.
+    empty_region: String,
 }
 
 impl Home<'_> {
@@ -195,6 +201,30 @@ impl Home<'_> {
             .env("AWS_DEFAULT_REGION", told("region")?))
     }
 
+    /// Delivers every sample in `events/` to its function. None may fail, though there is nothing at home that most of
+    /// them tell of.
+    fn deliver_samples(&self) -> Result<(u32, u32)> {
+        let (mut functions, mut samples) = (0, 0);
+        for folder in sorted(&self.place.tree.join("events"))? {
+            if !folder.is_dir() {
+                continue;
+            }
+            let function = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let running = self.start(&function)?;
+            functions += 1;
+            for file in sorted(&folder)? {
+                let event = serde_json::from_slice(&std::fs::read(&file)?)?;
+                let answer = running.invoke(&event)?;
+                let failed = answer.get("errorType").is_some();
+                ensure!(!failed, "{function} failed at `{}`: {answer}", file.display());
+                samples += 1;
+            }
+            println!("{function} took its samples");
+        }
+        ensure!(functions == 6, "events/ has samples of {functions} functions, not of all six");
+        Ok((functions, samples))
+    }
+
     /// Starts a function under the emulator.
     fn start(&self, function: &str) -> Result<Function> {
         let emulator = emulator(self.place)?;
@@ -205,7 +235,12 @@ impl Home<'_> {
             .args(["--runtime-api-address", &api.to_string()])
             .args([self.place.built(function)?])
             .env("AWS_LAMBDA_FUNCTION_NAME", function)
-            .env("CUTOVER_SPOOL", self.scratch.join("spool"));
+            .env("CUTOVER_SPOOL", self.scratch.join("spool"))
+            .env("CUTOVER_DOCUMENT", "AWS-RunShellScript")
+            .env("CUTOVER_API_URL", text(&self.endpoints, "/api")?)
+            .env("CUTOVER_RUNNER", self.place.built("cutover-runner")?)
+            .env("AWS_ENDPOINT_URL_EC2", &self.empty_region)
+            .env("AWS_ENDPOINT_URL_AUTO_SCALING", &self.empty_region);
         let settings = self.sample("home.json")?;
         let settings = settings.pointer("/Parameters").and_then(Value::as_object);
         let command = settings.into_iter().flatten().fold(command, |command, (name, value)| {
@@ -253,6 +288,50 @@ impl Function {
         ensure!(head.starts_with("HTTP/1.1 200"), failed());
         serde_json::from_str(body).with_context(failed)
     }
+}
+
+/// Serves EC2 and Auto Scaling for a region without instances, until the process ends: whatever is asked, there is none.
+fn empty_region() -> Result<String> {
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    let url = format!("http://{}", listener.local_addr()?);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // A client that breaks off has its own trouble.
+            drop(answer_emptily(stream));
+        }
+    });
+    Ok(url)
+}
+
+fn answer_emptily(mut stream: TcpStream) -> Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut asked = Vec::new();
+    let mut piece = [0; 4096];
+    while !asked.windows(7).any(|window| window == b"Action=") {
+        let read = stream.read(&mut piece)?;
+        ensure!(read > 0, "the request has no action");
+        asked.extend_from_slice(piece.get(..read).unwrap_or_default());
+    }
+    let asked = String::from_utf8_lossy(&asked).into_owned();
+    let action = asked.split("Action=").nth(1).and_then(|rest| rest.split('&').next());
+    let action = action.unwrap_or_default();
+    let body = format!(
+        "<{action}Response><requestId>none</requestId><reservationSet/><{action}Result/></{action}Response>"
+    );
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )?;
+    Ok(())
+}
+
+/// What lies in a directory, by name.
+fn sorted(dir: &Path) -> Result<Vec<PathBuf>> {
+    let mut found =
+        std::fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    found.sort();
+    Ok(found)
 }
 
 /// The emulator is a part of the SAM CLI.
