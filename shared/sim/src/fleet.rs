@@ -112,7 +112,6 @@ impl CloudStory {
             settings.termination_hook_enabled = Some(self.has_termination_hook);
             settings.ec2_deployment_options = Some(Ec2DeploymentOptions {
                 auto_scaling_group_processes_to_suspend: Some(self.suspends.clone()),
-                ..Ec2DeploymentOptions::default()
             });
         }
     }
@@ -159,7 +158,10 @@ impl World {
             InstanceState::Running if core.random.of_ten_thousand(300) => u64::MAX,
             InstanceState::Running => 0,
             _ if core.random.of_ten_thousand(500) => u64::MAX,
-            _ => core.now + core.random.between(100, 120_000),
+            InstanceState::Pending
+            | InstanceState::Stopped
+            | InstanceState::Terminated
+            | InstanceState::Unknown => core.now + core.random.between(100, 120_000),
         };
         let is_bad = core.random.of_ten_thousand(300);
         let scaling_group = is_scaled.then(|| SCALING.to_owned());
