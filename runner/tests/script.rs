@@ -1,6 +1,8 @@
 //! The script that a push runs on a host (`shared/aws/src/command.sh`), for real: in every shell and with every tool that
 //! is there, against a small API and a place for runners on another port.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
 use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, symlink};
@@ -247,14 +249,14 @@ async fn a_missing_runner_is_fetched_once_and_the_secret_goes_to_the_api_and_the
             "run --api {} --batch {BATCH} --state /var/lib/cutover|{}",
             host.api, host.secret
         );
-        assert_eq!(host.told(), [expected.clone()]);
+        assert_eq!(host.told(), std::slice::from_ref(&expected));
         let question = format!("/cutover/v1/host/runner?batch={BATCH}&digest={}", host.digest);
         let asked = host.asked();
         assert_eq!(asked[0], (question, Some(format!("Bearer {}", host.secret))));
         assert!(asked[1].0.starts_with("/store/runner?X-Amz-Signature=a%2Fb"), "{asked:?}");
         assert_eq!((asked.len(), &asked[1].1), (2, &None), "{shell:?} {tool}");
         assert_eq!(host.served.lock().unwrap().leaks, Vec::<String>::new());
-        assert_eq!(host.kept(), [host.digest.clone()]);
+        assert_eq!(host.kept(), std::slice::from_ref(&host.digest));
         // Now it is there.
         assert_eq!(host.run().await, (7, String::new()));
         assert_eq!((host.told().len(), host.asked().len()), (2, 0));
