@@ -83,6 +83,16 @@ fn the_policies_allow_nothing_else_but_to_connect_and_to_push() {
 }
 
 #[test]
+fn the_stack_has_the_route_that_policies_name_and_the_outputs_that_clients_need() {
+    let template = fs::read_to_string(root().join("template.yaml")).unwrap();
+    assert!(template.contains("RouteKey: POST /codedeploy/{operation}\n"));
+    let (_, outputs) = template.split_once("\nOutputs:\n").unwrap();
+    for output in ["ApiUrl", "RevisionsBucket", "KeyArn"] {
+        assert!(outputs.contains(&format!("\n  {output}:")), "{output}");
+    }
+}
+
+#[test]
 fn a_policy_stays_within_the_size_that_iam_allows() {
     for name in ["Read", "Deploy", "Admin"] {
         let policy = policy(name);
