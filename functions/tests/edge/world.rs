@@ -10,7 +10,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use control::ports::Clock;
+use control::ports::{Clock, NoMeter};
 use control::{Control, Error};
 use engine::Timestamp;
 use functions::{
@@ -105,7 +105,12 @@ impl World {
             .http_client(services.client())
             .build();
         let config = config(scratch.path().join("spool"), runner);
-        let start = || assemble(config.clone(), sdk.clone(), clock.clone()).unwrap();
+        let start = || {
+            let mut start = assemble(config.clone(), sdk.clone(), clock.clone()).unwrap();
+            // Its lines would drown what the tests say.
+            start.control.meter = Arc::new(NoMeter);
+            start
+        };
         store::create_table(&aws_sdk_dynamodb::Client::new(&sdk), "cutover").await.unwrap();
         let (dispatcher, kept) = start().performing().with_push().unwrap();
         let mut world = Self {
@@ -224,8 +229,19 @@ impl World {
     async fn happen(&mut self) {
         let Some(((at, _), due)) = self.due.pop_first() else { return };
         self.clock.0.fetch_max(at, Ordering::SeqCst);
-        let said = format!("{due:?}");
-        let said: String = said.chars().take(220).collect();
+        let said = match &due {
+            Due::Message { queue, body, received } => {
+                format!("{queue} ({received}): {}", body.chars().take(160).collect::<String>())
+            }
+            Due::Records(records) => format!("{} records", records.len()),
+            Due::Minute => "a minute".to_owned(),
+            Due::Host { name, step: HostStep::Claim { batch, .. } } => {
+                format!("{name} claims {batch}")
+            }
+            Due::Host { name, step: HostStep::Report { batch, .. } } => {
+                format!("{name} reports {batch}")
+            }
+        };
         self.log.push(format!("{:>8} ms  {said}", at - START_MS));
         match due {
             Due::Message { queue, body, received } => self.deliver(queue, body, received).await,

@@ -34,7 +34,7 @@ const SAMPLES: [Sample; 18] = [
     Sample {
         file: "revision_intake/queue.json",
         decode: through::<revision_intake::Event>,
-        says: &["Message", "Ok([Uploaded", "Ok([])", "Err("],
+        says: &["Message", "Ok(Puts([Uploaded", "Ok(Puts([]))", "Err("],
     },
     Sample {
         file: "revision_intake/errand.json",
