@@ -284,6 +284,46 @@ mod tests {
     }
 
     #[test]
+    fn a_generation_does_not_fall_when_processes_see_theirs_at_once() {
+        let state = tempfile::tempdir().unwrap();
+        let seen_by = group(state.path());
+        std::thread::scope(|scope| {
+            for first in 0..4_u64 {
+                let seen_by = &seen_by;
+                scope.spawn(move || {
+                    for generation in 1..=25 {
+                        let own = generation * 4 + first;
+                        assert!(seen_by.see_generation(own).unwrap() >= own);
+                    }
+                });
+            }
+        });
+        assert_eq!(seen_by.generation().unwrap(), 103);
+    }
+
+    #[tokio::test]
+    async fn work_that_nobody_waits_for_any_more_keeps_the_group_locked_to_its_end() {
+        let state = tempfile::tempdir().unwrap();
+        let group = group(state.path());
+        let (begun, wait) = (Arc::new(tokio::sync::Notify::new()), std::sync::mpsc::channel());
+        let lock = group.lock().await.unwrap();
+        let tell = Arc::clone(&begun);
+        let work = lock.blocking(move || {
+            tell.notify_one();
+            wait.1.recv().unwrap();
+        });
+        // As when the command is told to end.
+        tokio::select! {
+            _ = work => panic!("it has ended"),
+            () = begun.notified() => {}
+        }
+        drop(lock);
+        assert!(group.try_lock().unwrap().is_none());
+        wait.0.send(()).unwrap();
+        group.lock().await.unwrap();
+    }
+
+    #[test]
     fn pruning_keeps_the_last_successful_the_current_and_the_newest_others() {
         let state = tempfile::tempdir().unwrap();
         let group = group(state.path());

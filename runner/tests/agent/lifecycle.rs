@@ -325,6 +325,22 @@ async fn a_home_that_errs_or_says_nothing_new_is_not_asked_in_a_busy_loop() {
 }
 
 #[tokio::test]
+async fn a_server_that_holds_no_polls_says_how_long_to_wait_before_the_next() {
+    let home = Home::new();
+    home.change(|world| world.again_after_ms = Some(600));
+    let _server = home.open().await;
+    let mut config = home.config();
+    config.limits.poll_wait_ms = 0;
+    let agent = Agent::start(config);
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let polls = home.world().polls;
+    assert!((2..=3).contains(&polls), "{polls}");
+    let id = home.offer(noting(1, "one"));
+    assert_eq!(home.result(&id).await.status, HostStatus::Succeeded);
+    agent.stop().await;
+}
+
+#[tokio::test]
 async fn a_claim_that_is_refused_is_forgotten_and_a_bundle_that_is_another_is_not_unpacked() {
     let home = Home::new();
     let _server = home.open().await;

@@ -1,7 +1,7 @@
 //! APIs and bundles over TLS, with authorities of the test's own; and what a redirect takes along.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::http::{HeaderMap, StatusCode};
@@ -11,7 +11,7 @@ use engine::lifecycle::Event;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::net::{TcpListener, TcpStream};
-use wire::host::{BatchClaimRequest, HostStatus};
+use wire::host::{BatchClaimRequest, BatchKey, HostStatus};
 
 use crate::home::{Deployment, Home, diagnostics};
 use crate::push::{end, push, start, terminate};
@@ -117,11 +117,12 @@ async fn a_host_without_any_authority_says_so_before_it_asks() {
     assert!(line.contains("ca-certificates"), "{line}");
 }
 
-#[tokio::test]
-async fn a_redirect_to_another_port_does_not_take_the_secret_along() {
-    let home = Home::new();
-    let id = home.dispatch(deployment(1));
-    let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
+/// What was asked elsewhere: of which batch, and whether with an authorization.
+type Seen = Arc<Mutex<Vec<(BatchKey, bool)>>>;
+
+/// An API that leads everybody to another port, where nobody is believed.
+async fn redirecting() -> (String, Seen) {
+    let seen = Seen::default();
     let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target = format!("http://{}/elsewhere", other.local_addr().unwrap());
     let elsewhere = {
@@ -142,7 +143,29 @@ async fn a_redirect_to_another_port_does_not_take_the_secret_along() {
     };
     let router = axum::Router::new().fallback(redirect);
     tokio::spawn(async move { axum::serve(first, router).await });
+    (api, seen)
+}
+
+#[tokio::test]
+async fn a_redirect_to_another_port_does_not_take_the_secret_along() {
+    let home = Home::new();
+    let id = home.dispatch(deployment(1));
+    let (api, seen) = redirecting().await;
     let (code, line) = end(start(&home, &api, &id)).await;
     assert!(code == 2 && line.contains("no bearer"), "{line}");
     assert_eq!(*seen.lock().unwrap(), [(format!("{id}/12").parse().unwrap(), false)]);
+}
+
+#[tokio::test]
+async fn a_redirect_from_tls_to_plain_http_is_not_followed() {
+    let home = Home::new();
+    let id = home.dispatch(deployment(1));
+    let (api, seen) = redirecting().await;
+    let front = front(&api).await;
+    let mut asking = push(&home, &front.address, &id);
+    let child = asking.env("SSL_CERT_FILE", &front.authority).spawn().unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    terminate(&child);
+    assert_eq!(end(child).await.0, 2);
+    assert!(seen.lock().unwrap().is_empty());
 }
