@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use control::fleet::Upkeep;
 use control::ports::{Hold, Instance, InstanceState};
-use control::rows::{self, PassageRow, Row as _};
+use control::rows::{self, PassageRow, Row as _, SuspensionRow};
 use control::table::{Query, Table as _};
 use futures::FutureExt as _;
 use wire::codedeploy::{Ec2DeploymentOptions, TagFilter};
@@ -342,6 +342,10 @@ impl World {
         let passages = rows.iter().filter_map(|record| rows::read::<PassageRow>(record).ok());
         let mut open: Vec<String> =
             passages.map(|passage| format!("{} passes", passage.row.key().sort)).collect();
+        let query = Query::prefix(SuspensionRow::ALL, "", 1_000);
+        let page = table.query(&query).now_or_never();
+        let rows = page.and_then(Result::ok).map(|page| page.items).unwrap_or_default();
+        open.extend(rows.iter().map(|record| format!("{} rests", record.key.sort)));
         open.extend(self.shared.core().cloud.open());
         open
     }

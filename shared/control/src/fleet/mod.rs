@@ -20,6 +20,9 @@ use crate::rows::{self, PassageRow, Stored};
 use crate::table::Query;
 use crate::{Control, Error};
 
+/// How long after its last request a process may be at work still, in milliseconds: longer than functions run.
+const LATE_MS: u64 = 15 * 60_000;
+
 /// Upkeep of the fleet that is due.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -3,7 +3,7 @@
 use engine::deployment::{Creator, Fact};
 use tracing::{info, instrument, warn};
 
-use super::Upkeep;
+use super::{LATE_MS, Upkeep};
 use crate::ports::{Hold, Instance, InstanceState};
 use crate::rows::{self, Direction, HostRow, PassageRow, Stored, Verdict};
 use crate::table::{Index, Query, TableError, Write};
@@ -155,6 +155,13 @@ impl Control {
                 Some(mut known) if known.row.direction == direction => {
                     let new = hold.iter().find(|hold| !known.row.holds.contains(hold));
                     let Some(new) = new.cloned() else { return Ok(()) };
+                    if known.row.released_at.is_some() {
+                        // What was answered stays answered; this is another hold, and another look.
+                        known.row.holds.clear();
+                        known.row.verdict = None;
+                        known.row.released_at = None;
+                        known.row.since = self.now();
+                    }
                     known.row.holds.push(new);
                     known.replace()?
                 }
@@ -184,6 +191,7 @@ impl Control {
             beat_at: None,
             deployments: Vec::new(),
             verdict: None,
+            released_at: None,
         }
     }
 
@@ -194,7 +202,13 @@ impl Control {
         let Some(mut passage) = rows::load::<PassageRow>(&*self.table, &key).await? else {
             return Ok(());
         };
-        if let Some(verdict) = passage.row.verdict {
+        if let Some(at) = passage.row.released_at
+            && passage.row.direction == Direction::Arriving
+        {
+            let is_over = self.now().since_ms(at) > LATE_MS;
+            return if is_over { self.forget_passage(passage).await } else { Ok(()) };
+        }
+        if let Some(verdict) = passage.row.verdict.filter(|_| passage.row.released_at.is_none()) {
             return self.let_go(passage, verdict).await;
         }
         let seen = self.cloud.fleet.describe(&[instance.to_owned()]).await?.pop();
@@ -207,6 +221,8 @@ impl Control {
                 warn!(host = instance, direction = ?passage.row.direction, "the host takes too long, and is let go as it is");
                 (Look::Failed, Vec::new())
             }
+            // That it leaves is remembered until it is gone.
+            _ if passage.row.released_at.is_some() => (Look::Waits, Vec::new()),
             (None, _) => (Look::Waits, Vec::new()),
             (Some(seen), Direction::Arriving) => self.look_at_arrival(&mut passage, seen).await?,
             (Some(seen), Direction::Leaving) => {
@@ -224,8 +240,9 @@ impl Control {
     /// Tells Auto Scaling that it takes time, and comes back soon.
     async fn wait_for(&self, mut passage: Stored<PassageRow>) -> Result<(), Error> {
         let now = self.now();
+        let is_held = !passage.row.holds.is_empty() && passage.row.released_at.is_none();
         let is_due = passage.row.beat_at.is_none_or(|beat| now.since_ms(beat) >= BEAT_MS);
-        if is_due && !passage.row.holds.is_empty() {
+        if is_due && is_held {
             for hold in &passage.row.holds {
                 self.cloud.scaling.heartbeat(hold).await?;
             }
@@ -246,7 +263,10 @@ impl Control {
         verdict: Verdict,
         conditions: Vec<Write>,
     ) -> Result<(), Error> {
-        if !passage.row.holds.is_empty() {
+        if passage.row.released_at.is_some() || passage.row.holds.is_empty() {
+            return self.forget_passage(passage).await;
+        }
+        if passage.row.verdict.is_none() {
             passage.row.verdict = Some(verdict);
             let mut writes = conditions;
             writes.push(passage.replace()?);
@@ -264,11 +284,20 @@ impl Control {
         self.let_go(passage, verdict).await
     }
 
-    async fn let_go(&self, passage: Stored<PassageRow>, verdict: Verdict) -> Result<(), Error> {
+    async fn let_go(&self, mut passage: Stored<PassageRow>, verdict: Verdict) -> Result<(), Error> {
         info!(host = passage.row.instance, ?verdict, "a host has come or gone");
         for hold in &passage.row.holds {
             self.cloud.scaling.release(hold, verdict == Verdict::Abandon).await?;
         }
+        passage.row.released_at = Some(self.now());
+        match self.table.write(&[passage.replace()?]).await {
+            // It was told of again meanwhile, and is looked at again.
+            Ok(()) | Err(TableError::Conflict(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn forget_passage(&self, passage: Stored<PassageRow>) -> Result<(), Error> {
         match self.table.write(&[passage.remove()]).await {
             // It was told of again meanwhile, and is looked at again.
             Ok(()) | Err(TableError::Conflict(_)) => Ok(()),

@@ -3,6 +3,7 @@
 use engine::{DeploymentId, GroupId};
 use tracing::{info, warn};
 
+use super::LATE_MS;
 use super::passages::HOOK;
 use crate::ports::{CloudError, Hooks};
 use crate::rows::{self, Group, ScalingGroupRow, Stored, SuspensionRow};
@@ -119,6 +120,7 @@ impl Control {
                         return Ok(known.row);
                     }
                     known.row.deployments.push(deployment.clone());
+                    known.row.resumed_at = None;
                     let write = known.replace()?;
                     (known.row, write)
                 }
@@ -127,6 +129,7 @@ impl Control {
                         scaling_group: scaling_group.to_owned(),
                         processes: self.cloud.scaling.running(scaling_group, processes).await?,
                         deployments: vec![deployment.clone()],
+                        resumed_at: None,
                     };
                     let write = rows::create_anew(&row, self.now())?;
                     (row, write)
@@ -153,7 +156,8 @@ impl Control {
                 }
             }
             if left.is_empty() {
-                self.resume(&suspension).await?;
+                suspension.row.deployments = left;
+                self.resume(suspension).await?;
             } else if left != suspension.row.deployments {
                 suspension.row.deployments = left;
                 // On a conflict the next look does it.
@@ -163,21 +167,35 @@ impl Control {
         Ok(())
     }
 
-    async fn resume(&self, suspension: &Stored<SuspensionRow>) -> Result<(), Error> {
+    /// Resumes what nobody wants suspended any more, again and again for as long as a process may be late that was
+    /// about to suspend it.
+    async fn resume(&self, mut suspension: Stored<SuspensionRow>) -> Result<(), Error> {
         let SuspensionRow { scaling_group, processes, .. } = &suspension.row;
         self.cloud.scaling.set_suspended(scaling_group, processes, false).await?;
-        match self.table.write(&[suspension.remove()]).await {
-            Ok(()) => info!(scaling_group, ?processes, "resumed"),
-            // A deployment began meanwhile, and counts on the suspension; or it was removed already.
+        let now = self.now();
+        let write = match suspension.row.resumed_at {
+            Some(at) if now.since_ms(at) <= LATE_MS => suspension.unchanged(),
+            Some(_) => suspension.remove(),
+            None => {
+                info!(scaling_group, ?processes, "resumed");
+                suspension.row.resumed_at = Some(now);
+                suspension.replace()?
+            }
+        };
+        match self.table.write(&[write]).await {
+            Ok(()) => Ok(()),
+            // A deployment began meanwhile, and counts on the suspension, or another process was faster.
             Err(TableError::Conflict(key)) => {
-                if let Some(newer) = rows::load::<SuspensionRow>(&*self.table, &key).await? {
-                    let SuspensionRow { scaling_group, processes, .. } = &newer.row;
+                let newer = rows::load::<SuspensionRow>(&*self.table, &key).await?;
+                let is_wanted = newer.is_some_and(|newer| newer.row.resumed_at.is_none());
+                if is_wanted {
+                    let SuspensionRow { scaling_group, processes, .. } = &suspension.row;
                     self.cloud.scaling.set_suspended(scaling_group, processes, true).await?;
                 }
+                Ok(())
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => Err(error.into()),
         }
-        Ok(())
     }
 }
 

@@ -39,6 +39,9 @@ pub struct PassageRow {
     /// What Auto Scaling is told at the end; written before it is told, so that it is never told both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
+    /// When Auto Scaling was told; kept for a while, because what was told of the host may be told again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released_at: Option<Timestamp>,
 }
 
 /// What Auto Scaling is told of a host that it held.
@@ -115,6 +118,10 @@ pub struct SuspensionRow {
     pub processes: Vec<String>,
     /// The deployments that want it.
     pub deployments: Vec<DeploymentId>,
+    /// When they were first resumed after the last of those. They are resumed again for a while, because a process that
+    /// was about to suspend them may be late.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed_at: Option<Timestamp>,
 }
 
 impl SuspensionRow {
