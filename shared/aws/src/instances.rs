@@ -72,7 +72,8 @@ impl Fleet for Ec2Fleet {
             let ids = filter("instance-id", some.iter().map(String::as_str));
             self.list(vec![ids], &mut found).await?;
         }
-        Ok(found.into_values().collect())
+        // Only of these may anything be concluded, also where somebody answers who does not know the filter.
+        Ok(found.into_values().filter(|instance| ids.contains(&instance.id)).collect())
     }
 }
 
