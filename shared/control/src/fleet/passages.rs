@@ -153,11 +153,12 @@ impl Control {
                     return Ok(());
                 }
                 Some(mut known) if known.row.direction == direction => {
-                    let new = hold.iter().find(|hold| !known.row.holds.contains(hold));
+                    let new = hold.iter().find(|hold| !known.row.knows(hold));
                     let Some(new) = new.cloned() else { return Ok(()) };
                     if known.row.released_at.is_some() {
                         // What was answered stays answered; this is another hold, and another look.
-                        known.row.holds.clear();
+                        let answered = std::mem::take(&mut known.row.holds);
+                        known.row.answered.extend(answered);
                         known.row.verdict = None;
                         known.row.released_at = None;
                         known.row.since = self.now();
@@ -188,6 +189,7 @@ impl Control {
             direction,
             since: self.now(),
             holds: hold.iter().cloned().collect(),
+            answered: Vec::new(),
             beat_at: None,
             deployments: Vec::new(),
             verdict: None,

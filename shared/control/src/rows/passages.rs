@@ -31,6 +31,9 @@ pub struct PassageRow {
     /// What Auto Scaling holds back meanwhile, by one hook or by those of several deployment groups.
     #[serde(default)]
     pub holds: Vec<Hold>,
+    /// Holds of this passage that were answered before those, and stay answered, however often they are told of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answered: Vec<Hold>,
     /// When Auto Scaling was last told that it takes time.
     pub beat_at: Option<Timestamp>,
     /// Deployments that were started for this passage.
@@ -55,6 +58,11 @@ pub enum Verdict {
 }
 
 impl PassageRow {
+    /// Whether this hold was told of before.
+    pub(crate) fn knows(&self, hold: &Hold) -> bool {
+        self.holds.contains(hold) || self.answered.contains(hold)
+    }
+
     /// The partition of all hosts that pass.
     pub const ALL: &str = "PASSAGES";
 
