@@ -38,7 +38,7 @@ fn made(cloud: &Cloud) -> BTreeSet<(Function, String, String)> {
         let service = source.trim_end_matches(".amazonaws.com").to_owned();
         // Services with the query protocol have the operation in the request.
         let operation = event["requestParameters"]["Action"].as_str();
-        let operation = operation.or(event["eventName"].as_str()).unwrap().to_owned();
+        let operation = operation.or_else(|| event["eventName"].as_str()).unwrap().to_owned();
         made.insert((*function, service, operation));
     }
     made

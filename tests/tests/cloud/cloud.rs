@@ -58,24 +58,35 @@ impl Cloud {
         path
     }
 
-    /// The AWS CLI as somebody, `root` or `deployer`.
-    fn cli(&self, who: &str, args: &[&str]) -> Output {
-        let mut command = Command::new(self.get_text("/aws"));
+    /// Lets a command be run by somebody: `root`, `admin`, `deployer`, `reader` or `stranger`.
+    pub(crate) fn set_up(&self, command: &mut Command, who: &str) {
         command
-            .args(args)
-            .args(["--output", "json"])
             .env("AWS_ENDPOINT_URL", self.get_text("/endpoint"))
             .env("AWS_CA_BUNDLE", self.get_text("/authority"))
+            .env("SSL_CERT_FILE", self.get_text("/authority"))
+            .env("AWS_REGION", self.get_text("/region"))
             .env("AWS_DEFAULT_REGION", self.get_text("/region"))
-            .env("AWS_ACCESS_KEY_ID", self.get_text(&format!("/{who}/id")))
-            .env("AWS_SECRET_ACCESS_KEY", self.get_text(&format!("/{who}/secret")))
-            .env("AWS_SESSION_TOKEN", "")
+            .env("AWS_ACCESS_KEY_ID", self.get_text(&format!("/users/{who}/id")))
+            .env("AWS_SECRET_ACCESS_KEY", self.get_text(&format!("/users/{who}/secret")))
             // Nothing of the user's own leads it elsewhere.
+            .env_remove("AWS_SESSION_TOKEN")
+            .env_remove("AWS_PROFILE")
             .env("AWS_CONFIG_FILE", "/dev/null")
             .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
             .env("AWS_EC2_METADATA_DISABLED", "true")
-            .env("AWS_PAGER", "");
-        command.output().unwrap()
+            .env("AWS_PAGER", "")
+            .env("NO_PROXY", "*");
+    }
+
+    /// A tool of AWS's.
+    pub(crate) fn tool(&self, name: &str) -> PathBuf {
+        Path::new(self.get_text("/tools")).join(name)
+    }
+
+    fn cli(&self, who: &str, args: &[&str]) -> Output {
+        let mut command = Command::new(self.tool("aws"));
+        self.set_up(&mut command, who);
+        command.args(args).args(["--output", "json"]).output().unwrap()
     }
 
     /// Runs the AWS CLI with all rights.
@@ -109,7 +120,8 @@ impl Cloud {
             format!("CodeDeploy_20141006.{operation}")
         };
         let url = format!("{}/codedeploy/{name}", self.output("ApiUrl"));
-        let user = ["id", "secret"].map(|part| self.get_text(&format!("/{who}/{part}"))).join(":");
+        let user =
+            ["id", "secret"].map(|part| self.get_text(&format!("/users/{who}/{part}"))).join(":");
         let service = format!("aws:amz:{}:execute-api", self.get_text("/region"));
         let mut curl = self.curl();
         curl.args(["--aws-sigv4", &service, "--user", &user, "--data-binary", "@-"])
@@ -126,7 +138,7 @@ impl Cloud {
     /// Calls an operation that succeeds.
     #[track_caller]
     pub(crate) fn call(&self, operation: &str, request: Value) -> Value {
-        self.try_call("deployer", operation, &request)
+        self.try_call("admin", operation, &request)
             .unwrap_or_else(|refused| panic!("{operation} {request}: {refused:?}{}", self.said()))
     }
 

@@ -107,3 +107,20 @@ fn a_host_that_systems_manager_does_not_reach_fails_alone_and_says_why() {
     assert!(told.to_string().contains("Systems Manager"), "{told:#}");
     calls::are_all_in_the_table(&cloud);
 }
+
+#[test]
+fn a_host_that_comes_later_is_brought_the_revision_of_its_group() {
+    let cloud = Cloud::get();
+    let first = Host::start(&cloud, 1, "later");
+    group(&cloud, "later", ONE);
+    let id = cloud.deploy("later", "1.zip", &Bundle::new("good").zip());
+    assert_eq!(cloud.ended(&id)["status"], "Succeeded", "{}", cloud.said());
+    assert_eq!(first[0].text("/srv/shop/page.txt"), "good");
+
+    let late = Host::start(&cloud, 1, "later").remove(0);
+    late.is_told_of("running");
+    cloud.wait_for("the revision on the host that came later", || {
+        (late.text("/srv/shop/page.txt") == "good").then_some(())
+    });
+    calls::are_all_in_the_table(&cloud);
+}

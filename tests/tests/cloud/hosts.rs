@@ -89,7 +89,13 @@ impl<'c> Host<'c> {
     #[track_caller]
     pub(crate) fn terminate(&self) {
         self.cloud.aws(&["ec2", "terminate-instances", "--instance-ids", &self.id]);
-        let detail = json!({ "instance-id": self.id, "state": "terminated" });
+        self.is_told_of("terminated");
+    }
+
+    /// Lets the cloud tell of its state.
+    #[track_caller]
+    pub(crate) fn is_told_of(&self, state: &str) {
+        let detail = json!({ "instance-id": self.id, "state": state });
         self.cloud.tell("aws.ec2", "EC2 Instance State-change Notification", &detail);
     }
 }

@@ -9,6 +9,7 @@
 #[path = "../it/support/archive.rs"]
 mod archive;
 mod calls;
+mod clients;
 mod cloud;
 mod deployments;
 mod hosts;

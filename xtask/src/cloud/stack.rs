@@ -65,11 +65,7 @@ pub(crate) fn describe(
     engine: &Engine,
     scratch: &Path,
 ) -> Result<Value> {
-    let stack =
-        emulator.aws(place, &["cloudformation", "describe-stacks", "--stack-name", STACK])?;
-    let status = text(&stack, "/Stacks/0/StackStatus")?;
-    ensure!(status == "CREATE_COMPLETE", "the stack is {status}");
-    let outputs = pairs(&stack, "/Stacks/0/Outputs", "OutputKey", "OutputValue")?;
+    let outputs = outputs_of(place, emulator, STACK)?;
     let list = ["cloudformation", "describe-stack-resources", "--stack-name", STACK];
     let resources = emulator.aws(place, &list)?;
     let resources =
@@ -78,14 +74,7 @@ pub(crate) fn describe(
         place,
         &["ec2", "register-image", "--name", "host", "--image-location", image::HOST],
     )?;
-    let deploying = json!({
-        "Version": "2012-10-17",
-        "Statement": [
-            { "Effect": "Allow", "Action": "execute-api:Invoke", "Resource": "*" },
-            { "Effect": "Allow", "Action": "s3:PutObject", "Resource": format!("arn:aws:s3:::{STACK}-revisions-*/*") },
-        ],
-    });
-    let [id, secret] = ROOT.map(|(_, value)| value);
+    let users = users(place, emulator, &outputs)?;
     Ok(json!({
         "endpoint": emulator.endpoint,
         "address": engine.gateway,
@@ -98,11 +87,10 @@ pub(crate) fn describe(
         "resources": resources,
         "image": text(&image, "/ImageId")?,
         "docker_host": engine.host(),
-        "aws": place.venv().join("bin/aws"),
+        "tools": place.venv().join("bin"),
+        "cutover": place.built("cutover")?,
         "scratch": scratch,
-        "root": { "id": id, "secret": secret },
-        "deployer": user(place, emulator, "deployer", Some(&deploying))?,
-        "stranger": user(place, emulator, "stranger", None)?,
+        "users": users,
     }))
 }
 
@@ -143,20 +131,53 @@ fn is_by_tag(statement: &Value) -> bool {
     })
 }
 
-/// Makes a user, with a key and the rights of a policy, if there is one.
-fn user(place: &Place, emulator: &Emulator, name: &str, policy: Option<&Value>) -> Result<Value> {
-    let user = ["--user-name", name];
-    emulator.aws(place, &[&["iam", "create-user"][..], &user].concat())?;
-    if let Some(policy) = policy {
-        let policy = policy.to_string();
-        let put = ["iam", "put-user-policy", "--policy-name", "all", "--policy-document", &policy];
-        emulator.aws(place, &[&put[..], &user].concat())?;
+/// Deploys the policies for people, as `infra/README.md` tells, and makes a user for each, and one who has none.
+fn users(place: &Place, emulator: &Emulator, outputs: &Value) -> Result<Value> {
+    let name = format!("{STACK}-policies");
+    let parameter = |name: &str| {
+        Ok::<_, anyhow::Error>(format!("{name}={}", text(outputs, &format!("/{name}"))?))
+    };
+    let url = text(outputs, "/ApiUrl")?;
+    let api = url.trim_start_matches("https://").split('.').next().unwrap_or_default();
+    emulator
+        .client(place, "aws")
+        .args(["cloudformation", "deploy", "--stack-name", &name])
+        .args(["--template-file", "infra/policies.yaml", "--capabilities", "CAPABILITY_IAM"])
+        .args(["--parameter-overrides", &format!("CutoverStack={STACK}"), &format!("ApiId={api}")])
+        .args([parameter("RevisionsBucket")?, parameter("KeyArn")?])
+        .run()?;
+    let policies = outputs_of(place, emulator, &name)?;
+    let mut users = serde_json::Map::new();
+    for (name, policy) in [
+        ("reader", Some("ReadPolicy")),
+        ("deployer", Some("DeployPolicy")),
+        ("admin", Some("AdminPolicy")),
+        ("stranger", None),
+    ] {
+        let user = ["--user-name", name];
+        emulator.aws(place, &[&["iam", "create-user"][..], &user].concat())?;
+        if let Some(policy) = policy {
+            let arn = text(&policies, &format!("/{policy}"))?;
+            let attach = ["iam", "attach-user-policy", "--policy-arn", arn];
+            emulator.aws(place, &[&attach[..], &user].concat())?;
+        }
+        let key = emulator.aws(place, &[&["iam", "create-access-key"][..], &user].concat())?;
+        let id = text(&key, "/AccessKey/AccessKeyId")?;
+        let secret = text(&key, "/AccessKey/SecretAccessKey")?;
+        users.insert(name.to_owned(), json!({ "id": id, "secret": secret }));
     }
-    let key = emulator.aws(place, &[&["iam", "create-access-key"][..], &user].concat())?;
-    Ok(json!({
-        "id": text(&key, "/AccessKey/AccessKeyId")?,
-        "secret": text(&key, "/AccessKey/SecretAccessKey")?,
-    }))
+    let [id, secret] = ROOT.map(|(_, value)| value);
+    users.insert("root".to_owned(), json!({ "id": id, "secret": secret }));
+    Ok(Value::Object(users))
+}
+
+/// The outputs of a stack that was made.
+fn outputs_of(place: &Place, emulator: &Emulator, name: &str) -> Result<Value> {
+    let stack =
+        emulator.aws(place, &["cloudformation", "describe-stacks", "--stack-name", name])?;
+    let status = text(&stack, "/Stacks/0/StackStatus")?;
+    ensure!(status == "CREATE_COMPLETE", "the stack {name} is {status}");
+    pairs(&stack, "/Stacks/0/Outputs", "OutputKey", "OutputValue")
 }
 
 /// An object of the members of a list, each of which has a name and a value.
