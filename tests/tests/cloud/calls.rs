@@ -21,11 +21,10 @@ pub(crate) fn are_all_in_the_table(cloud: &Cloud) {
 }
 
 /// The calls of the functions: service and operation.
-fn made(cloud: &Cloud) -> BTreeSet<(Function, String, String)> {
+pub(crate) fn made(cloud: &Cloud) -> BTreeSet<(Function, String, String)> {
     let functions = by_key(cloud);
-    let recorded = cloud.aws(&["cloudtrail", "lookup-events"]);
     let mut made = BTreeSet::new();
-    for event in recorded["Events"].as_array().unwrap() {
+    for event in cloud.recorded() {
         let event: Value =
             serde_json::from_str(event["CloudTrailEvent"].as_str().unwrap()).unwrap();
         let key = event["userIdentity"]["accessKeyId"].as_str().unwrap();

@@ -120,18 +120,49 @@ impl Cloud {
             format!("CodeDeploy_20141006.{operation}")
         };
         let url = format!("{}/codedeploy/{name}", self.output("ApiUrl"));
-        let user =
-            ["id", "secret"].map(|part| self.get_text(&format!("/users/{who}/{part}"))).join(":");
-        let service = format!("aws:amz:{}:execute-api", self.get_text("/region"));
-        let mut curl = self.curl();
-        curl.args(["--aws-sigv4", &service, "--user", &user, "--data-binary", "@-"])
-            .args(["--header", "content-type: application/x-amz-json-1.1"])
-            .args(["--header", &format!("x-amz-target: {target}"), &url]);
-        let (status, body) = sent(curl, request.to_string().as_bytes());
+        let (status, body) = self.signed(who, "execute-api", &url, &target, request);
         match status {
             200 if body.is_empty() => Ok(Value::Null),
             200 => Ok(serde_json::from_str(&body).unwrap()),
             _ => Err(Refused { status, body }),
+        }
+    }
+
+    /// Sends a request of the JSON protocol, signed by somebody for a service; gives back the status and the body.
+    fn signed(
+        &self,
+        who: &str,
+        service: &str,
+        url: &str,
+        target: &str,
+        request: &Value,
+    ) -> (u16, String) {
+        let user =
+            ["id", "secret"].map(|part| self.get_text(&format!("/users/{who}/{part}"))).join(":");
+        let service = format!("aws:amz:{}:{service}", self.get_text("/region"));
+        let mut curl = self.curl();
+        curl.args(["--aws-sigv4", &service, "--user", &user, "--data-binary", "@-"])
+            .args(["--header", "content-type: application/x-amz-json-1.1"])
+            .args(["--header", &format!("x-amz-target: {target}"), url]);
+        sent(curl, request.to_string().as_bytes())
+    }
+
+    /// All calls that CloudTrail has recorded. The emulator gives the newest fifty and no next page, so that each page is
+    /// asked for by the time of the oldest event of the one before; the AWS CLI would round that time.
+    #[track_caller]
+    pub(crate) fn recorded(&self) -> Vec<Value> {
+        const TARGET: &str = "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101.LookupEvents";
+        let mut all = Vec::new();
+        let mut request = json!({});
+        loop {
+            let (status, body) =
+                self.signed("root", "cloudtrail", self.get_text("/endpoint"), TARGET, &request);
+            assert_eq!(status, 200, "{body}");
+            let mut page: Value = serde_json::from_str(&body).unwrap();
+            let Value::Array(events) = page["Events"].take() else { panic!("no events: {page}") };
+            let Some(oldest) = events.last() else { return all };
+            request = json!({ "EndTime": oldest["EventTime"].as_f64().unwrap() - 1e-6 });
+            all.extend(events);
         }
     }
 

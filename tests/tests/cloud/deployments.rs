@@ -109,18 +109,37 @@ fn a_host_that_systems_manager_does_not_reach_fails_alone_and_says_why() {
 }
 
 #[test]
-fn a_host_that_comes_later_is_brought_the_revision_of_its_group() {
+fn a_host_that_auto_scaling_launches_is_brought_the_revision_of_its_group() {
     let cloud = Cloud::get();
-    let first = Host::start(&cloud, 1, "later");
-    group(&cloud, "later", ONE);
-    let id = cloud.deploy("later", "1.zip", &Bundle::new("good").zip());
+    let scaled = ["--auto-scaling-group-name", "scaled", "--min-size", "0", "--max-size", "3"];
+    let launch = ["--launch-configuration-name", "scaled"];
+    let image = ["--image-id", cloud.get_text("/image"), "--instance-type", "t3.micro"];
+    let make = ["autoscaling", "create-launch-configuration"];
+    cloud.aws(&[&make[..], &launch, &image].concat());
+    let make = ["autoscaling", "create-auto-scaling-group", "--availability-zones", "us-east-1a"];
+    cloud.aws(&[&make[..], &launch, &scaled].concat());
+    let settings = json!({ "deploymentConfigName": ONE, "autoScalingGroups": ["scaled"] });
+    cloud.make_group("scaled", settings);
+    let hook = cloud.wait_for("the hook on the Auto Scaling group", || {
+        let list = ["autoscaling", "describe-lifecycle-hooks", "--auto-scaling-group-name"];
+        let hooks = cloud.aws(&[&list[..], &["scaled"]].concat());
+        let hooks = hooks["LifecycleHooks"].as_array().unwrap().iter();
+        let mut launching = hooks
+            .filter(|hook| hook["LifecycleTransition"] == "autoscaling:EC2_INSTANCE_LAUNCHING");
+        Some(launching.next()?["LifecycleHookName"].as_str()?.to_owned())
+    });
+    let first = Host::start_in(&cloud, "scaled");
+    let id = cloud.deploy("scaled", "1.zip", &Bundle::new("good").zip());
     assert_eq!(cloud.ended(&id)["status"], "Succeeded", "{}", cloud.said());
-    assert_eq!(first[0].text("/srv/shop/page.txt"), "good");
+    assert_eq!(first.text("/srv/shop/page.txt"), "good");
 
-    let late = Host::start(&cloud, 1, "later").remove(0);
-    late.is_told_of("running");
+    let late = Host::start_in(&cloud, "scaled");
+    late.is_held("scaled", &hook);
     cloud.wait_for("the revision on the host that came later", || {
         (late.text("/srv/shop/page.txt") == "good").then_some(())
+    });
+    cloud.wait_for("the answer to Auto Scaling", || {
+        calls::made(&cloud).iter().any(|call| call.2 == "CompleteLifecycleAction").then_some(())
     });
     calls::are_all_in_the_table(&cloud);
 }

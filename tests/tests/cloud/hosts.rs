@@ -18,23 +18,32 @@ impl<'c> Host<'c> {
     /// Starts instances with a tag `role` and that of the stack.
     #[track_caller]
     pub(crate) fn start(cloud: &'c Cloud, count: usize, role: &str) -> Vec<Self> {
-        let hosts = Self::run(cloud, count, role, cloud.get_text("/image"));
+        let hosts = Self::run(cloud, count, role, cloud.get_text("/image"), "");
         hosts.iter().for_each(Self::prepare);
         hosts
+    }
+
+    /// Starts an instance as Auto Scaling does for one of its groups.
+    #[track_caller]
+    pub(crate) fn start_in(cloud: &'c Cloud, scaling_group: &str) -> Self {
+        let tag = format!(",{{Key=aws:autoscaling:groupName,Value={scaling_group}}}");
+        let host = Self::run(cloud, 1, "scaled", cloud.get_text("/image"), &tag).remove(0);
+        host.prepare();
+        host
     }
 
     /// Starts an instance on which no agent of Systems Manager answers.
     #[track_caller]
     pub(crate) fn start_unmanaged(cloud: &'c Cloud, role: &str) -> Self {
         // The emulator knows nothing of this image, so there is an instance and nothing behind it.
-        Self::run(cloud, 1, role, "ami-0123456789abcdef0").remove(0)
+        Self::run(cloud, 1, role, "ami-0123456789abcdef0", "").remove(0)
     }
 
     #[track_caller]
-    fn run(cloud: &'c Cloud, count: usize, role: &str, image: &str) -> Vec<Self> {
+    fn run(cloud: &'c Cloud, count: usize, role: &str, image: &str, tag: &str) -> Vec<Self> {
         let stack = cloud.get_text("/stack");
         let tags = format!(
-            "ResourceType=instance,Tags=[{{Key=role,Value={role}}},{{Key=cutover,Value={stack}}}]"
+            "ResourceType=instance,Tags=[{{Key=role,Value={role}}},{{Key=cutover,Value={stack}}}{tag}]"
         );
         let count = count.to_string();
         let args = ["ec2", "run-instances", "--image-id", image, "--instance-type", "t3.micro"];
@@ -89,13 +98,20 @@ impl<'c> Host<'c> {
     #[track_caller]
     pub(crate) fn terminate(&self) {
         self.cloud.aws(&["ec2", "terminate-instances", "--instance-ids", &self.id]);
-        self.is_told_of("terminated");
+        let detail = json!({ "instance-id": self.id, "state": "terminated" });
+        self.cloud.tell("aws.ec2", "EC2 Instance State-change Notification", &detail);
     }
 
-    /// Lets the cloud tell of its state.
+    /// Lets Auto Scaling tell that it holds the instance back at its launch.
     #[track_caller]
-    pub(crate) fn is_told_of(&self, state: &str) {
-        let detail = json!({ "instance-id": self.id, "state": state });
-        self.cloud.tell("aws.ec2", "EC2 Instance State-change Notification", &detail);
+    pub(crate) fn is_held(&self, scaling_group: &str, hook: &str) {
+        let detail = json!({
+            "LifecycleActionToken": "87654321-4321-4321-4321-210987654321",
+            "AutoScalingGroupName": scaling_group,
+            "LifecycleHookName": hook,
+            "EC2InstanceId": self.id,
+            "LifecycleTransition": "autoscaling:EC2_INSTANCE_LAUNCHING",
+        });
+        self.cloud.tell("aws.autoscaling", "EC2 Instance-launch Lifecycle Action", &detail);
     }
 }
