@@ -9,7 +9,7 @@ use aws_config::{BehaviorVersion, SdkConfig};
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use control::ports::{Clock, Cloud, NoCloud};
+use control::ports::{Clock, Cloud, NoCloud, Traffic};
 use control::{Control, Place, Settings};
 use sha2::{Digest as _, Sha256};
 use store::{DynamoTable, S3Bundles, Scope, ScopeError};
@@ -93,6 +93,7 @@ pub fn assemble(
         clock,
         entropy: Arc::new(SystemEntropy),
         cloud: Cloud { errands: Arc::new(QueuedErrands::new(sqs, queues)), ..Cloud::none() },
+        traffic: Traffic::none(),
         meter: Arc::new(EmbeddedMeter::new(config.stack.clone())),
         settings: Settings { start_ramp: config.start_ramp },
         place: Place { account: config.account.clone(), region },

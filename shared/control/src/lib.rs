@@ -20,7 +20,7 @@ use engine::{DeploymentId, Timestamp};
 use sha2::{Digest, Sha256};
 
 pub use error::Error;
-use ports::{Bell, Bundles, Clock, Cloud, Dispatcher, Entropy, Meter};
+use ports::{Bell, Bundles, Clock, Cloud, Dispatcher, Entropy, Meter, Traffic};
 use table::Table;
 
 /// The use cases, with everything that they need plugged in.
@@ -40,6 +40,8 @@ pub struct Control {
     pub entropy: Arc<dyn Entropy>,
     /// What only a cloud installation has.
     pub cloud: Cloud,
+    /// Moves traffic, and watches it.
+    pub traffic: Traffic,
     /// Takes measurements.
     pub meter: Arc<dyn Meter>,
     /// What the installation is set to.

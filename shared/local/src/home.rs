@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::serve::ListenerExt as _;
 use control::intake::Uploaded;
-use control::ports::{Clock, Cloud, Entropy, NoMeter};
+use control::ports::{Clock, Cloud, Entropy, NoMeter, Traffic};
 use control::{Control, Place, Settings, hash_of};
 use engine::Timestamp;
 use futures::future::BoxFuture;
@@ -344,6 +344,7 @@ async fn assemble(
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
         cloud: Cloud::none(),
+        traffic: Traffic::none(),
         meter: Arc::new(NoMeter),
         settings: Settings::default(),
         place: Place { account: ACCOUNT.to_owned(), region: REGION.to_owned() },

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use control::driver::Errand;
 use control::intake::Uploaded;
-use control::ports::NoMeter;
+use control::ports::{NoMeter, Traffic};
 use control::{Control, Error, Place, Settings};
 use engine::{DeploymentId, Timestamp};
 use wire::host::{Offer, RefusalCode};
@@ -382,6 +382,7 @@ fn server_of(shared: &Arc<Shared>, server: u64, skew_ms: u64) -> Control {
         clock: ports.clone(),
         entropy: ports.clone(),
         cloud: cloud_of(&ports),
+        traffic: Traffic::none(),
         meter: Arc::new(NoMeter),
         settings: Settings { start_ramp: shared.core().start_ramp },
         place: Place { account: "111122223333".to_owned(), region: "eu-west-1".to_owned() },

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use control::ports::{
-    Bell, Bundles, Clock, Cloud, Dispatcher, Entropy, NoMeter, Object, PinError, Pinned,
+    Bell, Bundles, Clock, Cloud, Dispatcher, Entropy, NoMeter, Object, PinError, Pinned, Traffic,
 };
 use control::{Control, Place, Settings, hash_of};
 use engine::deployment::Fact;
@@ -106,6 +106,7 @@ impl World {
             clock: ports.clone(),
             entropy: ports.clone(),
             cloud: Cloud::none(),
+            traffic: Traffic::none(),
             meter: Arc::new(NoMeter),
             settings: Settings::default(),
             place: Place { account: "123456789012".into(), region: "eu-central-1".into() },

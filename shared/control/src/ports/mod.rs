@@ -2,6 +2,7 @@
 
 mod cloud;
 mod meter;
+mod traffic;
 
 use async_trait::async_trait;
 use engine::appspec::Position;
@@ -15,6 +16,7 @@ pub use cloud::{
     Push, Scaling, Selection, SendError,
 };
 pub use meter::{HostOutcome, Measure, Meter, NoMeter};
+pub use traffic::{Alarms, BalancerError, Balancers, NoTraffic, Pair, Reading, Standing, Traffic};
 
 /// Reads the time.
 pub trait Clock: Send + Sync {

@@ -1,0 +1,182 @@
+//! What moves traffic, and what watches it (`docs/semantics.md#traffic`). A balancer is named by a scheme and a name:
+//! `home:NAME`, `haproxy:NAME`; a name without a scheme is a target group of ELBv2. Alarms likewise: `home:…`,
+//! `prometheus:…`, and without a scheme one of CloudWatch.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use engine::DeploymentId;
+use thiserror::Error;
+
+/// Why a balancer did not do as asked.
+#[derive(Debug, Error)]
+pub enum BalancerError {
+    /// Nobody here knows a balancer of that name.
+    #[error("there is no balancer `{name}`: {hint}")]
+    Unknown {
+        /// The name, with its scheme.
+        name: String,
+        /// What to do.
+        hint: String,
+    },
+    /// It refuses; asking again gives the same answer.
+    #[error("the balancer `{name}` refuses: {message}")]
+    Refused {
+        /// The name, with its scheme.
+        name: String,
+        /// Its reason, and what to do.
+        message: String,
+    },
+    /// It did not answer, or not now; trying again may help.
+    #[error("the balancer `{name}` did not answer")]
+    Unavailable {
+        /// The name, with its scheme.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Where a host stands with a balancer, as the balancer says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// It is not known there, or gets no traffic and has none left.
+    Out,
+    /// It gets no new traffic, and has some left.
+    Draining,
+    /// It is to get traffic, and has not been found healthy yet; the balancer's words, where it gives any.
+    Starting(Option<String>),
+    /// It gets traffic.
+    In,
+}
+
+/// Two target groups that share the traffic of one listener or rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// The target group of the version that goes.
+    pub old: String,
+    /// The target group of the version that comes.
+    pub new: String,
+}
+
+/// Balancers. Everything may be asked twice; nothing is done that was not asked for. That something was asked for says
+/// nothing: only what is read back counts.
+#[async_trait]
+pub trait Balancers: Send + Sync {
+    /// Whether there is such a target group.
+    async fn check(&self, group: &str) -> Result<(), BalancerError>;
+
+    /// Asks for a host to get traffic. `version` is the deployment that brought what runs there: sources of alarms tell
+    /// hosts apart by it.
+    async fn admit(
+        &self,
+        group: &str,
+        host: &str,
+        version: &DeploymentId,
+    ) -> Result<(), BalancerError>;
+
+    /// Asks for hosts to get no new traffic, at once and all together; what they have may end in the balancer's own time.
+    async fn drain(&self, group: &str, hosts: &[String]) -> Result<(), BalancerError>;
+
+    /// How each of these hosts stands. One that the balancer does not know is [`Standing::Out`].
+    async fn standing(
+        &self,
+        group: &str,
+        hosts: &[String],
+    ) -> Result<BTreeMap<String, Standing>, BalancerError>;
+
+    /// Asks for the new group of a pair to get `percent` of the traffic, and the old one the rest.
+    async fn split(&self, pair: &Pair, percent: u8) -> Result<(), BalancerError>;
+
+    /// How much of the traffic the new group of a pair gets, in percent, as the balancer says.
+    async fn percent(&self, pair: &Pair) -> Result<u8, BalancerError>;
+}
+
+/// What an alarm says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reading {
+    /// It does not fire. An alarm without enough data does not fire.
+    Quiet,
+    /// It fires.
+    Firing,
+    /// It cannot be read; why, and what to do.
+    Unreadable(String),
+}
+
+/// Sources of alarms.
+#[async_trait]
+pub trait Alarms: Send + Sync {
+    /// What each alarm says, as many as were asked for and in their order. A source that can tell versions apart reads of
+    /// what `version` brought alone.
+    async fn read(&self, alarms: &[String], version: &DeploymentId) -> Vec<Reading>;
+}
+
+/// Balancers and sources of alarms, plugged in.
+#[derive(Clone)]
+pub struct Traffic {
+    /// The balancers.
+    pub balancers: Arc<dyn Balancers>,
+    /// The alarms.
+    pub alarms: Arc<dyn Alarms>,
+}
+
+impl Traffic {
+    /// An installation that has neither.
+    pub fn none() -> Self {
+        Self { balancers: Arc::new(NoTraffic), alarms: Arc::new(NoTraffic) }
+    }
+}
+
+/// Where there are no balancers and no sources of alarms.
+#[derive(Debug, Clone, Copy)]
+pub struct NoTraffic;
+
+impl NoTraffic {
+    fn unknown<T>(group: &str) -> Result<T, BalancerError> {
+        let hint = "this installation has no balancers".to_owned();
+        Err(BalancerError::Unknown { name: group.to_owned(), hint })
+    }
+}
+
+#[async_trait]
+impl Balancers for NoTraffic {
+    async fn check(&self, group: &str) -> Result<(), BalancerError> {
+        Self::unknown(group)
+    }
+
+    async fn admit(&self, group: &str, _: &str, _: &DeploymentId) -> Result<(), BalancerError> {
+        Self::unknown(group)
+    }
+
+    async fn drain(&self, group: &str, _: &[String]) -> Result<(), BalancerError> {
+        Self::unknown(group)
+    }
+
+    async fn standing(
+        &self,
+        group: &str,
+        _: &[String],
+    ) -> Result<BTreeMap<String, Standing>, BalancerError> {
+        Self::unknown(group)
+    }
+
+    async fn split(&self, pair: &Pair, _: u8) -> Result<(), BalancerError> {
+        Self::unknown(&pair.new)
+    }
+
+    async fn percent(&self, pair: &Pair) -> Result<u8, BalancerError> {
+        Self::unknown(&pair.new)
+    }
+}
+
+#[async_trait]
+impl Alarms for NoTraffic {
+    async fn read(&self, alarms: &[String], _: &DeploymentId) -> Vec<Reading> {
+        let unreadable = |name: &String| {
+            Reading::Unreadable(format!("this installation has no source for the alarm `{name}`"))
+        };
+        alarms.iter().map(unreadable).collect()
+    }
+}
