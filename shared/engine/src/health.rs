@@ -47,6 +47,11 @@ impl Fleet {
         self.untouched() + self.in_flight + self.succeeded + self.failed
     }
 
+    /// Hosts that were started and have ended.
+    pub fn ended(&self) -> u32 {
+        self.succeeded + self.failed
+    }
+
     /// Hosts not started.
     pub fn untouched(&self) -> u32 {
         self.untouched_unhealthy + self.untouched_healthy

@@ -37,12 +37,15 @@ impl Deployment {
             Fact::BatchChecked { batch, seen } => self.check(batch, seen),
             Fact::HostsGone(gone) => gone.into_iter().filter(|host| self.lose(*host)).count() > 0,
             Fact::StopRequested { at, roll_back } => self.request_stop(at, roll_back),
+            Fact::AlarmsRead { firing, unreadable } => self.take_reading(firing, unreadable),
+            Fact::Withdrawn => self.withdrawn(),
+            Fact::Wished(wishes) => self.wish(wishes),
             Fact::Decided { at, plan } => self.decide(at, &plan),
             Fact::Ended { at, rolled_back_by } => self.end(at, rolled_back_by),
         }
     }
 
-    fn answered(&mut self, effect: &Effect) -> bool {
+    pub(super) fn answered(&mut self, effect: &Effect) -> bool {
         let before = self.asked.len();
         self.asked.retain(|asked| asked.effect != *effect);
         self.asked.len() != before
@@ -65,7 +68,7 @@ impl Deployment {
             Sighting::Unclaimed => HostState::Sent,
             Sighting::Claimed { .. } => HostState::Running,
             // A host that could not claim because the deployment was stopped was left out; it did not fail.
-            Sighting::ShutOut if self.stop.is_some() => HostState::Skipped,
+            Sighting::ShutOut if self.stop.is_some() || self.alarm().is_some() => HostState::Skipped,
             Sighting::ShutOut => HostState::NotStarted,
             Sighting::GivenUp => HostState::Silent,
             Sighting::Succeeded => HostState::Succeeded,
@@ -161,15 +164,21 @@ impl Deployment {
     fn decide(&mut self, at: Timestamp, plan: &Plan) -> bool {
         let at = at.max(self.latest);
         self.latest = at;
+        let climb = self.climb_at(at);
+        let has_climbed = std::mem::replace(&mut self.climb, climb) != climb;
         if !plan.effects.is_empty() && self.started_at.is_none() {
             self.started_at = Some(at);
         }
         for effect in &plan.effects {
             match effect {
-                Effect::PinRevision | Effect::EnrolHosts => self.ask(effect, at),
+                Effect::PinRevision | Effect::EnrolHosts | Effect::Withdraw => self.ask(effect, at),
+                Effect::ReadAlarms => {
+                    self.ask(effect, at);
+                    self.ask_for_alarms(at);
+                }
                 Effect::Dispatch { batch, attempt, hosts } => {
                     if *attempt == 1 {
-                        self.climb(at, hosts.len());
+                        self.count_in_ramp(at, hosts.len());
                     }
                     for ordinal in hosts.iter() {
                         self.drop_from_batches(ordinal);
@@ -193,11 +202,11 @@ impl Deployment {
                 Effect::End(_) => {}
             }
         }
-        !plan.effects.is_empty()
+        has_climbed || !plan.effects.is_empty()
     }
 
     /// Counts hosts that are sent their first command against the ramp.
-    fn climb(&mut self, at: Timestamp, hosts: u32) {
+    fn count_in_ramp(&mut self, at: Timestamp, hosts: u32) {
         if self.order.start_ramp.is_none() {
             return;
         }
@@ -237,7 +246,7 @@ impl Deployment {
     }
 
     fn ask(&mut self, effect: &Effect, at: Timestamp) {
-        let again_at = at.plus_ms(REPEAT_MS);
+        let again_at = at.plus_ms(effect.repeat_ms());
         match self.asked.iter_mut().find(|asked| asked.effect == *effect) {
             Some(asked) => {
                 asked.tries += 1;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, Ordinals, Status};
+use super::{Failure, Ordinals, REPEAT_MS, Status};
 use crate::Timestamp;
 
 /// Something to be done. It may be performed twice.
@@ -31,9 +31,29 @@ pub enum Effect {
         /// Give up those that were last heard of before this moment.
         give_up_before: Timestamp,
     },
+    /// Read the alarms that watch the deployment. Outcome: `AlarmsRead`.
+    ReadAlarms,
+    /// Take the traffic from the hosts that have the new version, where others are left to take it. Outcome: `Withdrawn`,
+    /// once the balancer says so.
+    Withdraw,
     /// End the deployment: its own row, the group's, and that of the rollback or the waiting upload, in one
     /// transaction. Outcome: `Ended`.
     End(Ending),
+}
+
+impl Effect {
+    /// How long after it was asked for its outcome may be missing before it is asked for again, in milliseconds.
+    pub(super) fn repeat_ms(&self) -> u64 {
+        match self {
+            Self::Withdraw => 1_000,
+            Self::ReadAlarms => 10_000,
+            Self::PinRevision
+            | Self::EnrolHosts
+            | Self::Dispatch { .. }
+            | Self::CheckHosts { .. }
+            | Self::End(_) => REPEAT_MS,
+        }
+    }
 }
 
 /// How a deployment shall end.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, Plan};
+use super::{Failure, Plan, Wishes};
 use crate::{DeploymentId, Pin, Timestamp};
 
 /// Something that happened.
@@ -42,6 +42,17 @@ pub enum Fact {
         /// Whether it shall be rolled back; unsaid, the group's setting decides.
         roll_back: Option<bool>,
     },
+    /// The alarms were read.
+    AlarmsRead {
+        /// Those that fire.
+        firing: Vec<String>,
+        /// Why one of them could not be read.
+        unreadable: Option<String>,
+    },
+    /// After an alarm, the hosts with the new version have no traffic any more, or nobody else could have taken it.
+    Withdrawn,
+    /// Somebody wants something of the deployment; all that people want, each time.
+    Wished(Wishes),
     /// A plan was made, and is about to be stored and performed.
     Decided {
         /// When.

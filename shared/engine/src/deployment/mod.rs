@@ -5,23 +5,29 @@
 //! crash between any two steps loses nothing; effects may be performed twice.
 
 mod apply;
+mod climb;
 mod effect;
 mod fact;
 mod hosts;
 mod ordinals;
 mod plan;
 mod verdict;
+mod watch;
 
 use serde::{Deserialize, Serialize};
 
+pub use climb::{Climb, Wishes};
 pub use effect::{Effect, Ending, Plan};
 pub use fact::{Fact, HostSeen, Sighting};
 pub use hosts::{Host, HostState, Hosts};
 pub use ordinals::{Ordinals, OrdinalsError};
 pub use verdict::{Failure, FailureCode};
+pub use watch::{Alarm, Watch};
+use watch::Watching;
 
 use crate::appspec::FileExistsBehavior;
 use crate::health::Rule;
+use crate::ladder::Ladder;
 use crate::lifecycle::Event;
 use crate::{DeploymentId, GroupId, Pin, Revision, Timestamp};
 
@@ -82,6 +88,23 @@ pub struct Order {
     /// Most hosts that are sent their command within a second; none for as many as the rule allows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_ramp: Option<u32>,
+    /// How far it goes before it waits and looks; empty where only the rule counts.
+    #[serde(default, skip_serializing_if = "Ladder::is_empty")]
+    pub ladder: Ladder,
+    /// The balancers that its hosts get their traffic from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<Traffic>,
+    /// What watches it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Watch>,
+}
+
+/// Where hosts get their traffic from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Traffic {
+    /// The target groups that each host is in, with the schemes of their balancers.
+    pub groups: Vec<String>,
 }
 
 /// Who asked for a deployment, in CodeDeploy's words.
@@ -140,6 +163,9 @@ pub struct AutoRollback {
     pub on_failure: bool,
     /// `DEPLOYMENT_STOP_ON_REQUEST`.
     pub on_stop: bool,
+    /// `DEPLOYMENT_STOP_ON_ALARM`.
+    #[serde(default)]
+    pub on_alarm: bool,
 }
 
 /// CodeDeploy's status of a deployment.
@@ -191,6 +217,12 @@ pub struct Deployment {
     asked: Vec<Asked>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     ramp: Vec<RampStep>,
+    #[serde(default, skip_serializing_if = "Climb::is_begin")]
+    climb: Climb,
+    #[serde(default, skip_serializing_if = "Wishes::are_none")]
+    wishes: Wishes,
+    #[serde(default, skip_serializing_if = "Watching::has_not_begun")]
+    watching: Watching,
     stop: Option<Stop>,
     ended: Option<Ended>,
 }
@@ -267,6 +299,9 @@ impl Deployment {
             next_batch: 0,
             asked: Vec::new(),
             ramp: Vec::new(),
+            climb: Climb::default(),
+            wishes: Wishes::default(),
+            watching: Watching::default(),
             stop: None,
             ended: None,
         }
@@ -286,6 +321,9 @@ impl Deployment {
             description: Some(description),
             file_exists_behavior: fallback.file_exists_behavior,
             auto_rollback: AutoRollback::default(),
+            // What worked before comes back as fast as the rule allows, and whatever fires meanwhile.
+            ladder: Ladder::default(),
+            watch: None,
             ..self.order.clone()
         };
         Some(Self::new(order, Some(fallback.pin)))
@@ -332,9 +370,11 @@ impl Deployment {
 
     /// The lifecycle events that each host runs, in order.
     pub fn events(&self) -> &'static [Event] {
-        match self.order.creator {
-            Creator::User | Creator::Rollback | Creator::Arrival => &Event::IN_PLACE,
-            Creator::Departure => &Event::DEPARTURE,
+        match (self.order.creator, &self.order.traffic) {
+            (Creator::User | Creator::Rollback | Creator::Arrival, None) => &Event::IN_PLACE,
+            (Creator::User | Creator::Rollback | Creator::Arrival, Some(_)) => &Event::ALL,
+            (Creator::Departure, None) => &Event::DEPARTURE,
+            (Creator::Departure, Some(_)) => &Event::DEPARTURE_BALANCED,
         }
     }
 
@@ -345,11 +385,15 @@ impl Deployment {
             return false;
         }
         match effect {
-            Effect::PinRevision | Effect::EnrolHosts => {
+            Effect::PinRevision
+            | Effect::EnrolHosts
+            | Effect::ReadAlarms
+            | Effect::Withdraw => {
                 self.asked.iter().any(|asked| asked.effect == *effect)
             }
             Effect::Dispatch { attempt, hosts, .. } => {
                 self.stop.is_none()
+                    && self.alarm().is_none()
                     && hosts.iter().any(|ordinal| self.awaits_claim(ordinal, *attempt))
             }
             Effect::CheckHosts { batch, .. } => self.batches.iter().any(|known| known.id == *batch),
@@ -406,6 +450,8 @@ impl Deployment {
             Err("the deployment has ended")
         } else if self.stop.is_some() {
             Err("the deployment was stopped")
+        } else if self.alarm().is_some() {
+            Err("the deployment was stopped by an alarm")
         } else if now >= self.deadline() {
             Err("the deployment ran out of time")
         } else if !in_flight {

@@ -2,7 +2,7 @@
 
 use super::effect::{Effect, Plan};
 use super::hosts::HostState;
-use super::{BATCH_HOSTS_MAX, Batch, Deployment, REPEAT_MS};
+use super::{BATCH_HOSTS_MAX, Batch, Deployment};
 use crate::Timestamp;
 use crate::health::Fleet;
 
@@ -24,6 +24,7 @@ impl Deployment {
             return Plan { effects: vec![Effect::End(ending)], wake_at: None };
         }
         let mut effects = Vec::new();
+        self.watch(now, &mut effects);
         if self.halted_at(now).is_none() {
             self.prepare(now, &mut effects);
             self.dispatch(now, &mut effects);
@@ -36,7 +37,8 @@ impl Deployment {
     /// Since when nothing new is started and hosts are told not to go on.
     fn halted_at(&self, now: Timestamp) -> Option<Timestamp> {
         let deadline = Some(self.deadline()).filter(|deadline| now >= *deadline);
-        self.stop.map(|stop| stop.at).into_iter().chain(deadline).min()
+        let alarm = self.alarm().map(|alarm| alarm.at);
+        self.stop.map(|stop| stop.at).into_iter().chain(alarm).chain(deadline).min()
     }
 
     /// How much longer than the silence time-out the server waits, for the time that messages take.
@@ -48,19 +50,21 @@ impl Deployment {
         if self.broken.is_some() {
             return;
         }
-        let due = |effect: &Effect| {
-            self.asked.iter().all(|asked| asked.effect != *effect || asked.again_at <= now)
-        };
-        if self.pin.is_none() && due(&Effect::PinRevision) {
+        if self.pin.is_none() && self.is_due(&Effect::PinRevision, now) {
             effects.push(Effect::PinRevision);
         }
-        if !self.sealed && due(&Effect::EnrolHosts) {
+        if !self.sealed && self.is_due(&Effect::EnrolHosts, now) {
             effects.push(Effect::EnrolHosts);
         }
     }
 
+    /// Whether an effect was not asked for, or so long ago that its outcome must be lost.
+    pub(super) fn is_due(&self, effect: &Effect, now: Timestamp) -> bool {
+        self.asked.iter().all(|asked| asked.effect != *effect || asked.again_at <= now)
+    }
+
     fn dispatch(&self, now: Timestamp, effects: &mut Vec<Effect>) {
-        if self.pin.is_none() || !self.sealed {
+        if !self.is_ready() {
             return;
         }
         let mut batch = self.next_batch;
@@ -81,15 +85,20 @@ impl Deployment {
         if !self.order.rule.must_stop(&fleet) {
             let next: Vec<u32> = self
                 .hosts
-                .next_untouched(self.may_start(&fleet).min(self.ramp_allows(now)))
+                .next_untouched(self.may_start(&fleet, now).min(self.ramp_allows(now)))
                 .collect();
             push(1, &next);
         }
     }
 
-    /// How many more hosts the rule lets start.
-    fn may_start(&self, fleet: &Fleet) -> u32 {
-        self.order.rule.may_start(fleet)
+    /// Whether hosts can be sent their commands.
+    fn is_ready(&self) -> bool {
+        self.pin.is_some() && self.sealed && !self.awaits_first_reading()
+    }
+
+    /// How many more hosts the rule and the ladder let start.
+    fn may_start(&self, fleet: &Fleet, now: Timestamp) -> u32 {
+        self.order.rule.may_start(fleet).min(self.ladder_allows(fleet, now))
     }
 
     /// How many more hosts may be sent their first command in the second that ends now.
@@ -102,7 +111,7 @@ impl Deployment {
     /// When the ramp allows hosts that it holds back at `now`, with `effects` decided then.
     fn ramp_at(&self, now: Timestamp, effects: &[Effect]) -> Option<Timestamp> {
         self.order.start_ramp?;
-        if self.halted_at(now).is_some() || self.pin.is_none() || !self.sealed {
+        if self.halted_at(now).is_some() || !self.is_ready() {
             return None;
         }
         let decided: u32 = effects
@@ -113,11 +122,13 @@ impl Deployment {
                 | Effect::PinRevision
                 | Effect::EnrolHosts
                 | Effect::CheckHosts { .. }
+                | Effect::ReadAlarms
+                | Effect::Withdraw
                 | Effect::End(_) => 0,
             })
             .sum();
         let fleet = self.hosts.fleet();
-        let wanted = self.may_start(&fleet).min(fleet.untouched());
+        let wanted = self.may_start(&fleet, now).min(fleet.untouched());
         let is_held_back = wanted > decided && !self.order.rule.must_stop(&fleet);
         let first = self.ramp.iter().find(|step| step.counts_at(now));
         is_held_back.then(|| first.map_or(now, |step| step.until).plus_ms(Self::RAMP_MS))
@@ -168,10 +179,20 @@ impl Deployment {
             Effect::PinRevision
             | Effect::EnrolHosts
             | Effect::CheckHosts { .. }
-            | Effect::End(_) => now.plus_ms(REPEAT_MS),
+            | Effect::ReadAlarms
+            | Effect::Withdraw
+            | Effect::End(_) => now.plus_ms(effect.repeat_ms()),
         });
         let ramp = self.ramp_at(now, effects);
+        let every = self.order.watch.as_ref().map(|watch| now.plus_ms(watch.every_ms.max(1)));
+        let is_read = effects.contains(&Effect::ReadAlarms);
+        let reading = if is_read { every } else { self.reads_alarms_at(now) };
+        let climb = self.climb_at(now);
+        let bake = self.order.ladder.get(climb.rung).zip(climb.baking_since);
+        let bake = bake.map(|(rung, since)| since.plus_ms(rung.bake_ms));
         asked
+            .chain(reading)
+            .chain(bake)
             .chain(checks)
             .chain(decided)
             .chain(ramp)

@@ -34,6 +34,8 @@ pub enum FailureCode {
     InvalidRevision,
     /// Somebody asked for it.
     ManualStop,
+    /// An alarm fires, or cannot be read.
+    AlarmActive,
     /// It took too long.
     Timeout,
 }
@@ -42,23 +44,25 @@ impl Deployment {
     /// How the deployment ends at `now`; none while it has to go on.
     pub(super) fn ending(&self, now: Timestamp) -> Option<Ending> {
         let fleet = self.hosts.fleet();
-        if fleet.in_flight > 0 {
+        if fleet.in_flight > 0 || self.is_withdrawing() {
             return None;
         }
         // A host that a stop left out is in none of the fleet's counts, and was not deployed to.
         let left_out = self.hosts.count(HostState::Skipped);
-        if self.sealed && fleet.succeeded > 0 && fleet.succeeded == fleet.total() + left_out {
+        let all_succeeded = fleet.succeeded > 0 && fleet.succeeded == fleet.total() + left_out;
+        if self.sealed && all_succeeded && self.has_climbed(now) && self.alarm().is_none() {
             return Some(Ending::succeeded());
         }
         let failure = match self.cut_short(now) {
             Some(failure) => failure,
             None => match self.judged(&fleet)? {
-                Ok(()) => return Some(Ending::succeeded()),
+                Ok(()) if self.has_climbed(now) => return Some(Ending::succeeded()),
+                Ok(()) => return None,
                 Err(failure) => failure,
             },
         };
-        let status =
-            if failure.code == FailureCode::ManualStop { Status::Stopped } else { Status::Failed };
+        let is_stopped = matches!(failure.code, FailureCode::ManualStop | FailureCode::AlarmActive);
+        let status = if is_stopped { Status::Stopped } else { Status::Failed };
         let (roll_back, rollback_refused) = self.rolls_back(status);
         Some(Ending { status, failure: Some(failure), roll_back, rollback_refused })
     }
@@ -67,6 +71,9 @@ impl Deployment {
     fn cut_short(&self, now: Timestamp) -> Option<Failure> {
         if self.broken.is_some() {
             return self.broken.clone();
+        }
+        if self.alarm().is_some() {
+            return self.alarm_failure();
         }
         if self.stop.is_some() {
             let message = "The deployment was stopped on request.".to_owned();
@@ -139,6 +146,7 @@ impl Deployment {
     /// Whether the deployment is rolled back, and why not if that was wanted.
     fn rolls_back(&self, status: Status) -> (bool, Option<String>) {
         let wanted = match (&self.stop, status) {
+            (_, Status::Stopped) if self.alarm().is_some() => self.order.auto_rollback.on_alarm,
             (Some(stop), Status::Stopped) => {
                 stop.roll_back.unwrap_or(self.order.auto_rollback.on_stop)
             }
@@ -165,7 +173,7 @@ impl Deployment {
         }
     }
 
-    fn touched_any(&self) -> bool {
+    pub(super) fn touched_any(&self) -> bool {
         self.next_batch > 0
     }
 }
