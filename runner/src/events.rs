@@ -196,7 +196,7 @@ impl Run<'_> {
         let ignores_stop = self.specification.ignore_application_stop_failures;
         self.reports.iter().any(|report| {
             report.status == EventStatus::Failed
-                && !(ignores_stop && report.event == Event::ApplicationStop)
+                && !(ignores_stop && report.event.uses_last_successful())
         })
     }
 

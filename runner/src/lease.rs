@@ -37,6 +37,16 @@ enum Permission {
     Withdrawn(String),
 }
 
+/// An event of the balancer that the host waits for.
+#[derive(Debug)]
+struct Gate {
+    event: Event,
+    /// How soon home is asked again.
+    again: Duration,
+    /// How it ended.
+    end: Option<Result<(), String>>,
+}
+
 /// A command that was claimed.
 #[derive(Debug)]
 pub(crate) struct Lease {
@@ -47,6 +57,7 @@ pub(crate) struct Lease {
     keys: tokio::sync::Mutex<Keys>,
     state: Mutex<State>,
     changed: Notify,
+    gate_ended: Notify,
     permission: watch::Sender<Permission>,
 }
 
@@ -69,6 +80,7 @@ struct State {
     follow: bool,
     /// How much of each event's log was sent.
     sent: BTreeMap<Event, u64>,
+    gate: Option<Gate>,
 }
 
 /// Claims a command, however long it takes; an error says why it is not to be had any more.
@@ -134,6 +146,7 @@ impl Lease {
             lease: Duration::from_millis(claim.lease_ms),
             follow: false,
             sent: BTreeMap::new(),
+            gate: None,
         };
         let keys = Keys { token: claim.token.clone(), bundle_url: claim.bundle_url.clone() };
         Self {
@@ -144,6 +157,7 @@ impl Lease {
             keys: tokio::sync::Mutex::new(keys),
             state: Mutex::new(state),
             changed: Notify::new(),
+            gate_ended: Notify::new(),
             permission: watch::Sender::new(Permission::Until(until)),
         }
     }
@@ -184,6 +198,41 @@ impl Lease {
                 return Err("the agent ends".to_owned());
             }
         }
+    }
+
+    /// Waits until the balancer is done with the host, or home wants nothing more; an error says why it is not. Who waits
+    /// no longer than that calls [`Lease::forget_traffic`].
+    pub(crate) async fn traffic(&self, event: Event) -> Result<(), String> {
+        self.state().gate = Some(Gate { event, again: Duration::ZERO, end: None });
+        self.changed.notify_one();
+        let mut permission = self.permission.subscribe();
+        loop {
+            let end = self.state().gate.as_ref().and_then(|gate| gate.end.clone());
+            if let Some(end) = end {
+                self.state().gate = None;
+                return end;
+            }
+            let withdrawn = |permission: &Permission| match permission {
+                Permission::Until(_) => None,
+                Permission::Withdrawn(reason) => Some(reason.clone()),
+            };
+            let reason = withdrawn(&permission.borrow_and_update());
+            if let Some(reason) = reason {
+                self.state().gate = None;
+                return Err(reason);
+            }
+            tokio::select! {
+                () = self.gate_ended.notified() => {}
+                changed = permission.changed() => if changed.is_err() {
+                    return Err("the agent ends".to_owned());
+                },
+            }
+        }
+    }
+
+    /// Asks for the balancer no more.
+    pub(crate) fn forget_traffic(&self) {
+        self.state().gate = None;
     }
 
     /// Reports until the last report was taken, or home wants none any more.
@@ -260,6 +309,9 @@ impl Lease {
     fn due_at(&self) -> Instant {
         let state = self.state();
         let heartbeat = state.heard_at + (state.lease / 3).max(Duration::from_millis(50));
+        if let Some(gate) = state.gate.as_ref().filter(|gate| gate.end.is_none()) {
+            return (state.heard_at + gate.again).min(heartbeat);
+        }
         if state.is_news {
             let wait =
                 if state.status == HostStatus::InProgress { self.interval } else { Duration::ZERO };
@@ -310,6 +362,17 @@ impl Lease {
         for chunk in request.output.iter().filter(|_| follow) {
             let end = chunk.offset.saturating_add(u64::try_from(chunk.text.len()).unwrap_or(0));
             state.sent.insert(chunk.event, end);
+        }
+        if let (Some(gate), Some(told)) = (&mut state.gate, &answer.traffic)
+            && gate.event == told.event
+        {
+            gate.again = Duration::from_millis(told.again_after_ms.clamp(10, 60_000));
+            gate.end = match (&told.failed, told.done) {
+                (Some(why), _) => Some(Err(why.clone())),
+                (None, true) => Some(Ok(())),
+                (None, false) => None,
+            };
+            self.gate_ended.notify_one();
         }
         drop(state);
         if answer.proceed {

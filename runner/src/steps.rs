@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use engine::appspec::AppSpec;
 use engine::lifecycle::Event;
@@ -16,6 +17,9 @@ use crate::journal::OpenHook;
 use crate::lease::log_path;
 use crate::output::EventLog;
 use crate::process::PID_FILE;
+
+/// How long a host waits for its balancer (`docs/semantics.md#traffic`).
+const TRAFFIC_PATIENCE: Duration = Duration::from_secs(3600);
 
 /// How an event came out.
 pub(crate) enum Outcome {
@@ -33,11 +37,16 @@ impl Run<'_> {
         match event {
             Event::DownloadBundle => Ok(self.download().await),
             Event::Install => Ok(self.install().await),
-            Event::ApplicationStop
+            Event::BlockTraffic | Event::AllowTraffic => Ok(self.traffic(event).await),
+            Event::BeforeBlockTraffic
+            | Event::AfterBlockTraffic
+            | Event::ApplicationStop
             | Event::BeforeInstall
             | Event::AfterInstall
             | Event::ApplicationStart
-            | Event::ValidateService => self.hooks(event).await,
+            | Event::ValidateService
+            | Event::BeforeAllowTraffic
+            | Event::AfterAllowTraffic => self.hooks(event).await,
         }
     }
 
@@ -54,6 +63,33 @@ impl Run<'_> {
             Ok(line) => (Outcome::Succeeded(line.clone()), format!("{line}\n")),
             Err(error) => (Outcome::Failed(Failure::other(error.to_string())), String::new()),
         }
+    }
+
+    /// Waits for the balancer. An agent that has to end meanwhile asks again when it is back.
+    async fn traffic(&self, event: Event) -> (Outcome, String) {
+        let wait = tokio::time::timeout(TRAFFIC_PATIENCE, self.lease.traffic(event));
+        let end = tokio::select! {
+            end = wait => end,
+            _ = self.host.stop.asked() => {
+                self.lease.forget_traffic();
+                return (Outcome::Paused, String::new());
+            }
+        };
+        let failure = match end {
+            Ok(Ok(())) => return (Outcome::Succeeded("Succeeded".to_owned()), String::new()),
+            Ok(Err(why)) => why,
+            Err(_) => {
+                self.lease.forget_traffic();
+                let what = match event {
+                    Event::BlockTraffic => "took its traffic away",
+                    _ => "found the host healthy",
+                };
+                format!(
+                    "the load balancer has not {what} within an hour; look at its own account of this host"
+                )
+            }
+        };
+        (Outcome::Failed(Failure::other(failure)), String::new())
     }
 
     async fn install(&self) -> (Outcome, String) {

@@ -51,6 +51,10 @@ pub(crate) struct Command {
     pub(crate) refusal: Option<Refusal>,
     /// Permission is withheld once this event has ended.
     pub(crate) withhold_after: Option<Event>,
+    /// How often the balancer was looked at; it is done at each third look.
+    pub(crate) looks: usize,
+    /// What the balancer refuses with.
+    pub(crate) balancer_refuses: Option<String>,
     pub(crate) reports: Vec<ReportRequest>,
 }
 
@@ -160,6 +164,8 @@ impl Home {
             claims: 0,
             refusal: None,
             withhold_after: None,
+            looks: 0,
+            balancer_refuses: None,
             reports: Vec::new(),
         };
         self.change(|world| {
@@ -443,8 +449,17 @@ async fn report(
         let proceed = !report.events.iter().any(has_ended);
         let reason = (!proceed).then(|| "the deployment was stopped".to_owned());
         command.is_offered &= report.status == HostStatus::InProgress;
+        let waits =
+            |it: &&EventReport| it.event.is_of_balancer() && it.status == EventStatus::InProgress;
+        let waiting = report.events.iter().find(waits).map(|it| it.event);
+        let traffic = waiting.map(|event| {
+            // The balancer is done at the third look, unless it is to refuse.
+            command.looks += 1;
+            let (done, failed) = (command.looks % 3 == 0, command.balancer_refuses.clone());
+            TrafficAnswer { event, done: done && failed.is_none(), failed, again_after_ms: 20 }
+        });
         command.reports.push(report);
-        ReportResponse { proceed, reason, lease_ms, follow }
+        ReportResponse { proceed, reason, lease_ms, follow, traffic }
     };
     home.changed.notify_waiters();
     Json(response).into_response()

@@ -14,3 +14,5 @@ mod lifecycle;
 mod push;
 #[cfg(test)]
 mod tls;
+#[cfg(test)]
+mod traffic;

@@ -157,6 +157,9 @@ calls! { own_operation, cutover:
     GetDeploymentLog => get_deployment_log,
     RollBackDeployment => roll_back_deployment,
     SetGroupOptions => set_group_options,
+    CreateLadder => create_ladder,
+    GetProgress => get_progress,
+    SteerDeployment => steer_deployment,
 }
 
 /// The body of an answer; an answer without members has none.
@@ -176,6 +179,7 @@ fn refusal(error: Error) -> ApiError {
         error @ (Error::Table(_)
         | Error::Pin(_)
         | Error::Cloud(_)
+        | Error::Balancer(_)
         | Error::Unreadable { .. }
         | Error::Newer { .. })
             if error.is_passing() =>
@@ -186,6 +190,7 @@ fn refusal(error: Error) -> ApiError {
         error @ (Error::Table(_)
         | Error::Pin(_)
         | Error::Cloud(_)
+        | Error::Balancer(_)
         | Error::Unreadable { .. }
         | Error::Newer { .. }) => {
             error!(error = &error as &dyn std::error::Error, "cannot answer");

@@ -132,7 +132,9 @@ impl Errands for QueuedErrands {
             Effect::EnrolHosts => &queues.fleet,
             Effect::Dispatch { .. } => &queues.commands,
             // What only reads and writes the table is done where it is decided.
-            Effect::CheckHosts { .. } | Effect::End(_) => return Ok(false),
+            Effect::CheckHosts { .. } | Effect::ReadAlarms | Effect::Withdraw | Effect::End(_) => {
+                return Ok(false);
+            }
         };
         let Some(queue) = queue else { return Ok(false) };
         let errand = Errand { deployment_id: deployment.clone(), effect: effect.clone() };

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::ports::{CloudError, PinError};
+use crate::ports::{BalancerError, CloudError, PinError};
 use crate::table::{Key, TableError};
 
 /// Why a use case did not do as asked.
@@ -17,6 +17,9 @@ pub enum Error {
     /// A service of the cloud.
     #[error(transparent)]
     Cloud(#[from] CloudError),
+    /// A balancer.
+    #[error(transparent)]
+    Balancer(#[from] BalancerError),
     /// A record that cannot be understood.
     #[error("the record `{}` / `{}` cannot be read", .key.partition, .key.sort)]
     Unreadable {
@@ -55,6 +58,7 @@ impl Error {
             Self::Table(TableError::Conflict(_) | TableError::Unavailable(_))
                 | Self::Pin(PinError::Unavailable(_))
                 | Self::Cloud(CloudError::Unavailable { .. })
+                | Self::Balancer(BalancerError::Unavailable { .. })
                 | Self::Newer { .. }
         )
     }

@@ -338,11 +338,13 @@ impl Control {
         };
         let deployment = stored.row.deployment;
         let proceed = deployment.may_proceed(host.ordinal, self.now());
+        let traffic = self.traffic_answer(&deployment, host).await;
         Ok(ReportResponse {
             proceed: proceed.is_ok(),
             reason: proceed.err().map(str::to_owned),
             lease_ms: deployment.lease_ms(),
             follow: self.is_followed(&host.deployment_id, self.now()),
+            traffic,
         })
     }
 

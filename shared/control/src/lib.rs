@@ -12,6 +12,7 @@ pub mod rows;
 pub mod settings;
 pub mod start;
 pub mod table;
+mod traffic;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -57,11 +58,15 @@ pub struct Control {
 pub struct Settings {
     /// Most hosts that a deployment sends their command within a second.
     pub start_ramp: u32,
+    /// How often alarms are read while a deployment is under way, in milliseconds.
+    pub alarm_every_ms: u64,
+    /// How soon a host asks again that waits for its balancer, in milliseconds.
+    pub traffic_look_ms: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { start_ramp: 500 }
+        Self { start_ramp: 500, alarm_every_ms: 10_000, traffic_look_ms: 2_000 }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use engine::deployment::AutoRollback;
-use wire::codedeploy::{AutoRollbackConfiguration, GroupSettings, TagFilter};
+use engine::deployment::{AutoRollback, Traffic, Watch};
+use wire::codedeploy::{AlarmConfiguration, AutoRollbackConfiguration, GroupSettings, TagFilter};
 
 use crate::ports::Selection;
 
@@ -56,7 +56,34 @@ pub fn auto_rollback(configuration: Option<&AutoRollbackConfiguration>) -> AutoR
         return AutoRollback::default();
     };
     let on = |event: &str| configuration.events.iter().flatten().any(|known| known == event);
-    AutoRollback { on_failure: on("DEPLOYMENT_FAILURE"), on_stop: on("DEPLOYMENT_STOP_ON_REQUEST") }
+    AutoRollback {
+        on_failure: on("DEPLOYMENT_FAILURE"),
+        on_stop: on("DEPLOYMENT_STOP_ON_REQUEST"),
+        on_alarm: on("DEPLOYMENT_STOP_ON_ALARM"),
+    }
+}
+
+/// The balancers that a group's hosts get their traffic from, if it has any (`docs/semantics.md#traffic`).
+pub fn traffic(settings: &GroupSettings) -> Option<Traffic> {
+    let style = settings.deployment_style.as_ref()?;
+    if style.deployment_option.as_deref() != Some("WITH_TRAFFIC_CONTROL") {
+        return None;
+    }
+    let groups = settings.load_balancer_info.as_ref()?.target_group_info_list.as_deref()?;
+    let groups: Vec<String> = groups.iter().filter_map(|group| group.name.clone()).collect();
+    Some(Traffic { groups }).filter(|traffic| !traffic.groups.is_empty())
+}
+
+/// What watches a deployment, from CodeDeploy's form; `every_ms` is how often it is read.
+pub fn watch(configuration: Option<&AlarmConfiguration>, every_ms: u64) -> Option<Watch> {
+    let configuration =
+        configuration.filter(|configuration| configuration.enabled == Some(true))?;
+    let alarms = configuration.alarms.iter().flatten().filter_map(|alarm| alarm.name.clone());
+    Some(Watch {
+        alarms: alarms.collect(),
+        ignores_unreadable: configuration.ignore_poll_alarm_failure == Some(true),
+        every_ms,
+    })
 }
 
 #[cfg(test)]

@@ -4,8 +4,9 @@ use engine::appspec::FileExistsBehavior;
 use engine::deployment::{AutoRollback, Creator, Deployment, Order};
 use engine::group::Upload;
 use engine::health::{Minimum, Rule};
+use engine::ladder::Ladder;
 use engine::{DeploymentId, GroupId, Pin, Revision, Timestamp};
-use wire::codedeploy::ErrorName;
+use wire::codedeploy::{AlarmConfiguration, ErrorName};
 
 use crate::rows::{self, Application, Config, DeploymentRow, Group, RegisteredRevision, Stored};
 use crate::table::{Query, Write};
@@ -34,10 +35,14 @@ pub struct Request {
     pub file_exists_behavior: FileExistsBehavior,
     /// When to roll back, in place of the group's setting.
     pub auto_rollback: Option<AutoRollback>,
+    /// What watches it, in place of the group's alarms.
+    pub alarms: Option<AlarmConfiguration>,
     /// The upload that it deploys.
     pub upload: Option<String>,
     /// Who asks for it.
     pub creator: Creator,
+    /// Whether it goes back to what worked before: then it climbs no ladder, and no alarm stops it.
+    pub is_way_back: bool,
     /// The hosts that it is for, where that is not the whole group.
     pub only: Option<Vec<String>>,
 }
@@ -53,8 +58,10 @@ impl Request {
             ignore_application_stop_failures: false,
             file_exists_behavior: FileExistsBehavior::Disallow,
             auto_rollback: None,
+            alarms: None,
             upload: None,
             creator: Creator::User,
+            is_way_back: false,
             only: None,
         }
     }
@@ -154,7 +161,13 @@ impl Control {
         let config =
             request.config.clone().or_else(|| group.settings.deployment_config_name.clone());
         let config = config.unwrap_or_else(|| DEFAULT_CONFIG.to_owned());
-        let rule = self.rule(&config).await?;
+        let (rule, mut ladder) = self.rule(&config).await?;
+        if request.is_way_back {
+            ladder = Ladder::default();
+        }
+        let bakes: u64 = ladder.rungs().iter().map(|rung| rung.bake_ms).sum();
+        let alarms = request.alarms.as_ref().or(group.settings.alarm_configuration.as_ref());
+        let watch = settings::watch(alarms, self.settings.alarm_every_ms);
         let generation = group.slot.start(&id).map_err(|active| {
             let message = format!(
                 "The Deployment Group '{}' already has an active Deployment '{active}'",
@@ -182,9 +195,13 @@ impl Control {
                 settings::auto_rollback(group.settings.auto_rollback_configuration.as_ref())
             }),
             silence_ms: group.silence_ms,
-            total_ms: TOTAL_MS,
+            total_ms: TOTAL_MS + bakes,
             rerun_interrupted: group.rerun_interrupted,
             start_ramp: Some(self.settings.start_ramp),
+            ladder,
+            traffic: settings::traffic(&group.settings),
+            // A host that comes or goes alone says nothing about the revision.
+            watch: watch.filter(|_| request.creator == Creator::User && !request.is_way_back),
         };
         Ok(DeploymentRow {
             deployment: Deployment::new(order, request.pin.clone()),
@@ -210,10 +227,10 @@ impl Control {
         self.take_slot(group, &request, id, now).await
     }
 
-    /// The rule of the configuration called `name`.
-    pub(crate) async fn rule(&self, name: &str) -> Result<Rule, Error> {
+    /// The rule and the ladder of the configuration called `name`.
+    pub(crate) async fn rule(&self, name: &str) -> Result<(Rule, Ladder), Error> {
         if let Some(rule) = predefined(name) {
-            return Ok(rule);
+            return Ok((rule, Ladder::default()));
         }
         let config = rows::load::<Config>(&*self.table, &Config::key_of(name)).await?;
         let config = config.ok_or_else(|| {
@@ -222,7 +239,7 @@ impl Control {
             );
             ErrorName::DeploymentConfigDoesNotExist.because(message)
         })?;
-        Ok(config.row.rule)
+        Ok((config.row.rule, config.row.ladder))
     }
 
     /// The write that registers the deployment's revision, or notes that it was used once more.

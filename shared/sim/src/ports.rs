@@ -119,7 +119,9 @@ impl Errands for Ports {
     async fn hand_over(&self, id: &DeploymentId, effect: &Effect) -> Result<bool, CloudError> {
         match effect {
             Effect::PinRevision | Effect::EnrolHosts | Effect::Dispatch { .. } => {}
-            Effect::CheckHosts { .. } | Effect::End(_) => return Ok(false),
+            Effect::CheckHosts { .. } | Effect::ReadAlarms | Effect::Withdraw | Effect::End(_) => {
+                return Ok(false);
+            }
         }
         if !self.shared.core().has_errands {
             return Ok(false);

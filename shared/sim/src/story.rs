@@ -9,6 +9,7 @@ use control::table::{Condition, Table as _, Write};
 use engine::deployment::AutoRollback;
 use engine::group::Slot;
 use engine::health::{Minimum, Rule};
+use engine::ladder::Ladder;
 use engine::{BundleType, GroupId, Revision, Timestamp};
 use futures::FutureExt as _;
 use wire::codedeploy::{DeregisterOnPremisesInstance, GroupSettings, StopDeployment, TagFilter};
@@ -209,7 +210,13 @@ impl World {
         for number in 0..2 {
             let name = format!("custom-{number}");
             let created_at = Timestamp(EPOCH_MS);
-            rows.add(&Config { id: name.clone(), name, created_at, rule: rule(&mut random) });
+            rows.add(&Config {
+                id: name.clone(),
+                name,
+                created_at,
+                rule: rule(&mut random),
+                ladder: Ladder::default(),
+            });
         }
         for number in 0..story.groups {
             let mut group = group_row(&mut random, number, story.hosts);
@@ -306,8 +313,11 @@ impl World {
         let mut core = self.shared.core();
         request.config = config;
         let on = |chance: u64| !chance.is_multiple_of(3);
-        let rollback =
-            AutoRollback { on_failure: on(core.random.next()), on_stop: on(core.random.next()) };
+        let rollback = AutoRollback {
+            on_failure: on(core.random.next()),
+            on_stop: on(core.random.next()),
+            on_alarm: false,
+        };
         request.auto_rollback = Some(rollback);
         drop(core);
         self.spawn("start", false, None, |control, _| async move {

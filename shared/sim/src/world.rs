@@ -384,7 +384,7 @@ fn server_of(shared: &Arc<Shared>, server: u64, skew_ms: u64) -> Control {
         cloud: cloud_of(&ports),
         traffic: Traffic::none(),
         meter: Arc::new(NoMeter),
-        settings: Settings { start_ramp: shared.core().start_ramp },
+        settings: Settings { start_ramp: shared.core().start_ramp, ..Settings::default() },
         place: Place { account: "111122223333".to_owned(), region: "eu-west-1".to_owned() },
         followed: Arc::default(),
     }

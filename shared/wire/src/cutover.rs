@@ -1,7 +1,7 @@
 //! Cutover's own operations, spoken like CodeDeploy's: subscriptions of a group to uploads, what a group is doing, the
 //! output of hooks, and rolling back by hand (`docs/semantics.md#api`).
 
-use crate::codedeploy::{ApiError, Empty, ErrorName, Seconds, checks};
+use crate::codedeploy::{ApiError, Empty, ErrorName, MinimumHealthyHosts, Seconds, checks};
 
 shape! {
     /// Deploys to a group what is uploaded under a prefix of a bucket.
@@ -207,6 +207,82 @@ shape! {
     }
 }
 
+shape! {
+    /// Makes a deployment configuration that is a ladder.
+    CreateLadder {
+        /// Its name.
+        deployment_config_name: String,
+        /// The rungs, from the lowest, as `1 host@1m,10%@5m,100%`.
+        steps: String,
+        /// How many hosts stay healthy, besides; half of the fleet unless said.
+        minimum_healthy_hosts: MinimumHealthyHosts,
+    }
+}
+
+shape! {
+    /// The configuration was made.
+    CreateLadderOutput {
+        /// Its id.
+        deployment_config_id: String,
+    }
+}
+
+shape! {
+    /// Asks how far a deployment is on its ladder, and what watches it.
+    GetProgress {
+        /// The deployment.
+        deployment_id: String,
+    }
+}
+
+shape! {
+    /// How far a deployment is.
+    GetProgressOutput {
+        /// The rungs of its ladder, from the lowest.
+        steps: Vec<String>,
+        /// How many of them are climbed.
+        steps_done: u32,
+        /// Until when the present one bakes, if nothing comes between.
+        baking_until: Seconds,
+        /// Whether it is paused.
+        paused: bool,
+        /// Whether it is promoted: no rung holds it back any more.
+        promoted: bool,
+        /// The alarms that watch it.
+        alarms: Vec<String>,
+        /// When an alarm stopped it.
+        alarm_time: Seconds,
+        /// The alarms that did.
+        activated_alarms: Vec<String>,
+        /// When the hosts with the new version had no traffic any more.
+        traffic_back_time: Seconds,
+    }
+}
+
+words! {
+    /// What people may want of a deployment that is under way. To abort it, stop it with a rollback.
+    Wish {
+        /// Start nothing new.
+        Pause = "Pause",
+        /// Go on.
+        Resume = "Resume",
+        /// Go on to the end without waiting for any rung.
+        Promote = "Promote",
+        /// Let the present rung bake no longer.
+        SkipBake = "SkipBake",
+    }
+}
+
+shape! {
+    /// Says what somebody wants of a deployment.
+    SteerDeployment {
+        /// The deployment.
+        deployment_id: String,
+        /// What: `Pause`, `Resume`, `Promote` or `SkipBake`.
+        wish: String,
+    }
+}
+
 /// The longest key of an object in bytes, and so the longest prefix.
 const PREFIX_LIMIT: usize = 1024;
 const BUCKET_LIMIT: usize = 255;
@@ -271,6 +347,40 @@ impl RollBackDeployment {
     }
 }
 
+impl CreateLadder {
+    fn check(&self) -> Result<(), ApiError> {
+        checks::config_name(&self.deployment_config_name)?;
+        checks::ensure(checks::given(&self.steps).is_some(), ErrorName::Validation, || {
+            "`steps` is missing; give the rungs, as `1 host@1m,10%@5m,100%`".to_owned()
+        })
+    }
+}
+
+impl GetProgress {
+    fn check(&self) -> Result<(), ApiError> {
+        checks::deployment_id(&self.deployment_id).map(drop)
+    }
+}
+
+impl SteerDeployment {
+    fn check(&self) -> Result<(), ApiError> {
+        checks::deployment_id(&self.deployment_id)?;
+        self.required_wish().map(drop)
+    }
+
+    /// What is wanted.
+    ///
+    /// # Errors
+    /// `ValidationException` where that is no wish.
+    pub fn required_wish(&self) -> Result<Wish, ApiError> {
+        let wish = checks::given(&self.wish).and_then(|wish| wish.parse().ok());
+        wish.ok_or_else(|| {
+            let message = "`wish` is none of Pause, Resume, Promote and SkipBake".to_owned();
+            ErrorName::Validation.because(message)
+        })
+    }
+}
+
 impl SetGroupOptions {
     fn check(&self) -> Result<(), ApiError> {
         group(&self.application_name, &self.deployment_group_name)?;
@@ -295,4 +405,7 @@ operations! {
     GetDeploymentLog => GetDeploymentLogOutput,
     RollBackDeployment => RollBackDeploymentOutput,
     SetGroupOptions => Empty,
+    CreateLadder => CreateLadderOutput,
+    GetProgress => GetProgressOutput,
+    SteerDeployment => Empty,
 }

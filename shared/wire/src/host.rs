@@ -316,6 +316,24 @@ pub struct ReportResponse {
     pub lease_ms: u64,
     /// Whether somebody follows the output, so that it shall be sent as it comes.
     pub follow: bool,
+    /// How it stands with the balancer, where the host waits in an event of its.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<TrafficAnswer>,
+}
+
+/// How an event of the balancer stands, in which a host waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TrafficAnswer {
+    /// The event.
+    pub event: Event,
+    /// Whether it is over, and went well.
+    pub done: bool,
+    /// Why it has failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+    /// How soon the host reports again while it is neither, in milliseconds.
+    pub again_after_ms: u64,
 }
 
 /// Why a poll, a claim or a report was refused.

@@ -17,7 +17,7 @@ use tracing::{Span, debug, info, instrument, warn};
 use wire::host::{BatchKey, Offer};
 
 use crate::ports::{Measure, Object, PinError};
-use crate::rows::{self, DeploymentRow, HostRow, OutcomeRow, StopRow, Stored, Transport};
+use crate::rows::{self, DeploymentRow, HostRow, OutcomeRow, StopRow, Stored, Transport, WishRow};
 use crate::table::{Index, Query};
 use crate::{Control, Error};
 
@@ -102,6 +102,7 @@ impl Control {
                 }
                 return Ok(None);
             }
+            changed |= deployment.climbs_at(now);
             if !changed && effects.is_empty() && stored.row.wake_at == wake_at {
                 return Ok(Some(Decided { row: stored, effects, was_armed: true }));
             }
@@ -156,6 +157,8 @@ impl Control {
                     .await;
                 seen.map(|seen| vec![Fact::BatchChecked { batch: *batch, seen }])
             }
+            Effect::ReadAlarms => Ok(vec![self.read_alarms(deployment).await]),
+            Effect::Withdraw => self.withdraw(deployment).await,
             // Performed as the commit itself.
             Effect::End(_) => Ok(Vec::new()),
         }
@@ -210,6 +213,9 @@ impl Control {
         let mut facts = Vec::new();
         if let Some(stop) = rows::load::<StopRow>(&*self.table, &StopRow::key_of(id)).await? {
             facts.push(Fact::StopRequested { at: stop.row.at, roll_back: stop.row.roll_back });
+        }
+        if let Some(wishes) = rows::load::<WishRow>(&*self.table, &WishRow::key_of(id)).await? {
+            facts.push(Fact::Wished(wishes.row.wishes));
         }
         if let Some(stored) = self.deployment(id).await? {
             let deployment = &stored.row.deployment;

@@ -4,7 +4,7 @@ use engine::DeploymentId;
 use engine::deployment::{Fact, Sighting};
 use tracing::warn;
 
-use crate::rows::{self, DeploymentRow, HostRow, OutcomeRow, StopRow, Stored};
+use crate::rows::{self, DeploymentRow, HostRow, OutcomeRow, StopRow, Stored, WishRow};
 use crate::table::{Index, Key, Query, Record};
 use crate::{Control, Error};
 
@@ -29,6 +29,8 @@ pub fn wake_of(record: &Record) -> Option<(DeploymentId, Vec<Fact>)> {
             let StopRow { at, roll_back, .. } = stop.row;
             Some(Fact::StopRequested { at, roll_back })
         })
+    } else if record.key == WishRow::key_of(&id) {
+        rows::read::<WishRow>(record).map(|wish| Some(Fact::Wished(wish.row.wishes)))
     } else {
         return None;
     };

@@ -2,6 +2,7 @@
 
 use engine::Timestamp;
 use engine::health::{Minimum, Rule};
+use engine::ladder::Ladder;
 use wire::codedeploy::{
     ComputePlatform, CreateDeploymentConfig, CreateDeploymentConfigOutput, DeleteDeploymentConfig,
     DeploymentConfigInfo, Empty, ErrorName, GetDeploymentConfig, GetDeploymentConfigOutput,
@@ -105,7 +106,7 @@ fn minimum_of(rule: &Rule) -> MinimumHealthyHosts {
     MinimumHealthyHosts { r#type: Some(kind.to_owned()), value: Some(value) }
 }
 
-fn rule_of(request: &CreateDeploymentConfig) -> Result<Rule, Error> {
+pub(super) fn rule_of(request: &CreateDeploymentConfig) -> Result<Rule, Error> {
     let invalid = || {
         let message =
             "`minimumHealthyHosts` takes HOST_COUNT with 0 or more, or FLEET_PERCENT with 0 to 99.";
@@ -140,18 +141,8 @@ impl Control {
             let message = "Availability zones cannot be taken one after another by this version of Cutover. Leave zonalConfig out.";
             return Err(refuse(ErrorName::InvalidZonalDeploymentConfiguration, message));
         }
-        let id = self.new_uuid().to_string();
-        let config = Config {
-            id: id.clone(),
-            name: name.to_owned(),
-            created_at: self.now(),
-            rule: rule_of(request)?,
-        };
-        if self.write_unless_changed(&[rows::create(&config)?]).await? {
-            return Ok(CreateDeploymentConfigOutput { deployment_config_id: Some(id) });
-        }
-        let message = format!("A deployment configuration is called `{name}` already.");
-        Err(refuse(ErrorName::DeploymentConfigAlreadyExists, message))
+        let id = self.create_config(name, rule_of(request)?, Ladder::default()).await?;
+        Ok(CreateDeploymentConfigOutput { deployment_config_id: Some(id) })
     }
 
     /// `GetDeploymentConfig`.
@@ -164,7 +155,7 @@ impl Control {
             return Ok(GetDeploymentConfigOutput { deployment_config_info: Some(info) });
         }
         let found = rows::load::<Config>(&*self.table, &Config::key_of(name)).await?;
-        let Some(Config { id, name, created_at, rule }) = found.map(|stored| stored.row) else {
+        let Some(Config { id, name, created_at, rule, .. }) = found.map(|stored| stored.row) else {
             let message = format!("No deployment configuration is called `{name}`. List them.");
             return Err(refuse(ErrorName::DeploymentConfigDoesNotExist, message));
         };

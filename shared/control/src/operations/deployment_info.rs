@@ -29,6 +29,7 @@ fn error_of(failure: &Failure) -> ErrorInformation {
         FailureCode::NoInstances => ErrorCode::NoInstances,
         FailureCode::RevisionMissing => ErrorCode::RevisionMissing,
         FailureCode::InvalidRevision => ErrorCode::InvalidRevision,
+        FailureCode::AlarmActive => ErrorCode::AlarmActive,
         FailureCode::ManualStop => ErrorCode::ManualStop,
         FailureCode::Timeout => ErrorCode::Timeout,
     };

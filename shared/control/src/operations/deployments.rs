@@ -53,6 +53,7 @@ impl Control {
                 _ => FileExistsBehavior::Disallow,
             },
             auto_rollback: auto_rollback.map(|given| settings::auto_rollback(Some(given))),
+            alarms: request.override_alarm_configuration.clone(),
             ..Request::new(revision, None)
         };
         let id = self.start(&group.id, &request).await?;
@@ -273,17 +274,14 @@ fn check_supported(
         return Err(refuse(ErrorName::InvalidTargetInstances, message));
     }
     let style = group.deployment_style.clone().unwrap_or_default();
-    if style.deployment_type.as_deref() == Some("BLUE_GREEN")
-        || style.deployment_option.as_deref() == Some("WITH_TRAFFIC_CONTROL")
-    {
-        let message = "The group is set to a blue/green deployment or to traffic control, which are not supported for servers. Set its deploymentStyle to IN_PLACE, WITHOUT_TRAFFIC_CONTROL.";
+    if style.deployment_type.as_deref() == Some("BLUE_GREEN") {
+        let message = "The group is set to a blue/green deployment, which this version of Cutover cannot do for servers. Set its deploymentStyle to IN_PLACE.";
         return Err(refuse(ErrorName::InvalidInput, message));
     }
-    let alarms = request.override_alarm_configuration.as_ref();
-    let alarms = alarms.or(group.alarm_configuration.as_ref());
-    if alarms.is_some_and(|alarms| alarms.enabled == Some(true)) {
-        let message = "The group's alarms cannot be watched by this version of Cutover. Deploy without them: overrideAlarmConfiguration with enabled false.";
-        return Err(refuse(ErrorName::InvalidAlarmConfig, message));
+    let is_balanced = style.deployment_option.as_deref() == Some("WITH_TRAFFIC_CONTROL");
+    if is_balanced && settings::traffic(group).is_none() {
+        let message = "The group is set to traffic control and names no target group. Name one in loadBalancerInfo.targetGroupInfoList, or set its deploymentStyle to WITHOUT_TRAFFIC_CONTROL. Classic load balancers are not supported.";
+        return Err(refuse(ErrorName::InvalidLoadBalancerInfo, message));
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ mod deployment_info;
 mod deployments;
 mod groups;
 mod instances;
+mod ladders;
 mod logs;
 mod paging;
 mod revisions;

@@ -36,6 +36,7 @@ impl Control {
         }
         let mut start = Request::new(fallback.revision, Some(fallback.pin));
         start.file_exists_behavior = fallback.file_exists_behavior;
+        start.is_way_back = true;
         start.config = Some(order.config.clone());
         start.description = Some(format!(
             "Rolls back deployment {id} to what deployment {} had installed",

@@ -126,6 +126,9 @@ impl Outcome {
             | Fact::BatchChecked { .. }
             | Fact::HostsGone(_)
             | Fact::StopRequested { .. }
+            | Fact::AlarmsRead { .. }
+            | Fact::Withdrawn
+            | Fact::Wished(_)
             | Fact::Decided { .. }
             | Fact::Ended { .. } => None,
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use engine::group::Slot;
 use engine::health::Rule;
+use engine::ladder::Ladder;
 use engine::{GroupId, Pin, Revision, Timestamp};
 use serde::{Deserialize, Serialize};
 use wire::codedeploy::{ComputePlatform, GroupSettings, Tag};
@@ -132,6 +133,9 @@ pub struct Config {
     pub created_at: Timestamp,
     /// Its rule.
     pub rule: Rule,
+    /// Its ladder; empty for those of CodeDeploy's own form.
+    #[serde(default, skip_serializing_if = "Ladder::is_empty")]
+    pub ladder: Ladder,
 }
 
 impl Config {

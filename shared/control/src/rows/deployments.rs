@@ -1,6 +1,6 @@
 //! Deployments, requests to stop, and the output of hooks.
 
-use engine::deployment::{Deployment, SCHEMA};
+use engine::deployment::{Deployment, SCHEMA, Wishes};
 use engine::lifecycle::Event;
 use engine::{DeploymentId, GroupId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -103,6 +103,35 @@ impl StopRow {
 }
 
 impl Row for StopRow {
+    fn key(&self) -> Key {
+        Self::key_of(&self.deployment_id)
+    }
+
+    fn rings(&self) -> bool {
+        true
+    }
+}
+
+/// What people want of a deployment that is under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WishRow {
+    /// The deployment.
+    pub deployment_id: DeploymentId,
+    /// When that last changed.
+    pub at: Timestamp,
+    /// All that they want.
+    pub wishes: Wishes,
+}
+
+impl WishRow {
+    /// The wishes for deployment `id`.
+    pub fn key_of(id: &DeploymentId) -> Key {
+        Key::new(partition(id), "WISHES")
+    }
+}
+
+impl Row for WishRow {
     fn key(&self) -> Key {
         Self::key_of(&self.deployment_id)
     }

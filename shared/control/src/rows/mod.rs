@@ -12,7 +12,7 @@ mod uploads;
 
 pub use batches::{BatchHost, BatchRow, CommandRow, Outcome, OutcomeRow};
 pub use catalog::{Application, Config, Group, GroupName, IamArn, OnPremises, RegisteredRevision};
-pub use deployments::{DeploymentRow, LogRow, LoggedEvent, StopRow};
+pub use deployments::{DeploymentRow, LogRow, LoggedEvent, StopRow, WishRow};
 pub use hosts::{Before, HostRow, OutOfReach, Transport};
 pub use passages::{Direction, PassageRow, ScalingGroupRow, SuspensionRow, Verdict};
 pub use uploads::{Subscription, UploadRow, UploadState};

@@ -68,7 +68,9 @@ impl Deployment {
             Sighting::Unclaimed => HostState::Sent,
             Sighting::Claimed { .. } => HostState::Running,
             // A host that could not claim because the deployment was stopped was left out; it did not fail.
-            Sighting::ShutOut if self.stop.is_some() || self.alarm().is_some() => HostState::Skipped,
+            Sighting::ShutOut if self.stop.is_some() || self.alarm().is_some() => {
+                HostState::Skipped
+            }
             Sighting::ShutOut => HostState::NotStarted,
             Sighting::GivenUp => HostState::Silent,
             Sighting::Succeeded => HostState::Succeeded,

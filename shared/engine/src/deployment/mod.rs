@@ -22,8 +22,8 @@ pub use fact::{Fact, HostSeen, Sighting};
 pub use hosts::{Host, HostState, Hosts};
 pub use ordinals::{Ordinals, OrdinalsError};
 pub use verdict::{Failure, FailureCode};
-pub use watch::{Alarm, Watch};
 use watch::Watching;
+pub use watch::{Alarm, Watch};
 
 use crate::appspec::FileExistsBehavior;
 use crate::health::Rule;
@@ -385,10 +385,7 @@ impl Deployment {
             return false;
         }
         match effect {
-            Effect::PinRevision
-            | Effect::EnrolHosts
-            | Effect::ReadAlarms
-            | Effect::Withdraw => {
+            Effect::PinRevision | Effect::EnrolHosts | Effect::ReadAlarms | Effect::Withdraw => {
                 self.asked.iter().any(|asked| asked.effect == *effect)
             }
             Effect::Dispatch { attempt, hosts, .. } => {

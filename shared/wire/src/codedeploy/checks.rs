@@ -135,7 +135,7 @@ pub(super) fn deployment_id_length(id: &str) -> Result<(), ApiError> {
     )
 }
 
-pub(super) fn config_name(value: &Option<String>) -> Result<(), ApiError> {
+pub(crate) fn config_name(value: &Option<String>) -> Result<(), ApiError> {
     value.as_deref().map_or(Ok(()), |text| {
         name_characters(text, "deploymentConfigName", ErrorName::InvalidDeploymentConfigName)
     })

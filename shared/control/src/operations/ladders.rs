@@ -1,0 +1,112 @@
+//! Ladders, and what people say while one is climbed (`docs/semantics.md#ladders`).
+
+use engine::deployment::{Fact, Wishes};
+use engine::health::{Minimum, Rule};
+use engine::ladder::Ladder;
+use wire::codedeploy::{CreateDeploymentConfig, Empty, ErrorName, Request as _};
+use wire::cutover::{
+    CreateLadder, CreateLadderOutput, GetProgress, GetProgressOutput, SteerDeployment, Wish,
+};
+
+use super::configs::rule_of;
+use super::{refuse, text};
+use crate::rows::{self, Config, Stored, WishRow};
+use crate::{Control, Error};
+
+/// What stays healthy where nothing else is said: half of the fleet.
+const DEFAULT_RULE: Rule = Rule { minimum: Minimum::FleetPercent(50), predefined: true };
+
+impl Control {
+    /// `CreateLadder`.
+    pub async fn create_ladder(&self, request: &CreateLadder) -> Result<CreateLadderOutput, Error> {
+        let minimum = request.minimum_healthy_hosts.clone();
+        let named = CreateDeploymentConfig {
+            deployment_config_name: request.deployment_config_name.clone(),
+            minimum_healthy_hosts: minimum.clone(),
+            ..CreateDeploymentConfig::default()
+        };
+        named.validate()?;
+        let ladder: Ladder = text(&request.steps).parse().map_err(|error| {
+            let message = format!("The steps `{}` are no ladder: {error}.", text(&request.steps));
+            refuse(ErrorName::InvalidTrafficRoutingConfiguration, message)
+        })?;
+        let rule = if minimum.is_some() { rule_of(&named)? } else { DEFAULT_RULE };
+        let id = self.create_config(text(&named.deployment_config_name), rule, ladder).await?;
+        Ok(CreateLadderOutput { deployment_config_id: Some(id) })
+    }
+
+    pub(super) async fn create_config(
+        &self,
+        name: &str,
+        rule: Rule,
+        ladder: Ladder,
+    ) -> Result<String, Error> {
+        let id = self.new_uuid().to_string();
+        let (name, created_at) = (name.to_owned(), self.now());
+        let config = Config { id: id.clone(), name: name.clone(), created_at, rule, ladder };
+        if self.write_unless_changed(&[rows::create(&config)?]).await? {
+            return Ok(id);
+        }
+        let message = format!("A deployment configuration is called `{name}` already.");
+        Err(refuse(ErrorName::DeploymentConfigAlreadyExists, message))
+    }
+
+    /// `GetProgress`.
+    pub async fn get_progress(&self, request: &GetProgress) -> Result<GetProgressOutput, Error> {
+        let found = self.known_deployment(&request.deployment_id).await?.row.deployment;
+        let (order, alarm) = (found.order(), found.alarm());
+        let is_over = found.ended().is_some();
+        Ok(GetProgressOutput {
+            steps: Some(order.ladder.rungs().iter().map(ToString::to_string).collect()),
+            steps_done: Some(found.climb().rung),
+            baking_until: found.bakes_until().filter(|_| !is_over).map(Into::into),
+            paused: Some(found.wishes().paused && !is_over),
+            promoted: Some(found.wishes().promoted),
+            alarms: order.watch.as_ref().map(|watch| watch.alarms.clone()),
+            alarm_time: alarm.map(|alarm| alarm.at.into()),
+            activated_alarms: alarm.map(|alarm| alarm.names.clone()),
+            traffic_back_time: found.withdrawn_at().map(Into::into),
+        })
+    }
+
+    /// `SteerDeployment`.
+    pub async fn steer_deployment(&self, request: &SteerDeployment) -> Result<Empty, Error> {
+        let wish = request.required_wish()?;
+        loop {
+            let found = self.known_deployment(&request.deployment_id).await?.row.deployment;
+            let id = found.id();
+            if let Some(ended) = found.ended() {
+                let status = ended.ending.status.name();
+                let message = format!("The deployment `{id}` has ended already: {status}.");
+                return Err(refuse(ErrorName::DeploymentAlreadyCompleted, message));
+            }
+            let key = WishRow::key_of(id);
+            let known = rows::load::<WishRow>(&*self.table, &key).await?;
+            let mut wishes = known.as_ref().map_or_else(Wishes::default, |known| known.row.wishes);
+            wishes.version += 1;
+            match wish {
+                Wish::Pause => wishes.paused = true,
+                Wish::Resume => wishes.paused = false,
+                Wish::Promote => (wishes.promoted, wishes.paused) = (true, false),
+                Wish::SkipBake if found.climb().baking_since.is_some() => {
+                    wishes.baked_below = wishes.baked_below.max(found.climb().rung + 1);
+                }
+                Wish::SkipBake => {
+                    let message = format!(
+                        "No step of the deployment `{id}` bakes just now. Ask for its progress, and try again when one does."
+                    );
+                    return Err(refuse(ErrorName::InvalidDeploymentStatus, message));
+                }
+            }
+            let row = WishRow { deployment_id: id.clone(), at: self.now(), wishes };
+            let write = match known {
+                Some(known) => Stored { row, version: known.version }.replace()?,
+                None => rows::create(&row)?,
+            };
+            if self.write_unless_changed(&[write]).await? {
+                self.bell.ring(id, vec![Fact::Wished(wishes)]);
+                return Ok(Empty {});
+            }
+        }
+    }
+}

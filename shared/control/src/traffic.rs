@@ -1,0 +1,214 @@
+//! Traffic: hosts lose it before they are changed and get it back after, alarms are read, and what is bad loses it at
+//! once (`docs/semantics.md#traffic`).
+//!
+//! A host in a traffic event reports again and again, and each report is one look at its balancers: what is missing is
+//! asked for, and what they say decides. So nothing has to be remembered, and a look that is lost or doubled changes
+//! nothing.
+
+use std::collections::BTreeMap;
+
+use engine::DeploymentId;
+use engine::deployment::{Deployment, Fact};
+use engine::lifecycle::Event;
+use futures::future::try_join_all;
+use tracing::{info, warn};
+use wire::host::{EventStatus, TrafficAnswer};
+
+use crate::ports::{BalancerError, Reading, Standing};
+use crate::rows::HostRow;
+use crate::{Control, Error};
+
+/// What a look at a host's balancers found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Look {
+    Waits,
+    Passed,
+    Failed(String),
+}
+
+/// How all target groups stand that a host is in: as the one that is furthest from what is wanted.
+fn all_stand(standings: &[Standing], wanted: fn(&Standing) -> bool) -> bool {
+    standings.iter().all(wanted)
+}
+
+impl Control {
+    /// Looks at the balancers for a host that waits in a traffic event; none if it waits in none.
+    pub(crate) async fn traffic_answer(
+        &self,
+        deployment: &Deployment,
+        host: &HostRow,
+    ) -> Option<TrafficAnswer> {
+        let waiting = host.events.iter().find(|event| {
+            event.event.is_of_balancer() && event.status == EventStatus::InProgress
+        })?;
+        let event = waiting.event;
+        let look =
+            self.look(deployment, &host.name, event).await.unwrap_or_else(|error| match error {
+                error @ (BalancerError::Unknown { .. } | BalancerError::Refused { .. }) => {
+                    Look::Failed(error.to_string())
+                }
+                error @ BalancerError::Unavailable { .. } => {
+                    warn!(
+                        host = host.name,
+                        error = &error as &dyn std::error::Error,
+                        "will look again"
+                    );
+                    Look::Waits
+                }
+            });
+        let again_after_ms = self.settings.traffic_look_ms;
+        Some(match look {
+            Look::Waits => TrafficAnswer { event, done: false, failed: None, again_after_ms },
+            Look::Passed => TrafficAnswer { event, done: true, failed: None, again_after_ms },
+            Look::Failed(why) => {
+                TrafficAnswer { event, done: false, failed: Some(why), again_after_ms }
+            }
+        })
+    }
+
+    async fn look(
+        &self,
+        deployment: &Deployment,
+        host: &str,
+        event: Event,
+    ) -> Result<Look, BalancerError> {
+        let groups = deployment.order().traffic.as_ref().map(|traffic| traffic.groups.as_slice());
+        let groups = groups.unwrap_or_default();
+        if event == Event::BlockTraffic {
+            return self.let_out(groups, host).await;
+        }
+        self.let_in(deployment.id(), groups, host).await
+    }
+
+    /// Takes a host out of its target groups; passed when none of them has traffic for it any more.
+    async fn let_out(&self, groups: &[String], host: &str) -> Result<Look, BalancerError> {
+        let hosts = [host.to_owned()];
+        for (group, standing) in groups.iter().zip(self.standings(groups, host).await?) {
+            if matches!(standing, Standing::In | Standing::Starting(_)) {
+                self.traffic.balancers.drain(group, &hosts).await?;
+                info!(host, group, "gets no new traffic");
+            }
+        }
+        let standings = self.standings(groups, host).await?;
+        let is_out = all_stand(&standings, |standing| *standing == Standing::Out);
+        Ok(if is_out { Look::Passed } else { Look::Waits })
+    }
+
+    /// Lets a host into its target groups; passed when all of them send it traffic.
+    async fn let_in(
+        &self,
+        id: &DeploymentId,
+        groups: &[String],
+        host: &str,
+    ) -> Result<Look, BalancerError> {
+        if let Some(why) = self.refuses_traffic(id).await {
+            return Ok(Look::Failed(why));
+        }
+        for (group, standing) in groups.iter().zip(self.standings(groups, host).await?) {
+            if matches!(standing, Standing::Out | Standing::Draining) {
+                self.traffic.balancers.admit(group, host, id).await?;
+                info!(host, group, "is to get traffic");
+            }
+        }
+        // An alarm that came meanwhile may not have seen this host: then it is taken out again here.
+        if let Some(why) = self.refuses_traffic(id).await {
+            for group in groups {
+                self.traffic.balancers.drain(group, &[host.to_owned()]).await?;
+            }
+            return Ok(Look::Failed(why));
+        }
+        let standings = self.standings(groups, host).await?;
+        let is_in = all_stand(&standings, |standing| *standing == Standing::In);
+        Ok(if is_in { Look::Passed } else { Look::Waits })
+    }
+
+    /// Why hosts of a deployment may not be given traffic any more.
+    async fn refuses_traffic(&self, id: &DeploymentId) -> Option<String> {
+        match self.deployment(id).await {
+            Ok(Some(stored)) => {
+                let alarm = stored.row.deployment.alarm()?;
+                Some(format!(
+                    "the host gets no traffic: the deployment was stopped by {}",
+                    if alarm.names.is_empty() { "its alarms" } else { "an alarm" }
+                ))
+            }
+            Ok(None) => Some("the host gets no traffic: the deployment was deleted".to_owned()),
+            // What is not known is looked at again; until then nothing is let in.
+            Err(error) => Some(format!("the deployment cannot be read: {error}")),
+        }
+    }
+
+    async fn standings(
+        &self,
+        groups: &[String],
+        host: &str,
+    ) -> Result<Vec<Standing>, BalancerError> {
+        let hosts = [host.to_owned()];
+        let looks = groups.iter().map(|group| self.traffic.balancers.standing(group, &hosts));
+        let found = try_join_all(looks).await?;
+        Ok(found.into_iter().map(|mut of| of.remove(host).unwrap_or(Standing::Out)).collect())
+    }
+
+    /// Reads the alarms that watch a deployment.
+    pub(crate) async fn read_alarms(&self, deployment: &Deployment) -> Fact {
+        let alarms = deployment.order().watch.as_ref().map(|watch| watch.alarms.as_slice());
+        let alarms = alarms.unwrap_or_default();
+        let readings = self.traffic.alarms.read(alarms, deployment.id()).await;
+        let mut firing = Vec::new();
+        let mut unreadable = None;
+        for (alarm, reading) in alarms.iter().zip(readings) {
+            match reading {
+                Reading::Quiet => {}
+                Reading::Firing => firing.push(alarm.clone()),
+                Reading::Unreadable(why) => unreadable = Some(why),
+            }
+        }
+        if !firing.is_empty() || unreadable.is_some() {
+            warn!(deployment = %deployment.id(), ?firing, ?unreadable, "alarms");
+        }
+        Fact::AlarmsRead { firing, unreadable }
+    }
+
+    /// Takes the traffic from the hosts that have the new version, where others are left to take it. Tells when that is
+    /// done, as the balancers say.
+    pub(crate) async fn withdraw(&self, deployment: &Deployment) -> Result<Vec<Fact>, Error> {
+        let is_touched = |host: &HostRow| {
+            deployment.hosts().get(host.ordinal).is_some_and(|known| known.attempt > 0)
+        };
+        let hosts = self.enrolled(deployment.id()).await?;
+        let (new, old): (Vec<_>, Vec<_>) = hosts.into_iter().partition(is_touched);
+        let names = |hosts: Vec<HostRow>| hosts.into_iter().map(|host| host.name).collect();
+        let (new, old): (Vec<String>, Vec<String>) = (names(new), names(old));
+        let groups = deployment.order().traffic.as_ref().map(|traffic| traffic.groups.as_slice());
+        for group in groups.unwrap_or_default() {
+            if !self.withdraw_from(group, &new, &old).await? {
+                return Ok(Vec::new());
+            }
+        }
+        Ok(vec![Fact::Withdrawn])
+    }
+
+    /// Whether the hosts `new` have no traffic of a target group, or nobody else could take it.
+    async fn withdraw_from(
+        &self,
+        group: &str,
+        new: &[String],
+        old: &[String],
+    ) -> Result<bool, BalancerError> {
+        let has_traffic = |standing: &Standing| matches!(standing, Standing::In);
+        let others = self.traffic.balancers.standing(group, old).await?;
+        if !others.values().any(has_traffic) {
+            warn!(
+                group,
+                "the hosts with the new version keep their traffic: no other host could take it"
+            );
+            return Ok(true);
+        }
+        self.traffic.balancers.drain(group, new).await?;
+        let left: BTreeMap<_, _> = self.traffic.balancers.standing(group, new).await?;
+        let is_done =
+            left.values().all(|standing| matches!(standing, Standing::Out | Standing::Draining));
+        info!(group, hosts = ?new, is_done, "the new version loses its traffic");
+        Ok(is_done)
+    }
+}

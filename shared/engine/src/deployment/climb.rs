@@ -1,0 +1,121 @@
+//! Climbing a ladder: how many hosts may be reached now, and what people may say about it
+//! (`docs/semantics.md#ladders`).
+
+use serde::{Deserialize, Serialize};
+
+use super::Deployment;
+use crate::Timestamp;
+use crate::health::Fleet;
+
+/// Where a deployment stands on its ladder.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Climb {
+    /// The rung, from 0; as many as there are once the ladder is climbed.
+    pub rung: u32,
+    /// Since when all hosts of the rung have ended, and it bakes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baking_since: Option<Timestamp>,
+}
+
+impl Climb {
+    pub(super) fn is_begin(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What people want of a deployment that is under way, all together. A later version replaces an earlier one.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Wishes {
+    /// Rises with each wish.
+    pub version: u64,
+    /// Nothing new is started.
+    #[serde(default)]
+    pub paused: bool,
+    /// No rung holds the deployment back any more, and nothing bakes.
+    #[serde(default)]
+    pub promoted: bool,
+    /// Rungs below this one do not bake any more.
+    #[serde(default)]
+    pub baked_below: u32,
+}
+
+impl Wishes {
+    pub(super) fn are_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Deployment {
+    /// Where the deployment stands on its ladder.
+    pub fn climb(&self) -> Climb {
+        self.climb
+    }
+
+    /// What people want of it.
+    pub fn wishes(&self) -> Wishes {
+        self.wishes
+    }
+
+    /// When the rung that bakes has baked, if nothing comes between.
+    pub fn bakes_until(&self) -> Option<Timestamp> {
+        let rung = self.order.ladder.get(self.climb.rung)?;
+        Some(self.climb.baking_since?.plus_ms(rung.bake_ms))
+    }
+
+    /// Whether time alone has changed where the deployment stands on its ladder.
+    pub fn climbs_at(&self, now: Timestamp) -> bool {
+        self.climb_at(now.max(self.latest)) != self.climb
+    }
+
+    /// Where the deployment stands on its ladder at `now`.
+    pub(super) fn climb_at(&self, now: Timestamp) -> Climb {
+        let mut climb = self.climb;
+        while let Some(rung) = self.order.ladder.get(climb.rung) {
+            let fleet = self.hosts.fleet();
+            let is_full = self.sealed && fleet.ended() >= rung.share.of_hosts(fleet.total()).max(1);
+            let since = match climb.baking_since {
+                Some(since) => since,
+                None if is_full => now,
+                None => break,
+            };
+            climb.baking_since = Some(since);
+            let bakes_no_more = self.wishes.promoted || climb.rung < self.wishes.baked_below;
+            let has_baked = bakes_no_more || now >= since.plus_ms(rung.bake_ms);
+            if !has_baked || self.wishes.paused {
+                break;
+            }
+            climb = Climb { rung: climb.rung + 1, baking_since: None };
+        }
+        climb
+    }
+
+    /// Whether no rung is left to be climbed at `now`.
+    pub(super) fn has_climbed(&self, now: Timestamp) -> bool {
+        self.climb_at(now).rung >= self.order.ladder.len()
+    }
+
+    /// How many more hosts the ladder and people let start at `now`.
+    pub(super) fn ladder_allows(&self, fleet: &Fleet, now: Timestamp) -> u32 {
+        if self.wishes.paused {
+            return 0;
+        }
+        match self.order.ladder.get(self.climb_at(now).rung) {
+            Some(rung) if !self.wishes.promoted => {
+                let started = fleet.total() - fleet.untouched();
+                rung.share.of_hosts(fleet.total()).saturating_sub(started)
+            }
+            Some(_) | None => u32::MAX,
+        }
+    }
+
+    /// Takes what people want, if it is newer than what is known.
+    pub(super) fn wish(&mut self, wishes: Wishes) -> bool {
+        let is_new = wishes.version > self.wishes.version;
+        if is_new {
+            self.wishes = wishes;
+        }
+        is_new
+    }
+}

@@ -1,0 +1,168 @@
+//! Alarms: when they are read, and what follows when one fires (`docs/semantics.md#alarms`).
+
+use serde::{Deserialize, Serialize};
+
+use super::{Deployment, Effect, Failure, FailureCode};
+use crate::Timestamp;
+
+/// How often in a row alarms may be unreadable before that counts, where it is not to be passed over.
+const UNREADABLE_MAX: u32 = 3;
+
+/// How often hosts are withdrawn from traffic before the deployment ends without knowing that they are.
+const WITHDRAWALS_MAX: u32 = 30;
+
+/// What a deployment is watched by. It never changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Watch {
+    /// The names of the alarms.
+    pub alarms: Vec<String>,
+    /// Whether the deployment goes on while they cannot be read.
+    pub ignores_unreadable: bool,
+    /// How often they are read, in milliseconds.
+    pub every_ms: u64,
+}
+
+/// How watching stands.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Watching {
+    /// When the alarms were last asked for.
+    asked_at: Option<Timestamp>,
+    /// Whether they were read once.
+    has_read: bool,
+    /// How often in a row one of them could not be read.
+    unreadable: u32,
+    /// What fired.
+    alarm: Option<Alarm>,
+    /// When the hosts with the new version had no traffic any more.
+    withdrawn_at: Option<Timestamp>,
+}
+
+impl Watching {
+    pub(super) fn has_not_begun(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Why a watched deployment is stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Alarm {
+    /// When that became known.
+    pub at: Timestamp,
+    /// The alarms that fire; none if they cannot be read.
+    pub names: Vec<String>,
+    /// Why they cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
+}
+
+impl Deployment {
+    /// Why the deployment is stopped by what watches it.
+    pub fn alarm(&self) -> Option<&Alarm> {
+        self.watching.alarm.as_ref()
+    }
+
+    /// When the hosts with the new version had no traffic any more after an alarm.
+    pub fn withdrawn_at(&self) -> Option<Timestamp> {
+        self.watching.withdrawn_at
+    }
+
+    /// Whether nothing is started yet because the alarms were not read.
+    pub(super) fn awaits_first_reading(&self) -> bool {
+        self.order.watch.is_some() && !self.watching.has_read
+    }
+
+    /// Whether hosts with the new version are to lose their traffic before anything else is done.
+    fn withdraws(&self) -> bool {
+        self.watching.alarm.is_some()
+            && self.order.auto_rollback.on_alarm
+            && self.order.traffic.is_some()
+            && self.watching.withdrawn_at.is_none()
+            && self.touched_any()
+    }
+
+    /// Whether the end has to wait for that.
+    pub(super) fn is_withdrawing(&self) -> bool {
+        let tries = self.asked.iter().find(|asked| asked.effect == Effect::Withdraw);
+        self.withdraws() && tries.is_none_or(|asked| asked.tries < WITHDRAWALS_MAX)
+    }
+
+    /// What is to be asked of balancers and alarms at `now`.
+    pub(super) fn watch(&self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.withdraws() && self.is_due(&Effect::Withdraw, now) {
+            effects.push(Effect::Withdraw);
+        }
+        if self.reads_alarms_at(now).is_some_and(|at| at <= now)
+            && self.is_due(&Effect::ReadAlarms, now)
+        {
+            effects.push(Effect::ReadAlarms);
+        }
+    }
+
+    /// When the alarms are to be read next.
+    pub(super) fn reads_alarms_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let watch = self.order.watch.as_ref().filter(|_| self.watching.alarm.is_none())?;
+        let next = |asked: Timestamp| asked.plus_ms(watch.every_ms.max(1));
+        Some(self.watching.asked_at.map_or(now, next))
+    }
+
+    pub(super) fn ask_for_alarms(&mut self, at: Timestamp) {
+        self.watching.asked_at = Some(at);
+    }
+
+    /// Takes what the alarms say. One that fires stops the deployment, and so do some that cannot be read.
+    pub(super) fn take_reading(&mut self, firing: Vec<String>, unreadable: Option<String>) -> bool {
+        let was_asked = self.answered(&Effect::ReadAlarms);
+        let Some(watch) = self.order.watch.as_ref().filter(|_| self.watching.alarm.is_none())
+        else {
+            return was_asked;
+        };
+        let counts = unreadable.is_some() && !watch.ignores_unreadable;
+        let known = self.watching.clone();
+        self.watching.unreadable = if counts { known.unreadable + 1 } else { 0 };
+        self.watching.has_read |= !counts;
+        let is_over = !firing.is_empty() || self.watching.unreadable >= UNREADABLE_MAX;
+        if is_over {
+            // Later than any check that was decided, as a request to stop is.
+            let at = self.latest.plus_ms(1);
+            self.latest = at;
+            let unreadable = unreadable.filter(|_| firing.is_empty());
+            self.watching.alarm = Some(Alarm { at, names: firing, unreadable });
+        }
+        was_asked || self.watching != known
+    }
+
+    /// The hosts with the new version have no traffic any more.
+    pub(super) fn withdrawn(&mut self) -> bool {
+        let was_asked = self.answered(&Effect::Withdraw);
+        if was_asked {
+            self.watching.withdrawn_at.get_or_insert(self.latest);
+        }
+        was_asked
+    }
+
+    /// The failure that an alarm is, in CodeDeploy's words and with what to do.
+    pub(super) fn alarm_failure(&self) -> Option<Failure> {
+        let alarm = self.watching.alarm.as_ref()?;
+        let mut message = match &alarm.unreadable {
+            Some(why) => format!(
+                "The alarms could not be read {UNREADABLE_MAX} times in a row, so the deployment was stopped: {why}. \
+                 Mend that, or set ignorePollAlarmFailure."
+            ),
+            None => format!(
+                "One or more alarms have been activated according to the metrics you selected, and the affected \
+                 deployments have been stopped. Activated alarms: {}",
+                alarm.names.join(" ")
+            ),
+        };
+        if !self.order.auto_rollback.on_alarm && self.touched_any() {
+            message.push_str(
+                " Hosts that have the new version keep it and their traffic, because DEPLOYMENT_STOP_ON_ALARM is not \
+                 among the events of autoRollbackConfiguration. Take it back with `cutover rollback`.",
+            );
+        }
+        Some(Failure { code: FailureCode::AlarmActive, message })
+    }
+}
