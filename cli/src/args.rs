@@ -6,8 +6,8 @@ use std::str::FromStr;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    bench, completions, connect, demo, deploy, env, host, init, lint, logs, proxy, push, rollback,
-    status, stop, subscribe, up, watch,
+    balancer, bench, completions, config, connect, demo, deploy, env, host, init, lint, logs,
+    proxy, push, rollback, status, steer, stop, subscribe, up, watch,
 };
 use crate::output::Format;
 
@@ -54,6 +54,13 @@ pub(crate) enum Command {
     Logs(logs::Args),
     Stop(stop::Args),
     Rollback(rollback::Args),
+    Pause(steer::Pause),
+    Resume(steer::Resume),
+    Promote(steer::Promote),
+    SkipBake(steer::SkipBake),
+    Abort(steer::Abort),
+    Config(config::Args),
+    Balancer(balancer::Args),
     Lint(lint::Args),
     Completions(completions::Args),
 }

@@ -2,9 +2,10 @@
 
 use serde_json::json;
 use wire::codedeploy::{
-    AutoRollbackConfiguration, AutoRollbackEvent, ComputePlatform, CreateApplication,
-    CreateDeploymentGroup, Ec2TagSet, ErrorName, GetDeploymentGroup, GroupSettings,
-    OnPremisesTagSet, TagFilter, TagFilterType, UpdateDeploymentGroup,
+    Alarm, AlarmConfiguration, AutoRollbackConfiguration, AutoRollbackEvent, ComputePlatform,
+    CreateApplication, CreateDeploymentGroup, DeploymentOption, DeploymentStyle, DeploymentType,
+    Ec2TagSet, ErrorName, GetDeploymentGroup, GroupSettings, LoadBalancerInfo, OnPremisesTagSet,
+    TagFilter, TagFilterType, TargetGroupInfo, UpdateDeploymentGroup,
 };
 
 use super::Context;
@@ -32,9 +33,15 @@ pub(crate) struct Args {
     /// The deployment configuration, CodeDeployDefault.OneAtATime by default
     #[arg(long, value_name = "NAME")]
     config: Option<String>,
-    /// Roll back when a deployment fails
+    /// Roll back when a deployment fails, and when an alarm stops it
     #[arg(long)]
     auto_rollback: bool,
+    /// A target group that the hosts get their traffic from: `home:NAME`, `haproxy:NAME`, or the name of one of AWS's
+    #[arg(long = "balancer", value_name = "NAME")]
+    balancers: Vec<String>,
+    /// An alarm that stops a deployment: `home:web error_rate>5%`, `prometheus:EXPRESSION`, or the name of one of CloudWatch
+    #[arg(long = "alarm", value_name = "ALARM")]
+    alarms: Vec<String>,
 }
 
 fn tag(text: &str) -> Result<(String, String), String> {
@@ -171,13 +178,34 @@ fn settings(args: &Args, tags: &[(String, String)], is_cloud: bool) -> GroupSett
         (!tags.is_empty()).then_some(OnPremisesTagSet { on_premises_tag_set_list: Some(filters) });
     let auto_rollback_configuration = args.auto_rollback.then(|| AutoRollbackConfiguration {
         enabled: Some(true),
-        events: Some(vec![AutoRollbackEvent::DeploymentFailure.name().to_owned()]),
+        events: Some(
+            [AutoRollbackEvent::DeploymentFailure, AutoRollbackEvent::DeploymentStopOnAlarm]
+                .map(|event| event.name().to_owned())
+                .into(),
+        ),
     });
+    let name = |name: &String| Some(name.clone());
+    let groups = args.balancers.iter().map(|group| TargetGroupInfo { name: name(group) });
+    let alarms = args.alarms.iter().map(|alarm| Alarm { name: name(alarm) });
+    let is_balanced = !args.balancers.is_empty();
     GroupSettings {
         deployment_config_name: args.config.clone(),
         ec2_tag_set,
         on_premises_tag_set,
         auto_rollback_configuration,
+        load_balancer_info: is_balanced.then(|| LoadBalancerInfo {
+            target_group_info_list: Some(groups.collect()),
+            ..LoadBalancerInfo::default()
+        }),
+        deployment_style: is_balanced.then(|| DeploymentStyle {
+            deployment_type: Some(DeploymentType::InPlace.name().to_owned()),
+            deployment_option: Some(DeploymentOption::WithTrafficControl.name().to_owned()),
+        }),
+        alarm_configuration: (!args.alarms.is_empty()).then(|| AlarmConfiguration {
+            enabled: Some(true),
+            alarms: Some(alarms.collect()),
+            ..AlarmConfiguration::default()
+        }),
         ..GroupSettings::default()
     }
 }

@@ -1,7 +1,9 @@
 //! The commands, one file each.
 
+pub(crate) mod balancer;
 pub(crate) mod bench;
 pub(crate) mod completions;
+pub(crate) mod config;
 pub(crate) mod connect;
 pub(crate) mod demo;
 pub(crate) mod deploy;
@@ -14,6 +16,7 @@ pub(crate) mod proxy;
 pub(crate) mod push;
 pub(crate) mod rollback;
 pub(crate) mod status;
+pub(crate) mod steer;
 pub(crate) mod stop;
 pub(crate) mod subscribe;
 pub(crate) mod up;
@@ -71,6 +74,13 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Logs(args) => block_on(logs::run(args, context)),
         Command::Stop(args) => block_on(stop::run(args, context)),
         Command::Rollback(args) => block_on(rollback::run(args, context)),
+        Command::Pause(args) => block_on(steer::run(args, context)),
+        Command::Resume(args) => block_on(steer::run(args, context)),
+        Command::Promote(args) => block_on(steer::run(args, context)),
+        Command::SkipBake(args) => block_on(steer::run(args, context)),
+        Command::Abort(args) => block_on(steer::abort(args, context)),
+        Command::Config(args) => block_on(config::run(args, context)),
+        Command::Balancer(args) => block_on(balancer::run(args, context)),
     }
 }
 

@@ -160,6 +160,9 @@ calls! { own_operation, cutover:
     CreateLadder => create_ladder,
     GetProgress => get_progress,
     SteerDeployment => steer_deployment,
+    AddBalancer => add_balancer,
+    ListBalancers => list_balancers,
+    RemoveBalancer => remove_balancer,
 }
 
 /// The body of an answer; an answer without members has none.

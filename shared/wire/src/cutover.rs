@@ -283,6 +283,119 @@ shape! {
     }
 }
 
+shape! {
+    /// Adds a balancer to a home, or changes the one of that name.
+    AddBalancer {
+        /// Its name; its target group is `home:NAME`.
+        name: String,
+        /// The port that it listens on; any free one unless said, which is then kept.
+        port: u16,
+        /// The port that the application listens on, on each host.
+        target_port: u16,
+        /// What is asked of a host to see whether it is healthy; `/` unless said.
+        health_path: String,
+        /// Two target groups that share its traffic, in place of one of its own name.
+        target_groups: Vec<String>,
+        /// How long requests may take to end on a host that is drained, in seconds; 30 unless said.
+        drain_seconds: u64,
+        /// Requests with this header always get the new group of a pair, as `NAME=VALUE`.
+        cohort_header: String,
+        /// Requests with this cookie do, as `NAME=VALUE`.
+        cohort_cookie: String,
+    }
+}
+
+shape! {
+    /// The balancer as it is now.
+    AddBalancerOutput {
+        /// The balancer.
+        balancer: BalancerInfo,
+    }
+}
+
+shape! {
+    /// Asks for the balancers of a home.
+    ListBalancers {}
+}
+
+shape! {
+    /// The balancers.
+    ListBalancersOutput {
+        /// By name.
+        balancers: Vec<BalancerInfo>,
+    }
+}
+
+shape! {
+    /// Removes a balancer. There need not be one.
+    RemoveBalancer {
+        /// Its name.
+        name: String,
+    }
+}
+
+shape! {
+    /// A balancer, and what it has done since the home began.
+    BalancerInfo {
+        /// Its name.
+        name: String,
+        /// Where it listens, as `http://127.0.0.1:8080`.
+        url: String,
+        /// The port of the application.
+        target_port: u16,
+        /// What is asked of a host to see whether it is healthy.
+        health_path: String,
+        /// The target groups.
+        target_groups: Vec<TargetGroupStatus>,
+        /// Requests that were answered.
+        requests: u64,
+        /// Those that were answered by an application with a status from 500 on.
+        app_errors: u64,
+        /// Those that the balancer itself answered with an error, or could not answer.
+        own_errors: u64,
+        /// What was seen of each version that has had traffic lately.
+        versions: Vec<VersionCounts>,
+    }
+}
+
+shape! {
+    /// A target group of a balancer.
+    TargetGroupStatus {
+        /// Its name, with the scheme.
+        name: String,
+        /// How much of the traffic it gets, in percent.
+        percent: u32,
+        /// Its hosts.
+        targets: Vec<TargetStatus>,
+    }
+}
+
+shape! {
+    /// A host in a target group.
+    TargetStatus {
+        /// The host.
+        host: String,
+        /// `in`, `starting`, `draining` or `out`.
+        standing: String,
+        /// The deployment that brought what runs there.
+        version: String,
+    }
+}
+
+shape! {
+    /// What a balancer has seen of a version.
+    VersionCounts {
+        /// The deployment that brought it.
+        version: String,
+        /// Requests that it was given.
+        requests: u64,
+        /// Those that it answered with a status from 500 on, or not at all.
+        errors: u64,
+        /// When the first of these was.
+        first_error_time: Seconds,
+    }
+}
+
 /// The longest key of an object in bytes, and so the longest prefix.
 const PREFIX_LIMIT: usize = 1024;
 const BUCKET_LIMIT: usize = 255;
@@ -356,6 +469,32 @@ impl CreateLadder {
     }
 }
 
+impl AddBalancer {
+    fn check(&self) -> Result<(), ApiError> {
+        for (given, what) in
+            [(self.name.is_some(), "name"), (self.target_port.is_some(), "targetPort")]
+        {
+            checks::ensure(given, ErrorName::Validation, || format!("`{what}` is missing"))?;
+        }
+        Ok(())
+    }
+}
+
+impl ListBalancers {
+    #[expect(clippy::unused_self, reason = "each request has its check")]
+    fn check(&self) -> Result<(), ApiError> {
+        Ok(())
+    }
+}
+
+impl RemoveBalancer {
+    fn check(&self) -> Result<(), ApiError> {
+        checks::ensure(self.name.is_some(), ErrorName::Validation, || {
+            "`name` is missing".to_owned()
+        })
+    }
+}
+
 impl GetProgress {
     fn check(&self) -> Result<(), ApiError> {
         checks::deployment_id(&self.deployment_id).map(drop)
@@ -408,4 +547,7 @@ operations! {
     CreateLadder => CreateLadderOutput,
     GetProgress => GetProgressOutput,
     SteerDeployment => Empty,
+    AddBalancer => AddBalancerOutput,
+    ListBalancers => ListBalancersOutput,
+    RemoveBalancer => Empty,
 }

@@ -15,6 +15,7 @@ use wire::codedeploy::{
 use super::deployment_info::status_of;
 use super::paging::{Listing, PAGE};
 use super::{refuse, text, word};
+use crate::ports::BalancerError;
 use crate::rows::{self, Application, DeploymentRow, RegisteredRevision, Row, StopRow, digits};
 use crate::start::Request;
 use crate::table::{Condition, Index, Key, Query, SortRange, Write};
@@ -30,6 +31,7 @@ impl Control {
         let group = self.group(&application, request.required_group_name()?).await?.group.row;
         let revision = request.required_revision()?;
         check_supported(request, application.compute_platform, &group.settings)?;
+        self.check_balancers(&group.settings).await?;
         let revision: Revision = match revision {
             Some(location) => location.try_into()?,
             None => {
@@ -58,6 +60,21 @@ impl Control {
         };
         let id = self.start(&group.id, &request).await?;
         Ok(CreateDeploymentOutput { deployment_id: Some(id.to_string()) })
+    }
+
+    /// Refuses a deployment whose hosts could not be let in again.
+    async fn check_balancers(&self, group: &GroupSettings) -> Result<(), Error> {
+        let groups = settings::traffic(group).map(|traffic| traffic.groups).unwrap_or_default();
+        for group in &groups {
+            match self.traffic.balancers.check(group).await {
+                Ok(()) => {}
+                Err(error @ (BalancerError::Unknown { .. } | BalancerError::Refused { .. })) => {
+                    return Err(refuse(ErrorName::InvalidLoadBalancerInfo, error.to_string()));
+                }
+                Err(error @ BalancerError::Unavailable { .. }) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     /// The bytes of a revision that were kept before, if the revision can have no other ones: an object without a

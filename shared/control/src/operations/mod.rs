@@ -5,6 +5,7 @@
 //! everything is read and decided anew.
 
 mod applications;
+mod balancers;
 mod configs;
 mod deployment_info;
 mod deployments;

@@ -16,7 +16,9 @@ pub use cloud::{
     Push, Scaling, Selection, SendError,
 };
 pub use meter::{HostOutcome, Measure, Meter, NoMeter};
-pub use traffic::{Alarms, BalancerError, Balancers, NoTraffic, Pair, Reading, Standing, Traffic};
+pub use traffic::{
+    Alarms, BalancerError, BalancerKeeper, Balancers, NoTraffic, Pair, Reading, Standing, Traffic,
+};
 
 /// Reads the time.
 pub trait Clock: Send + Sync {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use engine::DeploymentId;
 use thiserror::Error;
+use wire::cutover::{AddBalancer, BalancerInfo};
 
 /// Why a balancer did not do as asked.
 #[derive(Debug, Error)]
@@ -113,9 +114,24 @@ pub trait Alarms: Send + Sync {
     async fn read(&self, alarms: &[String], version: &DeploymentId) -> Vec<Reading>;
 }
 
+/// Keeps the balancers that an installation has itself.
+#[async_trait]
+pub trait BalancerKeeper: Send + Sync {
+    /// Adds a balancer, which then listens, or changes one of that name.
+    async fn add(&self, balancer: &AddBalancer) -> Result<BalancerInfo, BalancerError>;
+
+    /// All balancers and what they have done, by name.
+    async fn list(&self) -> Vec<BalancerInfo>;
+
+    /// Removes a balancer, which then listens no more.
+    async fn remove(&self, name: &str) -> Result<(), BalancerError>;
+}
+
 /// Balancers and sources of alarms, plugged in.
 #[derive(Clone)]
 pub struct Traffic {
+    /// The balancers that the installation has itself, where it can have any.
+    pub keeper: Option<Arc<dyn BalancerKeeper>>,
     /// The balancers.
     pub balancers: Arc<dyn Balancers>,
     /// The alarms.
@@ -125,7 +141,7 @@ pub struct Traffic {
 impl Traffic {
     /// An installation that has neither.
     pub fn none() -> Self {
-        Self { balancers: Arc::new(NoTraffic), alarms: Arc::new(NoTraffic) }
+        Self { keeper: None, balancers: Arc::new(NoTraffic), alarms: Arc::new(NoTraffic) }
     }
 }
 
