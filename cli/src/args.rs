@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::{
     balancer, bench, completions, config, connect, demo, deploy, env, host, init, lint, logs,
-    proxy, push, rollback, status, steer, stop, subscribe, up, watch,
+    proxy, push, rollback, shop, status, steer, stop, subscribe, up, watch,
 };
 use crate::output::Format;
 
@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Bench(bench::Args),
     #[command(hide = true)]
     Host(host::Args),
+    #[command(hide = true)]
+    Shop(shop::Args),
     Init(init::Args),
     Push(push::Args),
     Subscribe(subscribe::Args),

@@ -15,6 +15,7 @@ pub(crate) mod logs;
 pub(crate) mod proxy;
 pub(crate) mod push;
 pub(crate) mod rollback;
+pub(crate) mod shop;
 pub(crate) mod status;
 pub(crate) mod steer;
 pub(crate) mod stop;
@@ -61,6 +62,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Bench(args) => block_on_home(bench::run(args, context)),
         Command::Env(args) => env::run(&args, context),
         Command::Host(args) => host::run(&args),
+        Command::Shop(args) => Ok(runtime()?.block_on(shop::run(args))?.into()),
         Command::Completions(args) => Ok(completions::run(&args).into()),
         Command::Lint(args) => Ok(lint::run(&args, context)?.into()),
         Command::Connect(args) => block_on(connect::run(args, context)),

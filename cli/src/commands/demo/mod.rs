@@ -1,6 +1,8 @@
-//! `cutover demo`: the main job, told as a story. Two good revisions, a bad one, and the way back.
+//! `cutover demo`: the main job, told as a story under load. Two good revisions, a bad one and the way back, a canary, and
+//! a bad one that only its users notice.
 
 mod bundles;
+mod load;
 mod story;
 
 use std::path::Path;
@@ -8,7 +10,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use self::story::Story;
+use self::story::{Ending, Story};
 use super::Context;
 use super::up::{self, Asked};
 use crate::failure::Exit;
@@ -17,7 +19,7 @@ use crate::output::{self, Format};
 /// How many hosts the story has.
 const HOSTS: u8 = 4;
 
-/// See it work: a home with four hosts, two good revisions, a bad one, and its rollback
+/// See it work: a home with four hosts under load, good revisions and bad ones, a canary, and the ways back
 ///
 /// Everything runs on this machine, and without an account. It stays up afterwards, so that you can look around.
 #[derive(Debug, clap::Args)]
@@ -31,6 +33,10 @@ pub(crate) struct Args {
 #[derive(Debug, Serialize)]
 struct Report<'a> {
     deployments: &'a [Told],
+    /// Requests that users made meanwhile.
+    requests: u64,
+    /// Those without an answer, or with an error that no version of the application made.
+    failed_by_us: u64,
     seconds: f64,
     api: &'a str,
 }
@@ -48,6 +54,9 @@ pub(super) struct Told {
     pub(super) seconds: f64,
     /// The deployment that took it back.
     pub(super) rolled_back_by: Option<String>,
+    /// Where users met a bad version: from its first bad response to its last response.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) seconds_from_first_bad_response_to_traffic_back: Option<f64>,
 }
 
 /// Tells the story in `--dir`, or in a temporary directory.
@@ -84,9 +93,36 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     told.map(|_| exit)
 }
 
-fn report(told: &[Told], api: &str, format: Format, began: Instant) {
-    if format == Format::Json {
-        output::json(&Report { deployments: told, seconds: began.elapsed().as_secs_f64(), api });
+fn report(told: &Ending, api: &str, format: Format, began: Instant) {
+    let Ending { deployments, counts } = told;
+    match format {
+        Format::Json => output::json(&Report {
+            deployments,
+            requests: counts.requests,
+            failed_by_us: counts.failed_by_us,
+            seconds: began.elapsed().as_secs_f64(),
+            api,
+        }),
+        Format::Text => {
+            output::note(&format!(
+                "\n{} requests came meanwhile, and {} of them failed by our doing{}.",
+                counts.requests,
+                counts.failed_by_us,
+                counts.last_failure.as_ref().map(|why| format!(" ({why})")).unwrap_or_default(),
+            ));
+            for (version, seen) in &counts.versions {
+                output::note(&format!(
+                    "  version {version}: {} answers, {} of them errors",
+                    seen.answers, seen.errors
+                ));
+            }
+            let back = |told: &Told| told.seconds_from_first_bad_response_to_traffic_back;
+            for seconds in deployments.iter().filter_map(back) {
+                output::note(&format!(
+                    "  from the first bad response to the last one of its version: {seconds:.2} s"
+                ));
+            }
+        }
     }
 }
 
@@ -108,10 +144,17 @@ fn shown(dir: &Path) -> String {
     dir.display().to_string()
 }
 
-/// Two successes, a failure, and the rollback that it names.
-fn as_it_should(told: &[Told]) -> bool {
-    let statuses: Vec<&str> = told.iter().map(|deployment| deployment.status.as_str()).collect();
-    let linked = matches!(told, [_, second, failed, rollback]
-        if failed.rolled_back_by.as_ref() == Some(&rollback.id) && rollback.revision == second.revision);
-    statuses == ["Succeeded", "Succeeded", "Failed", "Succeeded"] && linked
+/// Two successes, a failure and its rollback; a canary, a bad one that is withdrawn, and its rollback; and no request
+/// failed by our doing.
+fn as_it_should(told: &Ending) -> bool {
+    let statuses: Vec<&str> =
+        told.deployments.iter().map(|deployment| deployment.status.as_str()).collect();
+    let goes_back = |bad: &Told, rollback: &Told, good: &Told| {
+        bad.rolled_back_by.as_ref() == Some(&rollback.id) && rollback.revision == good.revision
+    };
+    let linked = matches!(told.deployments.as_slice(), [_, second, failed, rollback, canary, bad, back]
+        if goes_back(failed, rollback, second) && goes_back(bad, back, canary));
+    let expected =
+        ["Succeeded", "Succeeded", "Failed", "Succeeded", "Succeeded", "Stopped", "Succeeded"];
+    statuses == expected && linked && told.counts.failed_by_us == 0
 }

@@ -1,19 +1,24 @@
 //! The steps of the demo's story, done as a user would do them: over the API and the bucket.
 
-use std::path::Path;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use engine::Timestamp;
 use local::dir::Endpoints;
 use wire::codedeploy::{
-    AutoRollbackConfiguration, CreateApplication, CreateDeploymentGroup, DeploymentInfo, ErrorName,
-    GroupSettings, Seconds, TagFilter,
+    Alarm, AlarmConfiguration, AutoRollbackConfiguration, CreateApplication, CreateDeploymentGroup,
+    DeploymentInfo, DeploymentStyle, ErrorName, GroupSettings, LoadBalancerInfo, Seconds,
+    TagFilter, TargetGroupInfo, UpdateDeploymentGroup,
 };
-use wire::cutover::{GetGroupStatus, Subscribe, UploadInfo, UploadState};
+use wire::cutover::{
+    AddBalancer, CreateLadder, GetGroupStatus, Subscribe, UploadInfo, UploadState,
+};
 
 use super::Told;
-use super::bundles::write_bundle;
+use super::bundles::{Shop, write_bundle};
+use super::load::{Counts, Load};
 use crate::client::{CallError, Client};
 use crate::find::{self, Environment};
 use crate::{output, pack, upload, watch};
@@ -26,36 +31,122 @@ const LOOK: Duration = Duration::from_millis(10);
 /// How long an upload may take to start its deployment.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// The configuration of the canaries: one host first, which is watched for a while.
+const CANARY: &str = "canary";
+const CANARY_STEPS: &str = "1 host@1500ms,100%";
+/// What stops a canary.
+const ALARM: &str = "home:shop error_rate>5% over 2s of 10";
+
 /// The revisions, and what is said of each.
-const CHAPTERS: [(u32, &str); 3] = [
+const CHAPTERS: [(u32, &str); 5] = [
     (1, "A first revision goes out, one host after the other."),
-    (2, "A second one follows it."),
+    (2, "A second one follows it, and users notice nothing."),
     (3, "A third one passes on the first host and fails its check on the second."),
+    (4, "A fourth one goes to a canary first: one host, watched by its error rate."),
+    (5, "A fifth one passes every check, and fails its users: the canary is withdrawn."),
 ];
+/// The first chapter with a canary.
+const FIRST_CANARY: u32 = 4;
 
 /// The story, and whom it talks to.
 pub(super) struct Story {
     client: Client,
     bucket: String,
+    /// `ADDRESS:PORT` of the home.
+    home: String,
+    program: PathBuf,
+    /// The shop's port on each host.
+    port: u16,
+}
+
+/// What was told.
+pub(super) struct Ending {
+    /// The deployments in the order of their start, rollbacks included.
+    pub(super) deployments: Vec<Told>,
+    /// What became of the requests.
+    pub(super) counts: Counts,
 }
 
 impl Story {
-    /// Tells it in the home at `endpoints`: the deployments in the order of their start, rollbacks included.
-    pub(super) async fn tell(endpoints: &Endpoints, dir: &Path) -> anyhow::Result<Vec<Told>> {
+    /// Tells it in the home at `endpoints`.
+    pub(super) async fn tell(endpoints: &Endpoints, dir: &Path) -> anyhow::Result<Ending> {
         let client = Client::new(find::find(Some(dir), &Environment::default())?)?;
-        let story = Self { client, bucket: endpoints.bucket.clone() };
-        story.set_up().await?;
-        let mut told = Vec::new();
+        let program = std::env::current_exe().context("this program cannot be found")?;
+        // A port that is free here is most likely free on the hosts, which have addresses of their own.
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let home = endpoints.api.trim_start_matches("http://").to_owned();
+        let story = Self { client, bucket: endpoints.bucket.clone(), home, program, port };
+        let url = story.set_up().await?;
+        let mut deployments: Vec<Told> = Vec::new();
+        let mut load = None;
         for (number, words) in CHAPTERS {
             output::note(&format!("\n{words}"));
+            if number == FIRST_CANARY {
+                story.want_canaries().await?;
+            }
             let id = story.upload(number).await?;
             let ended = watch::witness(&story.client, &id).await?;
-            told.extend(ended.iter().map(tell_of));
+            let load: &Load = match &mut load {
+                Some(load) => load,
+                // Before this there was nothing to visit.
+                none => none.insert(Load::begin(&url)?),
+            };
+            let version = load.counts().versions.get(&number.to_string()).copied();
+            let exposed = version.and_then(|version| version.seconds_exposed());
+            let mut told: Vec<Told> = ended.iter().map(tell_of).collect();
+            if let Some(first) = told.first_mut().filter(|told| told.status != "Succeeded") {
+                first.seconds_from_first_bad_response_to_traffic_back = exposed;
+            }
+            deployments.extend(told);
         }
-        Ok(told)
+        let counts = match load {
+            Some(load) => load.end().await,
+            None => Counts::default(),
+        };
+        Ok(Ending { deployments, counts })
     }
 
-    async fn set_up(&self) -> anyhow::Result<()> {
+    /// Lets each deployment reach one host first, and be stopped by the error rate that users see there.
+    async fn want_canaries(&self) -> anyhow::Result<()> {
+        let ladder = CreateLadder {
+            deployment_config_name: name(CANARY),
+            steps: name(CANARY_STEPS),
+            minimum_healthy_hosts: None,
+        };
+        unless_it_exists(
+            self.client.call(&ladder).await,
+            ErrorName::DeploymentConfigAlreadyExists,
+        )?;
+        let settings = GroupSettings {
+            deployment_config_name: name(CANARY),
+            alarm_configuration: Some(AlarmConfiguration {
+                enabled: Some(true),
+                alarms: Some(vec![Alarm { name: name(ALARM) }]),
+                ..AlarmConfiguration::default()
+            }),
+            ..GroupSettings::default()
+        };
+        let change = UpdateDeploymentGroup {
+            application_name: name(APPLICATION),
+            current_deployment_group_name: name(GROUP),
+            settings,
+            ..UpdateDeploymentGroup::default()
+        };
+        self.client.call(&change).await?;
+        output::note(&format!("  steps {CANARY_STEPS}, alarm {ALARM}"));
+        Ok(())
+    }
+
+    /// Makes the application, its group and its balancer; gives back the balancer's URL.
+    async fn set_up(&self) -> anyhow::Result<String> {
+        let balancer = AddBalancer {
+            name: name(APPLICATION),
+            target_port: Some(self.port),
+            health_path: name("/health"),
+            ..AddBalancer::default()
+        };
+        let balancer = self.client.call(&balancer).await?.balancer.unwrap_or_default();
+        let url = balancer.url.context("the balancer has no URL")?;
         let application = CreateApplication {
             application_name: name(APPLICATION),
             ..CreateApplication::default()
@@ -71,7 +162,18 @@ impl Story {
             on_premises_instance_tag_filters: Some(vec![tag]),
             auto_rollback_configuration: Some(AutoRollbackConfiguration {
                 enabled: Some(true),
-                events: Some(vec!["DEPLOYMENT_FAILURE".to_owned()]),
+                events: Some(vec![
+                    "DEPLOYMENT_FAILURE".to_owned(),
+                    "DEPLOYMENT_STOP_ON_ALARM".to_owned(),
+                ]),
+            }),
+            deployment_style: Some(DeploymentStyle {
+                deployment_type: name("IN_PLACE"),
+                deployment_option: name("WITH_TRAFFIC_CONTROL"),
+            }),
+            load_balancer_info: Some(LoadBalancerInfo {
+                target_group_info_list: Some(vec![TargetGroupInfo { name: name("home:shop") }]),
+                ..LoadBalancerInfo::default()
             }),
             service_role_arn: name("arn:aws:iam::000000000000:role/home"),
             ..GroupSettings::default()
@@ -91,17 +193,18 @@ impl Story {
         };
         self.client.call(&subscription).await?;
         output::note(&format!(
-            "The group {APPLICATION}/{GROUP} has four hosts, and gets whatever is put under s3://{}/shop/.",
+            "The group {APPLICATION}/{GROUP} has four hosts behind {url}, and gets whatever is put under s3://{}/shop/.",
             self.bucket
         ));
-        Ok(())
+        Ok(url)
     }
 
     /// Puts a revision into the bucket and waits for the deployment that it starts.
     async fn upload(&self, number: u32) -> anyhow::Result<String> {
         let before: Vec<UploadInfo> = self.uploads().await?;
         let place = tempfile::tempdir()?;
-        write_bundle(place.path(), number)?;
+        let shop = Shop { program: &self.program, port: self.port, home: &self.home };
+        write_bundle(place.path(), number, &shop)?;
         let key = format!("shop/shop-{number}.zip");
         upload::put(self.client.connection(), &key, pack::pack(place.path(), None)?).await?;
         output::note(&format!("  put s3://{}/{key}", self.bucket));
@@ -167,6 +270,7 @@ fn tell_of(info: &DeploymentInfo) -> Told {
         ),
         status: info.status.map(|status| status.name().to_owned()).unwrap_or_default(),
         seconds: f64::from(u32::try_from(took_ms).unwrap_or(u32::MAX)) / 1000.0,
+        seconds_from_first_bad_response_to_traffic_back: None,
         rolled_back_by: info
             .rollback_info
             .as_ref()

@@ -1,0 +1,116 @@
+//! Users of the demo's shop: requests at a steady rate, whatever becomes of them, and what became of them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinHandle;
+
+use crate::commands::shop::VERSION_HEADER;
+
+/// How often a user comes.
+const EVERY: Duration = Duration::from_millis(4);
+/// How long a user waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What became of the requests.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Counts {
+    /// All requests that were made.
+    pub(super) requests: u64,
+    /// Those without an answer, or with an error that no version of the application made.
+    pub(super) failed_by_us: u64,
+    /// The last of these, in words.
+    pub(super) last_failure: Option<String>,
+    /// By version.
+    pub(super) versions: BTreeMap<String, Version>,
+}
+
+/// What a version answered.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Version {
+    /// Its answers.
+    pub(super) answers: u64,
+    /// Those that were errors.
+    pub(super) errors: u64,
+    first_error: Option<Instant>,
+    last_answer: Option<Instant>,
+}
+
+impl Version {
+    /// From its first error to its last answer: how long users were exposed to it.
+    pub(super) fn seconds_exposed(&self) -> Option<f64> {
+        let (first, last) = self.first_error.zip(self.last_answer)?;
+        Some(last.saturating_duration_since(first).as_secs_f64())
+    }
+}
+
+/// Users that come until they are told not to.
+pub(super) struct Load {
+    counts: Arc<Mutex<Counts>>,
+    task: JoinHandle<()>,
+}
+
+impl Load {
+    /// Users of `url` begin to come.
+    pub(super) fn begin(url: &str) -> anyhow::Result<Self> {
+        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?;
+        let counts = Arc::new(Mutex::new(Counts::default()));
+        let (url, shared) = (url.to_owned(), Arc::clone(&counts));
+        let task = tokio::spawn(async move {
+            let mut users = tokio::task::JoinSet::new();
+            let mut next = tokio::time::interval(EVERY);
+            next.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                next.tick().await;
+                users.spawn(visit(client.clone(), url.clone(), Arc::clone(&shared)));
+                while users.try_join_next().is_some() {}
+            }
+        });
+        Ok(Self { counts, task })
+    }
+
+    /// What became of the requests so far.
+    pub(super) fn counts(&self) -> Counts {
+        lock(&self.counts).clone()
+    }
+
+    /// Nobody comes any more. Who has come is answered, or not.
+    pub(super) async fn end(self) -> Counts {
+        tokio::time::sleep(EVERY).await;
+        self.task.abort();
+        lock(&self.counts).clone()
+    }
+}
+
+fn lock(counts: &Mutex<Counts>) -> MutexGuard<'_, Counts> {
+    counts.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn visit(client: reqwest::Client, url: String, counts: Arc<Mutex<Counts>>) {
+    let answer = client.get(&url).send().await;
+    let mut counts = lock(&counts);
+    counts.requests += 1;
+    let response = match answer {
+        Ok(response) => response,
+        Err(error) => {
+            counts.failed_by_us += 1;
+            counts.last_failure = Some(error.to_string());
+            return;
+        }
+    };
+    let version = response.headers().get(VERSION_HEADER).and_then(|value| value.to_str().ok());
+    let Some(version) = version else {
+        counts.failed_by_us += 1;
+        counts.last_failure = Some(format!("{} without a version", response.status()));
+        return;
+    };
+    let now = Instant::now();
+    let version = counts.versions.entry(version.to_owned()).or_default();
+    version.answers += 1;
+    version.last_answer = Some(now);
+    if response.status().is_server_error() {
+        version.errors += 1;
+        version.first_error.get_or_insert(now);
+    }
+}
