@@ -101,11 +101,12 @@ impl Control {
         groups: &[String],
         host: &str,
     ) -> Result<Look, BalancerError> {
-        if let Some(why) = self.refuses_traffic(id).await {
-            return Ok(Look::Failed(why));
-        }
         for (group, standing) in groups.iter().zip(self.standings(groups, host).await?) {
             if matches!(standing, Standing::Out | Standing::Draining) {
+                // Asked as late as can be: after an alarm is known, nothing lets a host in.
+                if let Some(why) = self.refuses_traffic(id).await {
+                    return Ok(Look::Failed(why));
+                }
                 self.traffic.balancers.admit(group, host, id).await?;
                 info!(host, group, "is to get traffic");
             }

@@ -10,6 +10,7 @@ use engine::deployment::{
     AutoRollback, Creator, Deployment, Effect, Fact, HostSeen, Order, Sighting, Status,
 };
 use engine::health::{Minimum, Rule};
+use engine::ladder::Ladder;
 use engine::{BundleType, DeploymentId, GroupId, Pin, Revision, Timestamp};
 
 const HOSTS: u32 = 10_000;
@@ -155,6 +156,9 @@ fn order(minimum: Minimum) -> Order {
         silence_ms: 60_000,
         total_ms: 8 * 3_600_000,
         rerun_interrupted: false,
+        ladder: Ladder::default(),
+        traffic: None,
+        watch: None,
         start_ramp: None,
     }
 }

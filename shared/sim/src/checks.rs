@@ -13,7 +13,7 @@ use engine::{DeploymentId, GroupId, Timestamp};
 use wire::host::BatchKey;
 
 use crate::core::{Core, Shared};
-use crate::rule;
+use crate::{rule, traffic};
 
 /// Most bytes of a deployment's row.
 const ROW_BYTES_MAX: usize = 64 * 1024;
@@ -47,6 +47,13 @@ pub(crate) struct Checks {
     pub(crate) terminated: BTreeSet<String>,
     pub(crate) ended: u64,
     pub(crate) succeeded: u64,
+}
+
+impl Checks {
+    /// When an alarm stopped a deployment.
+    pub(crate) fn alarm_of(&self, id: &DeploymentId) -> Option<Timestamp> {
+        Some(self.deployments.get(id)?.deployment.alarm()?.at)
+    }
 }
 
 /// Gives new deployments the time that they have in this world, in place of the eight hours that `control` gives them.
@@ -171,6 +178,7 @@ fn deployment_written(core: &mut Core, record: &Record) -> Result<Option<Deploym
             demand!(core.is_driver, "somebody else than the driver changed {id}");
             let started = deployment_changed(&old.deployment, new)?;
             core.checks.ramp_holds(new, started)?;
+            traffic::ladder_holds(&old.deployment, new, started, new.latest())?;
             arrivals_have_rows(&core.checks, &old.deployment, new)?;
             if new.is_sealed() && !old.deployment.is_sealed() {
                 roster_is_whole(&core.checks, new)?;
@@ -183,6 +191,7 @@ fn deployment_written(core: &mut Core, record: &Record) -> Result<Option<Deploym
         demand!(new.hosts().fleet().in_flight == 0, "{id} has ended with hosts in flight");
         rule::verdict_holds(new)?;
         hosts_agree(&core.checks, new)?;
+        traffic::end_holds(core, new)?;
         core.checks.ended += 1;
         let group = &new.order().group_id;
         core.checks.active.entry(group.clone()).or_default().remove(&id);

@@ -13,6 +13,7 @@ use control::fleet::Upkeep;
 use control::intake::Uploaded;
 use engine::deployment::Fact;
 use engine::{DeploymentId, Timestamp};
+use wire::cutover::Wish;
 use wire::host::{
     BatchClaimRequest, BatchKey, ClaimRequest, ClaimResponse, Offer, PollResponse, ReportRequest,
     ReportResponse,
@@ -26,6 +27,7 @@ use crate::fleet::{Change, Told};
 use crate::memory::MemoryTable;
 use crate::outcome::Line;
 use crate::random::Random;
+use crate::traffic::TrafficWorld;
 use crate::world::ReplyTo;
 
 /// When a simulation begins, in milliseconds.
@@ -86,6 +88,8 @@ pub(crate) enum Act {
     Stop { group: usize, roll_back: Option<bool> },
     /// Deletes a configuration, whoever uses it.
     DeleteConfig(String),
+    /// Says what is wanted of the active deployment of a group.
+    Steer { group: usize, wish: Wish },
     /// Removes a host for good.
     Deregister { host: usize },
     /// Something happens to an instance.
@@ -201,6 +205,7 @@ pub(crate) struct Core {
     pub(crate) cloud: Cloud,
     /// Most hosts that a deployment starts within a second.
     pub(crate) start_ramp: u32,
+    pub(crate) traffic: TrafficWorld,
 }
 
 impl fmt::Debug for Core {
@@ -232,6 +237,7 @@ impl Core {
             total_ms: 8 * 3_600_000,
             has_errands: false,
             start_ramp: 500,
+            traffic: TrafficWorld::default(),
             is_cloud: false,
             cloud: Cloud::default(),
         }

@@ -17,6 +17,7 @@ mod random;
 mod rule;
 mod runner;
 mod story;
+mod traffic;
 mod world;
 
 pub use memory::{Kind, MemoryTable, TableFaults};

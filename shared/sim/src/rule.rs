@@ -81,12 +81,15 @@ pub(crate) fn verdict_holds(deployment: &Deployment) -> Result<(), String> {
     let touched = count(deployment, |_, state| is_bad(state) || state == HostState::Succeeded);
     let is_over_time = ended.at.since_ms(order.created_at) >= order.total_ms;
     let required = required(&order.rule, total);
+    let has_climbed = deployment.climb().rung == order.ladder.len();
     let is_broken =
         matches!(code, Some(FailureCode::RevisionMissing | FailureCode::InvalidRevision));
     let expected = if is_broken {
         demand!(deployment.pin().is_none(), "{id} has a bundle and failed for the want of it");
         Status::Failed
-    } else if deployment.is_sealed() && total > 0 && good == total {
+    } else if deployment.alarm().is_some() {
+        Status::Stopped
+    } else if deployment.is_sealed() && total > 0 && good == total && has_climbed {
         Status::Succeeded
     } else if deployment.stop_requested() {
         Status::Stopped
@@ -104,12 +107,14 @@ pub(crate) fn verdict_holds(deployment: &Deployment) -> Result<(), String> {
     );
     let wanted = match status {
         Status::Failed => order.auto_rollback.on_failure,
+        Status::Stopped if deployment.alarm().is_some() => order.auto_rollback.on_alarm,
         Status::Stopped => ended.ending.roll_back || order.auto_rollback.on_stop,
         Status::Created | Status::InProgress | Status::Succeeded => false,
     };
     let possible = order.creator == Creator::User && order.fallback.is_some();
     demand!(!ended.ending.roll_back || (wanted && possible), "{id} must not be rolled back");
-    let due = status == Status::Failed && wanted && possible && touched > 0;
+    let is_due = status == Status::Failed || deployment.alarm().is_some();
+    let due = is_due && wanted && possible && touched > 0;
     demand!(!due || ended.ending.roll_back, "{id} must be rolled back");
     Ok(())
 }

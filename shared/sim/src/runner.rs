@@ -43,8 +43,7 @@ struct Journal {
     started: usize,
     ended: Vec<EventStatus>,
     finished: Option<HostStatus>,
-    /// How many events it has.
-    events: usize,
+    events: Vec<Lifecycle>,
     is_acknowledged: bool,
 }
 
@@ -57,6 +56,7 @@ struct Command {
     lease_ms: u64,
     has_lock: bool,
     is_in_hook: bool,
+    waits_for_balancer: bool,
     is_withdrawn: bool,
     /// The server wants no report any more.
     is_unwanted: bool,
@@ -286,7 +286,7 @@ impl World {
                     generation,
                     bundle: specification.bundle.sha256,
                     claims: 0,
-                    events: specification.events.len(),
+                    events: specification.events,
                     started: 0,
                     ended: Vec::new(),
                     finished: None,
@@ -321,6 +321,7 @@ impl World {
         if let Some(command) = host.commands.get_mut(id) {
             command.is_unwanted = true;
             command.is_withdrawn = true;
+            command.is_in_hook &= !command.waits_for_balancer;
             if !command.is_in_hook {
                 drop(host.commands.remove(id));
                 if let Some(journal) = host.journals.get_mut(id) {
@@ -355,15 +356,20 @@ impl World {
             return;
         }
         command.has_lock = true;
-        let events = journal.events;
         if journal.finished.is_none() {
+            let open = journal.events.get(journal.ended.len()).copied();
+            let is_open = journal.started > journal.ended.len();
+            if is_open && open.is_some_and(Lifecycle::is_of_balancer) {
+                // The balancer is asked again.
+                journal.started = journal.ended.len();
+            }
             if journal.started > journal.ended.len() {
                 // It was started before a crash: nobody knows how far it came, and it is not run again.
                 journal.ended.push(EventStatus::Failed);
                 journal.finished = Some(HostStatus::Failed);
-            } else if journal.ended.len() == events {
+            } else if journal.ended.len() == journal.events.len() {
                 journal.finished = Some(HostStatus::Succeeded);
-                if events > 1 {
+                if journal.events.contains(&Lifecycle::Install) {
                     let place = (host.name.clone(), journal.group.clone());
                     let bundle = journal.bundle.clone();
                     self.shared.core().checks.installed.insert(place, bundle);
@@ -390,14 +396,26 @@ impl World {
             return;
         };
         let mut core = self.shared.core();
-        let event = journal.started;
-        core.tell(&host.name, || format!("starts event {event} of {id}"));
+        let number = journal.started;
+        let Some(event) = journal.events.get(number).copied() else { return };
+        core.tell(&host.name, || format!("starts {event} of {id}"));
+        if event.is_of_balancer() {
+            journal.started += 1;
+            command.is_in_hook = true;
+            command.waits_for_balancer = true;
+            command.has_news = true;
+            core.push(
+                0,
+                Event::Host { host: at, life: host.life, what: HostEvent::Report(id.clone()) },
+            );
+            return;
+        }
         let place = (id, journal.offer.ordinal);
         let fence = (&journal.group, journal.generation);
-        if let Err(broken) = core.checks.hook_starts(at, place, fence, event) {
+        if let Err(broken) = core.checks.hook_starts(at, place, fence, number) {
             core.violate(broken);
         }
-        if event == 3 {
+        if event == Lifecycle::Install {
             core.checks.installed.remove(&(host.name.clone(), journal.group.clone()));
         }
         journal.started += 1;
@@ -407,7 +425,8 @@ impl World {
             Some(Bundle::Invalid | Bundle::Missing) | None => 0,
         };
         // Only the last event decides whether the host fails, or an early one, as often.
-        let failed = (event == 2 || event == 5) && core.random.of_ten_thousand(fails / 2);
+        let decides = matches!(event, Lifecycle::BeforeInstall | Lifecycle::ApplicationStart);
+        let failed = decides && core.random.of_ten_thousand(fails / 2);
         let ms = self.pace.of_hook(&mut core.random);
         let what = HostEvent::HookEnded { id: id.clone(), failed };
         core.push(ms, Event::Host { host: at, life: host.life, what });
@@ -420,7 +439,11 @@ impl World {
         else {
             return;
         };
+        if !command.is_in_hook {
+            return;
+        }
         command.is_in_hook = false;
+        command.waits_for_balancer = false;
         command.has_news = true;
         journal.ended.push(if failed { EventStatus::Failed } else { EventStatus::Succeeded });
         if failed {
@@ -494,7 +517,19 @@ impl World {
                 } else {
                     command.is_withdrawn = true;
                 }
-                let ms = if command.has_news { 1_000 } else { command.lease_ms / 3 };
+                let mut ms = if command.has_news { 1_000 } else { command.lease_ms / 3 };
+                if command.waits_for_balancer {
+                    let told = response.traffic.as_ref();
+                    let is_over = command.is_withdrawn
+                        || told.is_some_and(|told| told.done || told.failed.is_some());
+                    if is_over {
+                        let failed = !told.is_some_and(|told| told.done);
+                        let what = HostEvent::HookEnded { id: id.clone(), failed };
+                        return self.in_ms(at, 0, what);
+                    }
+                    command.has_news = true;
+                    ms = told.map_or(1_000, |told| told.again_after_ms);
+                }
                 self.in_ms(at, ms, HostEvent::Report(id.clone()));
                 self.in_ms(at, 0, HostEvent::Work(id.clone()));
             }
@@ -528,5 +563,5 @@ fn event_reports(journal: &Journal) -> Vec<EventReport> {
         ended_at: None,
         diagnostics: None,
     };
-    Lifecycle::IN_PLACE.into_iter().take(journal.events).enumerate().map(report).collect()
+    journal.events.iter().copied().enumerate().map(report).collect()
 }

@@ -9,16 +9,17 @@ use control::table::{Condition, Table as _, Write};
 use engine::deployment::AutoRollback;
 use engine::group::Slot;
 use engine::health::{Minimum, Rule};
-use engine::ladder::Ladder;
 use engine::{BundleType, GroupId, Revision, Timestamp};
 use futures::FutureExt as _;
 use wire::codedeploy::{DeregisterOnPremisesInstance, GroupSettings, StopDeployment, TagFilter};
+use wire::cutover::{SteerDeployment, Wish};
 
 use crate::bundles::Bundle;
 use crate::core::{Act, EPOCH_MS, Event, HostEvent};
 use crate::faults::Faults;
 use crate::fleet::CloudStory;
 use crate::random::Random;
+use crate::traffic::TrafficStory;
 use crate::world::World;
 
 /// How long hooks take.
@@ -62,6 +63,7 @@ pub(crate) struct Story {
     pub(crate) has_errands: bool,
     pub(crate) start_ramp: u32,
     pub(crate) cloud: Option<CloudStory>,
+    pub(crate) traffic: Option<TrafficStory>,
 }
 
 impl Story {
@@ -99,6 +101,15 @@ impl Story {
             has_errands: random.of_ten_thousand(5_000),
             start_ramp: *random.pick(&[1, 3, 500, 500]).unwrap_or(&500),
             cloud: None,
+            traffic: None,
+        }
+    }
+
+    /// Adds balancers, alarms and ladders, where the seed wants them.
+    pub(crate) fn add_traffic(&mut self, seed: u64) {
+        self.traffic = TrafficStory::by_chance(seed, self.groups, self.lasts_ms);
+        if let Some(traffic) = &self.traffic {
+            self.acts.extend(traffic.acts());
         }
     }
 
@@ -125,6 +136,7 @@ impl Story {
             has_errands: false,
             start_ramp: 500,
             cloud: None,
+            traffic: None,
         }
     }
 }
@@ -179,6 +191,7 @@ impl World {
     pub(crate) fn begin(&mut self, story: &Story) {
         let mut core = self.shared.core();
         core.total_ms = story.total_ms;
+        core.traffic.faults = story.traffic.as_ref().map(TrafficStory::faults).unwrap_or_default();
         let mut random = Random::new(core.random.next());
         core.tell("world", || format!("{story:?}"));
         for (ms, act) in &story.acts {
@@ -207,6 +220,7 @@ impl World {
             tags: Vec::new(),
             deleting: false,
         });
+        let steps = story.traffic.as_ref().and_then(|traffic| traffic.steps);
         for number in 0..2 {
             let name = format!("custom-{number}");
             let created_at = Timestamp(EPOCH_MS);
@@ -215,13 +229,16 @@ impl World {
                 name,
                 created_at,
                 rule: rule(&mut random),
-                ladder: Ladder::default(),
+                ladder: steps.map(|steps| steps.parse().unwrap_or_default()).unwrap_or_default(),
             });
         }
         for number in 0..story.groups {
             let mut group = group_row(&mut random, number, story.hosts);
             if let Some(cloud) = &story.cloud {
                 cloud.set(&mut group);
+            }
+            if let Some(traffic) = &story.traffic {
+                traffic.set(&mut group);
             }
             for name in group.settings.auto_scaling_groups.iter().flatten() {
                 let (scaling_group, group_id) = (name.clone(), group.id.clone());
@@ -286,6 +303,7 @@ impl World {
                     drop(control.table.write(&[delete]).await);
                 });
             }
+            Act::Steer { group, wish } => self.steer(group, wish),
             Act::Deregister { host } => self.deregister(host),
             Act::Change(change) => self.change(change),
         }
@@ -316,7 +334,7 @@ impl World {
         let rollback = AutoRollback {
             on_failure: on(core.random.next()),
             on_stop: on(core.random.next()),
-            on_alarm: false,
+            on_alarm: on(core.checks.ended),
         };
         request.auto_rollback = Some(rollback);
         drop(core);
@@ -374,6 +392,20 @@ impl World {
         };
         self.spawn(format!("stop {id}"), false, None, |control, _| async move {
             drop(control.stop_deployment(&request).await);
+        });
+    }
+
+    fn steer(&mut self, group: usize, wish: Wish) {
+        let Some(group) = self.groups.get(group).map(|group| group.id.clone()) else { return };
+        let active =
+            self.shared.core().checks.active.get(&group).and_then(|ids| ids.first().cloned());
+        let Some(id) = active else { return };
+        let request = SteerDeployment {
+            deployment_id: Some(id.to_string()),
+            wish: Some(wish.name().to_owned()),
+        };
+        self.spawn(format!("{} {id}", wish.name()), false, None, |control, _| async move {
+            drop(control.steer_deployment(&request).await);
         });
     }
 

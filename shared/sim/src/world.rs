@@ -88,6 +88,7 @@ impl World {
         let mut random = Random::new(seed);
         let mut story = Story::by_chance(&mut random);
         story.add_cloud(seed);
+        story.add_traffic(seed);
         Self::of(&story, random, recording)
     }
 
@@ -382,9 +383,13 @@ fn server_of(shared: &Arc<Shared>, server: u64, skew_ms: u64) -> Control {
         clock: ports.clone(),
         entropy: ports.clone(),
         cloud: cloud_of(&ports),
-        traffic: Traffic::none(),
+        traffic: Traffic { keeper: None, balancers: ports.clone(), alarms: ports.clone() },
         meter: Arc::new(NoMeter),
-        settings: Settings { start_ramp: shared.core().start_ramp, ..Settings::default() },
+        settings: Settings {
+            start_ramp: shared.core().start_ramp,
+            alarm_every_ms: 30_000,
+            traffic_look_ms: 2_000,
+        },
         place: Place { account: "111122223333".to_owned(), region: "eu-west-1".to_owned() },
         followed: Arc::default(),
     }

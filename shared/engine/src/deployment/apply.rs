@@ -261,6 +261,7 @@ impl Deployment {
     fn end(&mut self, at: Timestamp, rolled_back_by: Option<DeploymentId>) -> bool {
         let at = at.max(self.latest);
         let Some(ending) = self.ending(at) else { return false };
+        self.climb = self.climb_at(at);
         self.latest = at;
         self.started_at.get_or_insert(at);
         let untouched: Vec<u32> = self.hosts.next_untouched(u32::MAX).collect();

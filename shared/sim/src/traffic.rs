@@ -1,0 +1,320 @@
+//! The simulated balancer and alarms, what a seed decides about them, and the invariants of traffic and ladders.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use control::ports::{Alarms, BalancerError, Balancers, Pair, Reading, Standing};
+use control::rows::Group;
+use engine::deployment::{Creator, Deployment};
+use engine::{DeploymentId, Timestamp};
+use wire::codedeploy::{
+    Alarm, AlarmConfiguration, AutoRollbackConfiguration, DeploymentStyle, LoadBalancerInfo,
+    TargetGroupInfo,
+};
+use wire::cutover::Wish;
+
+use crate::checks::demand;
+use crate::core::{Act, Core};
+use crate::ports::Ports;
+use crate::random::Random;
+
+/// The target group of all hosts.
+const TARGET_GROUP: &str = "home:web";
+const ALARM: &str = "home:web error_rate>5%";
+
+/// What a seed decides about traffic.
+#[derive(Debug, Clone)]
+pub(crate) struct TrafficStory {
+    is_balanced: bool,
+    /// The steps of the configurations that users make.
+    pub(crate) steps: Option<&'static str>,
+    is_watched: bool,
+    ignores_unreadable: bool,
+    takes_back: bool,
+    faults: TrafficFaults,
+    acts: Vec<(u64, Act)>,
+}
+
+/// How often balancers and alarms err, of ten thousand.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct TrafficFaults {
+    away: u32,
+    unreadable: u32,
+    /// Deployments whose alarm fires at some time.
+    fires: u32,
+}
+
+impl TrafficStory {
+    /// Every second world has traffic. Its chance is its own, so that other worlds stay what they are.
+    pub(crate) fn by_chance(seed: u64, groups: usize, lasts_ms: u64) -> Option<Self> {
+        let mut random = Random::new(seed ^ 0x7261_6666_6963);
+        if random.of_ten_thousand(5_000) {
+            return None;
+        }
+        let steps = [
+            None,
+            Some("1 host@1m,100%"),
+            Some("1 host@10s,50%@1m,100%@20s"),
+            Some("10%,25%@5s,100%"),
+        ];
+        let mut often = |most: u64| {
+            let often = if random.of_ten_thousand(5_000) { random.between(1, most) } else { 0 };
+            u32::try_from(often).unwrap_or(0)
+        };
+        let faults =
+            TrafficFaults { away: often(3_000), unreadable: often(5_000), fires: often(6_000) };
+        let wishes = random.between(0, 4);
+        let acts = (0..wishes)
+            .map(|_| {
+                let last = u64::try_from(groups).unwrap_or(1).saturating_sub(1);
+                let group = usize::try_from(random.between(0, last)).unwrap_or(0);
+                let all = [Wish::Pause, Wish::Resume, Wish::Promote, Wish::SkipBake];
+                let wish = *random.pick(&all).unwrap_or(&Wish::Resume);
+                (random.between(0, lasts_ms), Act::Steer { group, wish })
+            })
+            .collect();
+        Some(Self {
+            is_balanced: random.of_ten_thousand(7_000),
+            steps: *random.pick(&steps).unwrap_or(&None),
+            is_watched: random.of_ten_thousand(6_000),
+            ignores_unreadable: random.of_ten_thousand(3_000),
+            takes_back: random.of_ten_thousand(7_000),
+            faults,
+            acts,
+        })
+    }
+
+    /// What people want of deployments, and when.
+    pub(crate) fn acts(&self) -> impl Iterator<Item = (u64, Act)> + '_ {
+        self.acts.iter().cloned()
+    }
+
+    /// Gives a group its balancer and its alarms.
+    pub(crate) fn set(&self, group: &mut Group) {
+        let settings = &mut group.settings;
+        if self.is_balanced {
+            settings.deployment_style = Some(DeploymentStyle {
+                deployment_type: Some("IN_PLACE".to_owned()),
+                deployment_option: Some("WITH_TRAFFIC_CONTROL".to_owned()),
+            });
+            settings.load_balancer_info = Some(LoadBalancerInfo {
+                target_group_info_list: Some(vec![TargetGroupInfo {
+                    name: Some(TARGET_GROUP.to_owned()),
+                }]),
+                ..LoadBalancerInfo::default()
+            });
+        }
+        if self.is_watched {
+            settings.alarm_configuration = Some(AlarmConfiguration {
+                enabled: Some(true),
+                ignore_poll_alarm_failure: Some(self.ignores_unreadable),
+                alarms: Some(vec![Alarm { name: Some(ALARM.to_owned()) }]),
+            });
+        }
+        if self.takes_back {
+            let events = ["DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_ALARM"].map(str::to_owned);
+            settings.auto_rollback_configuration = Some(AutoRollbackConfiguration {
+                enabled: Some(true),
+                events: Some(events.into()),
+            });
+        }
+    }
+
+    pub(crate) fn faults(&self) -> TrafficFaults {
+        self.faults
+    }
+}
+
+/// The balancer, and which alarms fire.
+#[derive(Debug, Default)]
+pub(crate) struct TrafficWorld {
+    pub(crate) faults: TrafficFaults,
+    targets: BTreeMap<String, Target>,
+    /// From when on the alarm of a deployment fires.
+    fires_at: BTreeMap<DeploymentId, Option<u64>>,
+}
+
+#[derive(Debug)]
+struct Target {
+    is_wanted: bool,
+    /// When what was asked for is so.
+    settled_at: u64,
+}
+
+impl TrafficWorld {
+    fn standing(&self, host: &str, now: u64) -> Standing {
+        match self.targets.get(host) {
+            None => Standing::Out,
+            Some(target) => match (target.is_wanted, now >= target.settled_at) {
+                (true, true) => Standing::In,
+                (true, false) => Standing::Starting(None),
+                (false, true) => Standing::Out,
+                (false, false) => Standing::Draining,
+            },
+        }
+    }
+
+    fn ask(&mut self, host: &str, is_wanted: bool, settled_at: u64) {
+        let known = self.targets.get(host).is_some_and(|target| target.is_wanted == is_wanted);
+        if !known {
+            self.targets.insert(host.to_owned(), Target { is_wanted, settled_at });
+        }
+    }
+}
+
+impl Ports {
+    /// Whether the balancer answers; the time that a request takes goes by.
+    async fn balancer(&self) -> Result<(), BalancerError> {
+        self.shared.pause().await;
+        let mut core = self.shared.core();
+        let away = core.traffic.faults.away;
+        if core.random.of_ten_thousand(away) {
+            let (name, source) = (TARGET_GROUP.to_owned(), "no answer".into());
+            return Err(BalancerError::Unavailable { name, source });
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Balancers for Ports {
+    async fn check(&self, _: &str) -> Result<(), BalancerError> {
+        Ok(())
+    }
+
+    async fn admit(
+        &self,
+        _: &str,
+        host: &str,
+        version: &DeploymentId,
+    ) -> Result<(), BalancerError> {
+        {
+            let mut core = self.shared.core();
+            if let Some(alarm) = core.checks.alarm_of(version) {
+                core.violate(format!(
+                    "{host} is let in for {version} after its alarm at {alarm:?}"
+                ));
+            }
+        }
+        self.balancer().await?;
+        let mut core = self.shared.core();
+        let settled_at = core.now + core.random.between(0, 20_000);
+        core.tell(host, || format!("is to get traffic from {settled_at} on, of {version}"));
+        core.traffic.ask(host, true, settled_at);
+        Ok(())
+    }
+
+    async fn drain(&self, _: &str, hosts: &[String]) -> Result<(), BalancerError> {
+        self.balancer().await?;
+        let mut core = self.shared.core();
+        let settled_at = core.now + core.random.between(0, 20_000);
+        for host in hosts {
+            core.tell(host, || "is to get no traffic".to_owned());
+            core.traffic.ask(host, false, settled_at);
+        }
+        Ok(())
+    }
+
+    async fn standing(
+        &self,
+        _: &str,
+        hosts: &[String],
+    ) -> Result<BTreeMap<String, Standing>, BalancerError> {
+        self.balancer().await?;
+        let core = self.shared.core();
+        let standing = |host: &String| (host.clone(), core.traffic.standing(host, core.now));
+        Ok(hosts.iter().map(standing).collect())
+    }
+
+    async fn split(&self, _: &Pair, _: u8) -> Result<(), BalancerError> {
+        self.balancer().await
+    }
+
+    async fn percent(&self, _: &Pair) -> Result<u8, BalancerError> {
+        self.balancer().await.map(|()| 0)
+    }
+}
+
+#[async_trait]
+impl Alarms for Ports {
+    async fn read(&self, alarms: &[String], version: &DeploymentId) -> Vec<Reading> {
+        self.shared.pause().await;
+        let mut core = self.shared.core();
+        let TrafficFaults { unreadable, fires, .. } = core.traffic.faults;
+        if !core.traffic.fires_at.contains_key(version) {
+            let fires = core.random.of_ten_thousand(fires);
+            let at = core.now + core.random.between(0, 120_000);
+            core.traffic.fires_at.insert(version.clone(), fires.then_some(at));
+        }
+        let fires_at = core.traffic.fires_at.get(version).copied().flatten();
+        let reading = if core.random.of_ten_thousand(unreadable) {
+            Reading::Unreadable("no answer".to_owned())
+        } else if fires_at.is_some_and(|at| core.now >= at) {
+            Reading::Firing
+        } else {
+            Reading::Quiet
+        };
+        alarms.iter().map(|_| reading.clone()).collect()
+    }
+}
+
+/// What a step of a deployment may do to its ladder; `started` hosts are sent their first command in it.
+pub(crate) fn ladder_holds(
+    old: &Deployment,
+    new: &Deployment,
+    started: u32,
+    now: Timestamp,
+) -> Result<(), String> {
+    let (id, ladder) = (new.id(), &new.order().ladder);
+    let (was, is, wishes) = (old.climb(), new.climb(), new.wishes());
+    demand!(is.rung >= was.rung, "{id} goes down its ladder from {was:?} to {is:?}");
+    demand!(is.rung <= ladder.len(), "{id} climbs above its ladder: {is:?}");
+    if let (Some(rung), Some(since)) = (ladder.get(was.rung), was.baking_since) {
+        let has_baked = now >= since.plus_ms(rung.bake_ms);
+        let is_excused = wishes.promoted || was.rung < wishes.baked_below;
+        let waits = is.rung == was.rung;
+        demand!(has_baked || is_excused || waits, "{id} does not wait for {rung} of {was:?}");
+    }
+    if started == 0 {
+        return Ok(());
+    }
+    demand!(!wishes.paused, "{id} is paused and starts {started} hosts");
+    demand!(new.alarm().is_none(), "{id} starts {started} hosts after an alarm");
+    if let Some(rung) = ladder.get(is.rung).filter(|_| !wishes.promoted) {
+        let fleet = new.hosts().fleet();
+        let (most, all) = (rung.share.of_hosts(fleet.total()), fleet.total() - fleet.untouched());
+        demand!(all <= most, "{id} has started {all} hosts, and its step allows {most}");
+    }
+    Ok(())
+}
+
+/// What must hold of a deployment that has ended.
+pub(crate) fn end_holds(core: &Core, deployment: &Deployment) -> Result<(), String> {
+    let (id, order) = (deployment.id(), deployment.order());
+    let succeeded = deployment.status() == engine::deployment::Status::Succeeded;
+    demand!(
+        !succeeded || deployment.climb().rung == order.ladder.len(),
+        "{id} succeeded below the top of its ladder: {:?}",
+        deployment.climb()
+    );
+    demand!(!succeeded || deployment.alarm().is_none(), "{id} succeeded in spite of an alarm");
+    let is_unwatched = order.creator != Creator::User;
+    demand!(!is_unwatched || order.watch.is_none(), "{id} goes back and is watched");
+    if succeeded && order.traffic.is_some() {
+        for host in core.checks.hosts.get(id).into_iter().flat_map(BTreeMap::values) {
+            let known = deployment.hosts().get(host.ordinal);
+            let is_good =
+                known.is_some_and(|known| known.state == engine::deployment::HostState::Succeeded);
+            let standing = core.traffic.standing(&host.name, core.now);
+            let is_in = standing == Standing::In || order.creator == Creator::Departure;
+            // What another group's deployment does to the same host meanwhile is its own affair.
+            let others = core.checks.active.values().flatten().any(|other| other != id);
+            demand!(
+                !is_good || is_in || others,
+                "{} succeeded in {id} and is {standing:?}",
+                host.name
+            );
+        }
+    }
+    Ok(())
+}
