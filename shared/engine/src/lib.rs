@@ -7,6 +7,7 @@ pub mod deployment;
 pub mod group;
 pub mod health;
 mod ids;
+pub mod judge;
 pub mod lifecycle;
 mod revision;
 mod time;
