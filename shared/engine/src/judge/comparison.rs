@@ -73,7 +73,7 @@ impl Comparison {
     }
 
     /// A canary that is unacceptable is so in both ways, so a bet may be divided between them.
-    fn ln_fine(&self) -> f64 {
+    pub(super) fn ln_fine(&self) -> f64 {
         match &self.low {
             None => self.better.ln(),
             Some(low) => super::ln_add(self.better.ln(), low.ln()) - 2f64.ln(),

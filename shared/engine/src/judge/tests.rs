@@ -61,6 +61,24 @@ fn slow_requests_alone_make_a_version_worse() {
 }
 
 #[test]
+fn two_measures_divide_a_wealth_of_one() {
+    let both = Terms::new(0.01, 0.05, Margin::default(), Some(Margin::default())).unwrap();
+    let mut judge = Judge::new(both);
+    assert!(judge.ln_worse().abs() < 1e-6, "{}", judge.ln_worse());
+    let look = look((100, 4), (100, 0));
+    judge.fold(&look);
+    let of_errors = judged(&[look]).ln_worse().exp();
+    assert!((judge.ln_worse().exp() - f64::midpoint(of_errors, 1.0)).abs() < 1e-6);
+}
+
+#[test]
+fn two_ways_to_be_acceptable_divide_a_wealth_of_one() {
+    let either = Margin { plus: 0.01, ..Margin::default() };
+    let ln = Comparison::new(&either).ln_fine();
+    assert!(ln.abs() < 1e-6, "{ln}");
+}
+
+#[test]
 fn a_version_must_be_acceptable_in_both_measures() {
     let terms = Terms::new(0.01, 0.05, Margin::default(), Some(Margin::default())).unwrap();
     let mut judge = Judge::new(terms);
@@ -228,7 +246,7 @@ fn a_forecast_is_near_to_what_it_takes() {
     for (canary, baseline) in [((10, 2), (90, 6)), ((100, 1), (100, 1)), ((5, 1), (95, 5))] {
         let decided = |count| judged(&steady(count, canary, baseline)).verdict();
         let undecided = |verdict| matches!(verdict, Verdict::Undecided { .. });
-        let takes = (1..).find(|&count| !undecided(decided(count))).unwrap() * canary.0;
+        let takes = (1..5_000).find(|&count| !undecided(decided(count))).unwrap() * canary.0;
         let halfway = takes / canary.0 / 2;
         let Verdict::Undecided { more_requests: Some(more) } = decided(halfway) else {
             panic!("no forecast for {canary:?}");
