@@ -52,7 +52,7 @@ pub enum Measure {
 
 /// What can be said by now. `Worse` is final; `NoWorse` may still become `Worse`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Verdict {
     /// The canary is worse than its margins allow.
     Worse {
