@@ -13,11 +13,12 @@ use control::intake::Uploaded;
 use control::ports::{NoMeter, Traffic};
 use control::{Control, Error, Place, Settings};
 use engine::{DeploymentId, Timestamp};
+use wire::cutover::Wish;
 use wire::host::{Offer, RefusalCode};
 
 use crate::bundles::SimBundles;
 use crate::cloud::cloud_of;
-use crate::core::{Answer, Core, EPOCH_MS, Event, HostEvent, Question, Shared};
+use crate::core::{Act, Answer, Core, EPOCH_MS, Event, HostEvent, Question, Shared};
 use crate::memory::TableFaults;
 use crate::outcome::Outcome;
 use crate::ports::Ports;
@@ -367,6 +368,12 @@ impl World {
         core.tell("world", || "nothing fails any more".to_owned());
         core.faults = crate::faults::Faults::default();
         let now = core.now;
+        // Whoever has paused something comes back to it.
+        for group in 0..self.groups.len() {
+            for ms in [0, 120_000, 240_000] {
+                core.push(ms, Event::Act(Act::Steer { group, wish: Wish::Resume }));
+            }
+        }
         drop(core);
         self.shared.table.inject(TableFaults::default(), 0);
         self.healed_at = Some(now);
@@ -387,7 +394,7 @@ fn server_of(shared: &Arc<Shared>, server: u64, skew_ms: u64) -> Control {
         meter: Arc::new(NoMeter),
         settings: Settings {
             start_ramp: shared.core().start_ramp,
-            alarm_every_ms: 30_000,
+            alarm_every_ms: 60_000,
             traffic_look_ms: 2_000,
         },
         place: Place { account: "111122223333".to_owned(), region: "eu-west-1".to_owned() },
