@@ -283,14 +283,14 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_makes_the_parser_panic(text in r"\PC{0,60}") {
-            let _: Result<Alarm, _> = text.parse();
+            drop(text.parse::<Alarm>());
         }
 
         #[test]
         fn no_text_that_is_nearly_an_alarm_makes_the_parser_panic(
             text in r"[a-z]{0,3} ?(error_rate|p50|p99)?>?[0-9.%ems+-]{0,400}( over [0-9.ms]{0,30})?( of [0-9]{0,30})?"
         ) {
-            let _: Result<Alarm, _> = text.parse();
+            drop(text.parse::<Alarm>());
         }
     }
 }

@@ -13,6 +13,8 @@ mod proxy;
 mod saved;
 mod set;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod traffic;
 
 pub use alarms::{Alarm, AlarmError, Limit};

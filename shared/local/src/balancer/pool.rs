@@ -21,8 +21,10 @@ pub(crate) struct Pool {
     groups: Vec<Group>,
     /// The group that a cohort gets.
     new: Option<usize>,
-    /// How many requests came; and from which place the search for a host begins.
-    turn: u64,
+    /// How many requests were shared between the groups.
+    shared: u64,
+    /// How many requests came, from which follows where the search for a host begins.
+    came: u64,
     last_epoch: u64,
 }
 
@@ -101,7 +103,13 @@ impl Pool {
     /// Target groups with their shares of the traffic, in percent, without hosts.
     pub(crate) fn new(groups: Vec<(String, u8)>, new: Option<usize>) -> Self {
         let group = |(name, percent)| Group { name, percent, hosts: Vec::new() };
-        Self { groups: groups.into_iter().map(group).collect(), new, turn: 0, last_epoch: 0 }
+        Self {
+            groups: groups.into_iter().map(group).collect(),
+            new,
+            shared: 0,
+            came: 0,
+            last_epoch: 0,
+        }
     }
 
     /// Takes a host in that is to be probed first; its admission. None if it is in already with that version, and
@@ -177,16 +185,18 @@ impl Pool {
 
     /// The group that the next request is for.
     pub(crate) fn next_group(&mut self, is_cohort: bool) -> usize {
-        let turn = self.turn;
-        self.turn = self.turn.wrapping_add(1);
+        self.came = self.came.wrapping_add(1);
         let has_share = |place: &usize| self.percent(*place).is_some_and(|percent| percent > 0);
         if let Some(new) = self.new.filter(has_share)
             && is_cohort
         {
             return new;
         }
+        // A cohort is beside the shares, so that these are exact for everybody else.
+        let turn = self.shared % 100;
+        self.shared = self.shared.wrapping_add(1);
         let second = self.percent(1).unwrap_or(0);
-        usize::from(turn % 100 * STRIDE % 100 < u64::from(second))
+        usize::from(turn * STRIDE % 100 < u64::from(second))
     }
 
     /// The host that gets a request that is for `group`, other than those that were tried: the healthy one with the
@@ -217,7 +227,7 @@ impl Pool {
     ) -> Option<&'a Host> {
         let count = group.hosts.len().max(1);
         // Among equals the first one found wins, so the search begins at another place each time.
-        let begin = usize::try_from(self.turn % count as u64).unwrap_or(0);
+        let begin = usize::try_from(self.came % count as u64).unwrap_or(0);
         let (before, after) = group.hosts.split_at_checked(begin)?;
         let open =
             |host: &&Host| host.wanted == Wanted::In && !tried.contains(&host.epoch) && may(host);

@@ -56,14 +56,14 @@ impl Prometheus {
     /// When `url` is no address for HTTP.
     pub fn new(http: reqwest::Client, url: &str) -> Result<Self, PrometheusUrlError> {
         let refused = || PrometheusUrlError { url: url.to_owned() };
-        let query = format!("{}/api/v1/query", url.trim_end_matches('/'));
-        let query: reqwest::Url = query.parse().map_err(|_| refused())?;
+        let mut query: reqwest::Url = url.parse().map_err(|_| refused())?;
         let is_plain = query.query().is_none() && query.fragment().is_none();
-        if ["http", "https"].contains(&query.scheme()) && query.has_host() && is_plain {
-            Ok(Self { http, query })
-        } else {
-            Err(refused())
+        if !["http", "https"].contains(&query.scheme()) || !query.has_host() || !is_plain {
+            return Err(refused());
         }
+        let path = format!("{}/api/v1/query", query.path().trim_end_matches('/'));
+        query.set_path(&path);
+        Ok(Self { http, query })
     }
 
     /// What the alarm says, given what follows `prometheus:`. `$version` in it stands for the deployment's id.
