@@ -3,6 +3,7 @@
 //! by are `control`'s; nothing here knows of them.
 
 mod alarms;
+mod asked;
 mod body;
 mod haproxy;
 mod measure;
@@ -12,6 +13,7 @@ mod prometheus;
 mod proxy;
 mod saved;
 mod set;
+mod set_up_error;
 mod settings;
 #[cfg(test)]
 mod tests;
@@ -21,6 +23,7 @@ pub use alarms::{Alarm, AlarmError, Limit};
 pub use haproxy::{Haproxy, Socket};
 pub use measure::{Comparison, Totals, Window};
 pub use prometheus::{Prometheus, PrometheusUrlError};
-pub use set::{Balancers, Described, DescribedGroup, Resolver, SetUpError};
+pub use set::{Balancers, Described, DescribedGroup, Resolver};
+pub use set_up_error::SetUpError;
 pub use settings::{Cohort, Settings, SettingsError};
 pub use traffic::HomeTraffic;

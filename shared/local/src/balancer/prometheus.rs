@@ -132,9 +132,8 @@ fn judge(text: &[u8]) -> Result<Reading, String> {
     let answer: Answer = serde_json::from_slice(text).map_err(|error| {
         format!("the answer is not one of Prometheus ({error}): check the address")
     })?;
-    let data = match (answer.status.as_str(), answer.data) {
-        ("success", Some(data)) => data,
-        (_, _) => return Err(answer.error.unwrap_or_else(|| "it gives no reason".to_owned())),
+    let ("success", Some(data)) = (answer.status.as_str(), answer.data) else {
+        return Err(answer.error.unwrap_or_else(|| "it gives no reason".to_owned()));
     };
     // A warning says that a part of the data is missing, so neither answer can be trusted.
     if !answer.warnings.is_empty() {

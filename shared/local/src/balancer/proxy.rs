@@ -33,8 +33,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How many idle connections to a host are kept.
 const IDLE_MAX: usize = 64;
-/// Shorter than servers usually keep theirs, so that theirs do not end just when a request is sent.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+/// Shorter than any server keeps its own (gunicorn's two seconds are the shortest known), so that a host does not end a
+/// connection just when a request is sent on it.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A client for hosts.
 pub(super) type HostClient = Client<HttpConnector, Body>;
@@ -162,7 +163,9 @@ async fn forward(State(running): State<Arc<Running>>, request: Request) -> Respo
         let Some(chosen) = chosen else { break };
         let mut attempt = Request::from_parts(parts.clone(), body.offer());
         attempt.extensions_mut().insert(TunnelGuard::new(chosen.ticket.clone()));
+        let waiting = Waiting { running: &running, version: &chosen.version, began };
         let response = running.ask(&chosen, attempt).await;
+        waiting.end();
         match response.extensions().get::<ProxyError>() {
             None => return answered(&running, chosen, began.elapsed(), response),
             Some(error) if error.is_connect() && body.is_whole() => {
@@ -173,6 +176,28 @@ async fn forward(State(running): State<Arc<Running>>, request: Request) -> Respo
         }
     }
     unavailable(&running)
+}
+
+/// A request that a host has. Where the client gives up before the host answers, it is counted with the time that it
+/// took so far: otherwise a version that is too slow for everybody would never be seen.
+struct Waiting<'a> {
+    running: &'a Running,
+    version: &'a DeploymentId,
+    began: Instant,
+}
+
+impl Waiting<'_> {
+    /// There is an answer, which is counted as what it is.
+    fn end(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let (mut measures, now_ms) = self.running.measures();
+        measures.answered(self.version, self.began.elapsed(), false, now_ms);
+    }
 }
 
 fn answered(

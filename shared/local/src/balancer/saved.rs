@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use engine::DeploymentId;
 use serde::{Deserialize, Serialize};
 
-use super::set::SetUpError;
+use super::set_up_error::SetUpError;
 use super::settings::Settings;
 
 /// The name of the file in a home's directory.

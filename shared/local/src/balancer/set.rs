@@ -1,16 +1,13 @@
-//! The balancers of a home: set up, found again after a restart, and asked by name. Every change is on disk before it
-//! acts, so what is read back survives a crash.
+//! The balancers of a home: set up, removed, measured, and found again after a restart.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use control::ports::{BalancerError, Standing};
+use control::ports::Standing;
 use engine::DeploymentId;
-use thiserror::Error;
 use tokio::task::JoinHandle;
 use tracing::warn;
 
@@ -19,79 +16,11 @@ use super::pool::Pool;
 use super::probe;
 use super::proxy::{self, HostClient, Running};
 use super::saved::{Saved, SavedBalancer, SavedWanted};
-use super::settings::{Settings, SettingsError};
-
-/// The most balancers that a home can have.
-const BALANCERS_MAX: usize = 32;
-/// The most hosts of one target group, which bounds what a caller can make the home keep.
-const HOSTS_MAX: usize = 1_000;
+use super::set_up_error::{BALANCERS_MAX, SetUpError};
+use super::settings::Settings;
 
 /// Finds the address of a host by its name; none for a name that no host has.
 pub type Resolver = Arc<dyn Fn(&str) -> Option<IpAddr> + Send + Sync>;
-
-/// Why balancers cannot be set up as asked.
-#[derive(Debug, Error)]
-pub enum SetUpError {
-    /// The settings.
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    /// The name is taken.
-    #[error(
-        "the name `{name}` is taken by a balancer or target group with other settings: remove that first, or choose another name"
-    )]
-    Taken {
-        /// The name.
-        name: String,
-    },
-    /// Too many.
-    #[error("there are {BALANCERS_MAX} balancers already: remove one that is not used")]
-    TooMany,
-    /// No such balancer.
-    #[error("there is no balancer `{name}`")]
-    Unknown {
-        /// The name.
-        name: String,
-    },
-    /// The port is taken.
-    #[error(
-        "the balancer `{name}` cannot listen on port {port}: end what uses it, or give the balancer another one"
-    )]
-    Port {
-        /// The balancer.
-        name: String,
-        /// The port.
-        port: u16,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The file of the balancers cannot be read or written.
-    #[error("`{}` cannot be used: check the disk, and that it belongs to this user", path.display())]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The file has another content than this version writes.
-    #[error("`{}` is damaged: remove it, start again, and set up the balancers anew", path.display())]
-    Damaged {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// The file is of a newer version.
-    #[error("`{}` was written by a newer version of Cutover (layout {found}): use that version", path.display())]
-    Newer {
-        /// Which.
-        path: PathBuf,
-        /// Its layout.
-        found: u32,
-    },
-}
 
 /// A balancer as it is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,19 +48,19 @@ pub struct DescribedGroup {
 
 /// The balancers of a home. Clones are the same ones; when the last one is dropped, they end at once.
 #[derive(Clone)]
-pub struct Balancers(Arc<Inner>);
+pub struct Balancers(pub(super) Arc<Inner>);
 
-struct Inner {
-    dir: PathBuf,
-    resolve: Resolver,
+pub(super) struct Inner {
+    pub(super) dir: PathBuf,
+    pub(super) resolve: Resolver,
     /// Held over a change, from reading what is wanted until it acts.
-    saved: tokio::sync::Mutex<Saved>,
-    running: RwLock<BTreeMap<String, Server>>,
+    pub(super) saved: tokio::sync::Mutex<Saved>,
+    pub(super) running: RwLock<BTreeMap<String, Server>>,
     probes: HostClient,
 }
 
-struct Server {
-    running: Arc<Running>,
+pub(super) struct Server {
+    pub(super) running: Arc<Running>,
     task: JoinHandle<()>,
 }
 
@@ -143,12 +72,6 @@ impl Drop for Inner {
             server.task.abort();
         }
     }
-}
-
-/// A target group that is there.
-struct Found {
-    running: Arc<Running>,
-    place: usize,
 }
 
 impl Balancers {
@@ -186,8 +109,8 @@ impl Balancers {
             let described = self.described(&settings.name).filter(|_| is_same);
             return described.ok_or(SetUpError::Taken { name: settings.name });
         }
-        let names = saved.balancers.iter().flat_map(|b| &b.groups).map(|group| &group.name);
-        let taken = names.cloned().find(|name| settings.groups().contains(name));
+        let mut names = saved.balancers.iter().flat_map(|b| &b.groups).map(|group| &group.name);
+        let taken = names.find(|name| settings.groups().contains(name)).cloned();
         if let Some(name) = taken {
             return Err(SetUpError::Taken { name });
         }
@@ -305,11 +228,11 @@ impl Balancers {
         }
     }
 
-    fn address_of(&self, running: &Running, host: &str) -> Option<SocketAddr> {
+    pub(super) fn address_of(&self, running: &Running, host: &str) -> Option<SocketAddr> {
         Some(SocketAddr::new((self.0.resolve)(host)?, running.settings.target_port))
     }
 
-    fn take_in(
+    pub(super) fn take_in(
         &self,
         running: &Arc<Running>,
         place: usize,
@@ -333,152 +256,6 @@ impl Balancers {
     fn described(&self, name: &str) -> Option<Described> {
         self.running(name).map(|running| describe(&running))
     }
-
-    fn find(&self, group: &str) -> Result<Found, BalancerError> {
-        let all = self.0.running.read().unwrap_or_else(PoisonError::into_inner);
-        let mut places = all.values().filter_map(|server| {
-            let place = server.running.settings.groups().iter().position(|name| name == group)?;
-            Some(Found { running: Arc::clone(&server.running), place })
-        });
-        if let Some(found) = places.next() {
-            return Ok(found);
-        }
-        let names: Vec<String> = all
-            .values()
-            .flat_map(|server| server.running.settings.groups())
-            .map(|name| format!("`home:{name}`"))
-            .collect();
-        let hint = match names.as_slice() {
-            [] => "this home has none yet; add one that has such a target group".to_owned(),
-            names => format!("add one that has such a target group, or use {}", names.join(", ")),
-        };
-        Err(BalancerError::Unknown { name: named(group), hint })
-    }
-}
-
-/// What the ports ask, with names that have no scheme any more.
-impl Balancers {
-    pub(super) fn check(&self, group: &str) -> Result<(), BalancerError> {
-        self.find(group).map(drop)
-    }
-
-    pub(super) async fn admit(
-        &self,
-        group: &str,
-        host: &str,
-        version: &DeploymentId,
-    ) -> Result<(), BalancerError> {
-        let mut saved = self.0.saved.lock().await;
-        let found = self.find(group)?;
-        let Some(address) = self.address_of(&found.running, host) else {
-            let message = format!("`{host}` is no host of this home: deploy to hosts of this home");
-            return Err(BalancerError::Refused { name: named(group), message });
-        };
-        let mut wanted = saved.clone();
-        if let Some(group) = wanted.group(group) {
-            group.admit(host, version);
-        }
-        if wanted.group(group).is_some_and(|group| group.hosts.len() > HOSTS_MAX) {
-            let message = format!("it has {HOSTS_MAX} hosts, and takes no more");
-            return Err(BalancerError::Refused { name: named(group), message });
-        }
-        self.write(group, &mut saved, wanted).await?;
-        self.take_in(&found.running, found.place, host, address, version);
-        Ok(())
-    }
-
-    pub(super) async fn drain(&self, group: &str, hosts: &[String]) -> Result<(), BalancerError> {
-        let mut saved = self.0.saved.lock().await;
-        let found = self.find(group)?;
-        let mut wanted = saved.clone();
-        if let Some(group) = wanted.group(group) {
-            group.drain(hosts);
-        }
-        self.write(group, &mut saved, wanted).await?;
-        let deadline = Instant::now() + found.running.settings.drain_timeout();
-        found.running.pool().drain(found.place, hosts, deadline);
-        Ok(())
-    }
-
-    pub(super) fn standing(
-        &self,
-        group: &str,
-        hosts: &[String],
-    ) -> Result<BTreeMap<String, Standing>, BalancerError> {
-        let found = self.find(group)?;
-        let (pool, now) = (found.running.pool(), Instant::now());
-        let standing = |host: &String| (host.clone(), pool.standing(found.place, host, now));
-        Ok(hosts.iter().map(standing).collect())
-    }
-
-    pub(super) async fn split(
-        &self,
-        old: &str,
-        new: &str,
-        percent: u8,
-    ) -> Result<(), BalancerError> {
-        let mut saved = self.0.saved.lock().await;
-        let (running, place) = self.pair(old, new)?;
-        if percent > 100 {
-            let message = format!("{percent} % of the traffic cannot be given: at most 100 %");
-            return Err(BalancerError::Refused { name: named(new), message });
-        }
-        let mut wanted = saved.clone();
-        let balancers = wanted.balancers.iter_mut();
-        for balancer in balancers.filter(|b| b.settings.name == running.settings.name) {
-            balancer.new = Some(new.to_owned());
-            for group in &mut balancer.groups {
-                group.percent = if group.name == new { percent } else { 100 - percent };
-            }
-        }
-        self.write(new, &mut saved, wanted).await?;
-        running.pool().split(place, percent);
-        Ok(())
-    }
-
-    pub(super) fn percent(&self, old: &str, new: &str) -> Result<u8, BalancerError> {
-        let (running, place) = self.pair(old, new)?;
-        let percent = running.pool().percent(place);
-        Ok(percent.unwrap_or(0))
-    }
-
-    /// The balancer of a pair, and the place of the new group.
-    fn pair(&self, old: &str, new: &str) -> Result<(Arc<Running>, usize), BalancerError> {
-        let (old_group, new_group) = (self.find(old)?, self.find(new)?);
-        let is_pair = Arc::ptr_eq(&old_group.running, &new_group.running)
-            && old_group.place != new_group.place;
-        if is_pair {
-            return Ok((new_group.running, new_group.place));
-        }
-        let message = format!(
-            "`{}` and `{}` do not share the traffic of one balancer: name the two target groups of one",
-            named(old),
-            named(new)
-        );
-        Err(BalancerError::Refused { name: named(new), message })
-    }
-
-    /// Makes a change last. Only what lasts may act.
-    async fn write(
-        &self,
-        group: &str,
-        saved: &mut Saved,
-        wanted: Saved,
-    ) -> Result<(), BalancerError> {
-        if *saved != wanted {
-            let written = wanted.write(&self.0.dir).await;
-            written.map_err(|error| BalancerError::Unavailable {
-                name: named(group),
-                source: Box::new(error),
-            })?;
-            *saved = wanted;
-        }
-        Ok(())
-    }
-}
-
-fn named(group: &str) -> String {
-    format!("home:{group}")
 }
 
 fn describe(running: &Running) -> Described {

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use control::ports::{Alarms as _, Balancers as _, Reading};
+use control::ports::{Alarms as _, Balancers as _, Reading, Standing};
 
 use super::{World, pair, version};
 
@@ -25,7 +25,8 @@ async fn an_alarm_fires_for_the_version_that_is_bad_and_for_no_other() {
     for _ in 0..30 {
         drop(world.get(&url).await);
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let now = u64::try_from(now).unwrap();
     assert_eq!(read("NEW").await[0], Reading::Quiet, "15 requests are less than 20");
     for _ in 0..50 {
         drop(world.get(&url).await);
@@ -41,4 +42,26 @@ async fn an_alarm_fires_for_the_version_that_is_bad_and_for_no_other() {
     assert_eq!((found.version.requests, found.version.errors), (40, 8));
     assert_eq!((found.others.requests, found.others.errors), (40, 0));
     assert!(found.version.p50.unwrap() >= Duration::from_millis(40));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_that_is_too_slow_for_its_clients_is_seen() {
+    let world = World::new().await;
+    let url = world.add(|_| {}).await;
+    let app = world.app(1);
+    world.admit("home:web", "host-1", "NEW").await;
+    app.does.delay_ms.store(60_000, Ordering::SeqCst);
+    let impatient = || async {
+        let request = world.http.get(&url).timeout(Duration::from_millis(300));
+        assert!(request.send().await.unwrap_err().is_timeout());
+    };
+    futures::future::join_all((0..10).map(|_| impatient())).await;
+    let alarm = ["home:web p50>250ms".to_owned()];
+    let deadline = std::time::Instant::now() + Duration::from_secs(5);
+    while world.traffic.read(&alarm, &version("NEW")).await != [Reading::Firing] {
+        assert!(std::time::Instant::now() < deadline, "{:?}", world.home().totals("web"));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    world.traffic.drain("home:web", &["host-1".into()]).await.unwrap();
+    assert_eq!(world.standing("home:web", "host-1").await, Standing::Out, "nobody waits there");
 }
