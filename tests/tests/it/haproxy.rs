@@ -201,7 +201,7 @@ async fn what_haproxy_does_not_have_or_cannot_do_is_said_with_what_to_write() {
     world.traffic.admit("haproxy:web/green-", "green-host-2", &version).await.unwrap();
     assert_eq!(world.standing("haproxy:web", "host-9").await, Standing::Out);
     let fixed = Pair { old: "haproxy:fixed/a".into(), new: "haproxy:fixed/b".into() };
-    let said = text(world.traffic.split(&fixed, 50).await, false);
+    let said = text(world.traffic.split(&fixed, 40).await, false);
     assert!(said.contains("choose a `balance` whose weights can change"), "{said}");
     let other = Pair { old: "haproxy:web/blue-".into(), new: "haproxy:fixed/b".into() };
     let said = text(world.traffic.split(&other, 50).await, false);

@@ -2,6 +2,7 @@
 //! tells when it breaks off. Nothing is held back or copied.
 
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -11,11 +12,19 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 /// The body of a request, until somebody reads of it.
 #[derive(Clone)]
-pub(crate) struct Whole(Arc<Mutex<Option<Body>>>);
+pub(crate) struct Whole {
+    body: Arc<Mutex<Option<Body>>>,
+    broke: Arc<AtomicBool>,
+}
 
 impl Whole {
     pub(crate) fn new(body: Body) -> Self {
-        Self(Arc::new(Mutex::new(Some(body))))
+        Self { body: Arc::new(Mutex::new(Some(body))), broke: Arc::default() }
+    }
+
+    /// Whether the client did not send all of it, or sent what is none.
+    pub(crate) fn broke(&self) -> bool {
+        self.broke.load(Ordering::Relaxed)
     }
 
     /// Whether nobody has read of it yet.
@@ -29,7 +38,7 @@ impl Whole {
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut Option<Body>) -> T) -> T {
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        f(&mut self.body.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -50,11 +59,13 @@ impl HttpBody for Offered {
         if this.taken.is_none() {
             this.taken = this.whole.with(Option::take);
         }
-        match &mut this.taken {
-            Some(body) => Pin::new(body).poll_frame(context),
-            // Another attempt has it, which then is the one that counts.
-            None => Poll::Ready(None),
+        // Where another attempt has it, that is the one that counts.
+        let Some(body) = &mut this.taken else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(body).poll_frame(context));
+        if matches!(frame, Some(Err(_))) {
+            this.whole.broke.store(true, Ordering::Relaxed);
         }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

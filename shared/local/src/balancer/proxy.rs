@@ -167,10 +167,15 @@ async fn forward(State(running): State<Arc<Running>>, request: Request) -> Respo
         let response = running.ask(&chosen, attempt).await;
         waiting.end();
         match response.extensions().get::<ProxyError>() {
-            None => return answered(&running, chosen, began.elapsed(), response),
+            None => return answered(&running, chosen, began.elapsed(), response, body),
             Some(error) if error.is_connect() && body.is_whole() => {
                 running.pool().failed(chosen.epoch, error.message().to_owned());
                 tried.push(chosen.epoch);
+            }
+            // The host is not to blame, nor is what runs there.
+            Some(_) if body.broke() => {
+                let text = "the body of the request broke off or is none\n";
+                return (StatusCode::BAD_REQUEST, text).into_response();
             }
             Some(_) => return unanswered(&running, &chosen, response.status()),
         }
@@ -205,6 +210,7 @@ fn answered(
     chosen: Chosen,
     latency: Duration,
     response: Response,
+    asked: Whole,
 ) -> Response {
     running.pool().succeeded(chosen.epoch, false);
     let (mut measures, now_ms) = running.measures();
@@ -217,6 +223,10 @@ fn answered(
     let running = Arc::clone(running);
     let version: DeploymentId = chosen.version;
     let broke = move || {
+        // What a host makes of a request that broke off is no fault of its own.
+        if asked.broke() {
+            return;
+        }
         let (mut measures, now_ms) = running.measures();
         measures.bad(&version, now_ms);
     };

@@ -126,21 +126,32 @@ async fn requests_that_make_no_sense_are_refused_and_harm_nobody() {
     let _app = world.app(1);
     world.admit("home:web", "host-1", "OLD").await;
     let address = url.strip_prefix("http://").unwrap();
-    let ask = async |request: &str| {
+    let send = async |request: &[u8]| {
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.write_all(request).await.unwrap();
         let mut answer = Vec::new();
         let read = stream.read_to_end(&mut answer);
         tokio::time::timeout(Duration::from_secs(5), read).await.unwrap().unwrap();
         String::from_utf8_lossy(&answer).chars().take(12).collect::<String>()
     };
+    let ask = async |request: &str| send(request.as_bytes()).await;
     let end = "Host: a\r\nConnection: close\r\n\r\n";
     assert_eq!(ask(&format!("OPTIONS * HTTP/1.1\r\n{end}")).await, "HTTP/1.1 400");
     assert_eq!(ask(&format!("CONNECT a:1 HTTP/1.1\r\n{end}")).await, "HTTP/1.1 400");
     assert_eq!(ask("nonsense\r\n\r\n").await, "HTTP/1.1 400");
     assert_eq!(ask(&format!("GET //x?a=%zz|^ HTTP/1.1\r\n{end}")).await.len(), 12);
     assert_eq!(ask(&format!("GET http://other.example/x HTTP/1.1\r\n{end}")).await, "HTTP/1.1 200");
+    assert_eq!(ask(&format!("GET http://other.example?x HTTP/1.1\r\n{end}")).await, "HTTP/1.1 200");
+    let bytes =
+        send(b"GET /\xff\xc3?\xfe HTTP/1.1\r\nHost: \xff\r\nConnection: close\r\n\r\n").await;
+    assert!(["HTTP/1.1 200", "HTTP/1.1 400"].contains(&bytes.as_str()), "{bytes}");
+    let chunked = format!(
+        "POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n{end}5\r\nhello\r\nnonsense\r\n"
+    );
+    assert!(!ask(&chunked).await.starts_with("HTTP/1.1 50"));
     let upgrade = "Connection: upgrade, close\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n";
     assert_eq!(ask(&format!("GET / HTTP/1.1\r\nHost: a\r\n{upgrade}\r\n")).await, "HTTP/1.1 200");
     assert_eq!(world.get(&url).await.as_deref(), Ok("host-1"));
+    let totals = world.home().totals("web").unwrap();
+    assert_eq!((totals.app_errors, totals.own_errors), (0, 0), "it was the clients' doing");
 }
