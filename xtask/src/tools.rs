@@ -11,12 +11,15 @@ use crate::run::Command;
 /// What is needed, how to see that it is there (a line of shell), and the Debian package that brings it.
 type Need = (&'static str, &'static str, &'static str);
 
-const NEEDED: [Need; 7] = [
+const NEEDED: [Need; 9] = [
     ("a C compiler", "command -v cc", "gcc libc6-dev"),
     ("curl", "command -v curl", "curl"),
     ("GNU Wget", "wget --version | grep '^GNU Wget 1'", "wget"),
     ("busybox", "command -v busybox", "busybox"),
     ("make", "command -v make", "make"),
+    // Debian keeps it where only root looks.
+    ("HAProxy", "PATH=$PATH:/usr/sbin; command -v haproxy", "haproxy"),
+    ("Prometheus", "command -v prometheus", "prometheus"),
     ("Python", "command -v python3", "python3"),
     ("Python's venv", "python3 -c 'import ensurepip, venv'", "python3-venv"),
 ];

@@ -4,6 +4,7 @@
 //!
 //! Everything here listens on loopback addresses and deliberately on nothing else.
 
+pub mod balancer;
 mod bell;
 pub mod dir;
 mod dispatcher;

@@ -15,12 +15,16 @@ mod aws;
 mod cloud_clients;
 mod deployments;
 mod events;
+#[cfg(feature = "tools")]
+mod haproxy;
 mod home;
 mod hosts;
 mod house;
 mod kills;
 mod permissions;
 mod policies;
+#[cfg(feature = "tools")]
+mod prometheus;
 mod refusals;
 mod template;
 mod upgrade;

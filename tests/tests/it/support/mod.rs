@@ -3,6 +3,8 @@
 pub(crate) mod archive;
 pub(crate) mod client;
 pub(crate) mod cloud;
+#[cfg(feature = "tools")]
+pub(crate) mod daemon;
 pub(crate) mod gate;
 pub(crate) mod home;
 pub(crate) mod process;

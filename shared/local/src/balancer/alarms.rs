@@ -1,0 +1,296 @@
+//! Alarms on what the built-in balancer measures: `BALANCER METRIC>LIMIT`, with ` over 10s` and ` of 10` where wanted.
+//! They read what a version brought by itself, so an old version's errors do not stop a new one.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use control::ports::Reading;
+use engine::DeploymentId;
+use thiserror::Error;
+
+use super::measure::{KEPT, Window};
+use super::set::Balancers;
+
+/// The time that an alarm looks back if it does not say.
+const DEFAULT_OVER: Duration = Duration::from_secs(10);
+/// The requests that an alarm needs if it does not say.
+const DEFAULT_LEAST: u64 = 10;
+/// The shortest time that an alarm can look back: measurements are not finer.
+const OVER_MIN: Duration = Duration::from_millis(100);
+/// The highest limit of a latency.
+const LATENCY_MAX: Duration = Duration::from_secs(3_600);
+
+/// An alarm, parsed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Alarm {
+    /// The balancer, without a scheme.
+    pub balancer: String,
+    /// What has to be exceeded for it to fire.
+    pub limit: Limit,
+    /// How far it looks back.
+    pub over: Duration,
+    /// With fewer requests than this it does not fire.
+    pub least: u64,
+}
+
+/// A metric and its limit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Limit {
+    /// The share of requests that went wrong, from 0 to 1.
+    ErrorRate(f64),
+    /// The latency that half of the answers do not exceed.
+    P50(Duration),
+    /// The latency that 95 % of the answers do not exceed.
+    P95(Duration),
+    /// The latency that 99 % of the answers do not exceed.
+    P99(Duration),
+}
+
+/// What is wrong with an alarm's text.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum AlarmError {
+    /// It is built in another way.
+    #[error("write it like `home:web error_rate>5%` or `home:web p99>300ms over 30s of 100`")]
+    Form,
+    /// No such metric.
+    #[error("`{metric}` is no metric: use `error_rate`, `p50`, `p95` or `p99`")]
+    Metric {
+        /// What stands there.
+        metric: String,
+    },
+    /// Not a share.
+    #[error(
+        "`{limit}` is no limit for `error_rate`: use a share from `0%` to `100%`, or from `0` to `1`"
+    )]
+    Share {
+        /// What stands there.
+        limit: String,
+    },
+    /// Not a latency.
+    #[error(
+        "`{limit}` is no limit for `{metric}`: use a time like `300ms` or `1.5s`, at most an hour"
+    )]
+    Latency {
+        /// The metric.
+        metric: String,
+        /// What stands there.
+        limit: String,
+    },
+    /// Not a time to look back.
+    #[error(
+        "`over {over}` cannot be: use a time from `100ms` to `60s`, which is how long measurements are kept"
+    )]
+    Over {
+        /// What stands there.
+        over: String,
+    },
+    /// Not a number of requests.
+    #[error("`of {least}` cannot be: use the least number of requests, from 1")]
+    Least {
+        /// What stands there.
+        least: String,
+    },
+    /// Something else follows.
+    #[error(
+        "`{word}` is not understood: after the limit come `over TIME` and `of REQUESTS`, each once"
+    )]
+    Surplus {
+        /// What stands there.
+        word: String,
+    },
+}
+
+impl FromStr for Alarm {
+    type Err = AlarmError;
+
+    /// Parses what follows `home:`.
+    fn from_str(text: &str) -> Result<Self, AlarmError> {
+        let (balancer, condition) =
+            text.trim().split_once(char::is_whitespace).ok_or(AlarmError::Form)?;
+        let (metric, rest) = condition.split_once('>').ok_or(AlarmError::Form)?;
+        let mut words = rest.split_whitespace();
+        let limit = Limit::parse(metric.trim(), words.next().ok_or(AlarmError::Form)?)?;
+        let (mut over, mut least) = (None, None);
+        while let Some(word) = words.next() {
+            let value = words.next();
+            match (word, value) {
+                ("over", Some(value)) if over.is_none() => over = Some(parse_over(value)?),
+                ("of", Some(value)) if least.is_none() => least = Some(parse_least(value)?),
+                _ => return Err(AlarmError::Surplus { word: word.to_owned() }),
+            }
+        }
+        Ok(Self {
+            balancer: balancer.to_owned(),
+            limit,
+            over: over.unwrap_or(DEFAULT_OVER),
+            least: least.unwrap_or(DEFAULT_LEAST),
+        })
+    }
+}
+
+impl Limit {
+    fn parse(metric: &str, limit: &str) -> Result<Self, AlarmError> {
+        let latency = || {
+            let found = parse_time(limit).filter(|time| *time <= LATENCY_MAX);
+            let (metric, limit) = (metric.to_owned(), limit.to_owned());
+            found.ok_or(AlarmError::Latency { metric, limit })
+        };
+        match metric {
+            "error_rate" => {
+                let found = parse_share(limit);
+                found
+                    .map(Self::ErrorRate)
+                    .ok_or_else(|| AlarmError::Share { limit: limit.to_owned() })
+            }
+            "p50" => latency().map(Self::P50),
+            "p95" => latency().map(Self::P95),
+            "p99" => latency().map(Self::P99),
+            _ => Err(AlarmError::Metric { metric: metric.to_owned() }),
+        }
+    }
+
+    fn is_exceeded(self, window: &Window) -> bool {
+        let slower = |found: Option<Duration>, limit| found.is_some_and(|found| found > limit);
+        match self {
+            #[expect(clippy::cast_precision_loss, reason = "a minute has less than 2^52 requests")]
+            Self::ErrorRate(limit) => window.errors as f64 > limit * window.requests as f64,
+            Self::P50(limit) => slower(window.p50, limit),
+            Self::P95(limit) => slower(window.p95, limit),
+            Self::P99(limit) => slower(window.p99, limit),
+        }
+    }
+}
+
+/// A number as people write it: digits, and at most one point between them. Not `1e3`, `inf` or `-0`.
+fn parse_number(text: &str) -> Option<f64> {
+    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    if is_digits(whole) && is_digits(fraction) { text.parse().ok() } else { None }
+}
+
+fn parse_share(text: &str) -> Option<f64> {
+    let share = match text.strip_suffix('%') {
+        Some(percent) => parse_number(percent)? / 100.0,
+        None => parse_number(text)?,
+    };
+    (share <= 1.0).then_some(share)
+}
+
+fn parse_time(text: &str) -> Option<Duration> {
+    let seconds = match text.strip_suffix("ms") {
+        Some(millis) => parse_number(millis)? / 1_000.0,
+        None => parse_number(text.strip_suffix('s')?)?,
+    };
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+fn parse_over(text: &str) -> Result<Duration, AlarmError> {
+    let over = parse_time(text).filter(|over| (OVER_MIN..=KEPT).contains(over));
+    over.ok_or_else(|| AlarmError::Over { over: text.to_owned() })
+}
+
+fn parse_least(text: &str) -> Result<u64, AlarmError> {
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    let least = text.parse().ok().filter(|least| digits && *least > 0);
+    least.ok_or_else(|| AlarmError::Least { least: text.to_owned() })
+}
+
+/// What an alarm says, given what follows `home:`.
+pub(super) fn read(balancers: &Balancers, text: &str, version: &DeploymentId) -> Reading {
+    let alarm: Alarm = match text.parse() {
+        Ok(alarm) => alarm,
+        Err(error) => {
+            let error: AlarmError = error;
+            return Reading::Unreadable(format!(
+                "the alarm `home:{text}` is not understood: {error}"
+            ));
+        }
+    };
+    let Some(found) = balancers.measured(&alarm.balancer, version, alarm.over) else {
+        let hint = "name a balancer of this home (`cutover` lists them), or add it";
+        return Reading::Unreadable(format!(
+            "there is no balancer `{}` for the alarm `home:{text}`: {hint}",
+            alarm.balancer
+        ));
+    };
+    let fires = found.version.requests >= alarm.least && alarm.limit.is_exceeded(&found.version);
+    if fires { Reading::Firing } else { Reading::Quiet }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn ms(count: u64) -> Duration {
+        Duration::from_millis(count)
+    }
+
+    #[test]
+    fn alarms_are_read_as_they_are_written() {
+        let check = |text: &str, limit, over, least| {
+            let expected = Alarm { balancer: "web".into(), limit, over, least };
+            assert_eq!(text.parse(), Ok(expected), "{text}");
+        };
+        let default = (ms(10_000), 10);
+        check("web error_rate>5%", Limit::ErrorRate(0.05), default.0, default.1);
+        check("web error_rate>0.05", Limit::ErrorRate(0.05), default.0, default.1);
+        check("  web  error_rate > 100% ", Limit::ErrorRate(1.0), default.0, default.1);
+        check("web p50>0ms", Limit::P50(ms(0)), default.0, default.1);
+        check("web p95>1.5s over 500ms", Limit::P95(ms(1_500)), ms(500), 10);
+        check("web p99>300ms over 60s of 100", Limit::P99(ms(300)), ms(60_000), 100);
+        check("web p99>300ms of 1 over 1.5s", Limit::P99(ms(300)), ms(1_500), 1);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_said_with_the_word_that_is_wrong() {
+        let check = |text: &str, expected: &str| {
+            let error = text.parse::<Alarm>().unwrap_err().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+        };
+        for text in ["", "web", "web p99", "web p99>", "error_rate>5%", "web p99<3s"] {
+            check(text, "write it like `home:web");
+        }
+        check("web p90>3s", "`p90` is no metric");
+        check("web error_rate>101%", "`101%` is no limit for `error_rate`");
+        check("web error_rate>300ms", "`300ms` is no limit for `error_rate`");
+        check("web error_rate>-1", "`-1` is no limit");
+        check("web error_rate>inf", "`inf` is no limit");
+        check("web p99>300", "`300` is no limit for `p99`");
+        check("web p99>3601s", "`3601s` is no limit for `p99`");
+        check("web p99>1e3s", "`1e3s` is no limit");
+        check("web p99>3s over 61s", "`over 61s` cannot be");
+        check("web p99>3s over 99ms", "`over 99ms` cannot be");
+        check("web p99>3s of 0", "`of 0` cannot be");
+        check("web p99>3s of +5", "`of +5` cannot be");
+        check("web p99>3s of", "`of` is not understood");
+        check("web p99>3s over 1s over 2s", "`over` is not understood");
+        check("web p99>3s for 1s", "`for` is not understood");
+    }
+
+    #[test]
+    fn a_limit_has_to_be_exceeded_not_reached() {
+        let window = Window { requests: 100, errors: 5, p99: Some(ms(300)), ..Window::default() };
+        let fires = |text: &str| text.parse::<Alarm>().unwrap().limit.is_exceeded(&window);
+        assert!(!fires("web error_rate>5%"));
+        assert!(fires("web error_rate>4.99%"));
+        assert!(!fires("web p99>300ms"));
+        assert!(fires("web p99>299ms"));
+        assert!(!fires("web p50>0ms"), "there is no such latency");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_parser_panic(text in r"\PC{0,60}") {
+            drop(text.parse::<Alarm>());
+        }
+
+        #[test]
+        fn no_text_that_is_nearly_an_alarm_makes_the_parser_panic(
+            text in r"[a-z]{0,3} ?(error_rate|p50|p99)?>?[0-9.%ems+-]{0,400}( over [0-9.ms]{0,30})?( of [0-9]{0,30})?"
+        ) {
+            drop(text.parse::<Alarm>());
+        }
+    }
+}

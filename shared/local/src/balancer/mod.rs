@@ -1,0 +1,29 @@
+//! What moves the traffic of a home's hosts and what watches it: a balancer of its own for HTTP/1.1, HAProxy through its
+//! runtime socket, and alarms on what either the built-in balancer or Prometheus measures. The rules that deployments go
+//! by are `control`'s; nothing here knows of them.
+
+mod alarms;
+mod asked;
+mod body;
+mod haproxy;
+mod measure;
+mod pool;
+mod probe;
+mod prometheus;
+mod proxy;
+mod saved;
+mod set;
+mod set_up_error;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod traffic;
+
+pub use alarms::{Alarm, AlarmError, Limit};
+pub use haproxy::{Haproxy, Socket};
+pub use measure::{Comparison, Totals, Window};
+pub use prometheus::{Prometheus, PrometheusUrlError};
+pub use set::{Balancers, Described, DescribedGroup, Resolver};
+pub use set_up_error::SetUpError;
+pub use settings::{Cohort, Settings, SettingsError};
+pub use traffic::HomeTraffic;
