@@ -161,15 +161,16 @@ fn a_ramp_does_not_count_commands_that_are_sent_again() {
     let mut story = ramped(2, 2);
     let unclaimed = |ordinal| HostSeen { ordinal, sighting: Sighting::Unclaimed };
     story.wait(30_000);
-    story.deployment.apply(Fact::HostsArrived { total: 5 });
     story.fact(Fact::BatchChecked { batch: 0, seen: vec![unclaimed(0), unclaimed(1)] });
+    story.wait(1);
+    story.arrived(5);
     story.tells(expect![[r#"
         0 PinRevision
         0 EnrolHosts
         0 Dispatch { batch: 0, attempt: 1, hosts: Ordinals([(0, 2)]) }
         30000 CheckHosts { batch: 0, shut_out: false, give_up_before: Timestamp(964000) }
         30000 Dispatch { batch: 1, attempt: 2, hosts: Ordinals([(0, 2)]) }
-        30000 Dispatch { batch: 2, attempt: 1, hosts: Ordinals([(2, 2)]) }
+        30001 Dispatch { batch: 2, attempt: 1, hosts: Ordinals([(2, 2)]) }
     "#]]);
 }
 
