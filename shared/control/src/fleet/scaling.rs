@@ -7,7 +7,7 @@ use super::LATE_MS;
 use super::passages::HOOK;
 use crate::ports::{CloudError, Hooks};
 use crate::rows::{self, Group, ScalingGroupRow, Stored, SuspensionRow};
-use crate::table::{Index, Query, TableError, Write};
+use crate::table::{Query, TableError, Write};
 use crate::{Control, Error};
 
 impl Control {
@@ -75,16 +75,8 @@ impl Control {
         &self,
         id: &GroupId,
     ) -> Result<Vec<Stored<ScalingGroupRow>>, Error> {
-        let mut query = Query::prefix(ScalingGroupRow::list_of(id), "", 100);
-        let mut keys = Vec::new();
-        loop {
-            let page = self.table.query_index(Index::Listed, &query).await?;
-            keys.extend(page.items);
-            match page.next {
-                Some(next) => query.after = Some(next),
-                None => return rows::load_many(&*self.table, &keys).await,
-            }
-        }
+        let query = Query::prefix(ScalingGroupRow::list_of(id), "", 100);
+        rows::load_listed(&*self.table, query).await
     }
 
     /// Suspends what the group wants suspended during a deployment. What is about to be suspended is written first, so

@@ -17,7 +17,7 @@ use super::{NamedGroup, refuse, text};
 use crate::fleet::Upkeep;
 use crate::rows::{self, Application, Config, Group, GroupName, Row, Stored, Subscription};
 use crate::start::DEFAULT_CONFIG;
-use crate::table::{Condition, Index, Query, Write};
+use crate::table::{Condition, Query, Write};
 use crate::{Control, Error};
 
 /// How long a host may be silent unless the group says otherwise, in milliseconds.
@@ -247,16 +247,8 @@ impl Control {
         &self,
         group: &GroupId,
     ) -> Result<Vec<Stored<Subscription>>, Error> {
-        let mut query = Query::prefix(Subscription::list_of(group), "", PAGE);
-        let mut keys = Vec::new();
-        loop {
-            let page = self.table.query_index(Index::Listed, &query).await?;
-            keys.extend(page.items);
-            match page.next {
-                Some(next) => query.after = Some(next),
-                None => return rows::load_many(&*self.table, &keys).await,
-            }
-        }
+        let query = Query::prefix(Subscription::list_of(group), "", PAGE);
+        rows::load_listed(&*self.table, query).await
     }
 
     async fn group_info(

@@ -22,7 +22,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::Error;
-use crate::table::{Condition, Key, Page, Query, Record, Table, Write};
+use crate::table::{Condition, Index, Key, Page, Query, Record, Table, Write};
 
 /// A type of record.
 pub trait Row: Serialize + DeserializeOwned {
@@ -159,6 +159,22 @@ pub async fn load_all<T: Row>(
         match page.next {
             Some(next) => query.after = Some(next),
             None => return Ok(all),
+        }
+    }
+}
+
+/// All rows that a query of the index of lists leads to, page after page.
+pub async fn load_listed<T: Row>(
+    table: &dyn Table,
+    mut query: Query,
+) -> Result<Vec<Stored<T>>, Error> {
+    let mut keys = Vec::new();
+    loop {
+        let page = table.query_index(Index::Listed, &query).await?;
+        keys.extend(page.items);
+        match page.next {
+            Some(next) => query.after = Some(next),
+            None => return load_many(table, &keys).await,
         }
     }
 }

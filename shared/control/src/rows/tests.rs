@@ -1,17 +1,20 @@
-//! The stored forms of the first schema: a later version must still read them. What is in these files is never changed;
-//! a new schema gets files of its own.
+//! The stored forms of each schema: a later version must still read them. What is in these files is never changed; a new
+//! schema gets files of its own.
 
+use engine::Timestamp;
+use engine::deployment::{Creator, Effect, Fact, Sighting};
+use engine::lifecycle::Event;
 use serde_json::Value;
 
 use super::*;
 
 /// Reads a golden body as a row, and writes it again: nothing that was stored may be lost.
-fn check<T: Row>(golden: &str) -> T {
+fn check<T: Row>((schema, golden): (u32, &str)) -> T {
     let key = Key::new("p", "s");
     let (listed, waking, expires_at) = (None, None, None);
     let record = Record {
         key,
-        schema: 1,
+        schema,
         version: 7,
         body: golden.to_owned(),
         listed,
@@ -23,44 +26,137 @@ fn check<T: Row>(golden: &str) -> T {
     assert_eq!(stored.version, 7);
     let written: Value = serde_json::to_value(&stored.row).unwrap();
     let golden: Value = serde_json::from_str(golden).unwrap();
-    for (name, value) in golden.as_object().unwrap() {
-        assert_eq!(&written[name], value, "`{name}` is lost or changed");
-    }
+    assert_kept(&golden, &written, "");
     stored.row
 }
 
+/// That all of `golden` is in `written`, which may have members that came later.
+fn assert_kept(golden: &Value, written: &Value, place: &str) {
+    match (golden, written) {
+        (Value::Object(golden), Value::Object(written)) => {
+            for (name, value) in golden {
+                let place = format!("{place}/{name}");
+                assert_kept(value, written.get(name).unwrap_or(&Value::Null), &place);
+            }
+        }
+        (Value::Array(golden), Value::Array(written)) if golden.len() == written.len() => {
+            for (at, (golden, written)) in golden.iter().zip(written).enumerate() {
+                assert_kept(golden, written, &format!("{place}/{at}"));
+            }
+        }
+        _ => assert_eq!(written, golden, "`{place}` is lost or changed"),
+    }
+}
+
 macro_rules! golden {
-    ($name:literal) => {
-        include_str!(concat!("../../tests/golden/", $name, ".v1.json"))
+    ($name:literal, $schema:literal) => {
+        ($schema, include_str!(concat!("../../tests/golden/", $name, ".v", $schema, ".json")))
     };
 }
 
 #[test]
 fn rows_of_the_first_schema_are_still_read() {
-    check::<Application>(golden!("application"));
-    check::<GroupName>(golden!("group-name"));
-    check::<Group>(golden!("group"));
-    check::<Config>(golden!("config"));
-    check::<RegisteredRevision>(golden!("revision"));
-    check::<OnPremises>(golden!("on-premises"));
-    check::<IamArn>(golden!("iam-arn"));
-    check::<Subscription>(golden!("subscription"));
-    check::<UploadRow>(golden!("upload"));
-    check::<StopRow>(golden!("stop"));
-    check::<LogRow>(golden!("log"));
-    let host = check::<HostRow>(golden!("host-failed"));
-    assert_eq!(host.seen().sighting, engine::deployment::Sighting::Failed);
+    check::<Application>(golden!("application", 1));
+    check::<GroupName>(golden!("group-name", 1));
+    check::<Group>(golden!("group", 1));
+    check::<Config>(golden!("config", 1));
+    check::<RegisteredRevision>(golden!("revision", 1));
+    check::<OnPremises>(golden!("on-premises", 1));
+    check::<IamArn>(golden!("iam-arn", 1));
+    check::<Subscription>(golden!("subscription", 1));
+    check::<UploadRow>(golden!("upload", 1));
+    check::<StopRow>(golden!("stop", 1));
+    check::<LogRow>(golden!("log", 1));
+    let host = check::<HostRow>(golden!("host-failed", 1));
+    assert_eq!(host.seen().sighting, Sighting::Failed);
 }
 
 #[test]
 fn deployments_of_the_first_schema_are_still_read() {
-    let failed = check::<DeploymentRow>(golden!("deployment-failed"));
+    let failed = check::<DeploymentRow>(golden!("deployment-failed", 1));
     assert!(failed.waking().is_none(), "it has ended, and wakes no more");
-    let running = check::<DeploymentRow>(golden!("deployment-in-flight"));
+    let running = check::<DeploymentRow>(golden!("deployment-in-flight", 1));
     let deployment = &running.deployment;
     assert_eq!(deployment.all_outstanding().collect::<Vec<_>>(), [1, 2]);
     assert!(running.waking().is_some());
     assert!(deployment.stop_requested());
+}
+
+#[test]
+fn a_deployment_of_the_second_schema_still_knows_who_arrived_and_whom_its_ramp_holds_back() {
+    let row = check::<DeploymentRow>(golden!("deployment-arrivals", 2));
+    let deployment = &row.deployment;
+    let next: Vec<u32> = deployment.hosts().next_untouched(9).collect();
+    assert_eq!(next, [7, 2, 3, 4], "the one that arrived goes before healthy ones");
+    assert_eq!(deployment.outstanding(0).iter().collect::<Vec<_>>(), [1, 5]);
+    let held_back = deployment.plan(deployment.latest());
+    assert_eq!((held_back.effects, held_back.wake_at), (Vec::new(), row.wake_at));
+    let plan = deployment.plan(row.wake_at.unwrap());
+    let hosts = [7].into_iter().collect();
+    assert_eq!(plan.effects, [Effect::Dispatch { batch: 3, attempt: 1, hosts }]);
+    assert_eq!(deployment.pin().unwrap().hooks_s, Some(420));
+}
+
+#[test]
+fn a_departure_of_the_second_schema_is_still_of_its_host_alone() {
+    let row = check::<DeploymentRow>(golden!("deployment-departure", 2));
+    assert_eq!(row.only, Some(vec!["i-0a1b2c3d4e5f60718".to_owned()]));
+    assert_eq!(row.deployment.order().creator, Creator::Departure);
+    assert_eq!(row.deployment.events(), [Event::ApplicationStop]);
+}
+
+#[test]
+fn hosts_of_the_second_schema_are_still_read() {
+    let leaving = check::<HostRow>(golden!("host-pushed", 2));
+    assert_eq!(leaving.seen().sighting, Sighting::Leaving);
+    assert_eq!((leaving.transport, leaving.arrived), (Transport::Push, true));
+    assert_eq!(leaving.key(), Key::new("D#d-7QX2MNB4K", "HOST#000006"));
+    let unfit = check::<HostRow>(golden!("host-unfit", 2));
+    assert_eq!(unfit.seen().sighting, Sighting::ShutOut);
+    assert_eq!(unfit.reason, unfit.unfit);
+    let polling = check::<HostRow>(golden!("host-failed", 1));
+    assert_eq!(
+        polling.transport,
+        Transport::Poll,
+        "those of the first schema all ask by themselves"
+    );
+}
+
+#[test]
+fn batches_and_what_came_of_effects_are_still_found_and_read() {
+    let batch = check::<BatchRow>(golden!("batch", 1));
+    assert_eq!(batch.key(), Key::new("D#d-7QX2MNB4K", "BATCH#000002"));
+    let command = check::<CommandRow>(golden!("command", 1));
+    assert_eq!(batch.commands.first(), Some(&command.command));
+    assert_eq!(command.key(), Key::new(format!("COMMAND#{}", command.command), "COMMAND"));
+    let outcomes =
+        [golden!("outcome-pinned", 1), golden!("outcome-refused", 1), golden!("outcome-sealed", 1)];
+    let outcomes = outcomes.map(check::<OutcomeRow>);
+    let id = &outcomes[0].deployment_id;
+    let [revision, roster] = OutcomeRow::keys_of(id);
+    assert_eq!(outcomes.each_ref().map(Row::key), [revision.clone(), revision, roster]);
+    assert!(outcomes.iter().all(Row::rings));
+    let [pinned, refused, sealed] = outcomes.map(|row| row.outcome.into_fact());
+    assert!(matches!(pinned, Fact::RevisionPinned(pin) if pin.hooks_s == Some(420)));
+    assert!(matches!(refused, Fact::RevisionRefused(_)));
+    assert_eq!(sealed, Fact::RosterSealed { total: 5, unhealthy: 1 });
+}
+
+#[test]
+fn hosts_that_come_and_go_are_still_found_and_read() {
+    let passage = check::<PassageRow>(golden!("passage", 1));
+    assert_eq!(passage.key(), Key::new("PASSAGES", "i-0a1b2c3d4e5f60718"));
+    assert_eq!((passage.direction, passage.verdict), (Direction::Arriving, Some(Verdict::Abandon)));
+    let told = [&passage.answered[0], &passage.holds[0]];
+    assert!(told.into_iter().all(|hold| passage.knows(hold)), "what was answered stays answered");
+    let scaling_group = check::<ScalingGroupRow>(golden!("scaling-group", 1));
+    let group = scaling_group.group_id.as_str();
+    assert_eq!(scaling_group.key(), Key::new("SCALING#shop-web", group));
+    let listed = Key::new(format!("GROUP#{group}#SCALING"), "shop-web");
+    assert_eq!(scaling_group.listed(), Some(listed));
+    let suspension = check::<SuspensionRow>(golden!("suspension", 1));
+    assert_eq!(suspension.key(), Key::new("SUSPENSIONS", "shop-web"));
+    assert_eq!(suspension.resumed_at, Some(Timestamp(1_795_429_227_758)));
 }
 
 #[test]

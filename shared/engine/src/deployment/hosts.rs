@@ -291,6 +291,28 @@ mod tests {
     }
 
     #[test]
+    fn hosts_that_arrived_are_still_new_when_they_are_read_back() {
+        let mut hosts = Hosts::untouched(3, 1);
+        assert!(hosts.grow(5));
+        hosts.set(0, Host { state: HostState::Succeeded, attempt: 1 });
+        hosts.set(3, Host { state: HostState::Sent, attempt: 1 });
+        let written = serde_json::to_string(&hosts).unwrap();
+        let read: Hosts = serde_json::from_str(&written).unwrap();
+        assert_eq!(read, hosts, "{written}");
+        assert_eq!(read.next_untouched(9).collect::<Vec<_>>(), [4, 1, 2]);
+        let fleet = read.fleet();
+        assert_eq!((fleet.untouched_unhealthy, fleet.untouched_healthy), (1, 2));
+    }
+
+    #[test]
+    fn no_more_hosts_arrive_than_a_deployment_can_have() {
+        let mut hosts = Hosts::untouched(2, 0);
+        assert!(!hosts.grow(Hosts::MAX + 1));
+        assert_eq!(hosts, Hosts::untouched(2, 0));
+        assert!(hosts.grow(Hosts::MAX));
+    }
+
+    #[test]
     fn letters_that_stand_for_nothing_are_refused() {
         assert!(serde_json::from_str::<Hosts>(r#"{"unhealthy":0,"states":"Az"}"#).is_err());
     }

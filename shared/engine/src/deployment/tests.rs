@@ -1,5 +1,7 @@
 //! Whole deployments by hand: facts in, effects out.
 
+mod fleet;
+
 use expect_test::{Expect, expect};
 
 use super::*;
@@ -64,10 +66,15 @@ impl Story {
     }
 
     fn running(rule: Minimum, hosts: u32) -> Self {
-        let mut story = Self::new(order(rule, true));
+        Self::begun(order(rule, true), hosts, 0)
+    }
+
+    /// A deployment whose revision is pinned and whose roster is sealed.
+    fn begun(order: Order, total: u32, unhealthy: u32) -> Self {
+        let mut story = Self::new(order);
         story.step();
         story.fact(Fact::RevisionPinned(pin()));
-        story.fact(Fact::RosterSealed { total: hosts, unhealthy: 0 });
+        story.fact(Fact::RosterSealed { total, unhealthy });
         story
     }
 
@@ -380,11 +387,7 @@ fn climbing(ladder: &str, hosts: u32, watch: Option<Watch>) -> Story {
     order.watch = watch;
     order.traffic = Some(Traffic { groups: vec!["home:web".into()] });
     order.auto_rollback.on_alarm = true;
-    let mut story = Story::new(order);
-    story.step();
-    story.fact(Fact::RevisionPinned(pin()));
-    story.fact(Fact::RosterSealed { total: hosts, unhealthy: 0 });
-    story
+    Story::begun(order, hosts, 0)
 }
 
 fn watched() -> Option<Watch> {
