@@ -155,3 +155,24 @@ async fn requests_that_make_no_sense_are_refused_and_harm_nobody() {
     let totals = world.home().totals("web").unwrap();
     assert_eq!((totals.app_errors, totals.own_errors), (0, 0), "it was the clients' doing");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_sends_nonsense_after_its_answer_began_is_no_error_of_the_version() {
+    let world = World::new().await;
+    let url = world.add(|_| {}).await;
+    let _app = world.app(1);
+    world.admit("home:web", "host-1", "NEW").await;
+    let mut stream = tokio::net::TcpStream::connect(&url["http://".len()..]).await.unwrap();
+    let head = "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"hello\r\n") {
+        assert!(stream.read_buf(&mut answer).await.unwrap() > 0);
+    }
+    stream.write_all(b"nonsense\r\n").await.unwrap();
+    let end = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut answer));
+    drop(end.await.expect("the connection ends"));
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let found = world.home().measured("web", &version("NEW"), Duration::from_secs(60)).unwrap();
+    assert_eq!((found.version.requests, found.version.errors), (1, 0));
+}
