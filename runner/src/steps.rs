@@ -80,9 +80,10 @@ impl Run<'_> {
             Ok(Err(why)) => why,
             Err(_) => {
                 self.lease.forget_traffic();
-                let what = match event {
-                    Event::BlockTraffic => "took its traffic away",
-                    _ => "found the host healthy",
+                let what = if event == Event::BlockTraffic {
+                    "taken its traffic away"
+                } else {
+                    "found the host healthy"
                 };
                 format!(
                     "the load balancer has not {what} within an hour; look at its own account of this host"

@@ -20,7 +20,7 @@ enum Command {
     Remove(Remove),
 }
 
-/// Adds a balancer, or changes the one of that name
+/// Adds a balancer
 ///
 /// A deployment to a group that names it lets each host in when it is healthy, and out before it is changed.
 #[derive(Debug, clap::Args)]
@@ -137,10 +137,9 @@ fn show(balancer: &BalancerInfo) {
         output::line(&format!("  {name}  {}%", group.percent.unwrap_or_default()));
         for target in group.targets.iter().flatten() {
             output::line(&format!(
-                "    {:<12} {:<10} {}",
+                "    {:<12} {}",
                 target.host.as_deref().unwrap_or_default(),
                 target.standing.as_deref().unwrap_or_default(),
-                target.version.as_deref().unwrap_or_default(),
             ));
         }
     }

@@ -10,12 +10,16 @@ use anyhow::Context as _;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
+use tokio::net::TcpListener;
 
 use crate::failure::Exit;
 
 /// The header in which the application says its version, so that its own errors are known from those of others.
 pub(crate) const VERSION_HEADER: &str = "x-shop-version";
 
+/// How often it tries to listen, and how long it waits in between.
+const BIND_TRIES: u32 = 200;
+const BIND_PAUSE: Duration = Duration::from_millis(10);
 /// How often it looks whether the home is there still.
 const LOOK: Duration = Duration::from_millis(500);
 /// After so many looks in vain it ends.
@@ -46,9 +50,7 @@ struct Shop {
 
 /// Serves until it is ended, or its home is gone.
 pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
-    let listener = tokio::net::TcpListener::bind(args.listen)
-        .await
-        .with_context(|| format!("the shop cannot listen on {}", args.listen))?;
+    let listener = listen(args.listen).await?;
     let shop = Arc::new(Shop {
         version: args.version,
         errs_each: args.errs_each,
@@ -65,6 +67,23 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
         () = is_gone(args.home) => {}
     }
     Ok(Exit::Done)
+}
+
+/// Listens as soon as the version before has let go of the port.
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    let mut tries = 0;
+    loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => return Ok(listener),
+            Err(_) if tries < BIND_TRIES => {
+                tries += 1;
+                tokio::time::sleep(BIND_PAUSE).await;
+            }
+            Err(error) => {
+                return Err(error).with_context(|| format!("the shop cannot listen on {address}"));
+            }
+        }
+    }
 }
 
 async fn serve(State(shop): State<Arc<Shop>>) -> impl IntoResponse {

@@ -165,7 +165,7 @@ impl Control {
             }
         }
         if !firing.is_empty() || unreadable.is_some() {
-            warn!(deployment = %deployment.id(), ?firing, ?unreadable, "alarms");
+            info!(deployment = %deployment.id(), ?firing, ?unreadable, "alarms");
         }
         Fact::AlarmsRead { firing, unreadable }
     }

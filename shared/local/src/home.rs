@@ -22,11 +22,12 @@ use wire::codedeploy::{
     AddTagsToOnPremisesInstances, ApiError, ErrorName, RegisterOnPremisesInstance, Tag,
 };
 
+use crate::balancer::{Balancers, HomeTraffic, Resolver, SetUpError};
 use crate::bell::{self, bell};
 use crate::dir::{Dir, DirError, Endpoints, KeyPair, Ports};
 use crate::dispatcher::Mailboxes;
 use crate::hosts::keeper::{self, Program};
-use crate::hosts::layout::{Connection, HostFiles, HostNumber, LayoutError};
+use crate::hosts::layout::{Connection, HostFiles, HostNumber, LayoutError, loopback_address};
 use crate::hosts::namespace::{self, NamespaceError};
 use crate::hosts::process::{self, ProcessError, RunningHost};
 use crate::{dynamodb, s3, sigv4};
@@ -41,6 +42,11 @@ const TABLE: &str = "cutover";
 const ACCOUNT: &str = "000000000000";
 /// The region that a home's clients sign for.
 pub const REGION: &str = "us-east-1";
+
+/// How often alarms are read while a deployment is under way.
+const ALARM_EVERY_MS: u64 = 200;
+/// How soon a host asks again that waits for its balancer.
+const TRAFFIC_LOOK_MS: u64 = 50;
 
 /// How long a start waits for its hosts.
 const HOSTS_PATIENCE: Duration = Duration::from_secs(30);
@@ -67,6 +73,9 @@ pub struct Options {
 /// Why a home cannot start.
 #[derive(Debug, Error)]
 pub enum HomeError {
+    /// Its balancers.
+    #[error(transparent)]
+    Balancers(#[from] SetUpError),
     /// Its directory.
     #[error(transparent)]
     Dir(#[from] DirError),
@@ -132,6 +141,7 @@ pub struct Home {
     tasks: Vec<JoinHandle<()>>,
     dynamodb: dynamodb::DynamoDb,
     s3: s3::S3,
+    balancers: Balancers,
 }
 
 /// A hook that was ended because its home ended.
@@ -184,7 +194,9 @@ impl Home {
         };
         let mailboxes = Arc::new(Mailboxes::new());
         let (bell, rings) = bell();
-        let control = assemble(&dir, &endpoints, Arc::clone(&mailboxes), bell).await?;
+        let balancers = open_balancers(&dir).await?;
+        let control =
+            assemble(&dir, &endpoints, Arc::clone(&mailboxes), bell, balancers.clone()).await?;
         let (stop, stopped) = watch::channel(false);
         let guard = SignedBy(sigv4::Keys {
             access_key_id: keys.access_key_id,
@@ -209,6 +221,7 @@ impl Home {
             tasks,
             dynamodb,
             s3,
+            balancers,
         };
         home.start_hosts(options, &mailboxes).await?;
         home.dir.write_endpoints(&home.endpoints)?;
@@ -292,6 +305,7 @@ impl Home {
             task.abort();
         }
         let servers = async {
+            self.balancers.close(SERVERS_GRACE / 2).await;
             drop(self.api.await);
             drop(self.s3.stop().await);
             drop(self.dynamodb.stop().await);
@@ -320,12 +334,29 @@ fn end_hosts(hosts: &[HostFiles], running: &[RunningHost]) -> Result<Vec<Interru
     Ok(interrupted)
 }
 
+/// The balancers that this home has, which find its hosts by their names.
+async fn open_balancers(dir: &Dir) -> Result<Balancers, HomeError> {
+    let home = dir.path().to_owned();
+    let resolve: Resolver = Arc::new(move |name| {
+        let number = HostNumber::from_name(name)?;
+        Some(loopback_address(&home, number).into())
+    });
+    Ok(Balancers::open(dir.path(), resolve).await?)
+}
+
+fn traffic_of(home: Balancers) -> Traffic {
+    let keeper = Arc::new(home.clone());
+    let traffic = Arc::new(HomeTraffic { home, haproxy: None, prometheus: None });
+    Traffic { keeper: Some(keeper), balancers: traffic.clone(), alarms: traffic }
+}
+
 /// The use cases on this home's servers. Makes the table and the buckets if they are missing.
 async fn assemble(
     dir: &Dir,
     endpoints: &Endpoints,
     dispatcher: Arc<Mailboxes>,
     bell: bell::HomeBell,
+    balancers: Balancers,
 ) -> Result<Control, HomeError> {
     let at = store::Endpoints { dynamodb: endpoints.dynamodb.clone(), s3: endpoints.s3.clone() };
     let keys = store::Keys {
@@ -344,9 +375,13 @@ async fn assemble(
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
         cloud: Cloud::none(),
-        traffic: Traffic::none(),
+        traffic: traffic_of(balancers),
         meter: Arc::new(NoMeter),
-        settings: Settings::default(),
+        settings: Settings {
+            alarm_every_ms: ALARM_EVERY_MS,
+            traffic_look_ms: TRAFFIC_LOOK_MS,
+            ..Settings::default()
+        },
         place: Place { account: ACCOUNT.to_owned(), region: REGION.to_owned() },
         followed: Arc::default(),
     })

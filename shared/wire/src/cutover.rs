@@ -284,7 +284,7 @@ shape! {
 }
 
 shape! {
-    /// Adds a balancer to a home, or changes the one of that name.
+    /// Adds a balancer to a home. One of that name and these settings may be there.
     AddBalancer {
         /// Its name; its target group is `home:NAME`.
         name: String,
@@ -353,8 +353,6 @@ shape! {
         app_errors: u64,
         /// Those that the balancer itself answered with an error, or could not answer.
         own_errors: u64,
-        /// What was seen of each version that has had traffic lately.
-        versions: Vec<VersionCounts>,
     }
 }
 
@@ -377,22 +375,6 @@ shape! {
         host: String,
         /// `in`, `starting`, `draining` or `out`.
         standing: String,
-        /// The deployment that brought what runs there.
-        version: String,
-    }
-}
-
-shape! {
-    /// What a balancer has seen of a version.
-    VersionCounts {
-        /// The deployment that brought it.
-        version: String,
-        /// Requests that it was given.
-        requests: u64,
-        /// Those that it answered with a status from 500 on, or not at all.
-        errors: u64,
-        /// When the first of these was.
-        first_error_time: Seconds,
     }
 }
 

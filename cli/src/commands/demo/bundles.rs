@@ -28,7 +28,6 @@ const STOP: &str = "\
 #!/bin/sh
 pid=$(cat \"$HOST_ROOT/srv/shop.pid\" 2>/dev/null) || exit 0
 kill \"$pid\" 2>/dev/null
-while kill -0 \"$pid\" 2>/dev/null; do sleep 0.02; done
 rm -f \"$HOST_ROOT/srv/shop.pid\"
 echo \"stopped the shop on $HOST_ADDRESS\"
 ";

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
+use crate::client::http_client;
 use crate::commands::shop::VERSION_HEADER;
 
 /// How often a user comes.
-const EVERY: Duration = Duration::from_millis(4);
+const EVERY: Duration = Duration::from_millis(3);
 /// How long a user waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -54,7 +55,8 @@ pub(super) struct Load {
 impl Load {
     /// Users of `url` begin to come.
     pub(super) fn begin(url: &str) -> anyhow::Result<Self> {
-        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?;
+        let client = http_client(url, false)
+            .map_err(|error| anyhow::anyhow!("the users have no HTTP client: {error}"))?;
         let counts = Arc::new(Mutex::new(Counts::default()));
         let (url, shared) = (url.to_owned(), Arc::clone(&counts));
         let task = tokio::spawn(async move {
@@ -88,7 +90,7 @@ fn lock(counts: &Mutex<Counts>) -> MutexGuard<'_, Counts> {
 }
 
 async fn visit(client: reqwest::Client, url: String, counts: Arc<Mutex<Counts>>) {
-    let answer = client.get(&url).send().await;
+    let answer = client.get(&url).timeout(PATIENCE).send().await;
     let mut counts = lock(&counts);
     counts.requests += 1;
     let response = match answer {

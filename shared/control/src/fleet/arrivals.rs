@@ -139,7 +139,8 @@ impl Control {
         let deployment = &stored.row.deployment;
         let takes_more = deployment.is_sealed()
             && deployment.order().creator != Creator::Departure
-            && !deployment.stop_requested();
+            && !deployment.stop_requested()
+            && deployment.alarm().is_none();
         if !takes_more || self.newest_is_in(instance, deployment).await? {
             return Ok(Look::Waits);
         }

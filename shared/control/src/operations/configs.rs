@@ -97,7 +97,7 @@ fn predefined_info(name: &str) -> Option<DeploymentConfigInfo> {
     })
 }
 
-fn minimum_of(rule: &Rule) -> MinimumHealthyHosts {
+pub(super) fn minimum_of(rule: &Rule) -> MinimumHealthyHosts {
     let (kind, value) = match rule.minimum {
         Minimum::OneAtATime => ("MOST_CONCURRENCY", 1),
         Minimum::HostCount(count) => ("HOST_COUNT", i32::try_from(count).unwrap_or(i32::MAX)),

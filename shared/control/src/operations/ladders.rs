@@ -8,7 +8,7 @@ use wire::cutover::{
     CreateLadder, CreateLadderOutput, GetProgress, GetProgressOutput, SteerDeployment, Wish,
 };
 
-use super::configs::rule_of;
+use super::configs::{minimum_of, rule_of};
 use super::{refuse, text};
 use crate::rows::{self, Config, Stored, WishRow};
 use crate::{Control, Error};
@@ -22,7 +22,7 @@ impl Control {
         let minimum = request.minimum_healthy_hosts.clone();
         let named = CreateDeploymentConfig {
             deployment_config_name: request.deployment_config_name.clone(),
-            minimum_healthy_hosts: minimum.clone(),
+            minimum_healthy_hosts: minimum.clone().or_else(|| Some(minimum_of(&DEFAULT_RULE))),
             ..CreateDeploymentConfig::default()
         };
         named.validate()?;

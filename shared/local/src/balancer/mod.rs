@@ -6,6 +6,7 @@ mod alarms;
 mod asked;
 mod body;
 mod haproxy;
+mod keeper;
 mod measure;
 mod pool;
 mod probe;

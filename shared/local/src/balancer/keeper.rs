@@ -1,0 +1,92 @@
+//! What the API does with the balancers of a home.
+
+use async_trait::async_trait;
+use control::ports::{BalancerError, BalancerKeeper, Standing};
+use wire::cutover::{AddBalancer, BalancerInfo, TargetGroupStatus, TargetStatus};
+
+use super::set::{Balancers, Described};
+use super::set_up_error::SetUpError;
+use super::settings::{Cohort, Settings};
+
+#[async_trait]
+impl BalancerKeeper for Balancers {
+    async fn add(&self, balancer: &AddBalancer) -> Result<BalancerInfo, BalancerError> {
+        let name = balancer.name.clone().unwrap_or_default();
+        let settings = settings_of(balancer);
+        let added = Self::add(self, settings).await;
+        added.as_ref().map(info_of).map_err(|error| told(&name, error))
+    }
+
+    async fn list(&self) -> Vec<BalancerInfo> {
+        Self::list(self).iter().map(info_of).collect()
+    }
+
+    async fn remove(&self, name: &str) -> Result<(), BalancerError> {
+        match Self::remove(self, name).await {
+            Ok(()) | Err(SetUpError::Unknown { .. }) => Ok(()),
+            Err(error) => Err(told(name, &error)),
+        }
+    }
+}
+
+fn told(name: &str, error: &SetUpError) -> BalancerError {
+    let name = format!("home:{name}");
+    BalancerError::Refused { name, message: error.to_string() }
+}
+
+fn settings_of(balancer: &AddBalancer) -> Settings {
+    let name = balancer.name.clone().unwrap_or_default();
+    let mut settings = Settings::new(&name, balancer.target_port.unwrap_or_default());
+    settings.port = balancer.port.unwrap_or_default();
+    if let Some(path) = &balancer.health_path {
+        settings.health_path.clone_from(path);
+    }
+    settings.groups = balancer.target_groups.clone().unwrap_or_default();
+    if let Some(seconds) = balancer.drain_seconds {
+        settings.drain_timeout_ms = seconds.saturating_mul(1_000);
+    }
+    let split = |pair: &String| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (name.to_owned(), value.to_owned())
+    };
+    let header = balancer.cohort_header.as_ref().map(split);
+    let cookie = balancer.cohort_cookie.as_ref().map(split);
+    settings.cohort = match (header, cookie) {
+        (Some((name, value)), _) => Some(Cohort::Header { name, value }),
+        (None, Some((name, value))) => Some(Cohort::Cookie { name, value }),
+        (None, None) => None,
+    };
+    settings
+}
+
+fn info_of(described: &Described) -> BalancerInfo {
+    let Described { settings, address, groups, totals } = described;
+    let target = |(host, standing): (&String, &Standing)| TargetStatus {
+        host: Some(host.clone()),
+        standing: Some(word(standing).to_owned()),
+    };
+    let groups = groups.iter().map(|group| TargetGroupStatus {
+        name: Some(format!("home:{}", group.name)),
+        percent: Some(u32::from(group.percent)),
+        targets: Some(group.hosts.iter().map(target).collect()),
+    });
+    BalancerInfo {
+        name: Some(settings.name.clone()),
+        url: Some(format!("http://{address}")),
+        target_port: Some(settings.target_port),
+        health_path: Some(settings.health_path.clone()),
+        target_groups: Some(groups.collect()),
+        requests: Some(totals.requests),
+        app_errors: Some(totals.app_errors),
+        own_errors: Some(totals.own_errors),
+    }
+}
+
+fn word(standing: &Standing) -> &'static str {
+    match standing {
+        Standing::Out => "out",
+        Standing::Draining => "draining",
+        Standing::Starting(_) => "starting",
+        Standing::In => "in",
+    }
+}
