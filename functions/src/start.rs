@@ -95,7 +95,7 @@ pub fn assemble(
         cloud: Cloud { errands: Arc::new(QueuedErrands::new(sqs, queues)), ..Cloud::none() },
         traffic: Traffic::none(),
         meter: Arc::new(EmbeddedMeter::new(config.stack.clone())),
-        settings: Settings { start_ramp: config.start_ramp },
+        settings: Settings { start_ramp: config.start_ramp, ..Settings::default() },
         place: Place { account: config.account.clone(), region },
         followed: Arc::default(),
     };

@@ -52,7 +52,8 @@ impl Control {
     #[instrument(name = "deployment", skip_all, fields(deployment = %id, group))]
     pub async fn advance(&self, id: &DeploymentId, facts: Vec<Fact>) -> Result<Advanced, Error> {
         let began = self.now();
-        let advanced = self.step(id, facts).await;
+        // On the heap: it goes through every use case, and many are called from there.
+        let advanced = Box::pin(self.step(id, facts)).await;
         self.meter.take(Measure::Step(self.now().since_ms(began)));
         advanced
     }
