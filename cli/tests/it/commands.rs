@@ -65,7 +65,8 @@ fn init_makes_what_is_missing_and_updates_what_is_there() {
     .assert_eq(&[first, second, third].join("\n"));
     let created = &service.asked("CreateDeploymentGroup")[0];
     assert_eq!(created["onPremisesTagSet"]["onPremisesTagSetList"][0][0]["Key"], "home");
-    assert_eq!(created["autoRollbackConfiguration"]["events"], json!(["DEPLOYMENT_FAILURE"]));
+    let events = json!(["DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_ALARM"]);
+    assert_eq!(created["autoRollbackConfiguration"]["events"], events);
     let updated = service.asked("UpdateDeploymentGroup");
     assert_eq!(updated.len(), 1);
     // All of several tags: each is a group of its own.

@@ -8,8 +8,13 @@ use wire::{codedeploy, cutover};
 use crate::house::root;
 
 /// What `Deploy` allows beside what `Read` does.
-const DEPLOYING: [&str; 4] =
-    ["CreateDeployment", "RegisterApplicationRevision", "RollBackDeployment", "StopDeployment"];
+const DEPLOYING: [&str; 5] = [
+    "CreateDeployment",
+    "RegisterApplicationRevision",
+    "RollBackDeployment",
+    "SteerDeployment",
+    "StopDeployment",
+];
 
 fn operations() -> BTreeSet<&'static str> {
     let codedeploy = codedeploy::Operation::ALL.iter().map(|operation| operation.name());

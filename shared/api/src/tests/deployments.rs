@@ -72,10 +72,7 @@ async fn what_cannot_be_created_is_refused_by_name() {
         ),
         (with("targetInstances", json!({ "autoScalingGroups": ["a"] })), "InvalidTargetInstances"),
         (
-            with(
-                "overrideAlarmConfiguration",
-                json!({ "enabled": true, "alarms": [{ "name": "a" }] }),
-            ),
+            with("overrideAlarmConfiguration", json!({ "enabled": true, "alarms": [] })),
             "InvalidAlarmConfig",
         ),
         (with("description", "x".repeat(257).into()), "DescriptionTooLong"),
@@ -293,4 +290,34 @@ async fn an_object_that_is_not_there_fails_the_deployment() {
     let info = world.info(&id).await;
     assert_eq!(info["errorInformation"]["code"], "REVISION_MISSING");
     assert_eq!(info["deploymentOverview"]["Failed"], 0);
+}
+
+#[tokio::test]
+async fn a_deployment_on_a_ladder_shows_its_progress_and_hears_what_people_want() {
+    let world = World::with_group().await;
+    world.register("web-1").await;
+    world.register("web-2").await;
+    let ladder = json!({ "deploymentConfigName": "careful", "steps": "1 host@1h,100%" });
+    world.ok("Cutover_v1.CreateLadder", ladder.clone()).await;
+    let again = world.refused("Cutover_v1.CreateLadder", ladder).await;
+    assert_eq!(again, "DeploymentConfigAlreadyExists");
+    let wrong = json!({ "deploymentConfigName": "wrong", "steps": "50%,10%,100%" });
+    let refused = world.refused("Cutover_v1.CreateLadder", wrong).await;
+    assert_eq!(refused, "InvalidTrafficRoutingConfiguration");
+    let mut body = deployment("v1");
+    body["deploymentConfigName"] = "careful".into();
+    let id = world.ok("CreateDeployment", body).await["deploymentId"].clone();
+    let of = json!({ "deploymentId": id });
+    let wish = |wish: &str| json!({ "deploymentId": id, "wish": wish });
+    let progress = world.ok("Cutover_v1.GetProgress", of.clone()).await;
+    assert_eq!(progress["steps"], json!(["1 host@1h", "100%"]), "{progress}");
+    assert_eq!(progress["stepsDone"], 0, "{progress}");
+    let early = world.refused("Cutover_v1.SteerDeployment", wish("SkipBake")).await;
+    assert_eq!(early, "InvalidDeploymentStatus");
+    assert_eq!(world.refused("Cutover_v1.SteerDeployment", wish("Fly")).await, "Validation");
+    world.ok("Cutover_v1.SteerDeployment", wish("Pause")).await;
+    world.ok("StopDeployment", of.clone()).await;
+    let balancer = json!({ "name": "web", "targetPort": 80 });
+    let refused = world.refused("Cutover_v1.AddBalancer", balancer).await;
+    assert_eq!(refused, "InvalidOperation", "only a home has balancers of its own");
 }
