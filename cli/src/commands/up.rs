@@ -45,7 +45,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
 /// Logs what goes wrong in a home, or what CUTOVER_LOG asks for.
 pub(crate) fn log_to_stderr() {
     #[expect(clippy::disallowed_methods, reason = "this is where the binary starts")]
-    let wanted = std::env::var("CUTOVER_LOG").unwrap_or_else(|_| "warn,dynoxide=off,axum_reverse_proxy=off".to_owned());
+    let wanted = std::env::var("CUTOVER_LOG")
+        .unwrap_or_else(|_| "warn,dynoxide=off,axum_reverse_proxy=off".to_owned());
     let log = tracing_subscriber::fmt().with_writer(std::io::stderr);
     log.with_env_filter(wanted).with_ansi(std::io::stderr().is_terminal()).init();
 }

@@ -372,6 +372,7 @@ impl World {
         for group in 0..self.groups.len() {
             for ms in [0, 120_000, 240_000] {
                 core.push(ms, Event::Act(Act::Steer { group, wish: Wish::Resume }));
+                self.acts_left += 1;
             }
         }
         drop(core);
