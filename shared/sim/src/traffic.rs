@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use control::ports::{Alarms, BalancerError, Balancers, Pair, Reading, Standing};
 use control::rows::Group;
-use engine::deployment::{Creator, Deployment};
+use engine::deployment::{Creator, Deployment, HostState};
 use engine::{DeploymentId, Timestamp};
 use wire::codedeploy::{
     Alarm, AlarmConfiguration, AutoRollbackConfiguration, DeploymentStyle, LoadBalancerInfo,
@@ -18,8 +18,6 @@ use crate::core::{Act, Core};
 use crate::ports::Ports;
 use crate::random::Random;
 
-/// The target group of all hosts.
-const TARGET_GROUP: &str = "home:web";
 const ALARM: &str = "home:web error_rate>5%";
 
 /// What a seed decides about traffic.
@@ -99,7 +97,8 @@ impl TrafficStory {
             });
             settings.load_balancer_info = Some(LoadBalancerInfo {
                 target_group_info_list: Some(vec![TargetGroupInfo {
-                    name: Some(TARGET_GROUP.to_owned()),
+                    // Each has its own: what two deployments did to one would be nobody's fault.
+                    name: Some(format!("home:{}", group.name)),
                 }]),
                 ..LoadBalancerInfo::default()
             });
@@ -129,7 +128,8 @@ impl TrafficStory {
 #[derive(Debug, Default)]
 pub(crate) struct TrafficWorld {
     pub(crate) faults: TrafficFaults,
-    targets: BTreeMap<String, Target>,
+    /// By target group and host.
+    targets: BTreeMap<(String, String), Target>,
     /// From when on the alarm of a deployment fires.
     fires_at: BTreeMap<DeploymentId, Option<u64>>,
 }
@@ -142,8 +142,8 @@ struct Target {
 }
 
 impl TrafficWorld {
-    fn standing(&self, host: &str, now: u64) -> Standing {
-        match self.targets.get(host) {
+    fn standing(&self, group: &str, host: &str, now: u64) -> Standing {
+        match self.targets.get(&(group.to_owned(), host.to_owned())) {
             None => Standing::Out,
             Some(target) => match (target.is_wanted, now >= target.settled_at) {
                 (true, true) => Standing::In,
@@ -154,22 +154,23 @@ impl TrafficWorld {
         }
     }
 
-    fn ask(&mut self, host: &str, is_wanted: bool, settled_at: u64) {
-        let known = self.targets.get(host).is_some_and(|target| target.is_wanted == is_wanted);
+    fn ask(&mut self, group: &str, host: &str, is_wanted: bool, settled_at: u64) {
+        let place = (group.to_owned(), host.to_owned());
+        let known = self.targets.get(&place).is_some_and(|target| target.is_wanted == is_wanted);
         if !known {
-            self.targets.insert(host.to_owned(), Target { is_wanted, settled_at });
+            self.targets.insert(place, Target { is_wanted, settled_at });
         }
     }
 }
 
 impl Ports {
     /// Whether the balancer answers; the time that a request takes goes by.
-    async fn balancer(&self) -> Result<(), BalancerError> {
+    async fn balancer(&self, group: &str) -> Result<(), BalancerError> {
         self.shared.pause().await;
         let mut core = self.shared.core();
         let away = core.traffic.faults.away;
         if core.random.of_ten_thousand(away) {
-            let (name, source) = (TARGET_GROUP.to_owned(), "no answer".into());
+            let (name, source) = (group.to_owned(), "no answer".into());
             return Err(BalancerError::Unavailable { name, source });
         }
         Ok(())
@@ -184,7 +185,7 @@ impl Balancers for Ports {
 
     async fn admit(
         &self,
-        _: &str,
+        group: &str,
         host: &str,
         version: &DeploymentId,
     ) -> Result<(), BalancerError> {
@@ -196,42 +197,42 @@ impl Balancers for Ports {
                 ));
             }
         }
-        self.balancer().await?;
+        self.balancer(group).await?;
         let mut core = self.shared.core();
         let settled_at = core.now + core.random.between(0, 20_000);
         core.tell(host, || format!("is to get traffic from {settled_at} on, of {version}"));
-        core.traffic.ask(host, true, settled_at);
+        core.traffic.ask(group, host, true, settled_at);
         Ok(())
     }
 
-    async fn drain(&self, _: &str, hosts: &[String]) -> Result<(), BalancerError> {
-        self.balancer().await?;
+    async fn drain(&self, group: &str, hosts: &[String]) -> Result<(), BalancerError> {
+        self.balancer(group).await?;
         let mut core = self.shared.core();
         let settled_at = core.now + core.random.between(0, 20_000);
         for host in hosts {
             core.tell(host, || "is to get no traffic".to_owned());
-            core.traffic.ask(host, false, settled_at);
+            core.traffic.ask(group, host, false, settled_at);
         }
         Ok(())
     }
 
     async fn standing(
         &self,
-        _: &str,
+        group: &str,
         hosts: &[String],
     ) -> Result<BTreeMap<String, Standing>, BalancerError> {
-        self.balancer().await?;
+        self.balancer(group).await?;
         let core = self.shared.core();
-        let standing = |host: &String| (host.clone(), core.traffic.standing(host, core.now));
+        let standing = |host: &String| (host.clone(), core.traffic.standing(group, host, core.now));
         Ok(hosts.iter().map(standing).collect())
     }
 
-    async fn split(&self, _: &Pair, _: u8) -> Result<(), BalancerError> {
-        self.balancer().await
+    async fn split(&self, pair: &Pair, _: u8) -> Result<(), BalancerError> {
+        self.balancer(&pair.new).await
     }
 
-    async fn percent(&self, _: &Pair) -> Result<u8, BalancerError> {
-        self.balancer().await.map(|()| 0)
+    async fn percent(&self, pair: &Pair) -> Result<u8, BalancerError> {
+        self.balancer(&pair.new).await.map(|()| 0)
     }
 }
 
@@ -300,20 +301,15 @@ pub(crate) fn end_holds(core: &Core, deployment: &Deployment) -> Result<(), Stri
     demand!(!succeeded || deployment.alarm().is_none(), "{id} succeeded in spite of an alarm");
     let is_unwatched = order.creator != Creator::User;
     demand!(!is_unwatched || order.watch.is_none(), "{id} goes back and is watched");
-    if succeeded && order.traffic.is_some() {
+    let has_traffic = order.creator != Creator::Departure;
+    for group in order.traffic.iter().flat_map(|traffic| &traffic.groups) {
         for host in core.checks.hosts.get(id).into_iter().flat_map(BTreeMap::values) {
             let known = deployment.hosts().get(host.ordinal);
-            let is_good =
-                known.is_some_and(|known| known.state == engine::deployment::HostState::Succeeded);
-            let standing = core.traffic.standing(&host.name, core.now);
-            let is_in = standing == Standing::In || order.creator == Creator::Departure;
-            // What another group's deployment does to the same host meanwhile is its own affair.
-            let others = core.checks.active.values().flatten().any(|other| other != id);
-            demand!(
-                !is_good || is_in || others,
-                "{} succeeded in {id} and is {standing:?}",
-                host.name
-            );
+            let is_good = known.is_some_and(|known| known.state == HostState::Succeeded);
+            let standing = core.traffic.standing(group, &host.name, core.now);
+            let is_in = standing == Standing::In;
+            let must = succeeded && is_good && has_traffic;
+            demand!(!must || is_in, "{} succeeded in {id} and is {standing:?}", host.name);
         }
     }
     Ok(())
