@@ -1,7 +1,15 @@
 //! Cutover's own operations, spoken like CodeDeploy's: subscriptions of a group to uploads, what a group is doing, the
 //! output of hooks, and rolling back by hand (`docs/semantics.md#api`).
 
-use crate::codedeploy::{ApiError, Empty, ErrorName, MinimumHealthyHosts, Seconds, checks};
+mod traffic;
+
+pub use traffic::{
+    AddBalancer, AddBalancerOutput, BalancerInfo, CreateLadder, CreateLadderOutput, GetProgress,
+    GetProgressOutput, ListBalancers, ListBalancersOutput, RemoveBalancer, SteerDeployment,
+    TargetGroupStatus, TargetStatus, Wish,
+};
+
+use crate::codedeploy::{ApiError, Empty, ErrorName, Seconds, checks};
 
 shape! {
     /// Deploys to a group what is uploaded under a prefix of a bucket.
@@ -207,177 +215,6 @@ shape! {
     }
 }
 
-shape! {
-    /// Makes a deployment configuration that is a ladder.
-    CreateLadder {
-        /// Its name.
-        deployment_config_name: String,
-        /// The rungs, from the lowest, as `1 host@1m,10%@5m,100%`.
-        steps: String,
-        /// How many hosts stay healthy, besides; half of the fleet unless said.
-        minimum_healthy_hosts: MinimumHealthyHosts,
-    }
-}
-
-shape! {
-    /// The configuration was made.
-    CreateLadderOutput {
-        /// Its id.
-        deployment_config_id: String,
-    }
-}
-
-shape! {
-    /// Asks how far a deployment is on its ladder, and what watches it.
-    GetProgress {
-        /// The deployment.
-        deployment_id: String,
-    }
-}
-
-shape! {
-    /// How far a deployment is.
-    GetProgressOutput {
-        /// The rungs of its ladder, from the lowest.
-        steps: Vec<String>,
-        /// How many of them are climbed.
-        steps_done: u32,
-        /// Until when the present one bakes, if nothing comes between.
-        baking_until: Seconds,
-        /// Whether it is paused.
-        paused: bool,
-        /// Whether it is promoted: no rung holds it back any more.
-        promoted: bool,
-        /// The alarms that watch it.
-        alarms: Vec<String>,
-        /// When an alarm stopped it.
-        alarm_time: Seconds,
-        /// The alarms that did.
-        activated_alarms: Vec<String>,
-        /// When the hosts with the new version had no traffic any more.
-        traffic_back_time: Seconds,
-    }
-}
-
-words! {
-    /// What people may want of a deployment that is under way. To abort it, stop it with a rollback.
-    Wish {
-        /// Start nothing new.
-        Pause = "Pause",
-        /// Go on.
-        Resume = "Resume",
-        /// Go on to the end without waiting for any rung.
-        Promote = "Promote",
-        /// Let the present rung bake no longer.
-        SkipBake = "SkipBake",
-    }
-}
-
-shape! {
-    /// Says what somebody wants of a deployment.
-    SteerDeployment {
-        /// The deployment.
-        deployment_id: String,
-        /// What: `Pause`, `Resume`, `Promote` or `SkipBake`.
-        wish: String,
-    }
-}
-
-shape! {
-    /// Adds a balancer to a home. One of that name and these settings may be there.
-    AddBalancer {
-        /// Its name; its target group is `home:NAME`.
-        name: String,
-        /// The port that it listens on; any free one unless said, which is then kept.
-        port: u16,
-        /// The port that the application listens on, on each host.
-        target_port: u16,
-        /// What is asked of a host to see whether it is healthy; `/` unless said.
-        health_path: String,
-        /// Two target groups that share its traffic, in place of one of its own name.
-        target_groups: Vec<String>,
-        /// How long requests may take to end on a host that is drained, in seconds; 30 unless said.
-        drain_seconds: u64,
-        /// Requests with this header always get the new group of a pair, as `NAME=VALUE`.
-        cohort_header: String,
-        /// Requests with this cookie do, as `NAME=VALUE`.
-        cohort_cookie: String,
-    }
-}
-
-shape! {
-    /// The balancer as it is now.
-    AddBalancerOutput {
-        /// The balancer.
-        balancer: BalancerInfo,
-    }
-}
-
-shape! {
-    /// Asks for the balancers of a home.
-    ListBalancers {}
-}
-
-shape! {
-    /// The balancers.
-    ListBalancersOutput {
-        /// By name.
-        balancers: Vec<BalancerInfo>,
-    }
-}
-
-shape! {
-    /// Removes a balancer. There need not be one.
-    RemoveBalancer {
-        /// Its name.
-        name: String,
-    }
-}
-
-shape! {
-    /// A balancer, and what it has done since the home began.
-    BalancerInfo {
-        /// Its name.
-        name: String,
-        /// Where it listens, as `http://127.0.0.1:8080`.
-        url: String,
-        /// The port of the application.
-        target_port: u16,
-        /// What is asked of a host to see whether it is healthy.
-        health_path: String,
-        /// The target groups.
-        target_groups: Vec<TargetGroupStatus>,
-        /// Requests that were answered.
-        requests: u64,
-        /// Those that were answered by an application with a status from 500 on.
-        app_errors: u64,
-        /// Those that the balancer itself answered with an error, or could not answer.
-        own_errors: u64,
-    }
-}
-
-shape! {
-    /// A target group of a balancer.
-    TargetGroupStatus {
-        /// Its name, with the scheme.
-        name: String,
-        /// How much of the traffic it gets, in percent.
-        percent: u32,
-        /// Its hosts.
-        targets: Vec<TargetStatus>,
-    }
-}
-
-shape! {
-    /// A host in a target group.
-    TargetStatus {
-        /// The host.
-        host: String,
-        /// `in`, `starting`, `draining` or `out`.
-        standing: String,
-    }
-}
-
 /// The longest key of an object in bytes, and so the longest prefix.
 const PREFIX_LIMIT: usize = 1024;
 const BUCKET_LIMIT: usize = 255;
@@ -439,66 +276,6 @@ impl GetDeploymentLog {
 impl RollBackDeployment {
     fn check(&self) -> Result<(), ApiError> {
         checks::deployment_id(&self.deployment_id).map(drop)
-    }
-}
-
-impl CreateLadder {
-    fn check(&self) -> Result<(), ApiError> {
-        checks::config_name(&self.deployment_config_name)?;
-        checks::ensure(checks::given(&self.steps).is_some(), ErrorName::Validation, || {
-            "`steps` is missing; give the rungs, as `1 host@1m,10%@5m,100%`".to_owned()
-        })
-    }
-}
-
-impl AddBalancer {
-    fn check(&self) -> Result<(), ApiError> {
-        for (given, what) in
-            [(self.name.is_some(), "name"), (self.target_port.is_some(), "targetPort")]
-        {
-            checks::ensure(given, ErrorName::Validation, || format!("`{what}` is missing"))?;
-        }
-        Ok(())
-    }
-}
-
-impl ListBalancers {
-    #[expect(clippy::unused_self, reason = "each request has its check")]
-    fn check(&self) -> Result<(), ApiError> {
-        Ok(())
-    }
-}
-
-impl RemoveBalancer {
-    fn check(&self) -> Result<(), ApiError> {
-        checks::ensure(self.name.is_some(), ErrorName::Validation, || {
-            "`name` is missing".to_owned()
-        })
-    }
-}
-
-impl GetProgress {
-    fn check(&self) -> Result<(), ApiError> {
-        checks::deployment_id(&self.deployment_id).map(drop)
-    }
-}
-
-impl SteerDeployment {
-    fn check(&self) -> Result<(), ApiError> {
-        checks::deployment_id(&self.deployment_id)?;
-        self.required_wish().map(drop)
-    }
-
-    /// What is wanted.
-    ///
-    /// # Errors
-    /// `ValidationException` where that is no wish.
-    pub fn required_wish(&self) -> Result<Wish, ApiError> {
-        let wish = checks::given(&self.wish).and_then(|wish| wish.parse().ok());
-        wish.ok_or_else(|| {
-            let message = "`wish` is none of Pause, Resume, Promote and SkipBake".to_owned();
-            ErrorName::Validation.because(message)
-        })
     }
 }
 

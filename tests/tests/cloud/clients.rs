@@ -1,8 +1,7 @@
 //! Who may do what, and the command line as people use it.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -49,15 +48,6 @@ impl<'c> Person<'c> {
     }
 }
 
-fn unpack(bundle: &Bundle, dir: &Path) {
-    for (path, content, mode) in bundle.files() {
-        let path = dir.join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, content).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-    }
-}
-
 #[test]
 fn each_policy_allows_what_it_says_and_nothing_more() {
     let cloud = Cloud::get();
@@ -94,7 +84,7 @@ fn the_command_line_connects_by_the_stacks_name_pushes_deploys_and_signs_for_the
     let deployer = Person::new(&cloud, "deployer");
     deployer.cutover(&["connect", cloud.get_text("/stack")]);
     let app = deployer.folder.join("app");
-    unpack(&Bundle::new("pushed").hook("ValidateService", "echo all is well"), &app);
+    Bundle::new("pushed").hook("ValidateService", "echo all is well").unpack(&app);
     deployer.cutover(&["push", "app", "line"]);
     let told = deployer.cutover(&["deploy", "line/line", "--watch", "--format", "json"]);
     assert_eq!(hosts[0].text("/srv/shop/page.txt"), "pushed", "{told}");

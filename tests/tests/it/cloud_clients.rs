@@ -1,24 +1,11 @@
 //! Clients of a cloud installation, up to a home that stands for it: the command line, and through its proxy AWS's own
 //! tools.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-
 use serde_json::Value;
 
 use crate::support::archive::Bundle;
 use crate::support::cloud::Cloud;
 use crate::support::home::Home;
-
-/// Writes the files of a bundle into a directory.
-fn unpack(bundle: &Bundle, dir: &std::path::Path) {
-    for (path, content, mode) in bundle.files() {
-        let path = dir.join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, content).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-    }
-}
 
 #[test]
 fn the_command_line_deploys_through_the_gateway() {
@@ -26,7 +13,7 @@ fn the_command_line_deploys_through_the_gateway() {
     let cloud = Cloud::connected(&home);
     let run = |args: &[&str]| cloud.succeeds(&mut cloud.cutover(args));
     let app = tempfile::tempdir().unwrap();
-    unpack(&Bundle::new("from afar").hook("ValidateService", "echo all is well"), app.path());
+    Bundle::new("from afar").hook("ValidateService", "echo all is well").unpack(app.path());
     run(&["init", "shop/web", "--tag", "home=yes"]);
     run(&["push", app.path().to_str().unwrap(), "shop"]);
     let told = run(&["deploy", "shop/web", "--watch", "--format", "json"]);
@@ -110,7 +97,7 @@ mod tools {
         let listed = answer(&cloud, &["deploy", "list-applications"]);
         assert_eq!(listed, json!({ "applications": ["shop"] }));
         let app = cloud.folder().join("app");
-        unpack(&Bundle::new("pushed by the AWS CLI"), &app);
+        Bundle::new("pushed by the AWS CLI").unpack(&app);
         let pushed = cloud.succeeds(&mut proxied(
             &cloud,
             &[

@@ -1,6 +1,9 @@
 //! Bundles: an AppSpec, a file for `/srv/shop`, and hooks, packed as an upload is.
 
+use std::fs;
 use std::io::{Cursor, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -68,6 +71,16 @@ impl Bundle {
             files.push(("appspec.yml".to_owned(), self.app_spec().into_bytes(), 0o644));
         }
         files
+    }
+
+    /// Writes its files into a directory, which need not be there.
+    pub(crate) fn unpack(&self, dir: &Path) {
+        for (path, content, mode) in self.files() {
+            let path = dir.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, content).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        }
     }
 
     /// As a zip.
