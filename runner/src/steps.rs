@@ -34,6 +34,12 @@ pub(crate) enum Outcome {
 impl Run<'_> {
     /// Carries out one event; with its outcome comes the end of its output.
     pub(crate) async fn event(&mut self, event: Event) -> Result<(Outcome, String), RunError> {
+        if self.specification.held_before == Some(event) {
+            let held = self.traffic(event).await;
+            if !matches!(held, (Outcome::Succeeded(_), _)) {
+                return Ok(held);
+            }
+        }
         match event {
             Event::DownloadBundle => Ok(self.download().await),
             Event::Install => Ok(self.install().await),
@@ -67,7 +73,12 @@ impl Run<'_> {
 
     /// Waits for the balancer. An agent that has to end meanwhile asks again when it is back.
     async fn traffic(&self, event: Event) -> (Outcome, String) {
-        let wait = tokio::time::timeout(TRAFFIC_PATIENCE, self.lease.traffic(event));
+        // Where the traffic moves all together, the deployment decides for how long.
+        let patience = match self.specification.held_before {
+            Some(_) => Duration::MAX,
+            None => TRAFFIC_PATIENCE,
+        };
+        let wait = tokio::time::timeout(patience, self.lease.traffic(event));
         let end = tokio::select! {
             end = wait => end,
             _ = self.host.stop.asked() => {

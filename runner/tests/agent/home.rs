@@ -283,6 +283,7 @@ impl Deployment {
             file_exists_behavior: engine::appspec::FileExistsBehavior::Disallow,
             ignore_application_stop_failures: false,
             events: Event::IN_PLACE.to_vec(),
+            held_before: None,
             rerun_interrupted: false,
         };
         Self { specification, bundle }

@@ -137,6 +137,8 @@ calls! { operation, codedeploy:
     BatchGetDeployments => batch_get_deployments,
     ListDeployments => list_deployments,
     StopDeployment => stop_deployment,
+    ContinueDeployment => continue_deployment,
+    PutLifecycleEventHookExecutionStatus => put_lifecycle_event_hook_execution_status,
     ListDeploymentTargets => list_deployment_targets,
     GetDeploymentTarget => get_deployment_target,
     BatchGetDeploymentTargets => batch_get_deployment_targets,
@@ -183,6 +185,7 @@ fn refusal(error: Error) -> ApiError {
         | Error::Pin(_)
         | Error::Cloud(_)
         | Error::Balancer(_)
+        | Error::Function(_)
         | Error::Unreadable { .. }
         | Error::Newer { .. })
             if error.is_passing() =>
@@ -194,6 +197,7 @@ fn refusal(error: Error) -> ApiError {
         | Error::Pin(_)
         | Error::Cloud(_)
         | Error::Balancer(_)
+        | Error::Function(_)
         | Error::Unreadable { .. }
         | Error::Newer { .. }) => {
             error!(error = &error as &dyn std::error::Error, "cannot answer");

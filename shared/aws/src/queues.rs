@@ -132,7 +132,13 @@ impl Errands for QueuedErrands {
             Effect::EnrolHosts => &queues.fleet,
             Effect::Dispatch { .. } => &queues.commands,
             // What only reads and writes the table is done where it is decided.
-            Effect::CheckHosts { .. } | Effect::ReadAlarms | Effect::Withdraw | Effect::End(_) => {
+            Effect::CheckHosts { .. }
+            | Effect::ReadAlarms
+            | Effect::Withdraw
+            | Effect::FindSides
+            | Effect::MoveTraffic { .. }
+            | Effect::RunHook { .. }
+            | Effect::End(_) => {
                 return Ok(false);
             }
         };

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::ports::{BalancerError, CloudError, PinError};
+use crate::ports::{BalancerError, CloudError, FunctionError, PinError};
 use crate::table::{Key, TableError};
 
 /// Why a use case did not do as asked.
@@ -20,6 +20,9 @@ pub enum Error {
     /// A balancer.
     #[error(transparent)]
     Balancer(#[from] BalancerError),
+    /// A function.
+    #[error(transparent)]
+    Function(#[from] FunctionError),
     /// A record that cannot be understood.
     #[error("the record `{}` / `{}` cannot be read", .key.partition, .key.sort)]
     Unreadable {
@@ -59,6 +62,7 @@ impl Error {
                 | Self::Pin(PinError::Unavailable(_))
                 | Self::Cloud(CloudError::Unavailable { .. })
                 | Self::Balancer(BalancerError::Unavailable { .. })
+                | Self::Function(FunctionError::Unavailable { .. })
                 | Self::Newer { .. }
         )
     }

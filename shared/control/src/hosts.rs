@@ -223,6 +223,7 @@ impl Control {
             file_exists_behavior: order.file_exists_behavior,
             ignore_application_stop_failures: order.ignore_application_stop_failures,
             events: deployment.events().to_vec(),
+            held_before: deployment.held_before(),
             rerun_interrupted: order.rerun_interrupted,
         };
         let bundle_url = self.bundles.url(pin).await?;
@@ -258,6 +259,7 @@ impl Control {
             if host.row.has_ended() {
                 break host.row;
             }
+            host.row.stirs = false;
             let writes = if request.sequence <= host.row.sequence {
                 // It says nothing new, but its answer is a new permission: the host has been heard of now.
                 host.row.heard_at = Some(self.now().max(host.row.heard_at.unwrap_or_default()));

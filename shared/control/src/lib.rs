@@ -4,12 +4,14 @@
 pub mod driver;
 mod error;
 pub mod fleet;
+mod functions;
 pub mod hosts;
 pub mod intake;
 mod operations;
 pub mod ports;
 pub mod rows;
 pub mod settings;
+mod shift;
 pub mod start;
 pub mod table;
 mod traffic;

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use engine::deployment::{AutoRollback, Traffic, Watch};
-use wire::codedeploy::{AlarmConfiguration, AutoRollbackConfiguration, GroupSettings, TagFilter};
+use engine::deployment::{AutoRollback, Carrier, Shift, Traffic, Watch};
+use wire::codedeploy::{
+    AlarmConfiguration, ApiError, AutoRollbackConfiguration, ErrorName, GroupSettings, TagFilter,
+    TargetInstances,
+};
 
 use crate::ports::Selection;
 
@@ -66,12 +69,91 @@ pub fn auto_rollback(configuration: Option<&AutoRollbackConfiguration>) -> AutoR
 /// The balancers that a group's hosts get their traffic from, if it has any (`docs/semantics.md#traffic`).
 pub fn traffic(settings: &GroupSettings) -> Option<Traffic> {
     let style = settings.deployment_style.as_ref()?;
+    if is_blue_green(settings) {
+        return None;
+    }
     if style.deployment_option.as_deref() != Some("WITH_TRAFFIC_CONTROL") {
         return None;
     }
     let groups = settings.load_balancer_info.as_ref()?.target_group_info_list.as_deref()?;
     let groups: Vec<String> = groups.iter().filter_map(|group| group.name.clone()).collect();
     Some(Traffic { groups }).filter(|traffic| !traffic.groups.is_empty())
+}
+
+/// How long a person is waited for where a group says that it waits, and not how long, in minutes.
+const READY_WAIT_MINUTES: i32 = 60;
+
+/// Whether a group is deployed to by blue/green.
+pub fn is_blue_green(settings: &GroupSettings) -> bool {
+    let style = settings.deployment_style.as_ref();
+    style.and_then(|style| style.deployment_type.as_deref()) == Some("BLUE_GREEN")
+}
+
+/// How the traffic of a group of hosts moves all together, if it does (`docs/semantics.md#blue-green`).
+///
+/// # Errors
+/// Where the group asks for what cannot be done.
+pub fn shift(settings: &GroupSettings) -> Result<Option<Shift>, ApiError> {
+    if !is_blue_green(settings) {
+        return Ok(None);
+    }
+    let blue_green = settings.blue_green_deployment_configuration.clone().unwrap_or_default();
+    let old = blue_green.terminate_blue_instances_on_deployment_success.unwrap_or_default();
+    if old.action.as_deref() == Some("TERMINATE") {
+        let message = "The group asks for its old instances to be terminated, which Cutover does not do. Set terminateBlueInstancesOnDeploymentSuccess to KEEP_ALIVE, and terminate them when no rollback can need them any more.";
+        return Err(ErrorName::InvalidBlueGreenDeploymentConfiguration.because(message));
+    }
+    let green = blue_green.green_fleet_provisioning_option.unwrap_or_default();
+    if green.action.as_deref() == Some("COPY_AUTO_SCALING_GROUP") {
+        let message = "The group asks for a copy of its Auto Scaling group, which Cutover does not make. Set greenFleetProvisioningOption to DISCOVER_EXISTING, and name the new instances in targetInstances.";
+        return Err(ErrorName::InvalidBlueGreenDeploymentConfiguration.because(message));
+    }
+    let ready = blue_green.deployment_ready_option.unwrap_or_default();
+    let waits = ready.action_on_timeout.as_deref() == Some("STOP_DEPLOYMENT");
+    let wait = ready.wait_time_in_minutes.unwrap_or(READY_WAIT_MINUTES);
+    Ok(Some(Shift {
+        carrier: Carrier::Groups(pair(settings)?),
+        ready_wait_ms: waits.then(|| milliseconds(wait)),
+        keep_ms: milliseconds(old.termination_wait_time_in_minutes.unwrap_or(0)),
+        back_to: None,
+    }))
+}
+
+fn milliseconds(minutes: i32) -> u64 {
+    u64::try_from(minutes).unwrap_or(0) * 60_000
+}
+
+/// The two target groups that share the traffic of a blue/green group.
+fn pair(settings: &GroupSettings) -> Result<[String; 2], ApiError> {
+    let balancers = settings.load_balancer_info.clone().unwrap_or_default();
+    let pairs = balancers.target_group_pair_info_list.unwrap_or_default();
+    let groups = match pairs.into_iter().next() {
+        Some(pair) => pair.target_groups,
+        None => balancers.target_group_info_list,
+    };
+    let names = groups.unwrap_or_default().into_iter().filter_map(|group| group.name);
+    let names: Vec<String> = names.collect();
+    <[String; 2]>::try_from(names).map_err(|names| {
+        let found = names.len();
+        let message = format!(
+            "A blue/green group names two target groups that share the traffic of one listener, and this one names {found}. \
+             Name both in loadBalancerInfo.targetGroupInfoList: the one that has the traffic, and the one that the new \
+             hosts are registered with. Then going back is one change of weights."
+        );
+        ErrorName::InvalidLoadBalancerInfo.because(message)
+    })
+}
+
+/// The settings of a group that selects the replacement hosts of a deployment, on premises as well as in EC2.
+pub fn replacements(settings: &GroupSettings, targets: &TargetInstances) -> GroupSettings {
+    GroupSettings {
+        ec2_tag_filters: targets.tag_filters.clone(),
+        on_premises_instance_tag_filters: targets.tag_filters.clone(),
+        auto_scaling_groups: targets.auto_scaling_groups.clone(),
+        ec2_tag_set: targets.ec2_tag_set.clone(),
+        on_premises_tag_set: None,
+        ..settings.clone()
+    }
 }
 
 /// What watches a deployment, from CodeDeploy's form; `every_ms` is how often it is read.

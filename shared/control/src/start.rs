@@ -1,12 +1,12 @@
 //! Starting deployments: the deployment's row and the group's, in one transaction.
 
 use engine::appspec::FileExistsBehavior;
-use engine::deployment::{AutoRollback, Creator, Deployment, Order};
+use engine::deployment::{AutoRollback, Carrier, Creator, Deployment, HOOK_MS, Order, Shift};
 use engine::group::Upload;
 use engine::health::{Minimum, Rule};
-use engine::ladder::Ladder;
+use engine::ladder::{Ladder, Share};
 use engine::{DeploymentId, GroupId, Pin, Revision, Timestamp};
-use wire::codedeploy::{AlarmConfiguration, ErrorName};
+use wire::codedeploy::{AlarmConfiguration, ErrorName, TargetInstances};
 
 use crate::rows::{self, Application, Config, DeploymentRow, Group, RegisteredRevision, Stored};
 use crate::table::{Query, Write};
@@ -43,8 +43,14 @@ pub struct Request {
     pub creator: Creator,
     /// Whether it goes back to what worked before: then it climbs no ladder, and no alarm stops it.
     pub is_way_back: bool,
+    /// The side of a shift that its traffic goes back to, where nothing is installed.
+    pub back_to: Option<u8>,
+    /// What carries the traffic of a shift, where that is not what the group says.
+    pub carrier: Option<Carrier>,
     /// The hosts that it is for, where that is not the whole group.
     pub only: Option<Vec<String>>,
+    /// What selects its hosts in place of the group's own settings.
+    pub targets: Option<TargetInstances>,
 }
 
 impl Request {
@@ -62,9 +68,17 @@ impl Request {
             upload: None,
             creator: Creator::User,
             is_way_back: false,
+            back_to: None,
+            carrier: None,
             only: None,
+            targets: None,
         }
     }
+}
+
+/// How long a shift may wait for people and hook functions, in milliseconds.
+fn longest_wait_ms(shift: &Shift) -> u64 {
+    shift.ready_wait_ms.unwrap_or(0) + shift.keep_ms + 2 * HOOK_MS
 }
 
 /// The rule of a predefined configuration for servers.
@@ -165,6 +179,8 @@ impl Control {
         if request.is_way_back {
             ladder = Ladder::default();
         }
+        let shift = self.shift_of(group, request, &config, &ladder)?;
+        let waits = shift.as_ref().map_or(0, longest_wait_ms);
         let bakes: u64 = ladder.rungs().iter().map(|rung| rung.bake_ms).sum();
         let alarms = request.alarms.as_ref().or(group.settings.alarm_configuration.as_ref());
         let watch = settings::watch(alarms, self.settings.alarm_every_ms);
@@ -195,11 +211,12 @@ impl Control {
                 settings::auto_rollback(group.settings.auto_rollback_configuration.as_ref())
             }),
             silence_ms: group.silence_ms,
-            total_ms: TOTAL_MS + bakes,
+            total_ms: TOTAL_MS + bakes + waits,
             rerun_interrupted: group.rerun_interrupted,
             start_ramp: Some(self.settings.start_ramp),
             ladder,
             traffic: settings::traffic(&group.settings),
+            shift,
             // A host that comes or goes alone says nothing about the revision.
             watch: watch.filter(|_| request.creator == Creator::User && !request.is_way_back),
         };
@@ -209,7 +226,43 @@ impl Control {
             wake_at: Some(now),
             upload: request.upload.clone(),
             only: request.only.clone(),
+            targets: request.targets.clone(),
         })
+    }
+
+    /// How the traffic of a deployment moves all together, if it does.
+    fn shift_of(
+        &self,
+        group: &Group,
+        request: &Request,
+        config: &str,
+        ladder: &Ladder,
+    ) -> Result<Option<Shift>, Error> {
+        // A host that comes or goes alone moves no traffic but its own.
+        let is_of_group = request.creator.is_of_group();
+        let shift = settings::shift(&group.settings)?.filter(|_| is_of_group);
+        let Some(mut shift) = shift else {
+            if request.targets.is_none() {
+                return Ok(None);
+            }
+            let message = "`targetInstances` is for blue/green deployments, and the group is deployed to in place. Leave it out.";
+            return Err(ErrorName::InvalidTargetInstances.because(message).into());
+        };
+        if ladder.rungs().iter().any(|rung| matches!(rung.share, Share::Hosts(_))) {
+            let message = format!(
+                "The configuration `{config}` counts hosts, and in a blue/green deployment it is the traffic that goes by steps. \
+                 Choose one whose steps are percentages."
+            );
+            return Err(ErrorName::InvalidDeploymentConfigName.because(message).into());
+        }
+        shift.back_to = request.back_to;
+        if let Some(carrier) = &request.carrier {
+            shift.carrier = carrier.clone();
+        }
+        if request.is_way_back {
+            (shift.ready_wait_ms, shift.keep_ms) = (None, 0);
+        }
+        Ok(Some(shift))
     }
 
     /// The row of a deployment of an upload, for a group whose slot is free.

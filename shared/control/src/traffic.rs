@@ -20,7 +20,7 @@ use crate::{Control, Error};
 
 /// What a look at a host's balancers found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Look {
+pub(crate) enum Look {
     Waits,
     Passed,
     Failed(String),
@@ -38,25 +38,28 @@ impl Control {
         deployment: &Deployment,
         host: &HostRow,
     ) -> Option<TrafficAnswer> {
-        let waiting = host.events.iter().find(|event| {
-            event.event.is_of_balancer() && event.status == EventStatus::InProgress
-        })?;
-        let event = waiting.event;
-        let look =
-            self.look(deployment, &host.name, event).await.unwrap_or_else(|error| match error {
-                error @ (BalancerError::Unknown { .. } | BalancerError::Refused { .. }) => {
-                    Look::Failed(error.to_string())
-                }
-                error @ BalancerError::Unavailable { .. } => {
-                    warn!(
-                        host = host.name,
-                        error = &error as &dyn std::error::Error,
-                        "will look again"
-                    );
-                    Look::Waits
-                }
-            });
-        let again_after_ms = self.settings.traffic_look_ms;
+        let (event, again_after_ms, look) = if deployment.order().shift.is_some() {
+            self.shift_look(deployment, host).await?
+        } else {
+            let event = host.events.iter().find(|event| {
+                event.event.is_of_balancer() && event.status == EventStatus::InProgress
+            })?;
+            let event = event.event;
+            (event, self.settings.traffic_look_ms, self.look(deployment, &host.name, event).await)
+        };
+        let look = look.unwrap_or_else(|error| match error {
+            error @ (BalancerError::Unknown { .. } | BalancerError::Refused { .. }) => {
+                Look::Failed(error.to_string())
+            }
+            error @ BalancerError::Unavailable { .. } => {
+                warn!(
+                    host = host.name,
+                    error = &error as &dyn std::error::Error,
+                    "will look again"
+                );
+                Look::Waits
+            }
+        });
         Some(match look {
             Look::Waits => TrafficAnswer { event, done: false, failed: None, again_after_ms },
             Look::Passed => TrafficAnswer { event, done: true, failed: None, again_after_ms },
@@ -124,7 +127,7 @@ impl Control {
     }
 
     /// Why hosts of a deployment may not be given traffic any more.
-    async fn refuses_traffic(&self, id: &DeploymentId) -> Option<String> {
+    pub(crate) async fn refuses_traffic(&self, id: &DeploymentId) -> Option<String> {
         match self.deployment(id).await {
             Ok(Some(stored)) => {
                 let alarm = stored.row.deployment.alarm()?;

@@ -67,6 +67,20 @@ impl Event {
         Self::ValidateService,
     ];
 
+    /// The events of a host that replaces another one in a blue/green deployment, in order.
+    pub const REPLACEMENT: [Self; 10] = [
+        Self::ApplicationStop,
+        Self::DownloadBundle,
+        Self::BeforeInstall,
+        Self::Install,
+        Self::AfterInstall,
+        Self::ApplicationStart,
+        Self::ValidateService,
+        Self::BeforeAllowTraffic,
+        Self::AllowTraffic,
+        Self::AfterAllowTraffic,
+    ];
+
     /// The events of a host that is about to leave: it stops what the last deployment started.
     pub const DEPARTURE: [Self; 1] = [Self::ApplicationStop];
 

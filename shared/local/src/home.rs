@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::serve::ListenerExt as _;
 use control::intake::Uploaded;
-use control::ports::{Clock, Cloud, Entropy, NoMeter, Traffic};
+use control::ports::{Clock, Cloud, Entropy, NoFunctions, NoMeter, Traffic};
 use control::{Control, Place, Settings, hash_of};
 use engine::Timestamp;
 use futures::future::BoxFuture;
@@ -347,7 +347,12 @@ async fn open_balancers(dir: &Dir) -> Result<Balancers, HomeError> {
 fn traffic_of(home: Balancers) -> Traffic {
     let keeper = Arc::new(home.clone());
     let traffic = Arc::new(HomeTraffic { home, haproxy: None, prometheus: None });
-    Traffic { keeper: Some(keeper), balancers: traffic.clone(), alarms: traffic }
+    Traffic {
+        keeper: Some(keeper),
+        balancers: traffic.clone(),
+        alarms: traffic,
+        functions: Arc::new(NoFunctions),
+    }
 }
 
 /// The use cases on this home's servers. Makes the table and the buckets if they are missing.

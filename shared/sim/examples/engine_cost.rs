@@ -159,6 +159,7 @@ fn order(minimum: Minimum) -> Order {
         ladder: Ladder::default(),
         traffic: None,
         watch: None,
+        shift: None,
         start_ramp: None,
     }
 }

@@ -13,7 +13,7 @@ use engine::{DeploymentId, GroupId, Timestamp};
 use wire::host::BatchKey;
 
 use crate::core::{Core, Shared};
-use crate::{rule, traffic};
+use crate::{rule, shift, traffic};
 
 /// Most bytes of a deployment's row.
 const ROW_BYTES_MAX: usize = 64 * 1024;
@@ -178,6 +178,7 @@ fn deployment_written(core: &mut Core, record: &Record) -> Result<Option<Deploym
             demand!(core.is_driver, "somebody else than the driver changed {id}");
             let started = deployment_changed(&old.deployment, new)?;
             core.checks.ramp_holds(new, started)?;
+            shift::step_holds(&old.deployment, new)?;
             traffic::ladder_holds(&old.deployment, new, started, new.latest())?;
             arrivals_have_rows(&core.checks, &old.deployment, new)?;
             if new.is_sealed() && !old.deployment.is_sealed() {
@@ -191,6 +192,9 @@ fn deployment_written(core: &mut Core, record: &Record) -> Result<Option<Deploym
         demand!(new.hosts().fleet().in_flight == 0, "{id} has ended with hosts in flight");
         rule::verdict_holds(new)?;
         hosts_agree(&core.checks, new)?;
+        if new.order().shift.is_some() {
+            shift::end_holds(core, new)?;
+        }
         traffic::end_holds(core, new)?;
         core.checks.ended += 1;
         let group = &new.order().group_id;

@@ -90,6 +90,8 @@ pub(crate) enum Act {
     DeleteConfig(String),
     /// Says what is wanted of the active deployment of a group.
     Steer { group: usize, wish: Wish },
+    /// Continues the active deployment of a group, if it waits for that.
+    Continue { group: usize },
     /// Removes a host for good.
     Deregister { host: usize },
     /// Something happens to an instance.

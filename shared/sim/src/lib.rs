@@ -16,6 +16,7 @@ mod ports;
 mod random;
 mod rule;
 mod runner;
+mod shift;
 mod story;
 mod traffic;
 mod world;

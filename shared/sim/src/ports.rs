@@ -119,7 +119,13 @@ impl Errands for Ports {
     async fn hand_over(&self, id: &DeploymentId, effect: &Effect) -> Result<bool, CloudError> {
         match effect {
             Effect::PinRevision | Effect::EnrolHosts | Effect::Dispatch { .. } => {}
-            Effect::CheckHosts { .. } | Effect::ReadAlarms | Effect::Withdraw | Effect::End(_) => {
+            Effect::CheckHosts { .. }
+            | Effect::ReadAlarms
+            | Effect::Withdraw
+            | Effect::FindSides
+            | Effect::MoveTraffic { .. }
+            | Effect::RunHook { .. }
+            | Effect::End(_) => {
                 return Ok(false);
             }
         }

@@ -34,7 +34,9 @@ pub(crate) fn allows(deployment: &Deployment, started: &[u32]) -> Result<(), Str
     let rule = &deployment.order().rule;
     let total = count(deployment, |_, state| state != HostState::Gone);
     let failed = count(deployment, |_, state| is_bad(state));
-    let in_flight = count(deployment, |_, state| state.in_flight());
+    // In a shift, who waits for the traffic to move has succeeded so far.
+    let waits = |at: u32| deployment.waiting().contains(at);
+    let in_flight = count(deployment, |at, state| state.in_flight() && !waits(at));
     let required = required(rule, total);
     let at_once = match rule.minimum {
         Minimum::OneAtATime => 1,
@@ -56,7 +58,9 @@ pub(crate) fn allows(deployment: &Deployment, started: &[u32]) -> Result<(), Str
     let is_healthy = |at: u32| place(at).0 == 2;
     let was_healthy = started.iter().any(|ordinal| is_healthy(*ordinal));
     let healthy = count(deployment, |at, state| {
-        state == HostState::Succeeded || (state == HostState::Untouched && is_healthy(at))
+        state == HostState::Succeeded
+            || (state == HostState::Untouched && is_healthy(at))
+            || (state.in_flight() && waits(at))
     });
     // One of CodeDeploy's own configurations always spares a host.
     let least = if rule.predefined { required.min(total - 1) } else { required };
@@ -72,6 +76,9 @@ pub(crate) fn allows(deployment: &Deployment, started: &[u32]) -> Result<(), Str
 /// Whether a deployment ended as its hosts say that it should have.
 pub(crate) fn verdict_holds(deployment: &Deployment) -> Result<(), String> {
     let Some(ended) = deployment.ended() else { return Ok(()) };
+    if deployment.order().shift.is_some() {
+        return Ok(());
+    }
     let id = deployment.id();
     let order = deployment.order();
     let status = ended.ending.status;
@@ -109,7 +116,7 @@ pub(crate) fn verdict_holds(deployment: &Deployment) -> Result<(), String> {
         Status::Failed => order.auto_rollback.on_failure,
         Status::Stopped if deployment.alarm().is_some() => order.auto_rollback.on_alarm,
         Status::Stopped => ended.ending.roll_back || order.auto_rollback.on_stop,
-        Status::Created | Status::InProgress | Status::Succeeded => false,
+        Status::Created | Status::InProgress | Status::Ready | Status::Succeeded => false,
     };
     let possible = order.creator == Creator::User && order.fallback.is_some();
     demand!(!ended.ending.roll_back || (wanted && possible), "{id} must not be rolled back");

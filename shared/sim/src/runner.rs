@@ -44,6 +44,8 @@ struct Journal {
     ended: Vec<EventStatus>,
     finished: Option<HostStatus>,
     events: Vec<Lifecycle>,
+    /// The event that it begins only when it is told to, until it was.
+    held_before: Option<Lifecycle>,
     is_acknowledged: bool,
 }
 
@@ -287,6 +289,7 @@ impl World {
                     bundle: specification.bundle.sha256,
                     claims: 0,
                     events: specification.events,
+                    held_before: specification.held_before,
                     started: 0,
                     ended: Vec::new(),
                     finished: None,
@@ -359,7 +362,8 @@ impl World {
         if journal.finished.is_none() {
             let open = journal.events.get(journal.ended.len()).copied();
             let is_open = journal.started > journal.ended.len();
-            if is_open && open.is_some_and(Lifecycle::is_of_balancer) {
+            let is_held = open.is_some() && open == journal.held_before;
+            if is_open && (is_held || open.is_some_and(Lifecycle::is_of_balancer)) {
                 // The balancer is asked again.
                 journal.started = journal.ended.len();
             }
@@ -399,7 +403,7 @@ impl World {
         let number = journal.started;
         let Some(event) = journal.events.get(number).copied() else { return };
         core.tell(&host.name, || format!("starts {event} of {id}"));
-        if event.is_of_balancer() {
+        if event.is_of_balancer() || journal.held_before == Some(event) {
             journal.started += 1;
             command.is_in_hook = true;
             command.waits_for_balancer = true;
@@ -524,6 +528,14 @@ impl World {
                         || told.is_some_and(|told| told.done || told.failed.is_some());
                     if is_over {
                         let failed = !told.is_some_and(|told| told.done);
+                        let open = journal.events.get(journal.ended.len()).copied();
+                        if !failed && journal.held_before.is_some() && open == journal.held_before {
+                            // It was told to begin.
+                            journal.held_before = None;
+                            journal.started = journal.ended.len();
+                            (command.is_in_hook, command.waits_for_balancer) = (false, false);
+                            return self.in_ms(at, 0, HostEvent::Work(id.clone()));
+                        }
                         let what = HostEvent::HookEnded { id: id.clone(), failed };
                         return self.in_ms(at, 0, what);
                     }

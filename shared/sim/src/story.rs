@@ -11,7 +11,9 @@ use engine::group::Slot;
 use engine::health::{Minimum, Rule};
 use engine::{BundleType, GroupId, Revision, Timestamp};
 use futures::FutureExt as _;
-use wire::codedeploy::{DeregisterOnPremisesInstance, GroupSettings, StopDeployment, TagFilter};
+use wire::codedeploy::{
+    ContinueDeployment, DeregisterOnPremisesInstance, GroupSettings, StopDeployment, TagFilter,
+};
 use wire::cutover::{SteerDeployment, Wish};
 
 use crate::bundles::Bundle;
@@ -304,6 +306,7 @@ impl World {
                 });
             }
             Act::Steer { group, wish } => self.steer(group, wish),
+            Act::Continue { group } => self.go_on(group),
             Act::Deregister { host } => self.deregister(host),
             Act::Change(change) => self.change(change),
         }
@@ -407,6 +410,22 @@ impl World {
         self.spawn(format!("{} {id}", wish.name()), false, None, |control, _| async move {
             drop(control.steer_deployment(&request).await);
         });
+    }
+
+    fn go_on(&mut self, group: usize) {
+        let Some(group) = self.groups.get(group).map(|group| group.id.clone()) else { return };
+        let active =
+            self.shared.core().checks.active.get(&group).and_then(|ids| ids.first().cloned());
+        let Some(id) = active else { return };
+        for wait in ["READY_WAIT", "TERMINATION_WAIT"] {
+            let request = ContinueDeployment {
+                deployment_id: Some(id.to_string()),
+                deployment_wait_type: Some(wait.to_owned()),
+            };
+            self.spawn(format!("continue {id}"), false, None, |control, _| async move {
+                drop(control.continue_deployment(&request).await);
+            });
+        }
     }
 
     fn deregister(&mut self, host: usize) {

@@ -17,6 +17,7 @@ use crate::checks::demand;
 use crate::core::{Act, Core};
 use crate::ports::Ports;
 use crate::random::Random;
+use crate::shift::{self, ShiftStory, Weights, is_in_from_the_beginning};
 
 const ALARM: &str = "home:web error_rate>5%";
 
@@ -31,6 +32,7 @@ pub(crate) struct TrafficStory {
     takes_back: bool,
     faults: TrafficFaults,
     acts: Vec<(u64, Act)>,
+    shift: Option<ShiftStory>,
 }
 
 /// How often balancers and alarms err, of ten thousand.
@@ -71,9 +73,19 @@ impl TrafficStory {
                 (random.between(0, lasts_ms), Act::Steer { group, wish })
             })
             .collect();
+        let is_balanced = random.of_ten_thousand(7_000);
+        let steps = *random.pick(&steps).unwrap_or(&None);
+        let shift = ShiftStory::by_chance(seed).filter(|_| is_balanced);
+        let mut acts: Vec<(u64, Act)> = acts;
+        if shift.is_some() {
+            // Somebody looks after what waits.
+            let each = |ms| (0..groups).map(move |group| (ms, Act::Continue { group }));
+            acts.extend([lasts_ms / 4, lasts_ms / 2, lasts_ms].into_iter().flat_map(each));
+        }
         Some(Self {
-            is_balanced: random.of_ten_thousand(7_000),
-            steps: *random.pick(&steps).unwrap_or(&None),
+            is_balanced,
+            steps: shift.as_ref().map_or(steps, |shift| shift.steps),
+            shift,
             is_watched: random.of_ten_thousand(6_000),
             ignores_unreadable: random.of_ten_thousand(3_000),
             takes_back: random.of_ten_thousand(7_000),
@@ -89,8 +101,11 @@ impl TrafficStory {
 
     /// Gives a group its balancer and its alarms.
     pub(crate) fn set(&self, group: &mut Group) {
+        if let Some(shift) = &self.shift {
+            shift.set(group);
+        }
         let settings = &mut group.settings;
-        if self.is_balanced {
+        if self.is_balanced && self.shift.is_none() {
             settings.deployment_style = Some(DeploymentStyle {
                 deployment_type: Some("IN_PLACE".to_owned()),
                 deployment_option: Some("WITH_TRAFFIC_CONTROL".to_owned()),
@@ -130,6 +145,8 @@ pub(crate) struct TrafficWorld {
     pub(crate) faults: TrafficFaults,
     /// By target group and host.
     targets: BTreeMap<(String, String), Target>,
+    /// How much of its listener's traffic each target group has.
+    pub(crate) weights: Weights,
     /// From when on the alarm of a deployment fires.
     fires_at: BTreeMap<DeploymentId, Option<u64>>,
 }
@@ -144,6 +161,7 @@ struct Target {
 impl TrafficWorld {
     fn standing(&self, group: &str, host: &str, now: u64) -> Standing {
         match self.targets.get(&(group.to_owned(), host.to_owned())) {
+            None if is_in_from_the_beginning(group, host) => Standing::In,
             None => Standing::Out,
             Some(target) => match (target.is_wanted, now >= target.settled_at) {
                 (true, true) => Standing::In,
@@ -156,7 +174,10 @@ impl TrafficWorld {
 
     fn ask(&mut self, group: &str, host: &str, is_wanted: bool, settled_at: u64) {
         let place = (group.to_owned(), host.to_owned());
-        let known = self.targets.get(&place).is_some_and(|target| target.is_wanted == is_wanted);
+        let known = match self.targets.get(&place) {
+            Some(target) => target.is_wanted == is_wanted,
+            None => is_in_from_the_beginning(group, host) && is_wanted,
+        };
         if !known {
             self.targets.insert(place, Target { is_wanted, settled_at });
         }
@@ -200,7 +221,9 @@ impl Balancers for Ports {
         self.balancer(group).await?;
         let mut core = self.shared.core();
         let settled_at = core.now + core.random.between(0, 20_000);
-        core.tell(host, || format!("is to get traffic from {settled_at} on, of {version}"));
+        core.tell(host, || {
+            format!("is to get traffic of {group} from {settled_at} on, of {version}")
+        });
         core.traffic.ask(group, host, true, settled_at);
         Ok(())
     }
@@ -227,12 +250,28 @@ impl Balancers for Ports {
         Ok(hosts.iter().map(standing).collect())
     }
 
-    async fn split(&self, pair: &Pair, _: u8) -> Result<(), BalancerError> {
-        self.balancer(&pair.new).await
+    async fn split(&self, pair: &Pair, percent: u8) -> Result<(), BalancerError> {
+        {
+            let mut core = self.shared.core();
+            if let Err(broken) = shift::split_begins(&core, pair, percent) {
+                core.violate(broken);
+            }
+        }
+        self.balancer(&pair.new).await?;
+        let mut core = self.shared.core();
+        let now = core.now;
+        let settled_at = now + core.random.between(0, 3_000);
+        core.tell("balancer", || {
+            format!("{} is to have {percent}% from {settled_at} on", pair.new)
+        });
+        core.traffic.weights.split(pair, percent, now, settled_at);
+        Ok(())
     }
 
     async fn percent(&self, pair: &Pair) -> Result<u8, BalancerError> {
-        self.balancer(&pair.new).await.map(|()| 0)
+        self.balancer(&pair.new).await?;
+        let core = self.shared.core();
+        Ok(core.traffic.weights.of(&pair.new, core.now))
     }
 }
 
@@ -281,7 +320,8 @@ pub(crate) fn ladder_holds(
     }
     demand!(!wishes.paused, "{id} is paused and starts {started} hosts");
     demand!(new.alarm().is_none(), "{id} starts {started} hosts after an alarm");
-    if let Some(rung) = ladder.get(is.rung).filter(|_| !wishes.promoted) {
+    let counts_hosts = new.order().shift.is_none() && !wishes.promoted;
+    if let Some(rung) = ladder.get(is.rung).filter(|_| counts_hosts) {
         let fleet = new.hosts().fleet();
         let (most, all) = (rung.share.of_hosts(fleet.total()), fleet.total() - fleet.untouched());
         demand!(all <= most, "{id} has started {all} hosts, and its step allows {most}");

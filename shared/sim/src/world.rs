@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use control::driver::Errand;
 use control::intake::Uploaded;
-use control::ports::{NoMeter, Traffic};
+use control::ports::{NoFunctions, NoMeter, Traffic};
 use control::{Control, Error, Place, Settings};
 use engine::{DeploymentId, Timestamp};
 use wire::cutover::Wish;
@@ -391,7 +391,12 @@ fn server_of(shared: &Arc<Shared>, server: u64, skew_ms: u64) -> Control {
         clock: ports.clone(),
         entropy: ports.clone(),
         cloud: cloud_of(&ports),
-        traffic: Traffic { keeper: None, balancers: ports.clone(), alarms: ports.clone() },
+        traffic: Traffic {
+            keeper: None,
+            balancers: ports.clone(),
+            alarms: ports.clone(),
+            functions: Arc::new(NoFunctions),
+        },
         meter: Arc::new(NoMeter),
         settings: Settings {
             start_ramp: shared.core().start_ramp,

@@ -165,6 +165,9 @@ pub struct Specification {
     pub ignore_application_stop_failures: bool,
     /// The events to run, in order.
     pub events: Vec<Event>,
+    /// The event that the host begins only when it is told to; none where all follow each other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_before: Option<Event>,
     /// Whether a hook that was interrupted by the runner's death is run again.
     pub rerun_interrupted: bool,
 }

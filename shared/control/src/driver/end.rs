@@ -93,6 +93,7 @@ impl Control {
                     wake_at: Some(now),
                     upload: None,
                     only: None,
+                    targets: None,
                 }))
             }
             Next::Queued(upload) => {

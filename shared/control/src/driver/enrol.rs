@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use engine::deployment::{Creator, Deployment, Fact, HostState};
 use engine::{DeploymentId, GroupId};
+use wire::codedeploy::GroupSettings;
 
 use crate::fleet::Member;
-use crate::ports::{Instance, InstanceState};
+use crate::ports::{Instance, InstanceState, Standing};
 use crate::rows::{
     self, Before, DeploymentRow, Direction, Group, HostRow, OnPremises, PassageRow, Stored,
 };
@@ -59,11 +60,16 @@ impl Control {
         };
         self.suspend_scaling(&group.row, &order.id).await?;
         let leaving = self.leaving_hosts(&group.row, order.creator).await?;
+        let selects = match &deployment.row.targets {
+            Some(targets) => settings::replacements(&group.row.settings, targets),
+            None => group.row.settings.clone(),
+        };
         let (members, before, enrolled) = futures::try_join!(
-            self.members(&group.row, deployment.row.only.as_deref()),
+            self.members(&selects, deployment.row.only.as_deref()),
             self.before(&order.group_id, &order.id),
             self.enrolled(&order.id)
         )?;
+        let members = self.without_traffic(&deployment.row.deployment, members).await?;
         let current = group.row.slot.last_successful.as_ref().map(|last| last.pin.sha256.as_str());
         let before_of = |name: &str| before.get(name).cloned().unwrap_or_default();
         let known: BTreeSet<&str> = enrolled.iter().map(|host| host.name.as_str()).collect();
@@ -98,8 +104,12 @@ impl Control {
 
     /// The hosts of a group: the registered on-premises instances and the EC2 instances that it selects. With `only`,
     /// those of them that are called so.
-    async fn members(&self, group: &Group, only: Option<&[String]>) -> Result<Vec<Member>, Error> {
-        let wanted = settings::selection(&group.settings);
+    async fn members(
+        &self,
+        group: &GroupSettings,
+        only: Option<&[String]>,
+    ) -> Result<Vec<Member>, Error> {
+        let wanted = settings::selection(group);
         let (mut members, instances) =
             futures::try_join!(self.on_premises_members(group), async {
                 if wanted.is_empty() {
@@ -124,6 +134,21 @@ impl Control {
         Ok(members)
     }
 
+    /// Those of some hosts that may be changed: in a shift, who has the traffic stays as it is.
+    async fn without_traffic(
+        &self,
+        deployment: &Deployment,
+        mut members: Vec<Member>,
+    ) -> Result<Vec<Member>, Error> {
+        let Some((old, _)) = deployment.sides() else { return Ok(members) };
+        let names: Vec<String> = members.iter().map(|member| member.name.clone()).collect();
+        let standings = self.traffic.balancers.standing(old, &names).await?;
+        members.retain(|member| {
+            standings.get(&member.name).is_none_or(|standing| *standing == Standing::Out)
+        });
+        Ok(members)
+    }
+
     /// The instances that are about to vanish: nothing is started on them, except for their leave.
     async fn leaving_hosts(
         &self,
@@ -140,11 +165,11 @@ impl Control {
     }
 
     /// The registered on-premises instances that the group's tags select.
-    async fn on_premises_members(&self, group: &Group) -> Result<Vec<Member>, Error> {
+    async fn on_premises_members(&self, group: &GroupSettings) -> Result<Vec<Member>, Error> {
         let query = Query::prefix(OnPremises::ALL, "", 1000);
         let all: Vec<Stored<OnPremises>> = rows::load_all(&*self.table, query).await?;
         let selected = |host: &OnPremises| {
-            host.deregistered_at.is_none() && selects_on_premises(&group.settings, &host.tags)
+            host.deregistered_at.is_none() && selects_on_premises(group, &host.tags)
         };
         let selected = all.into_iter().map(|stored| stored.row).filter(selected);
         Ok(selected.map(|host| Member::polling(host.name)).collect())

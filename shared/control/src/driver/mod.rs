@@ -103,7 +103,7 @@ impl Control {
                 }
                 return Ok(None);
             }
-            changed |= deployment.climbs_at(now);
+            changed |= deployment.moves_at(now);
             if !changed && effects.is_empty() && stored.row.wake_at == wake_at {
                 return Ok(Some(Decided { row: stored, effects, was_armed: true }));
             }
@@ -160,6 +160,9 @@ impl Control {
             }
             Effect::ReadAlarms => Ok(vec![self.read_alarms(deployment).await]),
             Effect::Withdraw => self.withdraw(deployment).await,
+            Effect::FindSides => self.find_sides(deployment).await,
+            Effect::MoveTraffic { percent } => self.move_traffic(row, *percent).await,
+            Effect::RunHook { event } => self.run_hook(deployment, *event).await,
             // Performed as the commit itself.
             Effect::End(_) => Ok(Vec::new()),
         }

@@ -4,7 +4,7 @@ use engine::DeploymentId;
 use engine::deployment::{Fact, Sighting};
 use tracing::warn;
 
-use crate::rows::{self, DeploymentRow, HostRow, OutcomeRow, StopRow, Stored, WishRow};
+use crate::rows::{self, DeploymentRow, HookRow, HostRow, OutcomeRow, StopRow, Stored, WishRow};
 use crate::table::{Index, Key, Query, Record};
 use crate::{Control, Error};
 
@@ -29,6 +29,8 @@ pub fn wake_of(record: &Record) -> Option<(DeploymentId, Vec<Fact>)> {
             let StopRow { at, roll_back, .. } = stop.row;
             Some(Fact::StopRequested { at, roll_back })
         })
+    } else if HookRow::is_at(&record.key) {
+        rows::read::<HookRow>(record).map(|hook| hook.row.told())
     } else if record.key == WishRow::key_of(&id) {
         rows::read::<WishRow>(record).map(|wish| Some(Fact::Wished(wish.row.wishes)))
     } else {
@@ -48,8 +50,10 @@ fn told_by(host: &HostRow) -> Option<Fact> {
     let seen = host.seen();
     match seen.sighting {
         Sighting::Unclaimed if host.arrived => Some(arrival_of(host)),
-        Sighting::Unclaimed | Sighting::Claimed { .. } => None,
-        Sighting::ShutOut
+        Sighting::Unclaimed => None,
+        Sighting::Claimed { .. } if !host.stirs => None,
+        Sighting::Claimed { .. }
+        | Sighting::ShutOut
         | Sighting::GivenUp
         | Sighting::Succeeded
         | Sighting::Failed

@@ -1,13 +1,13 @@
 //! A deployment as CodeDeploy shows it.
 
 use engine::appspec::FileExistsBehavior;
-use engine::deployment::{Creator, Deployment, Failure, FailureCode, HostState, Hosts, Status};
+use engine::deployment::{Creator, Deployment, Failure, FailureCode, HostState, Stage, Status};
 use wire::codedeploy::{
     AutoRollbackConfiguration, ComputePlatform, DeploymentCreator, DeploymentInfo,
-    DeploymentOverview, DeploymentStatus, ErrorCode, ErrorInformation, RollbackInfo,
+    DeploymentOverview, DeploymentStatus, DeploymentStyle, ErrorCode, ErrorInformation,
+    RollbackInfo,
 };
 
-use super::groups::default_style;
 use crate::rows::{self, DeploymentRow, Group};
 use crate::{Control, Error};
 
@@ -16,6 +16,7 @@ pub(super) fn status_of(deployment: &Deployment) -> DeploymentStatus {
     match deployment.status() {
         Status::Created => DeploymentStatus::Created,
         Status::InProgress => DeploymentStatus::InProgress,
+        Status::Ready => DeploymentStatus::Ready,
         Status::Succeeded => DeploymentStatus::Succeeded,
         Status::Failed => DeploymentStatus::Failed,
         Status::Stopped => DeploymentStatus::Stopped,
@@ -32,23 +33,42 @@ fn error_of(failure: &Failure) -> ErrorInformation {
         FailureCode::AlarmActive => ErrorCode::AlarmActive,
         FailureCode::ManualStop => ErrorCode::ManualStop,
         FailureCode::Timeout => ErrorCode::Timeout,
+        FailureCode::HookFailed => ErrorCode::HookExecutionFailure,
+        FailureCode::InvalidFunction => ErrorCode::InvalidLambdaFunction,
+        FailureCode::InvalidBalancer => ErrorCode::ElasticLoadBalancingInvalid,
     };
     ErrorInformation { code: Some(code), message: Some(failure.message.clone()) }
 }
 
 /// Hosts whose command is out count as in progress, whether they have claimed it or not; those that vanished do not
 /// count.
-fn overview(hosts: &Hosts) -> DeploymentOverview {
+fn overview(deployment: &Deployment) -> DeploymentOverview {
+    let hosts = deployment.hosts();
+    let ready = u64::from(deployment.waiting().len());
     let count = |states: &[HostState]| {
         Some(states.iter().map(|state| u64::from(hosts.count(*state))).sum())
     };
     DeploymentOverview {
         pending: count(&[HostState::Untouched]),
-        in_progress: count(&[HostState::Sent, HostState::Unclaimed, HostState::Running]),
+        in_progress: count(&[HostState::Sent, HostState::Unclaimed, HostState::Running])
+            .map(|in_flight: u64| in_flight.saturating_sub(ready)),
         succeeded: count(&[HostState::Succeeded]),
         failed: count(&[HostState::Failed, HostState::Silent, HostState::NotStarted]),
         skipped: count(&[HostState::Skipped]),
-        ready: Some(0),
+        ready: Some(ready),
+    }
+}
+
+/// How a deployment goes.
+fn style_of(deployment: &Deployment) -> DeploymentStyle {
+    let style = |kind: &str, option: &str| DeploymentStyle {
+        deployment_type: Some(kind.to_owned()),
+        deployment_option: Some(option.to_owned()),
+    };
+    match deployment.order() {
+        order if order.shift.is_some() => style("BLUE_GREEN", "WITH_TRAFFIC_CONTROL"),
+        order if order.traffic.is_some() => style("IN_PLACE", "WITH_TRAFFIC_CONTROL"),
+        _ => style("IN_PLACE", "WITHOUT_TRAFFIC_CONTROL"),
     }
 }
 
@@ -84,6 +104,7 @@ fn auto_rollback(deployment: &Deployment) -> AutoRollbackConfiguration {
     let events = [
         set.on_failure.then_some("DEPLOYMENT_FAILURE"),
         set.on_stop.then_some("DEPLOYMENT_STOP_ON_REQUEST"),
+        set.on_alarm.then_some("DEPLOYMENT_STOP_ON_ALARM"),
     ];
     let events: Vec<String> = events.into_iter().flatten().map(str::to_owned).collect();
     AutoRollbackConfiguration {
@@ -127,7 +148,7 @@ impl Control {
             create_time: Some(order.created_at.into()),
             start_time: deployment.started_at().map(Into::into),
             complete_time: ended.map(|ended| ended.at.into()),
-            deployment_overview: Some(overview(deployment.hosts())),
+            deployment_overview: Some(overview(deployment)),
             description: order.description.clone(),
             creator: Some(match order.creator {
                 Creator::User => DeploymentCreator::User,
@@ -139,8 +160,11 @@ impl Control {
             auto_rollback_configuration: Some(auto_rollback(deployment)),
             update_outdated_instances_only: Some(false),
             rollback_info: rollback_info(deployment),
-            deployment_style: Some(default_style(ComputePlatform::Server)),
-            instance_termination_wait_time_started: Some(false),
+            deployment_style: Some(style_of(deployment)),
+            instance_termination_wait_time_started: Some(
+                deployment.stage().is_some_and(|stage| stage >= Stage::Keep),
+            ),
+            target_instances: row.targets.clone(),
             file_exists_behavior: Some(behavior.to_owned()),
             deployment_status_messages: Some(Vec::new()),
             compute_platform: Some(ComputePlatform::Server),

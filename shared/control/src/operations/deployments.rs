@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use engine::appspec::FileExistsBehavior;
-use engine::deployment::{Deployment, Fact};
+use engine::deployment::{Carrier, Deployment, Fact, Shift};
 use engine::{GroupId, Pin, Revision, Timestamp};
 use wire::codedeploy::{
     BatchGetDeployments, BatchGetDeploymentsOutput, ComputePlatform, CreateDeployment,
@@ -56,6 +56,7 @@ impl Control {
             },
             auto_rollback: auto_rollback.map(|given| settings::auto_rollback(Some(given))),
             alarms: request.override_alarm_configuration.clone(),
+            targets: request.target_instances.clone(),
             ..Request::new(revision, None)
         };
         let id = self.start(&group.id, &request).await?;
@@ -64,7 +65,10 @@ impl Control {
 
     /// Refuses a deployment whose hosts could not be let in again.
     async fn check_balancers(&self, group: &GroupSettings) -> Result<(), Error> {
-        let groups = settings::traffic(group).map(|traffic| traffic.groups).unwrap_or_default();
+        let mut groups = settings::traffic(group).map(|traffic| traffic.groups).unwrap_or_default();
+        if let Some(Shift { carrier: Carrier::Groups(pair), .. }) = settings::shift(group)? {
+            groups.extend(pair);
+        }
         for group in &groups {
             match self.traffic.balancers.check(group).await {
                 Ok(()) => {}
@@ -286,14 +290,9 @@ fn check_supported(
         let message = "`updateOutdatedInstancesOnly` is not supported. Leave it out: all instances of the group are deployed to.";
         return Err(refuse(ErrorName::InvalidUpdateOutdatedInstancesOnlyValue, message));
     }
-    if request.target_instances.is_some() {
-        let message = "`targetInstances` is for blue/green deployments. Leave it out.";
-        return Err(refuse(ErrorName::InvalidTargetInstances, message));
-    }
     let style = group.deployment_style.clone().unwrap_or_default();
-    if style.deployment_type.as_deref() == Some("BLUE_GREEN") {
-        let message = "The group is set to a blue/green deployment, which this version of Cutover cannot do for servers. Set its deploymentStyle to IN_PLACE.";
-        return Err(refuse(ErrorName::InvalidInput, message));
+    if settings::shift(group)?.is_some() {
+        return Ok(());
     }
     let is_balanced = style.deployment_option.as_deref() == Some("WITH_TRAFFIC_CONTROL");
     if is_balanced && settings::traffic(group).is_none() {

@@ -1,6 +1,6 @@
 //! Ladders, and what people say while one is climbed (`docs/semantics.md#ladders`).
 
-use engine::deployment::{Fact, Wishes};
+use engine::deployment::{Deployment, Fact, Wishes};
 use engine::health::{Minimum, Rule};
 use engine::ladder::Ladder;
 use wire::codedeploy::{CreateDeploymentConfig, Empty, ErrorName, Request as _};
@@ -72,8 +72,35 @@ impl Control {
     /// `SteerDeployment`.
     pub async fn steer_deployment(&self, request: &SteerDeployment) -> Result<Empty, Error> {
         let wish = request.required_wish()?;
+        self.wish(&request.deployment_id, |deployment, wishes| {
+            match wish {
+                Wish::Pause => wishes.paused = true,
+                Wish::Resume => wishes.paused = false,
+                Wish::Promote => (wishes.promoted, wishes.paused) = (true, false),
+                Wish::SkipBake if deployment.climb().baking_since.is_some() => {
+                    wishes.baked_below = wishes.baked_below.max(deployment.climb().rung + 1);
+                }
+                Wish::SkipBake => {
+                    let message = format!(
+                        "No step of the deployment `{}` bakes just now. Ask for its progress, and try again when one does.",
+                        deployment.id()
+                    );
+                    return Err(refuse(ErrorName::InvalidDeploymentStatus, message));
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Notes what somebody wants of a deployment that has not ended, and lets it know.
+    pub(super) async fn wish(
+        &self,
+        id: &Option<String>,
+        change: impl Fn(&Deployment, &mut Wishes) -> Result<(), Error>,
+    ) -> Result<Empty, Error> {
         loop {
-            let found = self.known_deployment(&request.deployment_id).await?.row.deployment;
+            let found = self.known_deployment(id).await?.row.deployment;
             let id = found.id();
             if let Some(ended) = found.ended() {
                 let status = ended.ending.status.name();
@@ -83,21 +110,8 @@ impl Control {
             let key = WishRow::key_of(id);
             let known = rows::load::<WishRow>(&*self.table, &key).await?;
             let mut wishes = known.as_ref().map_or_else(Wishes::default, |known| known.row.wishes);
+            change(&found, &mut wishes)?;
             wishes.version += 1;
-            match wish {
-                Wish::Pause => wishes.paused = true,
-                Wish::Resume => wishes.paused = false,
-                Wish::Promote => (wishes.promoted, wishes.paused) = (true, false),
-                Wish::SkipBake if found.climb().baking_since.is_some() => {
-                    wishes.baked_below = wishes.baked_below.max(found.climb().rung + 1);
-                }
-                Wish::SkipBake => {
-                    let message = format!(
-                        "No step of the deployment `{id}` bakes just now. Ask for its progress, and try again when one does."
-                    );
-                    return Err(refuse(ErrorName::InvalidDeploymentStatus, message));
-                }
-            }
             let row = WishRow { deployment_id: id.clone(), at: self.now(), wishes };
             let write = match known {
                 Some(known) => Stored { row, version: known.version }.replace()?,

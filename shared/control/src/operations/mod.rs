@@ -18,6 +18,7 @@ mod revisions;
 mod rollback;
 mod subscriptions;
 mod targets;
+mod waits;
 
 use engine::{DeploymentId, GroupId};
 use wire::codedeploy::ErrorName;

@@ -1,9 +1,11 @@
 //! Rolling back by hand.
 
+use engine::deployment::{Carrier, Deployment};
 use wire::codedeploy::ErrorName;
 use wire::cutover::{RollBackDeployment, RollBackDeploymentOutput};
 
 use super::refuse;
+use crate::rows::{self, Group};
 use crate::start::Request;
 use crate::{Control, Error};
 
@@ -21,6 +23,10 @@ impl Control {
                 "The deployment `{id}` has not ended. Stop it with autoRollbackEnabled, which rolls it back as well."
             );
             return Err(refuse(ErrorName::InvalidDeploymentStatus, message));
+        }
+        if let Some(request) = self.traffic_back(&found).await? {
+            let started = self.start(&order.group_id, &request).await?;
+            return Ok(RollBackDeploymentOutput { deployment_id: Some(started.to_string()) });
         }
         let Some(fallback) = order.fallback.clone() else {
             let message = format!(
@@ -44,5 +50,37 @@ impl Control {
         ));
         let started = self.start(&order.group_id, &start).await?;
         Ok(RollBackDeploymentOutput { deployment_id: Some(started.to_string()) })
+    }
+
+    /// How the traffic goes back to where it was before the newest deployment of a blue/green group: nothing is installed.
+    /// None for other deployments, after which the other side may have been changed.
+    async fn traffic_back(&self, deployment: &Deployment) -> Result<Option<Request>, Error> {
+        let order = deployment.order();
+        let Some(shift) = order.shift.as_ref().filter(|shift| shift.back_to.is_none()) else {
+            return Ok(None);
+        };
+        let group = rows::load::<Group>(&*self.table, &Group::key_of(&order.group_id)).await?;
+        let newest = group.and_then(|group| group.row.slot.last_attempted);
+        if newest.as_ref() != Some(deployment.id()) {
+            return Ok(None);
+        }
+        let (revision, pin) = match &order.fallback {
+            Some(fallback) => (fallback.revision.clone(), Some(fallback.pin.clone())),
+            None => (order.revision.clone(), deployment.pin().cloned()),
+        };
+        let mut request = Request::new(revision, pin);
+        request.is_way_back = true;
+        request.back_to = Some(match &shift.carrier {
+            Carrier::Groups([first, _]) => {
+                let old = deployment.sides().map(|(old, _)| old);
+                u8::from(old != Some(first.as_str()))
+            }
+            Carrier::Alias(_) => 0,
+        });
+        request.carrier = Some(shift.carrier.clone());
+        request.config = Some(order.config.clone());
+        request.description =
+            Some(format!("Takes the traffic back to where it was before deployment {}", order.id));
+        Ok(Some(request))
     }
 }

@@ -6,7 +6,8 @@ use wire::codedeploy::{
     BatchGetDeploymentTargets, BatchGetDeploymentTargetsOutput, DeploymentTarget,
     DeploymentTargetType, Diagnostics, ErrorName, GetDeploymentTarget, GetDeploymentTargetOutput,
     InstanceTarget, LifecycleErrorCode, LifecycleEvent, LifecycleEventStatus,
-    ListDeploymentTargets, ListDeploymentTargetsOutput, TargetFilterName, TargetStatus,
+    ListDeploymentTargets, ListDeploymentTargetsOutput, TargetFilterName, TargetLabel,
+    TargetStatus,
 };
 use wire::host::{ErrorCode, EventReport, EventStatus, HostStatus};
 
@@ -37,14 +38,19 @@ impl Control {
     ) -> Result<ListDeploymentTargetsOutput, Error> {
         let deployment = self.started_deployment(&request.deployment_id).await?;
         let filters = request.target_filters.clone().unwrap_or_default();
-        if filters.contains_key(TargetFilterName::ServerInstanceLabel.name()) {
-            let message = "Only blue/green deployments have labels. Leave the filter ServerInstanceLabel out.";
+        let is_blue_green = deployment.order().shift.is_some();
+        let label = filters.get(TargetFilterName::ServerInstanceLabel.name());
+        if label.is_some() && !is_blue_green {
+            let message =
+                "Only blue/green deployments have labels. Leave the filter ServerTargetLabel out.";
             return Err(refuse(ErrorName::InvalidDeploymentInstanceType, message));
         }
         let statuses = filters.get(TargetFilterName::TargetStatus.name());
         let wanted = |host: &HostRow| {
             let status = status_of(&deployment, host).name();
-            statuses.is_none_or(|statuses| statuses.iter().any(|wanted| wanted == status))
+            // Hosts that have the traffic are not touched, and are no targets.
+            label.is_none_or(|labels| labels.iter().any(|l| l == TargetLabel::Green.name()))
+                && statuses.is_none_or(|statuses| statuses.iter().any(|wanted| wanted == status))
         };
         let mut token = request.next_token.clone();
         loop {
@@ -129,7 +135,7 @@ impl Control {
             last_updated_at: Some(updated.into()),
             lifecycle_events: Some(events_of(deployment, &host)),
             target_id: Some(host.name),
-            instance_label: None,
+            instance_label: deployment.order().shift.as_ref().map(|_| TargetLabel::Green),
         };
         DeploymentTarget {
             deployment_target_type: Some(DeploymentTargetType::InstanceTarget),
@@ -153,6 +159,7 @@ fn state_of(deployment: &Deployment, host: &HostRow) -> HostState {
 fn status_of(deployment: &Deployment, host: &HostRow) -> TargetStatus {
     match state_of(deployment, host) {
         HostState::Untouched => TargetStatus::Pending,
+        _ if deployment.is_waiting(host.ordinal) => TargetStatus::Ready,
         HostState::Sent | HostState::Unclaimed | HostState::Running => {
             match (host.status, host.out_of_reach, host.heard_at) {
                 (Some(HostStatus::Succeeded), ..) => TargetStatus::Succeeded,

@@ -1,6 +1,7 @@
 //! What the use cases need of the world besides the table. Named for what they are here, not for who provides them.
 
 mod cloud;
+mod functions;
 mod meter;
 mod traffic;
 
@@ -15,6 +16,7 @@ pub use cloud::{
     Cloud, CloudError, Command, Errands, Fleet, Hold, Hooks, Instance, InstanceState, NoCloud,
     Push, Scaling, Selection, SendError,
 };
+pub use functions::{FunctionError, Functions, NoFunctions};
 pub use meter::{HostOutcome, Measure, Meter, NoMeter};
 pub use traffic::{
     Alarms, BalancerError, BalancerKeeper, Balancers, NoTraffic, Pair, Reading, Standing, Traffic,

@@ -10,6 +10,8 @@ use engine::DeploymentId;
 use thiserror::Error;
 use wire::cutover::{AddBalancer, BalancerInfo};
 
+use super::{Functions, NoFunctions};
+
 /// Why a balancer did not do as asked.
 #[derive(Debug, Error)]
 pub enum BalancerError {
@@ -136,12 +138,20 @@ pub struct Traffic {
     pub balancers: Arc<dyn Balancers>,
     /// The alarms.
     pub alarms: Arc<dyn Alarms>,
+    /// Lambda functions.
+    pub functions: Arc<dyn Functions>,
 }
 
 impl Traffic {
     /// An installation that has neither.
     pub fn none() -> Self {
-        Self { keeper: None, balancers: Arc::new(NoTraffic), alarms: Arc::new(NoTraffic) }
+        let none = Arc::new(NoTraffic);
+        Self {
+            keeper: None,
+            balancers: none.clone(),
+            alarms: none,
+            functions: Arc::new(NoFunctions),
+        }
     }
 }
 

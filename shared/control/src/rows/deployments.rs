@@ -4,6 +4,7 @@ use engine::deployment::{Deployment, SCHEMA, Wishes};
 use engine::lifecycle::Event;
 use engine::{DeploymentId, GroupId, Timestamp};
 use serde::{Deserialize, Serialize};
+use wire::codedeploy::TargetInstances;
 
 use super::{Row, digits};
 use crate::table::Key;
@@ -26,6 +27,9 @@ pub struct DeploymentRow {
     /// The hosts that it is for, where that is not the whole group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only: Option<Vec<String>>,
+    /// What selects its hosts in place of the group's own settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub targets: Option<TargetInstances>,
 }
 
 impl DeploymentRow {

@@ -1,6 +1,7 @@
 //! The hosts of a deployment.
 
 use engine::deployment::{HostSeen, Sighting};
+use engine::lifecycle::Event;
 use engine::{DeploymentId, GroupId, Timestamp};
 use serde::{Deserialize, Serialize};
 use wire::host::{EventReport, HostStatus};
@@ -67,6 +68,12 @@ pub struct HostRow {
     /// Why it cannot be deployed to, where that was seen when it was enrolled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unfit: Option<String>,
+    /// The event of a shift in which it waits for its traffic, once its balancer found it healthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_in: Option<Event>,
+    /// Whether this write is the one that says so.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub stirs: bool,
     /// Whether it came after the roster was sealed.
     #[serde(default, skip_serializing_if = "is_false")]
     pub arrived: bool,
@@ -146,7 +153,7 @@ impl HostRow {
             (None, None, None) if self.leaving => Sighting::Leaving,
             (_, Some(OutOfReach::ShutOut), _) => Sighting::ShutOut,
             (_, Some(OutOfReach::GivenUp), _) => Sighting::GivenUp,
-            (_, None, Some(heard_at)) => Sighting::Claimed { heard_at },
+            (_, None, Some(heard_at)) => Sighting::Claimed { heard_at, waits_in: self.waits_in },
             (_, None, None) => Sighting::Unclaimed,
         };
         HostSeen { ordinal: self.ordinal, sighting }
@@ -182,6 +189,8 @@ impl HostRow {
             transport: Transport::Poll,
             zone: None,
             unfit: None,
+            waits_in: None,
+            stirs: false,
             arrived: false,
         }
     }
@@ -209,7 +218,8 @@ impl Row for HostRow {
         Some(self.enrolled_at.plus_ms(KEPT_MS))
     }
 
-    /// One that has ended, that is about to vanish or did, or that came late. A report in between wakes nobody.
+    /// One that has ended, that is about to vanish or did, that came late, or that now waits for its traffic. A report in
+    /// between wakes nobody.
     fn rings(&self) -> bool {
         let has_news = match self.seen().sighting {
             Sighting::Unclaimed | Sighting::Claimed { .. } => false,
@@ -220,6 +230,6 @@ impl Row for HostRow {
             | Sighting::Leaving
             | Sighting::Gone => true,
         };
-        has_news || (self.arrived && self.heard_at.is_none())
+        has_news || self.stirs || (self.arrived && self.heard_at.is_none())
     }
 }

@@ -6,6 +6,7 @@
 mod batches;
 mod catalog;
 mod deployments;
+mod hooks;
 mod hosts;
 mod passages;
 mod uploads;
@@ -13,6 +14,7 @@ mod uploads;
 pub use batches::{BatchHost, BatchRow, CommandRow, Outcome, OutcomeRow};
 pub use catalog::{Application, Config, Group, GroupName, IamArn, OnPremises, RegisteredRevision};
 pub use deployments::{DeploymentRow, LogRow, LoggedEvent, StopRow, WishRow};
+pub use hooks::{HookRow, HookStatus};
 pub use hosts::{Before, HostRow, OutOfReach, Transport};
 pub use passages::{Direction, PassageRow, ScalingGroupRow, SuspensionRow, Verdict};
 pub use uploads::{Subscription, UploadRow, UploadState};

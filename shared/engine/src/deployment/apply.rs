@@ -32,13 +32,20 @@ impl Deployment {
                 asked || new
             }
             Fact::RosterSealed { total, unhealthy } => self.seal(total, unhealthy),
-            Fact::HostsArrived { total } => self.sealed && self.hosts.grow(total),
+            // In a shift, who comes late is brought what the group has when the deployment has ended.
+            Fact::HostsArrived { total } => {
+                self.sealed && self.order.shift.is_none() && self.hosts.grow(total)
+            }
             Fact::HostsSeen(seen) => seen.into_iter().filter(|host| self.see(*host)).count() > 0,
             Fact::BatchChecked { batch, seen } => self.check(batch, seen),
             Fact::HostsGone(gone) => gone.into_iter().filter(|host| self.lose(*host)).count() > 0,
             Fact::StopRequested { at, roll_back } => self.request_stop(at, roll_back),
             Fact::AlarmsRead { firing, unreadable } => self.take_reading(firing, unreadable),
             Fact::Withdrawn => self.withdrawn(),
+            Fact::SidesFound { percent_of_second } => self.find_sides(percent_of_second),
+            Fact::ShiftRefused(why) => self.refuse_shift(why),
+            Fact::TrafficMoved { percent } => self.has_moved(percent),
+            Fact::HookEnded { event, failed } => self.end_hook(event, failed),
             Fact::Wished(wishes) => self.wish(wishes),
             Fact::Decided { at, plan } => self.decide(at, &plan),
             Fact::Ended { at, rolled_back_by } => self.end(at, rolled_back_by),
@@ -64,6 +71,19 @@ impl Deployment {
     /// Takes the later of what is known and what was seen, by the place in a host's life. What ended stays ended.
     fn see(&mut self, seen: HostSeen) -> bool {
         let Some(known) = self.hosts.get(seen.ordinal) else { return false };
+        let waits = match seen.sighting {
+            Sighting::Claimed { waits_in: Some(event), .. } if known.state.in_flight() => {
+                self.wait_in(seen.ordinal, event)
+            }
+            Sighting::Claimed { .. }
+            | Sighting::Unclaimed
+            | Sighting::ShutOut
+            | Sighting::GivenUp
+            | Sighting::Succeeded
+            | Sighting::Failed
+            | Sighting::Leaving
+            | Sighting::Gone => false,
+        };
         let state = match seen.sighting {
             Sighting::Unclaimed => HostState::Sent,
             Sighting::Claimed { .. } => HostState::Running,
@@ -86,10 +106,11 @@ impl Deployment {
             Sighting::Gone => HostState::Gone,
         };
         if !known.state.in_flight() || state <= known.state {
-            return false;
+            return waits;
         }
         self.hosts.set(seen.ordinal, Host { state, attempt: known.attempt });
         if !state.in_flight() {
+            self.wait_no_more(seen.ordinal);
             self.drop_finished_batches(seen.ordinal);
         }
         true
@@ -99,7 +120,7 @@ impl Deployment {
     /// first will have been silent for too long. Hosts that have not claimed their command are sent it once more.
     fn check(&mut self, batch: u32, seen: Vec<HostSeen>) -> bool {
         let heard = seen.iter().filter_map(|host| match host.sighting {
-            Sighting::Claimed { heard_at } => Some(heard_at),
+            Sighting::Claimed { heard_at, .. } => Some(heard_at),
             Sighting::Unclaimed
             | Sighting::ShutOut
             | Sighting::GivenUp
@@ -146,6 +167,7 @@ impl Deployment {
             None | Some(Host { state: HostState::Gone, .. }) => false,
             Some(host) => {
                 self.hosts.set(ordinal, Host { state: HostState::Gone, attempt: host.attempt });
+                self.wait_no_more(ordinal);
                 self.drop_finished_batches(ordinal);
                 true
             }
@@ -166,14 +188,24 @@ impl Deployment {
     fn decide(&mut self, at: Timestamp, plan: &Plan) -> bool {
         let at = at.max(self.latest);
         self.latest = at;
-        let climb = self.climb_at(at);
-        let has_climbed = std::mem::replace(&mut self.climb, climb) != climb;
+        let (climb, shifting) = (self.climb_at(at), self.shifting_at(at));
+        let has_climbed = self.climb != climb || self.shifting != shifting;
+        self.climb = climb;
+        self.shifting = shifting;
         if !plan.effects.is_empty() && self.started_at.is_none() {
             self.started_at = Some(at);
         }
         for effect in &plan.effects {
             match effect {
-                Effect::PinRevision | Effect::EnrolHosts | Effect::Withdraw => self.ask(effect, at),
+                Effect::PinRevision
+                | Effect::EnrolHosts
+                | Effect::Withdraw
+                | Effect::FindSides
+                | Effect::RunHook { .. } => self.ask(effect, at),
+                Effect::MoveTraffic { .. } => {
+                    self.forget_moves(effect);
+                    self.ask(effect, at);
+                }
                 Effect::ReadAlarms => {
                     self.ask(effect, at);
                     self.ask_for_alarms(at);
@@ -261,7 +293,7 @@ impl Deployment {
     fn end(&mut self, at: Timestamp, rolled_back_by: Option<DeploymentId>) -> bool {
         let at = at.max(self.latest);
         let Some(ending) = self.ending(at) else { return false };
-        self.climb = self.climb_at(at);
+        (self.climb, self.shifting) = (self.climb_at(at), self.shifting_at(at));
         self.latest = at;
         self.started_at.get_or_insert(at);
         let untouched: Vec<u32> = self.hosts.next_untouched(u32::MAX).collect();

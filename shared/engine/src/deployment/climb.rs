@@ -4,8 +4,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::Deployment;
+use super::shift::{Stage, percent_of};
 use crate::Timestamp;
 use crate::health::Fleet;
+use crate::ladder::Rung;
 
 /// Where a deployment stands on its ladder.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +41,17 @@ pub struct Wishes {
     /// Rungs below this one do not bake any more.
     #[serde(default)]
     pub baked_below: u32,
+    /// A shift that is ready waits no longer for a person.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub continued: bool,
+    /// The old side of a shift is kept no longer.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub ends_wait: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 impl Wishes {
@@ -64,17 +77,17 @@ impl Deployment {
         Some(self.climb.baking_since?.plus_ms(rung.bake_ms))
     }
 
-    /// Whether time alone has changed where the deployment stands on its ladder.
-    pub fn climbs_at(&self, now: Timestamp) -> bool {
-        self.climb_at(now.max(self.latest)) != self.climb
+    /// Whether time alone has changed where the deployment stands, on its ladder or in a shift.
+    pub fn moves_at(&self, now: Timestamp) -> bool {
+        let now = now.max(self.latest);
+        self.climb_at(now) != self.climb || self.shifting_at(now) != self.shifting
     }
 
     /// Where the deployment stands on its ladder at `now`.
     pub(super) fn climb_at(&self, now: Timestamp) -> Climb {
         let mut climb = self.climb;
         while let Some(rung) = self.order.ladder.get(climb.rung) {
-            let fleet = self.hosts.fleet();
-            let is_full = self.sealed && fleet.ended() >= rung.share.of_hosts(fleet.total()).max(1);
+            let is_full = self.has_reached(rung);
             let since = match climb.baking_since {
                 Some(since) => since,
                 None if is_full => now,
@@ -91,6 +104,17 @@ impl Deployment {
         climb
     }
 
+    /// Whether as much has the new version as a rung says.
+    fn has_reached(&self, rung: Rung) -> bool {
+        match (self.stage(), self.percent()) {
+            (Some(stage), Some(percent)) => stage >= Stage::Move && percent >= percent_of(rung),
+            _ => {
+                let fleet = self.hosts.fleet();
+                self.sealed && fleet.ended() >= rung.share.of_hosts(fleet.total()).max(1)
+            }
+        }
+    }
+
     /// Whether no rung is left to be climbed at `now`.
     pub(super) fn has_climbed(&self, now: Timestamp) -> bool {
         self.climb_at(now).rung >= self.order.ladder.len()
@@ -102,7 +126,7 @@ impl Deployment {
             return 0;
         }
         match self.order.ladder.get(self.climb_at(now).rung) {
-            Some(rung) if !self.wishes.promoted => {
+            Some(rung) if !self.wishes.promoted && self.order.shift.is_none() => {
                 let started = fleet.total() - fleet.untouched();
                 rung.share.of_hosts(fleet.total()).saturating_sub(started)
             }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Failure, Ordinals, REPEAT_MS, Status};
 use crate::Timestamp;
+use crate::lifecycle::Event;
 
 /// Something to be done. It may be performed twice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +37,19 @@ pub enum Effect {
     /// Take the traffic from the hosts that have the new version, where others are left to take it. Outcome: `Withdrawn`,
     /// once the balancer says so.
     Withdraw,
+    /// Ask what carries the traffic of a shift which of its two sides has it. Outcome: `SidesFound`.
+    FindSides,
+    /// Give the new side of a shift its share of the traffic, and the old one the rest. Outcome: `TrafficMoved`, once what
+    /// carries it says so.
+    MoveTraffic {
+        /// How much, in percent.
+        percent: u8,
+    },
+    /// Call the hook function of an event, once. Outcome: `HookEnded`, when the function says how it went.
+    RunHook {
+        /// The event.
+        event: Event,
+    },
     /// End the deployment: its own row, the group's, and that of the rollback or the waiting upload, in one
     /// transaction. Outcome: `Ended`.
     End(Ending),
@@ -45,12 +59,13 @@ impl Effect {
     /// How long after it was asked for its outcome may be missing before it is asked for again, in milliseconds.
     pub(super) fn repeat_ms(&self) -> u64 {
         match self {
-            Self::Withdraw => 1_000,
-            Self::ReadAlarms => 10_000,
+            Self::Withdraw | Self::MoveTraffic { .. } => 1_000,
+            Self::ReadAlarms | Self::FindSides => 10_000,
             Self::PinRevision
             | Self::EnrolHosts
             | Self::Dispatch { .. }
             | Self::CheckHosts { .. }
+            | Self::RunHook { .. }
             | Self::End(_) => REPEAT_MS,
         }
     }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Failure, Plan, Wishes};
+use crate::lifecycle::Event;
 use crate::{DeploymentId, Pin, Timestamp};
 
 /// Something that happened.
@@ -51,6 +52,25 @@ pub enum Fact {
     },
     /// After an alarm, the hosts with the new version have no traffic any more, or nobody else could have taken it.
     Withdrawn,
+    /// What carries the traffic of a shift says how much of it the second side has.
+    SidesFound {
+        /// In percent.
+        percent_of_second: u8,
+    },
+    /// What carries the traffic of a shift cannot carry it.
+    ShiftRefused(Failure),
+    /// The new side of a shift has its share of the traffic, as what carries it says.
+    TrafficMoved {
+        /// In percent.
+        percent: u8,
+    },
+    /// A hook function has said how it went, or could not be called.
+    HookEnded {
+        /// The event.
+        event: Event,
+        /// Why it failed.
+        failed: Option<String>,
+    },
     /// Somebody wants something of the deployment; all that people want, each time.
     Wished(Wishes),
     /// A plan was made, and is about to be stored and performed.
@@ -89,6 +109,9 @@ pub enum Sighting {
     Claimed {
         /// By the server's clock.
         heard_at: Timestamp,
+        /// The event of a shift in which it waits for its traffic, once its balancer finds it healthy.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        waits_in: Option<Event>,
     },
     /// It has not claimed its command, and no longer can.
     ShutOut,

@@ -11,6 +11,7 @@ mod fact;
 mod hosts;
 mod ordinals;
 mod plan;
+mod shift;
 mod verdict;
 mod watch;
 
@@ -21,6 +22,8 @@ pub use effect::{Effect, Ending, Plan};
 pub use fact::{Fact, HostSeen, Sighting};
 pub use hosts::{Host, HostState, Hosts};
 pub use ordinals::{Ordinals, OrdinalsError};
+use shift::Shifting;
+pub use shift::{Alias, Carrier, HOOK_MS, Shift, Stage};
 pub use verdict::{Failure, FailureCode};
 use watch::Watching;
 pub use watch::{Alarm, Watch};
@@ -97,6 +100,16 @@ pub struct Order {
     /// What watches it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watch: Option<Watch>,
+    /// What its traffic moves between, where it does not go host by host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shift: Option<Shift>,
+}
+
+impl Order {
+    /// Whether there are hosts that the revision is brought to.
+    pub fn has_hosts(&self) -> bool {
+        self.shift.as_ref().is_none_or(Shift::has_hosts)
+    }
 }
 
 /// Where hosts get their traffic from.
@@ -175,6 +188,8 @@ pub enum Status {
     Created,
     /// Under way.
     InProgress,
+    /// Waits for a person before its traffic moves.
+    Ready,
     /// Ended well.
     Succeeded,
     /// Ended badly.
@@ -194,6 +209,7 @@ impl Status {
         match self {
             Self::Created => "Created",
             Self::InProgress => "InProgress",
+            Self::Ready => "Ready",
             Self::Succeeded => "Succeeded",
             Self::Failed => "Failed",
             Self::Stopped => "Stopped",
@@ -223,6 +239,8 @@ pub struct Deployment {
     wishes: Wishes,
     #[serde(default, skip_serializing_if = "Watching::has_not_begun")]
     watching: Watching,
+    #[serde(default, skip_serializing_if = "Shifting::has_not_begun")]
+    shifting: Shifting,
     stop: Option<Stop>,
     ended: Option<Ended>,
 }
@@ -289,11 +307,11 @@ impl Deployment {
     pub fn new(order: Order, pin: Option<Pin>) -> Self {
         Self {
             latest: order.created_at,
+            sealed: !order.has_hosts(),
             order,
             started_at: None,
             pin,
             broken: None,
-            sealed: false,
             hosts: Hosts::default(),
             batches: Vec::new(),
             next_batch: 0,
@@ -302,6 +320,7 @@ impl Deployment {
             climb: Climb::default(),
             wishes: Wishes::default(),
             watching: Watching::default(),
+            shifting: Shifting::default(),
             stop: None,
             ended: None,
         }
@@ -343,6 +362,7 @@ impl Deployment {
     pub fn status(&self) -> Status {
         match (&self.ended, self.started_at) {
             (Some(ended), _) => ended.ending.status,
+            (None, Some(_)) if self.awaits_person() => Status::Ready,
             (None, Some(_)) => Status::InProgress,
             (None, None) => Status::Created,
         }
@@ -371,11 +391,17 @@ impl Deployment {
     /// The lifecycle events that each host runs, in order.
     pub fn events(&self) -> &'static [Event] {
         match (self.order.creator, &self.order.traffic) {
+            _ if self.order.shift.is_some() => &Event::REPLACEMENT,
             (Creator::User | Creator::Rollback | Creator::Arrival, None) => &Event::IN_PLACE,
             (Creator::User | Creator::Rollback | Creator::Arrival, Some(_)) => &Event::ALL,
             (Creator::Departure, None) => &Event::DEPARTURE,
             (Creator::Departure, Some(_)) => &Event::DEPARTURE_BALANCED,
         }
+    }
+
+    /// The event that a host begins only when it is told to, and before which it may wait for long.
+    pub fn held_before(&self) -> Option<Event> {
+        self.order.shift.as_ref().map(|_| Event::BeforeAllowTraffic)
     }
 
     /// Whether an effect that was decided is still to be performed: nobody wants the outcome of one that was answered,
@@ -385,9 +411,13 @@ impl Deployment {
             return false;
         }
         match effect {
-            Effect::PinRevision | Effect::EnrolHosts | Effect::ReadAlarms | Effect::Withdraw => {
-                self.asked.iter().any(|asked| asked.effect == *effect)
-            }
+            Effect::PinRevision
+            | Effect::EnrolHosts
+            | Effect::ReadAlarms
+            | Effect::Withdraw
+            | Effect::FindSides
+            | Effect::MoveTraffic { .. }
+            | Effect::RunHook { .. } => self.asked.iter().any(|asked| asked.effect == *effect),
             Effect::Dispatch { attempt, hosts, .. } => {
                 self.stop.is_none()
                     && self.alarm().is_none()
@@ -449,6 +479,8 @@ impl Deployment {
             Err("the deployment was stopped")
         } else if self.alarm().is_some() {
             Err("the deployment was stopped by an alarm")
+        } else if self.shift_failed_at().is_some() {
+            Err("the deployment has failed")
         } else if now >= self.deadline() {
             Err("the deployment ran out of time")
         } else if !in_flight {

@@ -25,6 +25,7 @@ impl Deployment {
         }
         let mut effects = Vec::new();
         self.watch(now, &mut effects);
+        self.shift(now, &mut effects);
         if self.halted_at(now).is_none() {
             self.prepare(now, &mut effects);
             self.dispatch(now, &mut effects);
@@ -35,10 +36,11 @@ impl Deployment {
     }
 
     /// Since when nothing new is started and hosts are told not to go on.
-    fn halted_at(&self, now: Timestamp) -> Option<Timestamp> {
+    pub(super) fn halted_at(&self, now: Timestamp) -> Option<Timestamp> {
         let deadline = Some(self.deadline()).filter(|deadline| now >= *deadline);
         let alarm = self.alarm().map(|alarm| alarm.at);
-        self.stop.map(|stop| stop.at).into_iter().chain(alarm).chain(deadline).min()
+        let failed = self.shift_failed_at();
+        self.stop.map(|stop| stop.at).into_iter().chain(alarm).chain(failed).chain(deadline).min()
     }
 
     /// How much longer than the silence time-out the server waits, for the time that messages take.
@@ -47,13 +49,15 @@ impl Deployment {
     }
 
     fn prepare(&self, now: Timestamp, effects: &mut Vec<Effect>) {
-        if self.broken.is_some() {
+        if self.broken.is_some() || !self.order.has_hosts() {
             return;
         }
         if self.pin.is_none() && self.is_due(&Effect::PinRevision, now) {
             effects.push(Effect::PinRevision);
         }
-        if !self.sealed && self.is_due(&Effect::EnrolHosts, now) {
+        // Who is on the new side of a shift can be said only when it is known which that is.
+        let is_known = self.order.shift.is_none() || self.sides().is_some();
+        if !self.sealed && is_known && self.is_due(&Effect::EnrolHosts, now) {
             effects.push(Effect::EnrolHosts);
         }
     }
@@ -81,7 +85,7 @@ impl Deployment {
         if self.hosts.count(HostState::Unclaimed) > 0 {
             push(Self::ATTEMPTS, &self.unclaimed());
         }
-        let fleet = self.hosts.fleet();
+        let fleet = self.fleet();
         if !self.order.rule.must_stop(&fleet) {
             let next: Vec<u32> = self
                 .hosts
@@ -124,10 +128,13 @@ impl Deployment {
                 | Effect::CheckHosts { .. }
                 | Effect::ReadAlarms
                 | Effect::Withdraw
+                | Effect::FindSides
+                | Effect::MoveTraffic { .. }
+                | Effect::RunHook { .. }
                 | Effect::End(_) => 0,
             })
             .sum();
-        let fleet = self.hosts.fleet();
+        let fleet = self.fleet();
         let wanted = self.may_start(&fleet, now).min(fleet.untouched());
         let is_held_back = wanted > decided && !self.order.rule.must_stop(&fleet);
         let first = self.ramp.iter().find(|step| step.counts_at(now));
@@ -181,6 +188,9 @@ impl Deployment {
             | Effect::CheckHosts { .. }
             | Effect::ReadAlarms
             | Effect::Withdraw
+            | Effect::FindSides
+            | Effect::MoveTraffic { .. }
+            | Effect::RunHook { .. }
             | Effect::End(_) => now.plus_ms(effect.repeat_ms()),
         });
         let ramp = self.ramp_at(now, effects);
@@ -193,6 +203,7 @@ impl Deployment {
         asked
             .chain(reading)
             .chain(bake)
+            .chain(self.shift_moment(now))
             .chain(checks)
             .chain(decided)
             .chain(ramp)

@@ -1,6 +1,7 @@
 //! Whole deployments by hand: facts in, effects out.
 
 mod fleet;
+mod shift;
 mod traffic;
 
 use expect_test::{Expect, expect};
@@ -46,6 +47,7 @@ fn order(rule: Minimum, fallback: bool) -> Order {
         ladder: Ladder::default(),
         traffic: None,
         watch: None,
+        shift: None,
     }
 }
 
@@ -162,9 +164,11 @@ fn a_fact_delivered_twice_changes_nothing() {
     let mut story = Story::running(Minimum::FleetPercent(0), 3);
     story.seen(1, Sighting::Failed);
     let before = story.deployment.clone();
-    for sighting in
-        [Sighting::Failed, Sighting::Succeeded, Sighting::Claimed { heard_at: story.now }]
-    {
+    for sighting in [
+        Sighting::Failed,
+        Sighting::Succeeded,
+        Sighting::Claimed { heard_at: story.now, waits_in: None },
+    ] {
         assert!(!story.deployment.apply(Fact::HostsSeen(vec![HostSeen { ordinal: 1, sighting }])));
     }
     assert!(!story.deployment.apply(Fact::RosterSealed { total: 9, unhealthy: 0 }));
@@ -202,7 +206,10 @@ fn a_host_that_was_heard_of_is_looked_at_again_when_it_could_be_silent() {
     let heard_at = story.now.plus_ms(0);
     story.fact(Fact::BatchChecked {
         batch: 0,
-        seen: vec![HostSeen { ordinal: 0, sighting: Sighting::Claimed { heard_at } }],
+        seen: vec![HostSeen {
+            ordinal: 0,
+            sighting: Sighting::Claimed { heard_at, waits_in: None },
+        }],
     });
     assert_eq!(story.deployment.plan(story.now).wake_at, Some(heard_at.plus_ms(66_000)));
     story.wait(66_000);
@@ -217,14 +224,14 @@ fn a_host_that_was_heard_of_is_looked_at_again_when_it_could_be_silent() {
 #[test]
 fn a_stop_shuts_out_who_has_not_claimed_and_waits_for_who_has() {
     let mut story = Story::running(Minimum::FleetPercent(0), 3);
-    story.seen(0, Sighting::Claimed { heard_at: story.now });
+    story.seen(0, Sighting::Claimed { heard_at: story.now, waits_in: None });
     story.fact(Fact::StopRequested { at: story.now, roll_back: Some(true) });
     assert!(story.deployment.may_proceed(0, story.now).is_err());
     let seen = |ordinal, sighting| HostSeen { ordinal, sighting };
     story.fact(Fact::BatchChecked {
         batch: 0,
         seen: vec![
-            seen(0, Sighting::Claimed { heard_at: story.now }),
+            seen(0, Sighting::Claimed { heard_at: story.now, waits_in: None }),
             seen(1, Sighting::ShutOut),
             seen(2, Sighting::ShutOut),
         ],
@@ -249,7 +256,7 @@ fn a_host_that_a_stop_left_out_keeps_the_deployment_from_having_succeeded() {
 #[test]
 fn a_deployment_out_of_time_fails() {
     let mut story = Story::running(Minimum::OneAtATime, 2);
-    story.seen(0, Sighting::Claimed { heard_at: story.now });
+    story.seen(0, Sighting::Claimed { heard_at: story.now, waits_in: None });
     story.wait(8 * 3_600_000);
     story.seen(0, Sighting::GivenUp);
     let failure = story.deployment.ended().unwrap().ending.failure.clone().unwrap();
@@ -339,7 +346,7 @@ fn hosts_that_are_sent_their_commands_one_by_one_fit_into_the_row() {
             let outstanding = story.deployment.outstanding(batch);
             let seen = outstanding.iter().map(|ordinal| HostSeen {
                 ordinal,
-                sighting: Sighting::Claimed { heard_at: heard(ordinal) },
+                sighting: Sighting::Claimed { heard_at: heard(ordinal), waits_in: None },
             });
             let checked = Fact::BatchChecked { batch, seen: seen.collect() };
             story.deployment.apply(checked);
@@ -372,7 +379,10 @@ fn a_trickle_of_new_hosts_does_not_put_off_the_look_at_a_silent_one() {
                 looked_at = looked_at.or_else(|| Some(story.now.since_ms(begin)));
             }
             let heard_at = story.now;
-            let claimed = |ordinal| HostSeen { ordinal, sighting: Sighting::Claimed { heard_at } };
+            let claimed = |ordinal| HostSeen {
+                ordinal,
+                sighting: Sighting::Claimed { heard_at, waits_in: None },
+            };
             let seen = outstanding.iter().map(claimed).collect();
             story.deployment.apply(Fact::BatchChecked { batch, seen });
         }

@@ -38,11 +38,41 @@ pub enum FailureCode {
     AlarmActive,
     /// It took too long.
     Timeout,
+    /// A hook function failed, or did not say how it went.
+    HookFailed,
+    /// The function, its alias or its versions are not as the revision says.
+    InvalidFunction,
+    /// The target groups cannot carry the deployment.
+    InvalidBalancer,
+}
+
+impl Failure {
+    /// The status of a deployment that ends for this reason.
+    pub(super) fn status(&self) -> Status {
+        match self.code {
+            FailureCode::ManualStop | FailureCode::AlarmActive => Status::Stopped,
+            FailureCode::HealthConstraints
+            | FailureCode::HealthConstraintsInvalid
+            | FailureCode::NoInstances
+            | FailureCode::RevisionMissing
+            | FailureCode::InvalidRevision
+            | FailureCode::Timeout
+            | FailureCode::HookFailed
+            | FailureCode::InvalidFunction
+            | FailureCode::InvalidBalancer => Status::Failed,
+        }
+    }
 }
 
 impl Deployment {
     /// How the deployment ends at `now`; none while it has to go on.
     pub(super) fn ending(&self, now: Timestamp) -> Option<Ending> {
+        if self.order.shift.is_some() {
+            return self.shift_ending(now).map(|ended| match ended {
+                Ok(()) => Ending::succeeded(),
+                Err(failure) => self.failed(failure),
+            });
+        }
         let fleet = self.hosts.fleet();
         if fleet.in_flight > 0 || self.is_withdrawing() {
             return None;
@@ -61,14 +91,17 @@ impl Deployment {
                 Err(failure) => failure,
             },
         };
-        let is_stopped = matches!(failure.code, FailureCode::ManualStop | FailureCode::AlarmActive);
-        let status = if is_stopped { Status::Stopped } else { Status::Failed };
+        Some(self.failed(failure))
+    }
+
+    fn failed(&self, failure: Failure) -> Ending {
+        let status = failure.status();
         let (roll_back, rollback_refused) = self.rolls_back(status);
-        Some(Ending { status, failure: Some(failure), roll_back, rollback_refused })
+        Ending { status, failure: Some(failure), roll_back, rollback_refused }
     }
 
     /// The failure of a deployment that ends before all its hosts were tried for another reason than their health.
-    fn cut_short(&self, now: Timestamp) -> Option<Failure> {
+    pub(super) fn cut_short(&self, now: Timestamp) -> Option<Failure> {
         if self.broken.is_some() {
             return self.broken.clone();
         }
@@ -87,7 +120,7 @@ impl Deployment {
     }
 
     /// What the rule of minimum healthy hosts says; nothing while there is something to do.
-    fn judged(&self, fleet: &Fleet) -> Option<Result<(), Failure>> {
+    pub(super) fn judged(&self, fleet: &Fleet) -> Option<Result<(), Failure>> {
         if !self.sealed || self.pin.is_none() {
             return None;
         }
@@ -121,7 +154,7 @@ impl Deployment {
         failure(FailureCode::HealthConstraints, self.unhealthy_message(fleet))
     }
 
-    fn unhealthy_message(&self, fleet: &Fleet) -> String {
+    pub(super) fn unhealthy_message(&self, fleet: &Fleet) -> String {
         let required = self.order.rule.required(fleet.total());
         let mut message = format!(
             "Too many hosts failed: {} of {} failed, and `{}` demands {} healthy ones.",
@@ -145,18 +178,12 @@ impl Deployment {
 
     /// Whether the deployment is rolled back, and why not if that was wanted.
     fn rolls_back(&self, status: Status) -> (bool, Option<String>) {
-        let wanted = match (&self.stop, status) {
-            (_, Status::Stopped) if self.alarm().is_some() => self.order.auto_rollback.on_alarm,
-            (Some(stop), Status::Stopped) => {
-                stop.roll_back.unwrap_or(self.order.auto_rollback.on_stop)
-            }
-            (_, Status::Failed) => self.order.auto_rollback.on_failure,
-            (_, Status::Created | Status::InProgress | Status::Succeeded | Status::Stopped) => {
-                false
-            }
-        };
+        let wanted = self.wants_rollback(status);
         let refused = |why: &str| (false, Some(why.to_owned()));
-        if !wanted {
+        if self.order.shift.is_some() {
+            // What had the traffic was not changed: nothing is to be deployed for it to have it again.
+            (false, Some(self.traffic_after(wanted)))
+        } else if !wanted {
             (false, None)
         } else if !self.order.creator.is_of_group() {
             refused("Only deployments of a whole group are rolled back.")
@@ -170,6 +197,20 @@ impl Deployment {
             refused("No host was touched, so there is nothing to roll back.")
         } else {
             (true, None)
+        }
+    }
+
+    /// Whether the settings ask for what was before, if the deployment ends so.
+    pub(super) fn wants_rollback(&self, status: Status) -> bool {
+        match (&self.stop, status) {
+            (_, Status::Stopped) if self.alarm().is_some() => self.order.auto_rollback.on_alarm,
+            (Some(stop), Status::Stopped) => {
+                stop.roll_back.unwrap_or(self.order.auto_rollback.on_stop)
+            }
+            // A shift that nobody continued.
+            (None, Status::Stopped) => self.order.auto_rollback.on_stop,
+            (_, Status::Failed) => self.order.auto_rollback.on_failure,
+            (_, Status::Created | Status::InProgress | Status::Ready | Status::Succeeded) => false,
         }
     }
 

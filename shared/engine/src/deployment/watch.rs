@@ -157,7 +157,7 @@ impl Deployment {
                 alarm.names.join(" ")
             ),
         };
-        if !self.order.auto_rollback.on_alarm && self.touched_any() {
+        if !self.order.auto_rollback.on_alarm && self.order.shift.is_none() && self.touched_any() {
             message.push_str(
                 " Hosts that have the new version keep it and their traffic, because DEPLOYMENT_STOP_ON_ALARM is not \
                  among the events of autoRollbackConfiguration. Take it back with `cutover rollback`.",

@@ -76,6 +76,12 @@ words! {
         InvalidRevision = "INVALID_REVISION",
         /// It was stopped by hand.
         ManualStop = "MANUAL_STOP",
+        /// A hook function failed, or did not say how it went.
+        HookExecutionFailure = "HOOK_EXECUTION_FAILURE",
+        /// The function is not as the revision says.
+        InvalidLambdaFunction = "INVALID_LAMBDA_FUNCTION",
+        /// The target groups cannot carry the deployment.
+        ElasticLoadBalancingInvalid = "ELASTIC_LOAD_BALANCING_INVALID",
         /// There are no hosts to deploy to.
         NoInstances = "NO_INSTANCES",
         /// There are too many hosts.

@@ -146,6 +146,17 @@ words! {
         /// The deployment has ended.
         DeploymentAlreadyCompleted = "DeploymentAlreadyCompletedException",
         /// The deployment is not of a kind that can do this.
+        /// `ContinueDeployment` of one that does not wait for it.
+        DeploymentIsNotInReadyState = "DeploymentIsNotInReadyStateException",
+        /// A word that is no wait of a deployment.
+        InvalidDeploymentWaitType = "InvalidDeploymentWaitTypeException",
+        /// An id that no hook function was given.
+        InvalidLifecycleEventHookExecutionId = "InvalidLifecycleEventHookExecutionIdException",
+        /// A word that no hook function may say.
+        InvalidLifecycleEventHookExecutionStatus = "InvalidLifecycleEventHookExecutionStatusException",
+        /// A hook function that has said something else before.
+        LifecycleEventAlreadyCompleted = "LifecycleEventAlreadyCompletedException",
+        /// An action that this type of deployment does not have.
         UnsupportedActionForDeploymentType = "UnsupportedActionForDeploymentTypeException",
         /// The deployment has no targets yet.
         DeploymentNotStarted = "DeploymentNotStartedException",

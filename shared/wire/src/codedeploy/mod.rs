@@ -14,6 +14,7 @@ mod groups;
 mod instances;
 mod operation;
 mod revisions;
+mod shift;
 mod targets;
 
 pub use applications::*;
@@ -25,6 +26,7 @@ pub use groups::*;
 pub use instances::*;
 pub use operation::*;
 pub use revisions::*;
+pub use shift::*;
 pub use targets::*;
 
 #[cfg(test)]

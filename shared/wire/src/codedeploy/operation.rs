@@ -66,6 +66,8 @@ operations! {
     BatchGetDeployments => BatchGetDeploymentsOutput,
     ListDeployments => ListDeploymentsOutput,
     StopDeployment => StopDeploymentOutput,
+    ContinueDeployment => Empty,
+    PutLifecycleEventHookExecutionStatus => PutLifecycleEventHookExecutionStatusOutput,
     ListDeploymentTargets => ListDeploymentTargetsOutput,
     GetDeploymentTarget => GetDeploymentTargetOutput,
     BatchGetDeploymentTargets => BatchGetDeploymentTargetsOutput,

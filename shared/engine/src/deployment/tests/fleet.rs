@@ -100,7 +100,7 @@ fn nobody_arrives_before_the_roster_is_sealed() {
 #[test]
 fn a_host_that_arrives_after_a_stop_is_left_as_it_is() {
     let mut story = Story::running(Minimum::OneAtATime, 2);
-    story.seen(0, Sighting::Claimed { heard_at: story.now });
+    story.seen(0, Sighting::Claimed { heard_at: story.now, waits_in: None });
     story.fact(Fact::StopRequested { at: story.now, roll_back: None });
     story.arrived(3);
     story.seen(0, Sighting::Succeeded);
@@ -198,7 +198,7 @@ fn a_ramp_takes_no_more_room_however_slowly_hosts_come() {
 #[test]
 fn a_host_that_leaves_is_spared_unless_it_has_claimed_its_command() {
     let mut story = Story::running(Minimum::FleetPercent(50), 5);
-    story.seen(0, Sighting::Claimed { heard_at: story.now });
+    story.seen(0, Sighting::Claimed { heard_at: story.now, waits_in: None });
     for ordinal in [0, 1, 2] {
         story.seen(ordinal, Sighting::Leaving);
         story.told_in_vain(seen(ordinal, Sighting::Leaving));
@@ -315,7 +315,7 @@ fn a_command_is_wanted_until_its_last_host_has_claimed_it_or_was_sent_another_on
         hosts: hosts.iter().copied().collect(),
     };
     let first = dispatch(1, &[0, 1, 2]);
-    story.seen(0, Sighting::Claimed { heard_at: story.now });
+    story.seen(0, Sighting::Claimed { heard_at: story.now, waits_in: None });
     assert!(story.deployment.wants(&first), "two hosts wait for it");
     story.seen(1, Sighting::Leaving);
     story.wait(30_000);
@@ -355,7 +355,7 @@ enum Told {
 
 fn told() -> impl Strategy<Value = Told> {
     let sighting = prop_oneof![
-        Just(Sighting::Claimed { heard_at: Timestamp(1_000_000) }),
+        Just(Sighting::Claimed { heard_at: Timestamp(1_000_000), waits_in: None }),
         Just(Sighting::Succeeded),
         Just(Sighting::Failed),
         Just(Sighting::ShutOut),

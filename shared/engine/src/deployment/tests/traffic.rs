@@ -60,7 +60,7 @@ fn the_last_rung_bakes_before_the_deployment_has_succeeded() {
 #[test]
 fn people_pause_resume_skip_a_bake_and_promote() {
     let wish = |version, paused, promoted, baked_below| {
-        Fact::Wished(Wishes { version, paused, promoted, baked_below })
+        Fact::Wished(Wishes { version, paused, promoted, baked_below, ..Wishes::default() })
     };
     let started = |story: &Story| 8 - story.deployment.hosts().fleet().untouched();
     let mut story = climbing("1 host@1h,2 hosts@1h,4 hosts@1h,100%", 8, None);

@@ -1,0 +1,143 @@
+//! Aliases of Lambda functions, and the hook functions that are called before and after their traffic moves
+//! (`docs/semantics.md#lambda`).
+
+use engine::deployment::{Alias, Carrier, Deployment, Fact, Failure, FailureCode};
+use engine::lifecycle::Event;
+use serde_json::json;
+use tracing::info;
+
+use crate::ports::FunctionError;
+use crate::rows::{self, HookRow, HookStatus};
+use crate::table::TableError;
+use crate::{Control, Error, hash_of};
+
+impl Control {
+    /// Asks the alias which version has its traffic.
+    pub(crate) async fn find_alias(&self, alias: &Alias) -> Result<Vec<Fact>, Error> {
+        match self.traffic.functions.percent(alias).await {
+            Ok(percent_of_second) => Ok(vec![Fact::SidesFound { percent_of_second }]),
+            Err(error @ FunctionError::Unavailable { .. }) => Err(error.into()),
+            Err(error @ FunctionError::Refused { .. }) => {
+                let code = FailureCode::InvalidFunction;
+                Ok(vec![Fact::ShiftRefused(Failure { code, message: error.to_string() })])
+            }
+        }
+    }
+
+    /// Moves the traffic of an alias, and says how it stands then.
+    pub(crate) async fn move_alias(&self, alias: &Alias, percent: u8) -> Result<u8, Error> {
+        if self.traffic.functions.percent(alias).await? != percent {
+            self.traffic.functions.split(alias, percent).await?;
+        }
+        Ok(self.traffic.functions.percent(alias).await?)
+    }
+
+    /// Calls the hook function of an event, unless it was called; it says by itself how it went. What it said already is
+    /// told again.
+    pub(crate) async fn run_hook(
+        &self,
+        deployment: &Deployment,
+        event: Event,
+    ) -> Result<Vec<Fact>, Error> {
+        let Some(function) = hook_of(deployment, event) else { return Ok(Vec::new()) };
+        let id = deployment.id();
+        let key = HookRow::key_of(id, event);
+        match rows::load::<HookRow>(&*self.table, &key).await? {
+            Some(hook) if hook.row.is_called || hook.row.status.is_some() => {
+                return Ok(hook.row.told().into_iter().collect());
+            }
+            Some(_) | None => {}
+        }
+        // A call that broke off before it was noted is made again under a new secret: the old one is worth nothing then.
+        let secret = self.new_token();
+        let row = HookRow {
+            deployment_id: id.clone(),
+            event,
+            secret_hash: hash_of(&secret),
+            at: self.now(),
+            is_called: false,
+            status: None,
+        };
+        self.table.write(&[rows::put(&row)?]).await?;
+        let payload = json!({ "DeploymentId": id, "LifecycleEventHookExecutionId": secret });
+        match self.traffic.functions.call(function, &payload.to_string()).await {
+            Ok(()) => self.note_called(row).await,
+            Err(error @ FunctionError::Unavailable { .. }) => Err(error.into()),
+            Err(error @ FunctionError::Refused { .. }) => {
+                let failed = Some(format!("The hook function of {event} was not called: {error}."));
+                Ok(vec![Fact::HookEnded { event, failed }])
+            }
+        }
+    }
+
+    /// Notes that a hook was called, unless it has already said how it went.
+    async fn note_called(&self, row: HookRow) -> Result<Vec<Fact>, Error> {
+        let key = HookRow::key_of(&row.deployment_id, row.event);
+        info!(deployment = %row.deployment_id, event = %row.event, "the hook function was called");
+        let Some(mut stored) = rows::load::<HookRow>(&*self.table, &key).await? else {
+            return Ok(Vec::new());
+        };
+        if let Some(told) = stored.row.told() {
+            return Ok(vec![told]);
+        }
+        stored.row.is_called = true;
+        match self.table.write(&[stored.replace()?]).await {
+            // It has just said how it went, which is told by itself.
+            Ok(()) | Err(TableError::Conflict(_)) => Ok(Vec::new()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes what a hook function says; false if no hook of the deployment has such a secret.
+    pub(crate) async fn take_hook_status(
+        &self,
+        deployment: &Deployment,
+        secret: &str,
+        status: HookStatus,
+    ) -> Result<Taken, Error> {
+        let hash = hash_of(secret);
+        for event in [Event::BeforeAllowTraffic, Event::AfterAllowTraffic] {
+            loop {
+                let key = HookRow::key_of(deployment.id(), event);
+                let hook = rows::load::<HookRow>(&*self.table, &key).await?;
+                let Some(mut hook) = hook.filter(|hook| hook.row.secret_hash == hash) else {
+                    break;
+                };
+                match hook.row.status {
+                    Some(known) if known == status => return Ok(Taken::Now),
+                    Some(_) => return Ok(Taken::Before),
+                    None => {}
+                }
+                hook.row.status = Some(status);
+                let told = hook.row.told();
+                match self.table.write(&[hook.replace()?]).await {
+                    Ok(()) => {
+                        self.bell.ring(deployment.id(), told.into_iter().collect());
+                        return Ok(Taken::Now);
+                    }
+                    Err(TableError::Conflict(_)) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(Taken::Unknown)
+    }
+}
+
+/// What became of what a hook function said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It is known now.
+    Now,
+    /// The hook had said something else before.
+    Before,
+    /// No hook has such a secret.
+    Unknown,
+}
+
+fn hook_of(deployment: &Deployment, event: Event) -> Option<&str> {
+    match &deployment.order().shift.as_ref()?.carrier {
+        Carrier::Alias(alias) => alias.hooks.get(&event).map(String::as_str),
+        Carrier::Groups(_) => None,
+    }
+}

@@ -1,0 +1,175 @@
+//! Blue/green: hosts wait until their traffic moves, and it moves all together (`docs/semantics.md#blue-green`).
+//!
+//! As with hosts that take turns, each report of a host that waits is one look at its balancer. What moves the traffic of
+//! all of them is an effect of the deployment, and counts only when it was read back.
+
+use engine::deployment::{
+    Carrier, Deployment, Effect, Fact, Failure, FailureCode, Ordinals, Stage,
+};
+use engine::lifecycle::Event;
+use tracing::{info, warn};
+use wire::host::EventStatus;
+
+use crate::ports::{BalancerError, Pair, Standing};
+use crate::rows::{self, DeploymentRow, HostRow, Stored};
+use crate::traffic::Look;
+use crate::{Control, Error};
+
+/// How many looks at a balancer a host that waits for others leaves out.
+const LOOKS_APART: u64 = 5;
+
+impl Control {
+    /// Looks at what a host of a shift waits for; none if it waits for nothing. What was learnt is told to the deployment.
+    pub(crate) async fn shift_look(
+        &self,
+        deployment: &Deployment,
+        host: &HostRow,
+    ) -> Option<(Event, u64, Result<Look, BalancerError>)> {
+        let is_waited_in =
+            |event: Event| matches!(event, Event::BeforeAllowTraffic | Event::AllowTraffic);
+        let waiting = host.events.iter().find(|report| {
+            is_waited_in(report.event) && report.status == EventStatus::InProgress
+        })?;
+        let event = waiting.event;
+        let apart = self.settings.traffic_look_ms.saturating_mul(LOOKS_APART);
+        // Who waits for a person may wait for days.
+        let for_person = apart.saturating_mul(LOOKS_APART).min(deployment.lease_ms() / 3);
+        let again_ms = match deployment.stage() {
+            Some(Stage::Ready) => for_person.max(apart),
+            _ if host.waits_in == Some(event) => apart,
+            _ => self.settings.traffic_look_ms,
+        };
+        Some((event, again_ms, self.look_at_shift(deployment, host, event).await))
+    }
+
+    async fn look_at_shift(
+        &self,
+        deployment: &Deployment,
+        host: &HostRow,
+        event: Event,
+    ) -> Result<Look, BalancerError> {
+        let Some((_, new)) = deployment.sides() else { return Ok(Look::Waits) };
+        let hosts = [host.name.clone()];
+        let standing = self.traffic.balancers.standing(new, &hosts).await?.remove(&host.name);
+        match standing.unwrap_or(Standing::Out) {
+            Standing::Out | Standing::Draining => {
+                if let Some(why) = self.refuses_traffic(deployment.id()).await {
+                    return Ok(Look::Failed(why));
+                }
+                self.traffic.balancers.admit(new, &host.name, deployment.id()).await?;
+                info!(host = host.name, group = new, "is ready for traffic of the new side");
+                return Ok(Look::Waits);
+            }
+            Standing::Starting(_) => return Ok(Look::Waits),
+            Standing::In => {}
+        }
+        if host.waits_in != Some(event) {
+            self.note_waiting(host, event).await;
+        }
+        let goes_on_at = if event == Event::AllowTraffic { Stage::After } else { Stage::Before };
+        let goes_on = deployment.stage().is_some_and(|stage| stage >= goes_on_at);
+        Ok(if goes_on { Look::Passed } else { Look::Waits })
+    }
+
+    /// Notes on the host's item that it waits, and tells the deployment. What fails is said again by the next report.
+    async fn note_waiting(&self, host: &HostRow, event: Event) {
+        let key = HostRow::key_of(&host.deployment_id, host.ordinal);
+        let noted = async {
+            let Some(mut stored) = rows::load::<HostRow>(&*self.table, &key).await? else {
+                return Ok(None);
+            };
+            if stored.row.has_ended() || stored.row.out_of_reach.is_some() {
+                return Ok(None);
+            }
+            stored.row.waits_in = Some(event);
+            stored.row.stirs = true;
+            self.table.write(&[stored.replace()?]).await?;
+            Ok::<_, Error>(Some(stored.row.seen()))
+        };
+        match noted.await {
+            Ok(Some(seen)) => {
+                self.bell.ring(&host.deployment_id, vec![Fact::HostsSeen(vec![seen])]);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                warn!(
+                    host = host.name,
+                    error = &error as &dyn std::error::Error,
+                    "that it waits is noted later"
+                );
+            }
+        }
+    }
+
+    /// Asks what carries the traffic of a shift which side has it.
+    pub(crate) async fn find_sides(&self, deployment: &Deployment) -> Result<Vec<Fact>, Error> {
+        let Some(shift) = &deployment.order().shift else { return Ok(Vec::new()) };
+        match &shift.carrier {
+            Carrier::Groups([first, second]) => {
+                let pair = Pair { old: first.clone(), new: second.clone() };
+                match self.traffic.balancers.percent(&pair).await {
+                    Ok(percent_of_second) => Ok(vec![Fact::SidesFound { percent_of_second }]),
+                    Err(error @ BalancerError::Unavailable { .. }) => Err(error.into()),
+                    Err(
+                        error @ (BalancerError::Unknown { .. } | BalancerError::Refused { .. }),
+                    ) => {
+                        let code = FailureCode::InvalidBalancer;
+                        Ok(vec![Fact::ShiftRefused(Failure { code, message: error.to_string() })])
+                    }
+                }
+            }
+            Carrier::Alias(alias) => self.find_alias(alias).await,
+        }
+    }
+
+    /// Gives the new side of a shift its share of the traffic, and tells so when that is read back.
+    pub(crate) async fn move_traffic(
+        &self,
+        row: &Stored<DeploymentRow>,
+        percent: u8,
+    ) -> Result<Vec<Fact>, Error> {
+        let id = row.row.deployment.id();
+        // Asked as late as can be: what nobody wants any more is not done, above all not after an alarm.
+        let Some(fresh) = self.deployment(id).await? else { return Ok(Vec::new()) };
+        let deployment = &fresh.row.deployment;
+        let Some(shift) = &deployment.order().shift else { return Ok(Vec::new()) };
+        if !deployment.wants(&Effect::MoveTraffic { percent }) {
+            return Ok(Vec::new());
+        }
+        let read = match &shift.carrier {
+            Carrier::Alias(alias) => self.move_alias(alias, percent).await?,
+            Carrier::Groups(_) => {
+                let Some((old, new)) = deployment.sides() else { return Ok(Vec::new()) };
+                let rises = deployment.percent().is_some_and(|known| percent > known);
+                if rises && shift.has_hosts() && !self.can_carry(deployment, new).await? {
+                    return Ok(Vec::new());
+                }
+                let pair = Pair { old: old.to_owned(), new: new.to_owned() };
+                if self.traffic.balancers.percent(&pair).await? != percent {
+                    self.traffic.balancers.split(&pair, percent).await?;
+                }
+                self.traffic.balancers.percent(&pair).await?
+            }
+        };
+        info!(deployment = %id, percent, read, "the traffic moves");
+        Ok(if read == percent { vec![Fact::TrafficMoved { percent }] } else { Vec::new() })
+    }
+
+    /// Whether as many hosts of the new side get traffic as have to be healthy.
+    async fn can_carry(&self, deployment: &Deployment, group: &str) -> Result<bool, Error> {
+        let id = deployment.id();
+        let hosts: Ordinals = deployment.poised().iter().collect();
+        let keys: Vec<_> = hosts.iter().map(|ordinal| HostRow::key_of(id, ordinal)).collect();
+        let hosts: Vec<Stored<HostRow>> = rows::load_many(&*self.table, &keys).await?;
+        let names: Vec<String> = hosts.into_iter().map(|host| host.row.name).collect();
+        let standings = self.traffic.balancers.standing(group, &names).await?;
+        let healthy = standings.values().filter(|standing| **standing == Standing::In).count();
+        let total = deployment.hosts().fleet().total();
+        let required = deployment.order().rule.required(total).clamp(1, total.max(1));
+        let is_enough = u32::try_from(healthy).unwrap_or(u32::MAX) >= required;
+        if !is_enough {
+            warn!(deployment = %id, group, healthy, required, "too few hosts of the new side are healthy; no traffic moves");
+        }
+        Ok(is_enough)
+    }
+}

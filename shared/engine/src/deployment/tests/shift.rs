@@ -1,0 +1,288 @@
+//! Blue/green: the traffic moves all together, and back in one step.
+
+use expect_test::expect;
+
+use super::*;
+
+fn shift(carrier: Carrier) -> Shift {
+    Shift { carrier, ready_wait_ms: None, keep_ms: 0, back_to: None }
+}
+
+fn pair() -> Carrier {
+    Carrier::Groups(["home:one".into(), "home:two".into()])
+}
+
+fn shifting(ladder: &str, shift: Shift, watch: Option<Watch>) -> Order {
+    let mut order = order(Minimum::FleetPercent(0), true);
+    order.ladder = if ladder.is_empty() { Ladder::default() } else { ladder.parse().unwrap() };
+    order.shift = Some(shift);
+    order.watch = watch;
+    order.auto_rollback = AutoRollback { on_failure: true, on_stop: false, on_alarm: true };
+    order
+}
+
+/// A shift whose two hosts are to be installed, the second target group being the new side.
+fn begun(order: Order) -> Story {
+    let mut story = Story::new(order);
+    story.step();
+    story.fact(Fact::SidesFound { percent_of_second: 0 });
+    story.fact(Fact::RevisionPinned(pin()));
+    story.fact(Fact::RosterSealed { total: 2, unhealthy: 0 });
+    story
+}
+
+fn waits(story: &mut Story, event: Event) {
+    for ordinal in 0..2 {
+        let heard_at = story.now;
+        story.seen(ordinal, Sighting::Claimed { heard_at, waits_in: Some(event) });
+    }
+}
+
+/// One whose hosts are installed and have done what is to be done before they get traffic.
+fn poised(order: Order) -> Story {
+    let mut story = begun(order);
+    waits(&mut story, Event::BeforeAllowTraffic);
+    waits(&mut story, Event::AllowTraffic);
+    story
+}
+
+fn moved(story: &mut Story, percent: u8) {
+    story.fact(Fact::TrafficMoved { percent });
+}
+
+fn alarm(firing: bool) -> Fact {
+    let firing = if firing { vec!["a".into()] } else { Vec::new() };
+    Fact::AlarmsRead { firing, unreadable: None }
+}
+
+fn watched() -> Option<Watch> {
+    Some(Watch { alarms: vec!["a".into()], ignores_unreadable: false, every_ms: 3_600_000 })
+}
+
+#[test]
+fn a_shift_installs_waits_for_a_person_moves_by_steps_and_keeps_the_old_side() {
+    let mut set = shift(pair());
+    (set.ready_wait_ms, set.keep_ms) = (Some(600_000), 300_000);
+    let mut story = begun(shifting("10%@1m,100%", set, None));
+    waits(&mut story, Event::BeforeAllowTraffic);
+    assert_eq!(story.deployment.status(), Status::Ready);
+    story.wait(10_000);
+    story.fact(Fact::Wished(Wishes { version: 1, continued: true, ..Wishes::default() }));
+    assert_eq!(story.deployment.stage(), Some(Stage::Before));
+    waits(&mut story, Event::AllowTraffic);
+    moved(&mut story, 10);
+    story.wait(60_000);
+    moved(&mut story, 100);
+    assert_eq!(story.deployment.stage(), Some(Stage::After));
+    story.seen(0, Sighting::Succeeded);
+    story.seen(1, Sighting::Succeeded);
+    assert_eq!(story.deployment.stage(), Some(Stage::Keep));
+    story.wait(299_999);
+    assert!(story.deployment.ended().is_none());
+    story.wait(1);
+    story.tells(expect![[r#"
+        0 FindSides
+        0 PinRevision
+        0 EnrolHosts
+        0 Dispatch { batch: 0, attempt: 1, hosts: Ordinals([(0, 2)]) }
+        10000 MoveTraffic { percent: 10 }
+        70000 MoveTraffic { percent: 100 }
+        70000 CheckHosts { batch: 0, shut_out: false, give_up_before: Timestamp(1004000) }
+        370000 End(Ending { status: Succeeded, failure: None, roll_back: false, rollback_refused: None })
+    "#]]);
+}
+
+#[test]
+fn an_alarm_takes_all_traffic_back_before_the_deployment_ends() {
+    let mut order = shifting("25%@1m,100%", shift(pair()), watched());
+    order.silence_ms = 3_600_000;
+    let mut story = begun(order);
+    story.fact(alarm(false));
+    waits(&mut story, Event::BeforeAllowTraffic);
+    waits(&mut story, Event::AllowTraffic);
+    // What was asked for and not confirmed may have happened.
+    story.fact(alarm(true));
+    story.seen(0, Sighting::Failed);
+    story.seen(1, Sighting::Failed);
+    assert!(
+        story.deployment.ended().is_none(),
+        "the balancer has not said that the traffic is back"
+    );
+    moved(&mut story, 25);
+    assert_eq!(story.deployment.percent(), Some(0), "nobody waits for that any more");
+    moved(&mut story, 0);
+    let ended = story.deployment.ended().unwrap();
+    assert_eq!(ended.ending.status, Status::Stopped);
+    assert!(!ended.ending.roll_back, "there is nothing to deploy");
+    assert!(ended.ending.rollback_refused.as_ref().unwrap().contains("where it was before"));
+    story.tells(expect![[r#"
+        0 ReadAlarms
+        0 FindSides
+        0 PinRevision
+        0 EnrolHosts
+        0 Dispatch { batch: 0, attempt: 1, hosts: Ordinals([(0, 2)]) }
+        0 MoveTraffic { percent: 25 }
+        0 MoveTraffic { percent: 0 }
+        0 End(Ending { status: Stopped, failure: Some(Failure { code: AlarmActive, message: "One or more alarms have been activated according to the metrics you selected, and the affected deployments have been stopped. Activated alarms: a" }), roll_back: false, rollback_refused: Some("The traffic is where it was before the deployment, and what has it was not changed: there is nothing to roll back.") })
+    "#]]);
+}
+
+#[test]
+fn without_a_rollback_on_alarm_the_weights_stay_and_the_end_says_how_to_take_them_back() {
+    let mut order = shifting("25%@1m,100%", shift(pair()), watched());
+    order.auto_rollback.on_alarm = false;
+    let mut story = begun(order);
+    story.fact(alarm(false));
+    waits(&mut story, Event::BeforeAllowTraffic);
+    waits(&mut story, Event::AllowTraffic);
+    moved(&mut story, 25);
+    story.fact(alarm(true));
+    story.seen(0, Sighting::Failed);
+    story.seen(1, Sighting::Failed);
+    let ended = story.deployment.ended().unwrap();
+    let said = ended.ending.rollback_refused.as_ref().unwrap();
+    assert!(said.contains("25%") && said.contains("cutover rollback d-AAAAAAAAA"), "{said}");
+    assert!(!story.told.contains("percent: 0"), "{}", story.told);
+}
+
+#[test]
+fn a_balancer_that_never_answers_does_not_hold_the_end_for_ever() {
+    let mut story = poised(shifting("", shift(pair()), None));
+    story.fact(Fact::StopRequested { at: story.now, roll_back: Some(true) });
+    story.seen(0, Sighting::Failed);
+    story.seen(1, Sighting::Failed);
+    for _ in 0..29 {
+        story.wait(1_000);
+        assert!(story.deployment.ended().is_none());
+    }
+    story.wait(1_000);
+    story.wait(1_000);
+    let said = story.deployment.ended().unwrap().ending.rollback_refused.clone().unwrap();
+    assert!(said.contains("could not be taken back"), "{said}");
+}
+
+#[test]
+fn nobody_who_continues_stops_it_in_time_and_no_traffic_has_moved() {
+    let mut set = shift(pair());
+    set.ready_wait_ms = Some(60_000);
+    let mut story = begun(shifting("", set, None));
+    waits(&mut story, Event::BeforeAllowTraffic);
+    story.wait(59_999);
+    assert_eq!(story.deployment.status(), Status::Ready);
+    story.wait(1);
+    assert_eq!(story.deployment.may_proceed(0, story.now), Err("the deployment has failed"));
+    story.seen(0, Sighting::Failed);
+    story.seen(1, Sighting::Failed);
+    let ended = story.deployment.ended().unwrap();
+    assert_eq!(ended.ending.status, Status::Stopped);
+    assert!(!story.told.contains("MoveTraffic"), "{}", story.told);
+}
+
+#[test]
+fn a_host_that_cannot_be_installed_keeps_the_traffic_where_it_is() {
+    let mut order = shifting("", shift(pair()), None);
+    order.rule.minimum = Minimum::FleetPercent(100);
+    let mut story = begun(order);
+    let heard_at = story.now;
+    story.seen(0, Sighting::Claimed { heard_at, waits_in: Some(Event::BeforeAllowTraffic) });
+    story.seen(1, Sighting::Failed);
+    assert!(story.deployment.ended().is_none(), "a host still waits");
+    story.seen(0, Sighting::Failed);
+    let failure = story.deployment.ended().unwrap().ending.failure.clone().unwrap();
+    assert_eq!(failure.code, FailureCode::HealthConstraints);
+    assert!(!story.told.contains("MoveTraffic"), "{}", story.told);
+}
+
+#[test]
+fn a_pause_freezes_the_weights_and_promoting_gives_the_new_side_all() {
+    let mut story = poised(shifting("10%@1m,50%@1h,100%", shift(pair()), None));
+    moved(&mut story, 10);
+    story.fact(Fact::Wished(Wishes { version: 1, paused: true, ..Wishes::default() }));
+    story.wait(120_000);
+    assert!(!story.told.contains("percent: 50"), "{}", story.told);
+    story.fact(Fact::Wished(Wishes { version: 2, promoted: true, ..Wishes::default() }));
+    assert!(story.told.contains("percent: 100"), "{}", story.told);
+}
+
+#[test]
+fn the_side_that_has_less_is_the_new_one_and_weights_begin_where_they_are() {
+    let found = |back_to, percent_of_second| {
+        let set = Shift { back_to, ..shift(pair()) };
+        let mut story = Story::new(shifting("", set, None));
+        story.fact(Fact::SidesFound { percent_of_second });
+        let sides = story.deployment.sides().map(|(old, new)| (old.to_owned(), new.to_owned()));
+        (sides.unwrap().1, story.deployment.percent().unwrap())
+    };
+    assert_eq!(found(None, 0), ("home:two".to_owned(), 0));
+    assert_eq!(found(None, 100), ("home:one".to_owned(), 0));
+    assert_eq!(found(None, 30), ("home:two".to_owned(), 30));
+    assert_eq!(found(Some(0), 30), ("home:one".to_owned(), 70));
+}
+
+#[test]
+fn a_way_back_is_one_change_of_weights_without_hosts() {
+    let mut order = shifting("", Shift { back_to: Some(0), ..shift(pair()) }, None);
+    order.auto_rollback = AutoRollback::default();
+    let mut story = Story::new(order);
+    story.deployment.pin = Some(pin());
+    story.step();
+    story.fact(Fact::SidesFound { percent_of_second: 100 });
+    moved(&mut story, 100);
+    story.tells(expect![[r#"
+        0 FindSides
+        0 MoveTraffic { percent: 100 }
+        0 End(Ending { status: Succeeded, failure: None, roll_back: false, rollback_refused: None })
+    "#]]);
+}
+
+fn alias() -> Carrier {
+    let hook = |event: Event| (event, format!("check-{event}"));
+    Carrier::Alias(Alias {
+        function: "shop".into(),
+        alias: "live".into(),
+        old: "3".into(),
+        new: "4".into(),
+        hooks: [hook(Event::BeforeAllowTraffic), hook(Event::AfterAllowTraffic)].into(),
+    })
+}
+
+#[test]
+fn an_alias_moves_between_its_two_hooks() {
+    let mut story = Story::new(shifting("10%@5m,100%", shift(alias()), None));
+    story.step();
+    story.fact(Fact::SidesFound { percent_of_second: 0 });
+    story.fact(Fact::HookEnded { event: Event::BeforeAllowTraffic, failed: None });
+    moved(&mut story, 10);
+    story.wait(300_000);
+    moved(&mut story, 100);
+    story.fact(Fact::HookEnded { event: Event::AfterAllowTraffic, failed: None });
+    story.tells(expect![[r#"
+        0 FindSides
+        0 RunHook { event: BeforeAllowTraffic }
+        0 MoveTraffic { percent: 10 }
+        300000 MoveTraffic { percent: 100 }
+        300000 RunHook { event: AfterAllowTraffic }
+        300000 End(Ending { status: Succeeded, failure: None, roll_back: false, rollback_refused: None })
+    "#]]);
+}
+
+#[test]
+fn a_hook_that_fails_or_keeps_silent_for_an_hour_takes_the_traffic_back() {
+    for failed in [Some("it said Failed".to_owned()), None] {
+        let mut story = Story::new(shifting("", shift(alias()), None));
+        story.step();
+        story.fact(Fact::SidesFound { percent_of_second: 0 });
+        story.fact(Fact::HookEnded { event: Event::BeforeAllowTraffic, failed: None });
+        moved(&mut story, 100);
+        match failed {
+            Some(failed) => story
+                .fact(Fact::HookEnded { event: Event::AfterAllowTraffic, failed: Some(failed) }),
+            None => story.wait(HOOK_MS),
+        }
+        assert!(story.deployment.ended().is_none());
+        moved(&mut story, 0);
+        let ended = story.deployment.ended().unwrap();
+        assert_eq!(ended.ending.status, Status::Failed);
+        assert_eq!(ended.ending.failure.as_ref().unwrap().code, FailureCode::HookFailed);
+    }
+}
