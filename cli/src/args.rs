@@ -60,11 +60,20 @@ pub(crate) enum Command {
     Resume(steer::Resume),
     Promote(steer::Promote),
     SkipBake(steer::SkipBake),
+    Continue(steer::Continue),
     Abort(steer::Abort),
     Config(config::Args),
     Balancer(balancer::Args),
     Lint(lint::Args),
     Completions(completions::Args),
+}
+
+/// `KEY=VALUE` of a tag.
+pub(crate) fn tag(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        Some(_) | None => Err("write a tag as KEY=VALUE, such as role=web".to_owned()),
+    }
 }
 
 /// `APP/GROUP`.

@@ -46,6 +46,9 @@ struct Add {
     /// Two target groups that share its traffic
     #[arg(long = "target-group", value_name = "NAME")]
     target_groups: Vec<String>,
+    /// The port on which that of two target groups answers that has less of the traffic, to try it before it gets any
+    #[arg(long, value_name = "PORT")]
+    test_port: Option<u16>,
     /// Requests with this header always get the new one of two target groups
     #[arg(long, value_name = "NAME=VALUE", conflicts_with = "cohort_cookie")]
     cohort_header: Option<String>,
@@ -90,6 +93,7 @@ async fn add(args: Add, context: &Context) -> Result<Exit, Failure> {
         health_path: args.health_path,
         target_groups: Some(args.target_groups).filter(|groups| !groups.is_empty()),
         drain_seconds: args.drain,
+        test_port: args.test_port,
         cohort_header: args.cohort_header,
         cohort_cookie: args.cohort_cookie,
     };
@@ -97,8 +101,12 @@ async fn add(args: Add, context: &Context) -> Result<Exit, Failure> {
     match context.format {
         Format::Json => output::json(&added),
         Format::Text => {
-            let url = added.balancer.and_then(|balancer| balancer.url).unwrap_or_default();
+            let balancer = added.balancer.unwrap_or_default();
+            let (url, test_url) = (balancer.url.unwrap_or_default(), balancer.test_url);
             output::line(&format!("balancer {name} listens on {url}"));
+            if let Some(url) = test_url {
+                output::line(&format!("what has less of its traffic can be tried on {url}"));
+            }
             output::note(&format!("next: cutover init APP/GROUP --balancer home:{name}"));
         }
     }

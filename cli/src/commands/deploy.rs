@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use wire::codedeploy::{
     BundleType, CreateDeployment, ListApplicationRevisions, RevisionLocation, RevisionLocationType,
-    RevisionSortBy, S3Location, SortOrder,
+    RevisionSortBy, S3Location, SortOrder, TagFilter, TagFilterType, TargetInstances,
 };
 
 use super::Context;
-use crate::args::{GroupName, S3Url};
+use crate::args::{GroupName, S3Url, tag};
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
 use crate::output::{self, Format};
@@ -28,6 +28,10 @@ pub(crate) struct Args {
     /// The deployment configuration, instead of the group's
     #[arg(long, value_name = "NAME")]
     config: Option<String>,
+    /// In a blue/green group: a tag of the hosts that it goes to; any of several. All hosts of the group that have no
+    /// traffic, by default
+    #[arg(long = "target-tag", value_name = "K=V", value_parser = tag)]
+    target_tags: Vec<(String, String)>,
     /// A description
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
@@ -52,6 +56,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         revision: Some(revision),
         deployment_config_name: args.config,
         description: args.description,
+        target_instances: targets(&args.target_tags),
         ..CreateDeployment::default()
     };
     let created = client.call(&request).await?;
@@ -68,6 +73,17 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         }
     }
     Ok(Exit::Done)
+}
+
+/// What selects the hosts that replace others, if anything is given.
+fn targets(tags: &[(String, String)]) -> Option<TargetInstances> {
+    let filter = |(key, value): &(String, String)| TagFilter {
+        key: Some(key.clone()),
+        value: Some(value.clone()),
+        r#type: Some(TagFilterType::KeyAndValue.name().to_owned()),
+    };
+    let tag_filters = Some(tags.iter().map(filter).collect());
+    (!tags.is_empty()).then(|| TargetInstances { tag_filters, ..TargetInstances::default() })
 }
 
 /// The revision that was registered last.

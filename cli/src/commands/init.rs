@@ -2,14 +2,16 @@
 
 use serde_json::json;
 use wire::codedeploy::{
-    Alarm, AlarmConfiguration, AutoRollbackConfiguration, AutoRollbackEvent, ComputePlatform,
-    CreateApplication, CreateDeploymentGroup, DeploymentOption, DeploymentStyle, DeploymentType,
-    Ec2TagSet, ErrorName, GetDeploymentGroup, GroupSettings, LoadBalancerInfo, OnPremisesTagSet,
+    Alarm, AlarmConfiguration, AutoRollbackConfiguration, AutoRollbackEvent,
+    BlueGreenDeploymentConfiguration, BlueInstanceTerminationOption, ComputePlatform,
+    CreateApplication, CreateDeploymentGroup, DeploymentOption, DeploymentReadyAction,
+    DeploymentReadyOption, DeploymentStyle, DeploymentType, Ec2TagSet, ErrorName,
+    GetDeploymentGroup, GroupSettings, InstanceAction, LoadBalancerInfo, OnPremisesTagSet,
     TagFilter, TagFilterType, TargetGroupInfo, UpdateDeploymentGroup,
 };
 
 use super::Context;
-use crate::args::GroupName;
+use crate::args::{GroupName, tag};
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
 use crate::output::{self, Format};
@@ -39,16 +41,19 @@ pub(crate) struct Args {
     /// A target group that the hosts get their traffic from, as `home:NAME`
     #[arg(long = "balancer", value_name = "NAME")]
     balancers: Vec<String>,
+    /// Bring each revision to those hosts that have no traffic, and then move the traffic, between two target groups of
+    /// one balancer
+    #[arg(long, requires = "balancers")]
+    blue_green: bool,
+    /// Wait for `cutover continue` before the traffic moves, so long; without it the deployment is stopped
+    #[arg(long, value_name = "MINUTES", requires = "blue_green")]
+    ready_wait: Option<u16>,
+    /// Keep watching so long after all traffic has moved, so that it can go back by itself
+    #[arg(long, value_name = "MINUTES", requires = "blue_green")]
+    keep: Option<u16>,
     /// An alarm that stops a deployment, as `home:web error_rate>5%`
     #[arg(long = "alarm", value_name = "ALARM")]
     alarms: Vec<String>,
-}
-
-fn tag(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        Some(_) | None => Err("write a tag as KEY=VALUE, such as role=web".to_owned()),
-    }
 }
 
 /// What became of the group.
@@ -188,6 +193,7 @@ fn settings(args: &Args, tags: &[(String, String)], is_cloud: bool) -> GroupSett
     let groups = args.balancers.iter().map(|group| TargetGroupInfo { name: name(group) });
     let alarms = args.alarms.iter().map(|alarm| Alarm { name: name(alarm) });
     let is_balanced = !args.balancers.is_empty();
+    let kind = if args.blue_green { DeploymentType::BlueGreen } else { DeploymentType::InPlace };
     GroupSettings {
         deployment_config_name: args.config.clone(),
         ec2_tag_set,
@@ -198,14 +204,34 @@ fn settings(args: &Args, tags: &[(String, String)], is_cloud: bool) -> GroupSett
             ..LoadBalancerInfo::default()
         }),
         deployment_style: is_balanced.then(|| DeploymentStyle {
-            deployment_type: Some(DeploymentType::InPlace.name().to_owned()),
+            deployment_type: Some(kind.name().to_owned()),
             deployment_option: Some(DeploymentOption::WithTrafficControl.name().to_owned()),
         }),
+        blue_green_deployment_configuration: args.blue_green.then(|| blue_green(args)),
         alarm_configuration: (!args.alarms.is_empty()).then(|| AlarmConfiguration {
             enabled: Some(true),
             alarms: Some(alarms.collect()),
             ..AlarmConfiguration::default()
         }),
         ..GroupSettings::default()
+    }
+}
+
+/// How a blue/green deployment waits.
+fn blue_green(args: &Args) -> BlueGreenDeploymentConfiguration {
+    let ready = match args.ready_wait {
+        Some(_) => DeploymentReadyAction::StopDeployment,
+        None => DeploymentReadyAction::ContinueDeployment,
+    };
+    BlueGreenDeploymentConfiguration {
+        deployment_ready_option: Some(DeploymentReadyOption {
+            action_on_timeout: Some(ready.name().to_owned()),
+            wait_time_in_minutes: args.ready_wait.map(i32::from),
+        }),
+        terminate_blue_instances_on_deployment_success: Some(BlueInstanceTerminationOption {
+            action: Some(InstanceAction::KeepAlive.name().to_owned()),
+            termination_wait_time_in_minutes: args.keep.map(i32::from),
+        }),
+        green_fleet_provisioning_option: None,
     }
 }

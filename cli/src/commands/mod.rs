@@ -80,6 +80,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Resume(args) => block_on(steer::run(args, context)),
         Command::Promote(args) => block_on(steer::run(args, context)),
         Command::SkipBake(args) => block_on(steer::run(args, context)),
+        Command::Continue(args) => block_on(steer::go_on(args, context)),
         Command::Abort(args) => block_on(steer::abort(args, context)),
         Command::Config(args) => block_on(config::run(args, context)),
         Command::Balancer(args) => block_on(balancer::run(args, context)),

@@ -1,7 +1,7 @@
-//! `cutover pause`, `resume`, `promote`, `skip-bake` and `abort`: a person takes charge of a deployment.
+//! `cutover pause`, `resume`, `promote`, `skip-bake`, `continue` and `abort`: a person takes charge of a deployment.
 
 use serde_json::json;
-use wire::codedeploy::StopDeployment;
+use wire::codedeploy::{ContinueDeployment, DeploymentWaitType, StopDeployment};
 use wire::cutover::{SteerDeployment, Wish};
 
 use super::Context;
@@ -46,6 +46,18 @@ pub(crate) struct SkipBake {
     id: String,
 }
 
+/// Continues a blue/green deployment that waits: its traffic moves, or its old side is kept no longer
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  cutover continue d-A1B2C3D4E")]
+pub(crate) struct Continue {
+    /// The deployment
+    #[arg(value_name = "ID")]
+    id: String,
+    /// End the time in which what had the traffic is kept, instead of the wait before it moves
+    #[arg(long)]
+    termination_wait: bool,
+}
+
 /// Stops a deployment and rolls it back, whatever its own setting is
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  cutover abort d-A1B2C3D4E")]
@@ -87,6 +99,25 @@ pub(crate) async fn run(args: impl Steers, context: &Context) -> Result<Exit, Fa
     match context.format {
         Format::Json => output::json(&json!({ "deploymentId": id, "wish": wish.name() })),
         Format::Text => output::line(&format!("{id}  {done}")),
+    }
+    Ok(Exit::Done)
+}
+
+pub(crate) async fn go_on(args: Continue, context: &Context) -> Result<Exit, Failure> {
+    let (wait, done) = match args.termination_wait {
+        true => (DeploymentWaitType::TerminationWait, "the old side is kept no longer"),
+        false => (DeploymentWaitType::ReadyWait, "goes on: its traffic moves"),
+    };
+    let request = ContinueDeployment {
+        deployment_id: Some(args.id.clone()),
+        deployment_wait_type: Some(wait.name().to_owned()),
+    };
+    context.connect()?.call(&request).await?;
+    match context.format {
+        Format::Json => {
+            output::json(&json!({ "deploymentId": args.id, "deploymentWaitType": wait.name() }));
+        }
+        Format::Text => output::line(&format!("{}  {done}", args.id)),
     }
     Ok(Exit::Done)
 }

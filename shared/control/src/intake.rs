@@ -79,7 +79,14 @@ impl Control {
             Ok(pinned) => {
                 let Object { bucket, key, version, e_tag } = object;
                 Ok(Ok((
-                    Revision { bucket, key, bundle_type: pinned.bundle_type, version, e_tag },
+                    Revision {
+                        bucket,
+                        key,
+                        bundle_type: pinned.bundle_type,
+                        version,
+                        e_tag,
+                        content: None,
+                    },
                     pinned,
                 )))
             }

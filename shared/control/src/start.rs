@@ -45,7 +45,7 @@ pub struct Request {
     pub is_way_back: bool,
     /// The side of a shift that its traffic goes back to, where nothing is installed.
     pub back_to: Option<u8>,
-    /// What carries the traffic of a shift, where that is not what the group says.
+    /// What carries the traffic of a shift, where that is not what the group's settings say.
     pub carrier: Option<Carrier>,
     /// The hosts that it is for, where that is not the whole group.
     pub only: Option<Vec<String>>,
@@ -75,6 +75,9 @@ impl Request {
         }
     }
 }
+
+/// The rule of a configuration for what is no fleet.
+pub(crate) const NO_HOSTS: Rule = Rule { minimum: Minimum::FleetPercent(0), predefined: true };
 
 /// How long a shift may wait for people and hook functions, in milliseconds.
 fn longest_wait_ms(shift: &Shift) -> u64 {
@@ -215,7 +218,7 @@ impl Control {
             rerun_interrupted: group.rerun_interrupted,
             start_ramp: Some(self.settings.start_ramp),
             ladder,
-            traffic: settings::traffic(&group.settings),
+            traffic: settings::traffic(&group.settings).filter(|_| shift.is_none()),
             shift,
             // A host that comes or goes alone says nothing about the revision.
             watch: watch.filter(|_| request.creator == Creator::User && !request.is_way_back),
@@ -240,7 +243,17 @@ impl Control {
     ) -> Result<Option<Shift>, Error> {
         // A host that comes or goes alone moves no traffic but its own.
         let is_of_group = request.creator.is_of_group();
-        let shift = settings::shift(&group.settings)?.filter(|_| is_of_group);
+        let shift = match &request.carrier {
+            Some(carrier @ Carrier::Alias(_)) => Some(Shift {
+                carrier: carrier.clone(),
+                ready_wait_ms: None,
+                keep_ms: 0,
+                back_to: None,
+            }),
+            Some(Carrier::Groups(_)) | None => {
+                settings::shift(&group.settings)?.filter(|_| is_of_group)
+            }
+        };
         let Some(mut shift) = shift else {
             if request.targets.is_none() {
                 return Ok(None);
@@ -250,7 +263,7 @@ impl Control {
         };
         if ladder.rungs().iter().any(|rung| matches!(rung.share, Share::Hosts(_))) {
             let message = format!(
-                "The configuration `{config}` counts hosts, and in a blue/green deployment it is the traffic that goes by steps. \
+                "The configuration `{config}` counts hosts, and here it is the traffic that goes by steps. \
                  Choose one whose steps are percentages."
             );
             return Err(ErrorName::InvalidDeploymentConfigName.because(message).into());
@@ -285,6 +298,9 @@ impl Control {
         if let Some(rule) = predefined(name) {
             return Ok((rule, Ladder::default()));
         }
+        if let Some(ladder) = crate::operations::predefined_ladder(name) {
+            return Ok((NO_HOSTS, ladder));
+        }
         let config = rows::load::<Config>(&*self.table, &Config::key_of(name)).await?;
         let config = config.ok_or_else(|| {
             let message = format!(
@@ -303,6 +319,10 @@ impl Control {
         now: Timestamp,
     ) -> Result<Option<Write>, Error> {
         let order = row.deployment.order();
+        if order.revision.content.is_some() {
+            // It came with the request, and is found again with the deployment.
+            return Ok(None);
+        }
         let key = RegisteredRevision::key_of(&row.application_id, &order.revision);
         let Some(mut known) = rows::load::<RegisteredRevision>(&*self.table, &key).await? else {
             let description =

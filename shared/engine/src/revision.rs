@@ -18,6 +18,23 @@ pub struct Revision {
     /// The object's ETag, without quotes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub e_tag: Option<String>,
+    /// An AppSpec that came with the request, where there is no object: then all of the above is empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
+}
+
+impl Revision {
+    /// An AppSpec that is deployed as it is: that of a Lambda function.
+    pub fn of_content(content: String) -> Self {
+        Self {
+            bucket: String::new(),
+            key: String::new(),
+            bundle_type: BundleType::Zip,
+            version: None,
+            e_tag: None,
+            content: Some(content),
+        }
+    }
 }
 
 /// CodeDeploy's bundle types of a server deployment.

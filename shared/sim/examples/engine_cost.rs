@@ -144,6 +144,7 @@ fn order(minimum: Minimum) -> Order {
             bundle_type: BundleType::Zip,
             version: None,
             e_tag: None,
+            content: None,
         },
         fallback: None,
         rolls_back: None,

@@ -185,6 +185,7 @@ fn revision(key: &str) -> Revision {
         bundle_type: BundleType::Zip,
         version: None,
         e_tag: None,
+        content: None,
     }
 }
 
@@ -232,6 +233,7 @@ impl World {
                 created_at,
                 rule: rule(&mut random),
                 ladder: steps.map(|steps| steps.parse().unwrap_or_default()).unwrap_or_default(),
+                routing: None,
             });
         }
         for number in 0..story.groups {

@@ -12,6 +12,7 @@ mod support;
 
 #[cfg(feature = "tools")]
 mod aws;
+mod blue_green;
 mod cloud_clients;
 mod deployments;
 mod events;

@@ -322,7 +322,7 @@ async fn a_subscription_is_kept_once_and_shown_with_its_group() {
 #[tokio::test]
 async fn applications_of_other_platforms_are_kept_but_not_deployed() {
     let world = World::new();
-    let body = json!({ "applicationName": "shop", "computePlatform": "Lambda" });
+    let body = json!({ "applicationName": "shop", "computePlatform": "ECS" });
     world.ok("CreateApplication", body).await;
     let body = json!({
         "applicationName": "shop",
@@ -332,8 +332,8 @@ async fn applications_of_other_platforms_are_kept_but_not_deployed() {
     world.ok("CreateDeploymentGroup", body).await;
     let info = world.ok("GetDeploymentGroup", web()).await;
     let info = &info["deploymentGroupInfo"];
-    assert_eq!(info["computePlatform"], "Lambda");
-    assert_eq!(info["deploymentConfigName"], "CodeDeployDefault.LambdaAllAtOnce");
+    assert_eq!(info["computePlatform"], "ECS");
+    assert_eq!(info["deploymentConfigName"], "CodeDeployDefault.ECSAllAtOnce");
     let body = super::world::deployment("v1");
     assert_eq!(world.refused("CreateDeployment", body).await, "InvalidComputePlatform");
 }

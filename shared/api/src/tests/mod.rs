@@ -3,6 +3,7 @@
 mod catalog;
 mod deployments;
 mod hosts;
+mod lambda;
 mod named;
 mod protocol;
 mod table;

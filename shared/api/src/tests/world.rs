@@ -8,10 +8,11 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use control::ports::{
-    Bell, Bundles, Clock, Cloud, Dispatcher, Entropy, NoMeter, Object, PinError, Pinned, Traffic,
+    Bell, Bundles, Clock, Cloud, Dispatcher, Entropy, FunctionError, NoMeter, Object, PinError,
+    Pinned, Traffic,
 };
 use control::{Control, Place, Settings, hash_of};
-use engine::deployment::Fact;
+use engine::deployment::{Alias, Fact};
 use engine::{BundleType, DeploymentId, Pin, Timestamp};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -86,7 +87,41 @@ impl Bundles for Ports {
     }
 }
 
+/// Functions of one alias: which version has how much, and who was called with what.
+#[derive(Default)]
+pub(crate) struct Functions {
+    /// How much the new version has, in percent.
+    pub(crate) percent: Mutex<u8>,
+    pub(crate) calls: Mutex<Vec<(String, String)>>,
+    /// What nobody may read.
+    pub(crate) refused: Mutex<Option<String>>,
+}
+
+#[async_trait]
+impl control::ports::Functions for Functions {
+    async fn percent(&self, alias: &Alias) -> Result<u8, FunctionError> {
+        let name = format!("{}:{}", alias.function, alias.alias);
+        match self.refused.lock().unwrap().clone() {
+            Some(message) => Err(FunctionError::Refused { name, message }),
+            // Version 2 is what has the percent, whichever side asks for it.
+            None if alias.new == "2" => Ok(*self.percent.lock().unwrap()),
+            None => Ok(100 - *self.percent.lock().unwrap()),
+        }
+    }
+
+    async fn split(&self, alias: &Alias, percent: u8) -> Result<(), FunctionError> {
+        *self.percent.lock().unwrap() = if alias.new == "2" { percent } else { 100 - percent };
+        Ok(())
+    }
+
+    async fn call(&self, function: &str, payload: &str) -> Result<(), FunctionError> {
+        self.calls.lock().unwrap().push((function.to_owned(), payload.to_owned()));
+        Ok(())
+    }
+}
+
 pub(crate) struct World {
+    pub(crate) functions: Arc<Functions>,
     pub(crate) control: Control,
     pub(crate) router: Router,
     pub(crate) table: Arc<MemoryTable>,
@@ -98,6 +133,7 @@ impl World {
         let ports =
             Arc::new(Ports { time: AtomicU64::new(1_800_000_000_000), random: AtomicU64::new(1) });
         let table = Arc::new(MemoryTable::default());
+        let functions = Arc::new(Functions::default());
         let control = Control {
             table: table.clone(),
             bundles: ports.clone(),
@@ -106,14 +142,14 @@ impl World {
             clock: ports.clone(),
             entropy: ports.clone(),
             cloud: Cloud::none(),
-            traffic: Traffic::none(),
+            traffic: Traffic { functions: functions.clone(), ..Traffic::none() },
             meter: Arc::new(NoMeter),
             settings: Settings::default(),
             place: Place { account: "123456789012".into(), region: "eu-central-1".into() },
             followed: Arc::new(Mutex::new(BTreeMap::new())),
         };
         let router = crate::router(control.clone(), crate::Open);
-        Self { control, router, table, ports }
+        Self { functions, control, router, table, ports }
     }
 
     /// An application `shop` with a group `web` of the instances that are tagged `role=web`.

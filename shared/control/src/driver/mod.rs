@@ -170,7 +170,7 @@ impl Control {
 
     async fn pin_revision(&self, deployment: &Deployment) -> Result<Fact, Error> {
         let refused = |code, message| Ok(Fact::RevisionRefused(Failure { code, message }));
-        let Revision { bucket, key, bundle_type, version, e_tag } =
+        let Revision { bucket, key, bundle_type, version, e_tag, content: _ } =
             deployment.order().revision.clone();
         match self.bundles.pin(&Object { bucket, key, version, e_tag }).await {
             Ok(pinned) if pinned.bundle_type != bundle_type => {

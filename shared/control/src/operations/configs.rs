@@ -2,7 +2,7 @@
 
 use engine::Timestamp;
 use engine::health::{Minimum, Rule};
-use engine::ladder::Ladder;
+use engine::ladder::{Ladder, Rung, Share};
 use wire::codedeploy::{
     ComputePlatform, CreateDeploymentConfig, CreateDeploymentConfigOutput, DeleteDeploymentConfig,
     DeploymentConfigInfo, Empty, ErrorName, GetDeploymentConfig, GetDeploymentConfigOutput,
@@ -13,7 +13,7 @@ use wire::codedeploy::{
 use super::paging::PAGE;
 use super::{refuse, text, word};
 use crate::rows::{self, Application, Config};
-use crate::start::predefined;
+use crate::start::{NO_HOSTS, predefined};
 use crate::table::Query;
 use crate::{Control, Error};
 
@@ -61,6 +61,48 @@ fn find(name: &str) -> Option<(usize, ComputePlatform, Setting)> {
 /// The platform of one of CodeDeploy's own configurations.
 pub(super) fn predefined_platform(name: &str) -> Option<ComputePlatform> {
     find(name).map(|(_, platform, _)| platform)
+}
+
+/// The ladder of one of CodeDeploy's own configurations for what is no fleet.
+pub(crate) fn predefined_ladder(name: &str) -> Option<Ladder> {
+    let (_, _, setting) = find(name)?;
+    match setting {
+        Setting::Hosts => None,
+        Setting::AllAtOnce => Some(Ladder::default()),
+        Setting::Canary { minutes } => Some(canary(10, minutes)),
+        Setting::Linear { minutes } => Some(linear(10, minutes)),
+    }
+}
+
+fn rung(percent: i32, minutes: i32) -> Rung {
+    let share = Share::Percent(u8::try_from(percent.clamp(1, 100)).unwrap_or(100));
+    Rung { share, bake_ms: u64::try_from(minutes).unwrap_or(0) * 60_000 }
+}
+
+/// Two steps.
+fn canary(percent: i32, minutes: i32) -> Ladder {
+    Ladder::new(vec![rung(percent, minutes), rung(100, 0)]).unwrap_or_default()
+}
+
+/// Equal steps, of which the last one may be smaller.
+fn linear(percent: i32, minutes: i32) -> Ladder {
+    let percent = percent.clamp(1, 100);
+    let steps = (1..).map(|step| step * percent).take_while(|sum| *sum < 100);
+    let steps = steps.map(|sum| rung(sum, minutes)).chain([rung(100, 0)]);
+    Ladder::new(steps.collect()).unwrap_or_default()
+}
+
+/// The ladder that a user's configuration is.
+fn ladder_of(routing: &TrafficRoutingConfig) -> Ladder {
+    match (&routing.time_based_canary, &routing.time_based_linear) {
+        (Some(step), _) => {
+            canary(step.canary_percentage.unwrap_or(100), step.canary_interval.unwrap_or(0))
+        }
+        (None, Some(step)) => {
+            linear(step.linear_percentage.unwrap_or(100), step.linear_interval.unwrap_or(0))
+        }
+        (None, None) => Ladder::default(),
+    }
 }
 
 /// One of CodeDeploy's own configurations.
@@ -123,7 +165,7 @@ pub(super) fn rule_of(request: &CreateDeploymentConfig) -> Result<Rule, Error> {
 }
 
 impl Control {
-    /// `CreateDeploymentConfig`, for servers.
+    /// `CreateDeploymentConfig`.
     pub async fn create_deployment_config(
         &self,
         request: &CreateDeploymentConfig,
@@ -132,16 +174,16 @@ impl Control {
         let platform: Option<ComputePlatform> =
             word(request.compute_platform.as_deref(), ErrorName::InvalidComputePlatform)?;
         if let Some(platform @ (ComputePlatform::Lambda | ComputePlatform::Ecs)) = platform {
-            let message = format!(
-                "Configurations for {platform} cannot be made by this version of Cutover. Leave computePlatform out, or use one of CodeDeploy's own."
-            );
-            return Err(refuse(ErrorName::InvalidComputePlatform, message));
+            let routing = request.traffic_routing_config.clone().unwrap_or_default();
+            let (ladder, routing) = (ladder_of(&routing), Some((platform, routing)));
+            let id = self.create_config(name, NO_HOSTS, ladder, routing).await?;
+            return Ok(CreateDeploymentConfigOutput { deployment_config_id: Some(id) });
         }
         if request.zonal_config.is_some() {
             let message = "Availability zones cannot be taken one after another by this version of Cutover. Leave zonalConfig out.";
             return Err(refuse(ErrorName::InvalidZonalDeploymentConfiguration, message));
         }
-        let id = self.create_config(name, rule_of(request)?, Ladder::default()).await?;
+        let id = self.create_config(name, rule_of(request)?, Ladder::default(), None).await?;
         Ok(CreateDeploymentConfigOutput { deployment_config_id: Some(id) })
     }
 
@@ -155,16 +197,21 @@ impl Control {
             return Ok(GetDeploymentConfigOutput { deployment_config_info: Some(info) });
         }
         let found = rows::load::<Config>(&*self.table, &Config::key_of(name)).await?;
-        let Some(Config { id, name, created_at, rule, .. }) = found.map(|stored| stored.row) else {
+        let Some(Config { id, name, created_at, rule, routing, .. }) =
+            found.map(|stored| stored.row)
+        else {
             let message = format!("No deployment configuration is called `{name}`. List them.");
             return Err(refuse(ErrorName::DeploymentConfigDoesNotExist, message));
         };
         let info = DeploymentConfigInfo {
             deployment_config_id: Some(id),
             deployment_config_name: Some(name),
-            minimum_healthy_hosts: Some(minimum_of(&rule)),
+            minimum_healthy_hosts: routing.is_none().then(|| minimum_of(&rule)),
             create_time: Some(created_at.into()),
-            compute_platform: Some(ComputePlatform::Server),
+            compute_platform: Some(
+                routing.as_ref().map_or(ComputePlatform::Server, |(platform, _)| *platform),
+            ),
+            traffic_routing_config: routing.map(|(_, routing)| routing),
             ..Default::default()
         };
         Ok(GetDeploymentConfigOutput { deployment_config_info: Some(info) })

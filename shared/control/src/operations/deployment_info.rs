@@ -1,7 +1,9 @@
 //! A deployment as CodeDeploy shows it.
 
 use engine::appspec::FileExistsBehavior;
-use engine::deployment::{Creator, Deployment, Failure, FailureCode, HostState, Stage, Status};
+use engine::deployment::{
+    Carrier, Creator, Deployment, Failure, FailureCode, HostState, Stage, Status,
+};
 use wire::codedeploy::{
     AutoRollbackConfiguration, ComputePlatform, DeploymentCreator, DeploymentInfo,
     DeploymentOverview, DeploymentStatus, DeploymentStyle, ErrorCode, ErrorInformation,
@@ -56,6 +58,15 @@ fn overview(deployment: &Deployment) -> DeploymentOverview {
         failed: count(&[HostState::Failed, HostState::Silent, HostState::NotStarted]),
         skipped: count(&[HostState::Skipped]),
         ready: Some(ready),
+    }
+}
+
+/// What a deployment deploys to.
+fn platform_of(deployment: &Deployment) -> ComputePlatform {
+    let carrier = deployment.order().shift.as_ref().map(|shift| &shift.carrier);
+    match carrier {
+        Some(Carrier::Alias(_)) => ComputePlatform::Lambda,
+        Some(Carrier::Groups(_)) | None => ComputePlatform::Server,
     }
 }
 
@@ -167,7 +178,7 @@ impl Control {
             target_instances: row.targets.clone(),
             file_exists_behavior: Some(behavior.to_owned()),
             deployment_status_messages: Some(Vec::new()),
-            compute_platform: Some(ComputePlatform::Server),
+            compute_platform: Some(platform_of(deployment)),
             ..Default::default()
         })
     }

@@ -30,6 +30,9 @@ impl Control {
         let application = self.application(text(&request.application_name)).await?.row;
         let group = self.group(&application, request.required_group_name()?).await?.group.row;
         let revision = request.required_revision()?;
+        if application.compute_platform == ComputePlatform::Lambda {
+            return self.deploy_alias(request, &group.id, revision).await;
+        }
         check_supported(request, application.compute_platform, &group.settings)?;
         self.check_balancers(&group.settings).await?;
         let revision: Revision = match revision {
@@ -277,7 +280,7 @@ fn check_supported(
 ) -> Result<(), Error> {
     if platform != ComputePlatform::Server {
         let message = format!(
-            "The application runs on {platform}. Only applications on servers can be deployed by this version of Cutover."
+            "The application runs on {platform}, to which this version of Cutover does not deploy. It deploys to servers and Lambda functions."
         );
         return Err(refuse(ErrorName::InvalidComputePlatform, message));
     }

@@ -98,10 +98,14 @@ impl Control {
                     self.rule(name).await?;
                     return Ok(None);
                 };
-                if platform == ComputePlatform::Server {
+                // A ladder is for whatever its steps can be counted in, which each deployment looks at.
+                let is_ladder = !config.row.ladder.is_empty() && config.row.routing.is_none();
+                let known = config.row.routing.as_ref().map(|(platform, _)| *platform);
+                let known = known.unwrap_or(ComputePlatform::Server);
+                if is_ladder || known == platform {
                     return config.replace().map(Some);
                 }
-                ComputePlatform::Server
+                known
             }
         };
         if known == platform {

@@ -3,7 +3,9 @@
 use engine::deployment::{Deployment, Fact, Wishes};
 use engine::health::{Minimum, Rule};
 use engine::ladder::Ladder;
-use wire::codedeploy::{CreateDeploymentConfig, Empty, ErrorName, Request as _};
+use wire::codedeploy::{
+    ComputePlatform, CreateDeploymentConfig, Empty, ErrorName, Request as _, TrafficRoutingConfig,
+};
 use wire::cutover::{
     CreateLadder, CreateLadderOutput, GetProgress, GetProgressOutput, SteerDeployment, Wish,
 };
@@ -31,7 +33,8 @@ impl Control {
             refuse(ErrorName::InvalidTrafficRoutingConfiguration, message)
         })?;
         let rule = if minimum.is_some() { rule_of(&named)? } else { DEFAULT_RULE };
-        let id = self.create_config(text(&named.deployment_config_name), rule, ladder).await?;
+        let id =
+            self.create_config(text(&named.deployment_config_name), rule, ladder, None).await?;
         Ok(CreateLadderOutput { deployment_config_id: Some(id) })
     }
 
@@ -40,10 +43,12 @@ impl Control {
         name: &str,
         rule: Rule,
         ladder: Ladder,
+        routing: Option<(ComputePlatform, TrafficRoutingConfig)>,
     ) -> Result<String, Error> {
         let id = self.new_uuid().to_string();
         let (name, created_at) = (name.to_owned(), self.now());
-        let config = Config { id: id.clone(), name: name.clone(), created_at, rule, ladder };
+        let config =
+            Config { id: id.clone(), name: name.clone(), created_at, rule, ladder, routing };
         if self.write_unless_changed(&[rows::create(&config)?]).await? {
             return Ok(id);
         }

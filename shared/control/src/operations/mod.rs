@@ -12,6 +12,7 @@ mod deployments;
 mod groups;
 mod instances;
 mod ladders;
+mod lambda;
 mod logs;
 mod paging;
 mod revisions;
@@ -20,6 +21,7 @@ mod subscriptions;
 mod targets;
 mod waits;
 
+pub(crate) use configs::predefined_ladder;
 use engine::{DeploymentId, GroupId};
 use wire::codedeploy::ErrorName;
 

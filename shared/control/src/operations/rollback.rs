@@ -1,6 +1,8 @@
 //! Rolling back by hand.
 
-use engine::deployment::{Carrier, Deployment};
+use std::collections::BTreeMap;
+
+use engine::deployment::{Alias, Carrier, Deployment};
 use wire::codedeploy::ErrorName;
 use wire::cutover::{RollBackDeployment, RollBackDeploymentOutput};
 
@@ -75,9 +77,17 @@ impl Control {
                 let old = deployment.sides().map(|(old, _)| old);
                 u8::from(old != Some(first.as_str()))
             }
-            Carrier::Alias(_) => 0,
+            Carrier::Alias(_) => 1,
         });
-        request.carrier = Some(shift.carrier.clone());
+        request.carrier = Some(match shift.carrier.clone() {
+            Carrier::Groups(groups) => Carrier::Groups(groups),
+            Carrier::Alias(alias) => Carrier::Alias(Alias {
+                old: alias.new,
+                new: alias.old,
+                hooks: BTreeMap::new(),
+                ..alias
+            }),
+        });
         request.config = Some(order.config.clone());
         request.description =
             Some(format!("Takes the traffic back to where it was before deployment {}", order.id));

@@ -37,6 +37,12 @@ impl Control {
         request: &ListDeploymentTargets,
     ) -> Result<ListDeploymentTargetsOutput, Error> {
         let deployment = self.started_deployment(&request.deployment_id).await?;
+        if let Some(target) = self.lambda_target(&deployment).await? {
+            return Ok(ListDeploymentTargetsOutput {
+                target_ids: Some(target.target_id.into_iter().collect()),
+                next_token: None,
+            });
+        }
         let filters = request.target_filters.clone().unwrap_or_default();
         let is_blue_green = deployment.order().shift.is_some();
         let label = filters.get(TargetFilterName::ServerInstanceLabel.name());
@@ -77,6 +83,9 @@ impl Control {
     ) -> Result<GetDeploymentTargetOutput, Error> {
         let deployment = self.started_deployment(&request.deployment_id).await?;
         let name = text(&request.target_id);
+        if let Some(target) = self.lambda_target_named(&deployment, name).await? {
+            return Ok(GetDeploymentTargetOutput { deployment_target: Some(target) });
+        }
         let host = self.target(&deployment, name).await?;
         let host = host
             .ok_or_else(|| missing(ErrorName::DeploymentTargetDoesNotExist, &deployment, name))?;
@@ -91,6 +100,11 @@ impl Control {
     ) -> Result<BatchGetDeploymentTargetsOutput, Error> {
         let deployment = self.started_deployment(&request.deployment_id).await?;
         let names = request.target_ids.as_deref().unwrap_or_default();
+        if let [name] = names
+            && let Some(target) = self.lambda_target_named(&deployment, name).await?
+        {
+            return Ok(BatchGetDeploymentTargetsOutput { deployment_targets: Some(vec![target]) });
+        }
         let found =
             futures::future::try_join_all(names.iter().map(|name| self.target(&deployment, name)));
         let mut targets = Vec::new();
@@ -140,6 +154,7 @@ impl Control {
         DeploymentTarget {
             deployment_target_type: Some(DeploymentTargetType::InstanceTarget),
             instance_target: Some(target),
+            lambda_target: None,
         }
     }
 }
@@ -213,7 +228,8 @@ fn with_hint(hint: Option<String>, sentence: String) -> String {
 
 fn events_of(deployment: &Deployment, host: &HostRow) -> Vec<LifecycleEvent> {
     let ended = status_of(deployment, host);
-    let ended = !matches!(ended, TargetStatus::Pending | TargetStatus::InProgress);
+    let ended =
+        !matches!(ended, TargetStatus::Pending | TargetStatus::InProgress | TargetStatus::Ready);
     let mut silence = silence_of(deployment, host);
     let event = |event: Event| {
         let report = host.events.iter().find(|report| report.event == event);

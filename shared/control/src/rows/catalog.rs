@@ -7,7 +7,7 @@ use engine::health::Rule;
 use engine::ladder::Ladder;
 use engine::{GroupId, Pin, Revision, Timestamp};
 use serde::{Deserialize, Serialize};
-use wire::codedeploy::{ComputePlatform, GroupSettings, Tag};
+use wire::codedeploy::{ComputePlatform, GroupSettings, Tag, TrafficRoutingConfig};
 
 use super::{Row, digits};
 use crate::table::Key;
@@ -136,6 +136,9 @@ pub struct Config {
     /// Its ladder; empty for those of CodeDeploy's own form.
     #[serde(default, skip_serializing_if = "Ladder::is_empty")]
     pub ladder: Ladder,
+    /// The platform and the steps in CodeDeploy's form, of one that is for no fleet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routing: Option<(ComputePlatform, TrafficRoutingConfig)>,
 }
 
 impl Config {

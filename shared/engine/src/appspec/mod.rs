@@ -6,6 +6,7 @@
 
 mod document;
 mod error;
+mod lambda;
 mod lint;
 mod lint_permissions;
 mod nearest;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::AppSpecError;
 use error::Problem;
+pub use lambda::{LambdaSpecError, parse_lambda};
 pub use lint::{Finding, Severity, lint};
 use nearest::nearest;
 

@@ -17,6 +17,7 @@ fn order(rule: Minimum, fallback: bool) -> Order {
         bundle_type: BundleType::Zip,
         version: None,
         e_tag: None,
+        content: None,
     };
     Order {
         id: "d-AAAAAAAAA".parse().unwrap(),

@@ -45,6 +45,7 @@ fn settings_of(balancer: &AddBalancer) -> Settings {
     if let Some(seconds) = balancer.drain_seconds {
         settings.drain_timeout_ms = seconds.saturating_mul(1_000);
     }
+    settings.test_port = balancer.test_port;
     let split = |pair: &String| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         (name.to_owned(), value.to_owned())
@@ -60,7 +61,7 @@ fn settings_of(balancer: &AddBalancer) -> Settings {
 }
 
 fn info_of(described: &Described) -> BalancerInfo {
-    let Described { settings, address, groups, totals } = described;
+    let Described { settings, address, test_address, groups, totals } = described;
     let target = |(host, standing): (&String, &Standing)| TargetStatus {
         host: Some(host.clone()),
         standing: Some(word(standing).to_owned()),
@@ -73,6 +74,7 @@ fn info_of(described: &Described) -> BalancerInfo {
     BalancerInfo {
         name: Some(settings.name.clone()),
         url: Some(format!("http://{address}")),
+        test_url: test_address.map(|address| format!("http://{address}")),
         target_port: Some(settings.target_port),
         health_path: Some(settings.health_path.clone()),
         target_groups: Some(groups.collect()),

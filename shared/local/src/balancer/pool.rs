@@ -81,6 +81,15 @@ pub(crate) struct Chosen {
 }
 
 impl Host {
+    fn chosen(&self) -> Chosen {
+        Chosen {
+            address: self.address,
+            version: self.version.clone(),
+            epoch: self.epoch,
+            ticket: self.ticket.clone(),
+        }
+    }
+
     fn in_flight(&self) -> usize {
         Arc::strong_count(&self.ticket.0).saturating_sub(1)
     }
@@ -199,6 +208,17 @@ impl Pool {
         usize::from(turn * STRIDE % 100 < u64::from(second))
     }
 
+    /// The group that has less of the traffic, of two that have as much the second.
+    pub(crate) fn lesser_group(&self) -> usize {
+        usize::from(self.percent(1).is_some_and(|percent| percent <= 50))
+    }
+
+    /// The healthy host of `group` with the fewest requests, other than those that were tried; nobody helps out.
+    pub(crate) fn choose_of(&self, group: usize, tried: &[u64]) -> Option<Chosen> {
+        let healthy = |host: &Host| host.health == Health::Healthy;
+        self.least_busy(self.groups.get(group)?, tried, healthy).map(Host::chosen)
+    }
+
     /// The host that gets a request that is for `group`, other than those that were tried: the healthy one with the
     /// fewest requests. A group without a healthy host is helped out by the other one, if that has a share of the
     /// traffic at all; where nobody is healthy anybody is tried, because the health path may be wrong.
@@ -211,12 +231,7 @@ impl Pool {
         let found = order.iter().find_map(|group| self.least_busy(group, tried, healthy));
         let found = found
             .or_else(|| order.iter().find_map(|group| self.least_busy(group, tried, |_| true)));
-        found.map(|host| Chosen {
-            address: host.address,
-            version: host.version.clone(),
-            epoch: host.epoch,
-            ticket: host.ticket.clone(),
-        })
+        found.map(Host::chosen)
     }
 
     fn least_busy<'a>(

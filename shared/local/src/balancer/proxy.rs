@@ -46,6 +46,8 @@ pub(super) struct Running {
     pub(super) settings: Settings,
     /// Where it listens.
     pub(super) address: SocketAddr,
+    /// Where the group answers that has less of the traffic.
+    pub(super) test_address: Option<SocketAddr>,
     /// Ends its server and its probes.
     pub(super) stop: CancellationToken,
     pool: Mutex<Pool>,
@@ -87,36 +89,57 @@ pub(super) fn client(idle_max: usize) -> HostClient {
         .build(connector)
 }
 
+/// Where requests come in.
+#[derive(Clone)]
+struct Entrance {
+    running: Arc<Running>,
+    /// Whether they are for the group that has less of the traffic.
+    is_test: bool,
+}
+
 /// Begins to listen on a port of the loopback address; 0 for any free one.
 pub(super) async fn listen(port: u16) -> io::Result<TcpListener> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await
 }
 
 impl Running {
-    /// Starts to answer on a listener. The task ends when the balancer was stopped and has answered what it had.
+    /// Starts to answer on a listener, and on one for tests. The task ends when the balancer was stopped and has answered
+    /// what it had.
     pub(super) fn start(
         mut settings: Settings,
         pool: Pool,
         listener: TcpListener,
+        test: Option<TcpListener>,
     ) -> io::Result<(Arc<Self>, JoinHandle<()>)> {
         let address = listener.local_addr()?;
+        let test_address = test.as_ref().map(TcpListener::local_addr).transpose()?;
         settings.port = address.port();
+        settings.test_port = test_address.map(|address| address.port());
         let running = Arc::new(Self {
             settings,
             address,
+            test_address,
             stop: CancellationToken::new(),
             pool: Mutex::new(pool),
             measures: Mutex::default(),
             clock: Ticks::start(),
             client: client(IDLE_MAX),
         });
-        let router = Router::new().fallback(forward).with_state(Arc::clone(&running));
+        let listeners = [Some(listener), test].into_iter().flatten().zip([false, true]);
+        let servers: Vec<_> =
+            listeners.map(|(listener, is_test)| running.clone().serve(listener, is_test)).collect();
+        let task = tokio::spawn(async move { drop(futures::future::join_all(servers).await) });
+        Ok((running, task))
+    }
+
+    async fn serve(self: Arc<Self>, listener: TcpListener, is_test: bool) {
+        let stopped = self.stop.clone().cancelled_owned();
+        let router =
+            Router::new().fallback(forward).with_state(Entrance { running: self, is_test });
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        let stopped = running.stop.clone().cancelled_owned();
         let server = axum::serve(listener, service).with_graceful_shutdown(stopped);
         // It has no error to return: it tries again whatever goes wrong with accepting.
-        let task = tokio::spawn(async move { drop(server.await) });
-        Ok((running, task))
+        drop(server.await);
     }
 
     /// The pool, locked: not to be held across an await.
@@ -146,7 +169,8 @@ impl Running {
 }
 
 /// Passes a request on.
-async fn forward(State(running): State<Arc<Running>>, request: Request) -> Response {
+async fn forward(State(entrance): State<Entrance>, request: Request) -> Response {
+    let Entrance { running, is_test } = entrance;
     // The library builds an address from it, and cannot from `*` or from what CONNECT names.
     if request.method() == Method::CONNECT || !request.uri().path().starts_with('/') {
         let text = "this balancer passes on requests for a path only\n";
@@ -156,10 +180,16 @@ async fn forward(State(running): State<Arc<Running>>, request: Request) -> Respo
     let (parts, body) = request.into_parts();
     let body = Whole::new(body);
     let is_cohort = running.settings.cohort.as_ref().is_some_and(|c| c.holds(&parts.headers));
-    let group = running.pool().next_group(is_cohort);
+    let group = match is_test {
+        true => running.pool().lesser_group(),
+        false => running.pool().next_group(is_cohort),
+    };
     let mut tried = Vec::new();
     while began.elapsed() < PATIENCE {
-        let chosen = running.pool().choose(group, &tried);
+        let chosen = match is_test {
+            true => running.pool().choose_of(group, &tried),
+            false => running.pool().choose(group, &tried),
+        };
         let Some(chosen) = chosen else { break };
         let mut attempt = Request::from_parts(parts.clone(), body.offer());
         attempt.extensions_mut().insert(TunnelGuard::new(chosen.ticket.clone()));

@@ -29,6 +29,8 @@ pub struct Described {
     pub settings: Settings,
     /// Where it listens.
     pub address: SocketAddr,
+    /// Where the group answers that has less of the traffic.
+    pub test_address: Option<SocketAddr>,
     /// Its target groups.
     pub groups: Vec<DescribedGroup>,
     /// What passed since it was started.
@@ -105,7 +107,11 @@ impl Balancers {
         let mut saved = self.0.saved.lock().await;
         if let Some(known) = saved.balancers.iter().find(|b| b.settings.name == settings.name) {
             let port = if settings.port == 0 { known.settings.port } else { settings.port };
-            let is_same = known.settings == Settings { port, ..settings.clone() };
+            let test_port = match settings.test_port {
+                Some(0) => known.settings.test_port,
+                given => given,
+            };
+            let is_same = known.settings == Settings { port, test_port, ..settings.clone() };
             let described = self.described(&settings.name).filter(|_| is_same);
             return described.ok_or(SetUpError::Taken { name: settings.name });
         }
@@ -120,6 +126,7 @@ impl Balancers {
         let name = settings.name.clone();
         let mut balancer = SavedBalancer::new(settings);
         balancer.settings.port = self.start(&balancer).await?.port();
+        balancer.settings.test_port = self.running(&name).and_then(|it| it.settings.test_port);
         let mut wanted = saved.clone();
         wanted.balancers.push(balancer);
         if let Err(error) = wanted.write(&self.0.dir).await {
@@ -196,11 +203,18 @@ impl Balancers {
         let (name, port) = (wanted.settings.name.clone(), wanted.settings.port);
         let failed = |source| SetUpError::Port { name: name.clone(), port, source };
         let listener = proxy::listen(port).await.map_err(failed)?;
+        let test = match wanted.settings.test_port {
+            Some(port) => {
+                let failed = |source| SetUpError::Port { name: name.clone(), port, source };
+                Some(proxy::listen(port).await.map_err(failed)?)
+            }
+            None => None,
+        };
         let groups = wanted.groups.iter().map(|group| (group.name.clone(), group.percent));
         let new = wanted.groups.iter().position(|group| wanted.new.as_ref() == Some(&group.name));
         let pool = Pool::new(groups.collect(), new);
         let (running, task) =
-            Running::start(wanted.settings.clone(), pool, listener).map_err(failed)?;
+            Running::start(wanted.settings.clone(), pool, listener, test).map_err(failed)?;
         for (place, group) in wanted.groups.iter().enumerate() {
             for host in group.hosts.iter().filter(|host| host.wanted == SavedWanted::In) {
                 match self.address_of(&running, &host.name) {
@@ -270,5 +284,11 @@ fn describe(running: &Running) -> Described {
     let groups = pool.describe().into_iter().enumerate().map(group).collect();
     let (measures, _) = running.measures();
     let totals = measures.totals();
-    Described { settings: running.settings.clone(), address: running.address, groups, totals }
+    Described {
+        settings: running.settings.clone(),
+        address: running.address,
+        test_address: running.test_address,
+        groups,
+        totals,
+    }
 }

@@ -36,6 +36,10 @@ pub struct Settings {
     /// Who always gets the new group of a pair, as long as that has a share of the traffic.
     #[serde(default)]
     pub cohort: Option<Cohort>,
+    /// The port on which the group of a pair answers that has less of the traffic, be it none: so that it can be tried
+    /// before it gets any. 0: any free one, which is then kept.
+    #[serde(default)]
+    pub test_port: Option<u16>,
 }
 
 /// Requests that carry a header or a cookie.
@@ -128,6 +132,7 @@ impl Settings {
             groups: Vec::new(),
             drain_timeout_ms: default_drain_timeout_ms(),
             cohort: None,
+            test_port: None,
         }
     }
 

@@ -2,6 +2,7 @@
 //! (`docs/semantics.md#revisions`).
 
 use engine::Revision;
+use sha2::{Digest as _, Sha256};
 
 use super::checks::{self, given};
 use super::common::Seconds;
@@ -298,6 +299,16 @@ pub(super) fn optional(revision: &Option<RevisionLocation>) -> Result<(), ApiErr
 
 impl From<&Revision> for RevisionLocation {
     fn from(revision: &Revision) -> Self {
+        if let Some(content) = &revision.content {
+            return Self {
+                revision_type: Some(RevisionLocationType::AppSpecContent.name().to_owned()),
+                app_spec_content: Some(AppSpecContent {
+                    content: Some(content.clone()),
+                    sha256: Some(hex::encode(Sha256::digest(content.as_bytes()))),
+                }),
+                ..Self::default()
+            };
+        }
         let bundle_type = match revision.bundle_type {
             engine::BundleType::Tar => BundleType::Tar,
             engine::BundleType::Tgz => BundleType::Tgz,
@@ -344,7 +355,41 @@ impl TryFrom<&RevisionLocation> for Revision {
             bundle_type,
             version: s3.version.clone().filter(|version| !version.is_empty()),
             e_tag: e_tag.filter(|tag| !tag.is_empty()),
+            content: None,
         })
+    }
+}
+
+/// Longest AppSpec that may come with a request, in bytes.
+const CONTENT_LIMIT: usize = 20_000;
+
+impl RevisionLocation {
+    /// The AppSpec that came with the request.
+    ///
+    /// # Errors
+    /// `InvalidRevision` if none did, it is too long, or it is not that of its digest.
+    pub fn required_content(&self) -> Result<&str, ApiError> {
+        self.check(false)?;
+        let invalid = ErrorName::InvalidRevision;
+        let given = self.app_spec_content.as_ref().or(self.string.as_ref());
+        let content = given.and_then(|spec| spec.content.as_deref()).ok_or_else(|| {
+            invalid.because(
+                "a Lambda function is deployed with an AppSpec in the request; use `revisionType` AppSpecContent, with \
+                 its `content`",
+            )
+        })?;
+        checks::ensure(content.len() <= CONTENT_LIMIT, invalid, || {
+            format!("the AppSpec has {} bytes; it may have {CONTENT_LIMIT}", content.len())
+        })?;
+        let digest =
+            given.and_then(|spec| spec.sha256.as_deref()).filter(|digest| !digest.is_empty());
+        let is_same = digest.is_none_or(|digest| {
+            digest.eq_ignore_ascii_case(&hex::encode(Sha256::digest(content.as_bytes())))
+        });
+        checks::ensure(is_same, invalid, || {
+            "`sha256` is not the SHA-256 of `content`; correct it, or leave it out".to_owned()
+        })?;
+        Ok(content)
     }
 }
 

@@ -77,6 +77,8 @@ words! {
     DeploymentTargetType {
         /// A host.
         InstanceTarget = "InstanceTarget",
+        /// An alias of a Lambda function.
+        LambdaTarget = "LambdaTarget",
     }
 }
 
@@ -137,6 +139,44 @@ shape! {
         deployment_target_type: DeploymentTargetType,
         /// The host.
         instance_target: InstanceTarget,
+        /// The alias of a Lambda function.
+        lambda_target: LambdaTarget,
+    }
+}
+
+shape! {
+    /// An alias of a Lambda function in a deployment.
+    LambdaTarget {
+        /// The deployment.
+        deployment_id: String,
+        /// The function and its alias, as `NAME:ALIAS`.
+        target_id: String,
+        /// The same as an ARN.
+        target_arn: String,
+        /// How it stands.
+        status: TargetStatus,
+        /// When that last changed.
+        last_updated_at: Seconds,
+        /// Its lifecycle events.
+        lifecycle_events: Vec<LifecycleEvent>,
+        /// The versions.
+        lambda_function_info: LambdaFunctionInfo,
+    }
+}
+
+shape! {
+    /// The versions of a function that a deployment moves traffic between.
+    LambdaFunctionInfo {
+        /// The function.
+        function_name: String,
+        /// Its alias.
+        function_alias: String,
+        /// The version that had the traffic.
+        current_version: String,
+        /// The version that gets it.
+        target_version: String,
+        /// How much of the traffic that has, in percent.
+        target_version_weight: u32,
     }
 }
 

@@ -94,6 +94,9 @@ shape! {
         target_groups: Vec<String>,
         /// How long requests may take to end on a host that is drained, in seconds; 30 unless said.
         drain_seconds: u64,
+        /// The port on which the group of a pair answers that has less of the traffic, so that it can be tried before it
+        /// gets any; 0 for any free one.
+        test_port: u16,
         /// Requests with this header always get the new group of a pair, as `NAME=VALUE`.
         cohort_header: String,
         /// Requests with this cookie do, as `NAME=VALUE`.
@@ -137,6 +140,8 @@ shape! {
         name: String,
         /// Where it listens, as `http://127.0.0.1:8080`.
         url: String,
+        /// Where the group answers that has less of the traffic, if that was asked for.
+        test_url: String,
         /// The port of the application.
         target_port: u16,
         /// What is asked of a host to see whether it is healthy.

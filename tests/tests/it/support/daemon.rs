@@ -1,13 +1,15 @@
 //! HAProxy and Prometheus of Debian as processes of a test, and what they stand before.
 
 use std::fs::File;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use axum::Router;
 use local::balancer::{Balancers, HomeTraffic};
+
+pub(crate) use super::free_port;
 
 /// A process that ends with the test.
 pub(crate) struct Daemon(Child);
@@ -63,11 +65,6 @@ impl Drop for Application {
             runtime.shutdown_background();
         }
     }
-}
-
-/// A port that was free a moment ago.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// A home's traffic without balancers of its own.

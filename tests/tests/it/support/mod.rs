@@ -12,6 +12,7 @@ pub(crate) mod template;
 #[cfg(feature = "tools")]
 pub(crate) mod tools;
 
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 /// How long a test waits for something that will come; generous, for a loaded machine.
@@ -28,4 +29,9 @@ pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T 
         assert!(Instant::now() < deadline, "waited {} s for {what}", PATIENCE.as_secs());
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// A port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
