@@ -6,4 +6,5 @@ mod hosts;
 mod named;
 mod protocol;
 mod table;
+mod traffic;
 mod world;

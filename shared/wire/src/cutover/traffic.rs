@@ -50,8 +50,22 @@ shape! {
         alarm_time: Seconds,
         /// The alarms that did.
         activated_alarms: Vec<String>,
+        /// Why the alarms could not be read, where that is what stopped it.
+        alarms_unreadable: String,
         /// When the hosts with the new version had no traffic any more.
         traffic_back_time: Seconds,
+        /// What alarms have to say beyond whether they fire.
+        alarm_notes: Vec<AlarmNote>,
+    }
+}
+
+shape! {
+    /// What an alarm has to say beyond whether it fires.
+    AlarmNote {
+        /// The alarm.
+        alarm: String,
+        /// How far it is from a verdict, for people.
+        note: String,
     }
 }
 
