@@ -1,17 +1,22 @@
 //! `cutover status`: what the groups are doing.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use wire::codedeploy::{
     AutoRollbackConfiguration, BatchGetDeploymentGroups, BatchGetDeployments, DeploymentGroupInfo,
     DeploymentInfo, DeploymentStatus, ListApplications, ListDeploymentGroups,
 };
-use wire::cutover::{GetGroupStatus, GetGroupStatusOutput, UploadInfo, UploadState};
+use wire::cutover::{
+    GetGroupStatus, GetGroupStatusOutput, GetProgress, GetProgressOutput, UploadInfo, UploadState,
+};
 
 use super::Context;
 use crate::args::GroupName;
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
 use crate::output::{self, Format, moment, printable, revision_url};
+use crate::watch::progress;
 
 /// Groups that the API gives in one answer.
 const GROUPS_PER_CALL: usize = 100;
@@ -47,6 +52,8 @@ struct GroupStatus {
     deployment_group_info: DeploymentGroupInfo,
     /// The active deployment and the last one, the newest first.
     deployments_info: Vec<DeploymentInfo>,
+    /// How far each of them is, by id.
+    deployments_progress: BTreeMap<String, GetProgressOutput>,
     #[serde(flatten)]
     status: GetGroupStatusOutput,
 }
@@ -154,7 +161,14 @@ async fn group_status(client: &Client, info: DeploymentGroupInfo) -> Result<Grou
         found.sort_by_key(|info| ids.iter().position(|id| Some(id) == info.deployment_id.as_ref()));
         found
     };
-    Ok(GroupStatus { deployment_group_info: info, deployments_info, status })
+    let mut deployments_progress = BTreeMap::new();
+    for id in ids {
+        let request = GetProgress { deployment_id: Some(id.clone()) };
+        if let Some(known) = progress::known(client.call(&request).await)? {
+            deployments_progress.insert(id, known);
+        }
+    }
+    Ok(GroupStatus { deployment_group_info: info, deployments_info, deployments_progress, status })
 }
 
 fn lines(status: &Status) -> Vec<String> {
@@ -171,7 +185,7 @@ fn lines(status: &Status) -> Vec<String> {
 }
 
 fn group_lines(application: &str, group: &GroupStatus) -> Vec<String> {
-    let GroupStatus { deployment_group_info: info, deployments_info, status } = group;
+    let GroupStatus { deployment_group_info: info, deployments_info, status, .. } = group;
     let name = info.deployment_group_name.as_deref().unwrap_or("?");
     let config = info.deployment_config_name.as_deref().unwrap_or("?");
     let rollback = info.auto_rollback_configuration.as_ref();
@@ -186,6 +200,7 @@ fn group_lines(application: &str, group: &GroupStatus) -> Vec<String> {
     for deployment in deployments_info {
         let active = deployment.deployment_id == status.active_deployment_id;
         lines.push(field(if active { "active" } else { "last" }, &deployment_line(deployment)));
+        lines.extend(progress_lines(group, deployment));
     }
     for subscription in status.subscriptions.iter().flatten() {
         let part = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -204,6 +219,14 @@ fn group_lines(application: &str, group: &GroupStatus) -> Vec<String> {
         lines.push(format!("{:14}{}", "", refusal(upload)));
     }
     lines
+}
+
+/// How far a deployment is, below it.
+fn progress_lines(group: &GroupStatus, info: &DeploymentInfo) -> Vec<String> {
+    let of = progress::of(info);
+    let Some(known) = group.deployments_progress.get(of.id) else { return Vec::new() };
+    let lines = progress::lines(known, of, output::now());
+    lines.iter().map(|line| format!("{:14}{}", "", line.whole())).collect()
 }
 
 fn field(name: &str, value: &str) -> String {
