@@ -36,10 +36,10 @@ pub(crate) struct Args {
     /// Roll back when a deployment fails, and when an alarm stops it
     #[arg(long)]
     auto_rollback: bool,
-    /// A target group that the hosts get their traffic from, as `home:NAME`
+    /// A target group that the hosts get their traffic from, as `home:NAME` or `haproxy:NAME`
     #[arg(long = "balancer", value_name = "NAME")]
     balancers: Vec<String>,
-    /// An alarm that stops a deployment, as `home:web error_rate>5%`
+    /// An alarm that stops a deployment, as `home:web error_rate>5%` or `prometheus:EXPRESSION`
     #[arg(long = "alarm", value_name = "ALARM")]
     alarms: Vec<String>,
 }
