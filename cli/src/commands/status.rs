@@ -52,7 +52,7 @@ struct GroupStatus {
     deployment_group_info: DeploymentGroupInfo,
     /// The active deployment and the last one, the newest first.
     deployments_info: Vec<DeploymentInfo>,
-    /// How far each of them is, by id.
+    /// How far each of them is, and those that they roll back, by id.
     deployments_progress: BTreeMap<String, GetProgressOutput>,
     #[serde(flatten)]
     status: GetGroupStatusOutput,
@@ -162,7 +162,9 @@ async fn group_status(client: &Client, info: DeploymentGroupInfo) -> Result<Grou
         found
     };
     let mut deployments_progress = BTreeMap::new();
-    for id in ids {
+    // A rollback is there because of what became of another one.
+    let causes = deployments_info.iter().filter_map(rolled_back).map(str::to_owned);
+    for id in ids.into_iter().chain(causes) {
         let request = GetProgress { deployment_id: Some(id.clone()) };
         if let Some(known) = progress::known(client.call(&request).await)? {
             deployments_progress.insert(id, known);
@@ -224,9 +226,16 @@ fn group_lines(application: &str, group: &GroupStatus) -> Vec<String> {
 /// How far a deployment is, below it.
 fn progress_lines(group: &GroupStatus, info: &DeploymentInfo) -> Vec<String> {
     let of = progress::of(info);
-    let Some(known) = group.deployments_progress.get(of.id) else { return Vec::new() };
-    let lines = progress::lines(known, of, output::now());
-    lines.iter().map(|line| format!("{:14}{}", "", line.whole())).collect()
+    let known = |id: &str| group.deployments_progress.get(id);
+    let own = known(of.id).map(|known| progress::lines(known, of, output::now()));
+    let cause = rolled_back(info).and_then(known).map(progress::fired);
+    let lines = own.into_iter().chain(cause).flatten();
+    lines.map(|line| format!("{:14}{}", "", line.whole())).collect()
+}
+
+/// The deployment that a rollback takes back.
+fn rolled_back(info: &DeploymentInfo) -> Option<&str> {
+    info.rollback_info.as_ref()?.rollback_triggering_deployment_id.as_deref()
 }
 
 fn field(name: &str, value: &str) -> String {
@@ -250,9 +259,7 @@ fn deployment_line(info: &DeploymentInfo) -> String {
     let back = rollback
         .and_then(|info| info.rollback_deployment_id.as_deref())
         .map(|id| format!("rolled back by {id}"));
-    let of = rollback
-        .and_then(|info| info.rollback_triggering_deployment_id.as_deref())
-        .map(|id| format!("rolls back {id}"));
+    let of = rolled_back(info).map(|id| format!("rolls back {id}"));
     let parts = [
         info.deployment_id.clone(),
         info.status.map(DeploymentStatus::name).map(str::to_owned),

@@ -31,6 +31,7 @@ impl Line {
     pub(crate) fn whole(&self) -> String {
         match self.name {
             "next" => self.text.clone(),
+            name @ ("paused" | "promoted") => format!("{name}: {}", self.text),
             name => format!("{name} {}", self.text),
         }
     }
@@ -168,7 +169,7 @@ fn watching(progress: &GetProgressOutput) -> Vec<Line> {
         let notes = progress.alarm_notes.iter().flatten();
         let note = { notes }.find(|note| note.alarm.as_deref() == Some(alarm));
         let note = note.and_then(|note| note.note.as_deref());
-        note.map(|note| format!(": {}", printable(note))).unwrap_or_default()
+        note.map(|note| format!(" ({})", printable(note))).unwrap_or_default()
     };
     let line = |alarm: &String| {
         Line::new("watched by", Mark::Waiting, format!("{}{}", printable(alarm), note(alarm)))
@@ -177,7 +178,7 @@ fn watching(progress: &GetProgressOutput) -> Vec<Line> {
 }
 
 /// The alarm that stopped it, and since when its hosts have no traffic.
-fn fired(progress: &GetProgressOutput) -> Vec<Line> {
+pub(crate) fn fired(progress: &GetProgressOutput) -> Vec<Line> {
     let Some(at) = progress.alarm_time.map(Timestamp::from) else { return Vec::new() };
     let names: Vec<String> =
         progress.activated_alarms.iter().flatten().map(|name| printable(name)).collect();
@@ -261,12 +262,12 @@ mod tests {
         let paused = GetProgressOutput { paused: Some(true), baking_until: until(1), ..ladder(2) };
         let resume = "`cutover resume d-A1B2C3D4E` goes on, `cutover abort d-A1B2C3D4E` rolls back";
         let step = "step 3 of 3: 100% of hosts, bakes until 12:00:00Z (1 s left)";
-        check(&paused, ID, &[step, "paused nothing new is started", resume]);
+        check(&paused, ID, &[step, "paused: nothing new is started", resume]);
         let promoted = GetProgressOutput { promoted: Some(true), ..baking };
         check(
             &promoted,
             ID,
-            &["step 2 of 3: 10% of hosts", "promoted no step holds it back any more"],
+            &["step 2 of 3: 10% of hosts", "promoted: no step holds it back any more"],
         );
         check(&ladder(3), ID, &["step 3 of 3 is done"]);
         check(&GetProgressOutput::default(), ID, &[]);
@@ -281,7 +282,7 @@ mod tests {
             alarm_notes: Some(vec![note]),
             ..GetProgressOutput::default()
         };
-        check(&progress, ID, &["watched by home:web error_rate>5%: about 90 more"]);
+        check(&progress, ID, &["watched by home:web error_rate>5% (about 90 more)"]);
         progress.alarm_time = Some(NOON.into());
         progress.activated_alarms = texts(alarm);
         progress.alarm_notes = None;

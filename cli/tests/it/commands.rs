@@ -226,8 +226,8 @@ fn status_shows_deployments_uploads_and_why_some_were_refused() {
         shop/web  CodeDeployDefault.OneAtATime, rolls back by itself
           active      d-NEW000000  InProgress  (3 succeeded, 1 at work)  2026-11-23 09:00:00Z  s3://revisions/shop/app.zip
                       step 2 of 3: 10% of hosts, has baked since 09:01:00Z
-                      paused nothing new is started
-                      watched by home:web errors worse than baseline: undecided
+                      paused: nothing new is started
+                      watched by home:web errors worse than baseline (undecided)
                       watched by home:web p99>1s
                       `cutover resume d-NEW000000` goes on, `cutover abort d-NEW000000` rolls back
           last        d-OLD000000  Failed  (3 succeeded, 1 at work)  2026-11-23 09:00:00Z  s3://revisions/shop/app.zip

@@ -203,7 +203,7 @@ fn a_ladder_is_told_step_by_step_and_so_is_the_alarm_that_fires() {
     for text in [
         "step 1 of 2: 1 host",
         "step 1 of 2: 1 host, bakes until 09:01:00Z",
-        "paused nothing new is started",
+        "paused: nothing new is started",
         "goes on",
         "step 2 of 2: 100% of hosts; it ended there",
         "alarm home:web p99>1s, since 09:01:01.000Z",

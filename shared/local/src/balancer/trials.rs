@@ -127,12 +127,10 @@ impl Trial {
             Verdict::Worse { .. } => "worse than the baseline".to_owned(),
             Verdict::NoWorse => "no worse than the baseline".to_owned(),
             Verdict::Undecided { more_requests: Some(more) } => {
-                format!("undecided, about {} more requests to the new version", grouped(more))
+                format!("undecided, about {} more requests", grouped(more))
             }
             Verdict::Undecided { more_requests: None } if is_slow && self.slower_than.is_none() => {
-                format!(
-                    "undecided, {LATENCY_LEAST} requests to the baseline within a minute tell its latency"
-                )
+                format!("undecided, its baseline needs {LATENCY_LEAST} requests within a minute")
             }
             Verdict::Undecided { more_requests: None } => {
                 let seen = self.judge.seen();
@@ -141,11 +139,9 @@ impl Trial {
                     (_, 0) => "undecided, no request to the baseline yet".to_owned(),
                     (canary, _) if seen.canary.errors + seen.baseline.errors == 0 => {
                         let requests = grouped(canary);
-                        format!(
-                            "undecided, no {bad} on either side in {requests} requests to the new version"
-                        )
+                        format!("undecided, no {bad} on either side in {requests} requests")
                     }
-                    _ => format!("undecided, too few {bad}s yet to say how many requests it takes"),
+                    _ => format!("undecided, too few {bad}s yet"),
                 }
             }
         }
@@ -248,20 +244,17 @@ mod tests {
         world.look(compared);
         assert_eq!(world.note(compared), "undecided, no request to the new version yet");
         world.pass(1_500, 0, 0, compared);
-        let said = "undecided, no error on either side in 1,500 requests to the new version";
+        let said = "undecided, no error on either side in 1,500 requests";
         assert_eq!(world.note(compared), said);
         world.pass(200, 50, 50, compared);
         let said = world.note(compared);
         let more = said.strip_prefix("undecided, about ").unwrap();
-        assert!(more.ends_with(" more requests to the new version"), "{said}");
+        assert!(more.ends_with(" more requests"), "{said}");
         let slow = Compared::new(true, 0.01).unwrap();
         let mut world = World::new();
         world.look(slow);
         let said = world.note(slow);
-        assert_eq!(
-            said,
-            "undecided, 100 requests to the baseline within a minute tell its latency"
-        );
+        assert_eq!(said, "undecided, its baseline needs 100 requests within a minute");
     }
 
     #[test]

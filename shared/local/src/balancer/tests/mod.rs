@@ -3,6 +3,7 @@
 mod app;
 mod faults;
 mod haproxy;
+mod judged;
 mod measured;
 mod outside;
 mod prometheus;
