@@ -2,7 +2,6 @@
 //! a bad one that only its users notice.
 
 mod bundles;
-mod load;
 mod story;
 
 use std::path::Path;
