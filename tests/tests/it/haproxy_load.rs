@@ -125,6 +125,7 @@ fn no_user_notices_deployments_behind_haproxy() {
         assert!(counts.versions[version] > 500, "{:?}", counts.versions);
     }
     let canaries = canary.versions["3"] - in_place.versions.get("3").copied().unwrap_or_default();
+    assert!(canaries > 500, "{canaries}");
     eprintln!("{} requests, {:?}, {canaries} to the canary", counts.asked, counts.versions);
 }
 

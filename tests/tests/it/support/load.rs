@@ -103,10 +103,10 @@ impl Drop for Load {
 
 async fn come(world: Arc<World>, per_second: u32) {
     let began = Instant::now();
-    let (mut users, mut came) = (tokio::task::JoinSet::new(), 0);
+    let (mut users, mut came) = (tokio::task::JoinSet::new(), 0_u128);
     while !world.is_over.load(Ordering::SeqCst) {
         // Who is due is due, also where the machine had no time for the ticks before.
-        let due = (began.elapsed().as_secs_f64() * f64::from(per_second)) as u64;
+        let due = began.elapsed().as_micros() * u128::from(per_second) / 1_000_000;
         while came < due {
             came += 1;
             users.spawn(visit(Arc::clone(&world)));
