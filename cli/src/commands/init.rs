@@ -38,7 +38,7 @@ pub(crate) struct Args {
     /// Roll back when a deployment fails, and when an alarm stops it
     #[arg(long)]
     auto_rollback: bool,
-    /// A target group that the hosts get their traffic from, as `home:NAME`
+    /// A target group that the hosts get their traffic from, as `home:NAME` or `haproxy:NAME`
     #[arg(long = "balancer", value_name = "NAME")]
     balancers: Vec<String>,
     /// Bring each revision to those hosts that have no traffic, and then move the traffic, between two target groups of
@@ -51,7 +51,7 @@ pub(crate) struct Args {
     /// Keep watching so long after all traffic has moved, so that it can go back by itself
     #[arg(long, value_name = "MINUTES", requires = "blue_green")]
     keep: Option<u16>,
-    /// An alarm that stops a deployment, as `home:web error_rate>5%`
+    /// An alarm that stops a deployment, as `home:web error_rate>5%` or `prometheus:EXPRESSION`
     #[arg(long = "alarm", value_name = "ALARM")]
     alarms: Vec<String>,
 }

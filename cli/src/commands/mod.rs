@@ -11,6 +11,7 @@ pub(crate) mod env;
 pub(crate) mod host;
 pub(crate) mod init;
 pub(crate) mod lint;
+pub(crate) mod load;
 pub(crate) mod logs;
 pub(crate) mod proxy;
 pub(crate) mod push;

@@ -1,17 +1,22 @@
 //! `cutover status`: what the groups are doing.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use wire::codedeploy::{
     AutoRollbackConfiguration, BatchGetDeploymentGroups, BatchGetDeployments, DeploymentGroupInfo,
     DeploymentInfo, DeploymentStatus, ListApplications, ListDeploymentGroups,
 };
-use wire::cutover::{GetGroupStatus, GetGroupStatusOutput, UploadInfo, UploadState};
+use wire::cutover::{
+    GetGroupStatus, GetGroupStatusOutput, GetProgress, GetProgressOutput, UploadInfo, UploadState,
+};
 
 use super::Context;
 use crate::args::GroupName;
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
 use crate::output::{self, Format, moment, printable, revision_url};
+use crate::watch::progress;
 
 /// Groups that the API gives in one answer.
 const GROUPS_PER_CALL: usize = 100;
@@ -47,6 +52,8 @@ struct GroupStatus {
     deployment_group_info: DeploymentGroupInfo,
     /// The active deployment and the last one, the newest first.
     deployments_info: Vec<DeploymentInfo>,
+    /// How far each of them is, and those that they roll back, by id.
+    deployments_progress: BTreeMap<String, GetProgressOutput>,
     #[serde(flatten)]
     status: GetGroupStatusOutput,
 }
@@ -154,7 +161,16 @@ async fn group_status(client: &Client, info: DeploymentGroupInfo) -> Result<Grou
         found.sort_by_key(|info| ids.iter().position(|id| Some(id) == info.deployment_id.as_ref()));
         found
     };
-    Ok(GroupStatus { deployment_group_info: info, deployments_info, status })
+    let mut deployments_progress = BTreeMap::new();
+    // A rollback is there because of what became of another one.
+    let causes = deployments_info.iter().filter_map(rolled_back).map(str::to_owned);
+    for id in ids.into_iter().chain(causes) {
+        let request = GetProgress { deployment_id: Some(id.clone()) };
+        if let Some(known) = progress::known(client.call(&request).await)? {
+            deployments_progress.insert(id, known);
+        }
+    }
+    Ok(GroupStatus { deployment_group_info: info, deployments_info, deployments_progress, status })
 }
 
 fn lines(status: &Status) -> Vec<String> {
@@ -171,7 +187,7 @@ fn lines(status: &Status) -> Vec<String> {
 }
 
 fn group_lines(application: &str, group: &GroupStatus) -> Vec<String> {
-    let GroupStatus { deployment_group_info: info, deployments_info, status } = group;
+    let GroupStatus { deployment_group_info: info, deployments_info, status, .. } = group;
     let name = info.deployment_group_name.as_deref().unwrap_or("?");
     let config = info.deployment_config_name.as_deref().unwrap_or("?");
     let rollback = info.auto_rollback_configuration.as_ref();
@@ -186,6 +202,7 @@ fn group_lines(application: &str, group: &GroupStatus) -> Vec<String> {
     for deployment in deployments_info {
         let active = deployment.deployment_id == status.active_deployment_id;
         lines.push(field(if active { "active" } else { "last" }, &deployment_line(deployment)));
+        lines.extend(progress_lines(group, deployment));
     }
     for subscription in status.subscriptions.iter().flatten() {
         let part = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -204,6 +221,21 @@ fn group_lines(application: &str, group: &GroupStatus) -> Vec<String> {
         lines.push(format!("{:14}{}", "", refusal(upload)));
     }
     lines
+}
+
+/// How far a deployment is, below it.
+fn progress_lines(group: &GroupStatus, info: &DeploymentInfo) -> Vec<String> {
+    let of = progress::of(info);
+    let known = |id: &str| group.deployments_progress.get(id);
+    let own = known(of.id).map(|known| progress::lines(known, of, output::now()));
+    let cause = rolled_back(info).and_then(known).map(progress::fired);
+    let lines = own.into_iter().chain(cause).flatten();
+    lines.map(|line| format!("{:14}{}", "", line.whole())).collect()
+}
+
+/// The deployment that a rollback takes back.
+fn rolled_back(info: &DeploymentInfo) -> Option<&str> {
+    info.rollback_info.as_ref()?.rollback_triggering_deployment_id.as_deref()
 }
 
 fn field(name: &str, value: &str) -> String {
@@ -227,9 +259,7 @@ fn deployment_line(info: &DeploymentInfo) -> String {
     let back = rollback
         .and_then(|info| info.rollback_deployment_id.as_deref())
         .map(|id| format!("rolled back by {id}"));
-    let of = rollback
-        .and_then(|info| info.rollback_triggering_deployment_id.as_deref())
-        .map(|id| format!("rolls back {id}"));
+    let of = rolled_back(info).map(|id| format!("rolls back {id}"));
     let parts = [
         info.deployment_id.clone(),
         info.status.map(DeploymentStatus::name).map(str::to_owned),

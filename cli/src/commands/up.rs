@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context as _;
+use local::balancer::{Haproxy, Outside, Prometheus, Socket};
 use local::home::{Home, Options};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Context, host};
-use crate::failure::Exit;
+use crate::client;
+use crate::failure::{Exit, Failure};
 use crate::find::{self, DEFAULT_DIR};
 use crate::output;
 
@@ -17,7 +19,13 @@ use crate::output;
 ///
 /// State lives in DIR and survives restarts and kills. `cutover env -- aws s3 cp app.zip s3://revisions/shop/app.zip`
 /// uploads to it.
+///
+/// The balancers that it brings itself (`cutover balancer add`) need no option here. HAProxy and Prometheus run beside it
+/// and are tried when it starts.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  cutover up --haproxy web=/run/haproxy/admin.sock --prometheus http://127.0.0.1:9090\n  cutover init shop/web --balancer haproxy:web --alarm 'prometheus:rate(errors_total[10s]) > 1'"
+)]
 pub(crate) struct Args {
     /// How many hosts to run, 0 to 250
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(0..=250))]
@@ -25,15 +33,57 @@ pub(crate) struct Args {
     /// The API's port on loopback; 0 takes that of the last run, or a free one
     #[arg(long, default_value_t = 7070)]
     port: u16,
+    /// A backend of a HAProxy and the runtime socket of that (`stats socket … level admin` in haproxy.cfg), a path or
+    /// ADDRESS:PORT; groups name it `haproxy:NAME`, or `haproxy:NAME/PREFIX` for some of its servers. Once for each backend
+    #[arg(long, value_name = "NAME=SOCKET", value_parser = backend)]
+    haproxy: Vec<(String, Socket)>,
+    /// The Prometheus that alarms like `prometheus:EXPRESSION` are asked of
+    #[arg(long, value_name = "URL")]
+    prometheus: Option<String>,
+}
+
+fn backend(text: &str) -> Result<(String, Socket), String> {
+    match text.split_once('=') {
+        Some((name, socket)) if !name.is_empty() && !socket.is_empty() => {
+            let address = socket.parse().map(Socket::Tcp);
+            Ok((name.to_owned(), address.unwrap_or_else(|_| Socket::Unix(socket.into()))))
+        }
+        Some(_) | None => {
+            let hint = "write the backend and the runtime socket of its HAProxy as NAME=SOCKET";
+            Err(format!("{hint}, such as web=/run/haproxy/admin.sock"))
+        }
+    }
+}
+
+/// What the home is told of.
+fn outside(haproxy: Vec<(String, Socket)>, prometheus: Option<&str>) -> anyhow::Result<Outside> {
+    let mut outside = Outside::default();
+    for (name, socket) in haproxy {
+        if outside.haproxy.insert(name.clone(), Haproxy::new(socket)).is_some() {
+            let message = format!("--haproxy names the backend `{name}` twice");
+            let hint = "give each backend once; two HAProxys for one backend cannot be kept alike";
+            return Err(Failure::new(Exit::WrongUse, message).hint(hint).into());
+        }
+    }
+    if let Some(url) = prometheus {
+        let unusable = |reason: &dyn std::fmt::Display| {
+            Failure::new(Exit::WrongUse, format!("--prometheus {url} cannot be used: {reason}"))
+        };
+        let http = client::http_client(url, !client::is_loopback(url))
+            .map_err(|error| unusable(&client::root_cause(&*error)))?;
+        outside.prometheus = Some(Prometheus::new(http, url).map_err(|error| unusable(&error))?);
+    }
+    Ok(outside)
 }
 
 /// Runs a home until SIGTERM or SIGINT.
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let dir = context.dir.as_deref().unwrap_or_else(|| Path::new(DEFAULT_DIR));
+    let outside = outside(args.haproxy, args.prometheus.as_deref())?;
     log_to_stderr();
     let mut asked = Asked::new()?;
     let home = tokio::select! {
-        home = start(dir, args.hosts, args.port) => home?,
+        home = start(dir, args.hosts, args.port, outside) => home?,
         () = asked.wait() => return Ok(Exit::Done),
     };
     tell(&home);
@@ -52,7 +102,12 @@ pub(crate) fn log_to_stderr() {
 }
 
 /// Starts a home in `dir` whose hosts run this very program.
-pub(crate) async fn start(dir: &Path, hosts: u8, port: u16) -> anyhow::Result<Home> {
+pub(crate) async fn start(
+    dir: &Path,
+    hosts: u8,
+    port: u16,
+    outside: Outside,
+) -> anyhow::Result<Home> {
     find::refuse_connected(dir)?;
     let program =
         std::env::current_exe().context("this program cannot be found, to start hosts with")?;
@@ -65,8 +120,8 @@ pub(crate) async fn start(dir: &Path, hosts: u8, port: u16) -> anyhow::Result<Ho
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command
     };
-    let options =
-        Options { dir: dir.to_owned(), hosts, port, host_command: Box::new(host_command) };
+    let host_command = Box::new(host_command);
+    let options = Options { dir: dir.to_owned(), hosts, port, host_command, outside };
     Ok(Home::start(options).await?)
 }
 

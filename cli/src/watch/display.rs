@@ -96,7 +96,7 @@ impl Live {
         bar.set_position(counts.done);
         bar.set_prefix(text::headline(now));
         bar.set_message(outcome(now));
-        let rows = text::rows(now, output::now());
+        let rows = text::all_rows(now, output::now());
         let width =
             rows.iter().map(|row| console::measure_text_width(&row.host)).max().unwrap_or_default();
         while self.rows.len() > rows.len() {

@@ -2,6 +2,7 @@
 
 mod display;
 mod poll;
+pub(crate) mod progress;
 mod text;
 
 use std::time::Duration;
@@ -264,9 +265,14 @@ impl Story {
             let targets = snapshot.targets.iter().map(|target| DeploymentTarget {
                 deployment_target_type: Some(DeploymentTargetType::InstanceTarget),
                 instance_target: Some(target.clone()),
+                lambda_target: None,
             });
             let targets: Vec<DeploymentTarget> = targets.collect();
-            json!({ "deploymentInfo": snapshot.info, "deploymentTargets": targets })
+            let mut one = json!({ "deploymentInfo": snapshot.info, "deploymentTargets": targets });
+            if let (Some(fields), Some(progress)) = (one.as_object_mut(), &snapshot.progress) {
+                fields.insert("progress".to_owned(), json!(progress));
+            }
+            one
         };
         let mut all = self.deployments.iter().map(one);
         let mut told = all.next().unwrap_or_default();

@@ -7,7 +7,9 @@ use wire::codedeploy::{
     BatchGetDeploymentTargets, DeploymentInfo, DeploymentOverview, DeploymentStatus, GetDeployment,
     InstanceTarget, ListDeploymentTargets, TargetFilterName, TargetStatus,
 };
+use wire::cutover::{GetProgress, GetProgressOutput};
 
+use super::progress::{self, Of};
 use crate::client::{CallError, Client};
 
 /// Hosts that are shown one by one; of a larger fleet only some are.
@@ -16,6 +18,8 @@ pub(crate) const HOSTS_SHOWN: usize = 20;
 const FAILED_SHOWN: usize = 10;
 /// Targets that the API gives in one answer.
 const TARGETS_PER_CALL: usize = 25;
+/// One look in so many asks for the progress of a deployment without ladder and alarms, which people may pause too.
+const PLAIN_PROGRESS_EACH: u32 = 10;
 
 /// How a deployment stands at one moment.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +30,8 @@ pub(crate) struct Snapshot {
     pub(crate) targets: Vec<InstanceTarget>,
     /// Whether `targets` are not all of them.
     pub(crate) partial: bool,
+    /// Its ladder, what people want of it, and its alarms; none where nobody could be asked.
+    pub(crate) progress: Option<GetProgressOutput>,
 }
 
 impl Snapshot {
@@ -37,6 +43,11 @@ impl Snapshot {
     /// Whether nothing more will happen to it.
     pub(crate) fn has_ended(&self) -> bool {
         self.info.status.is_some_and(has_ended)
+    }
+
+    /// Whose progress it is.
+    pub(crate) fn of(&self) -> Of<'_> {
+        progress::of(&self.info)
     }
 
     /// How many hosts it has, and how many of them are done.
@@ -96,11 +107,20 @@ pub(crate) struct Poller<'c> {
     /// The hosts to show, in order.
     ids: Vec<String>,
     known: BTreeMap<String, InstanceTarget>,
+    progress: Option<GetProgressOutput>,
+    looks: u32,
 }
 
 impl<'c> Poller<'c> {
     pub(crate) fn new(client: &'c Client, id: &str) -> Self {
-        Self { client, id: id.to_owned(), ids: Vec::new(), known: BTreeMap::new() }
+        Self {
+            client,
+            id: id.to_owned(),
+            ids: Vec::new(),
+            known: BTreeMap::new(),
+            progress: None,
+            looks: 0,
+        }
     }
 
     /// How it stands now. The hosts are asked for after the deployment, so they are never older than it.
@@ -118,7 +138,20 @@ impl<'c> Poller<'c> {
         }
         self.refresh().await?;
         snapshot.targets = self.ids.iter().filter_map(|id| self.known.get(id).cloned()).collect();
+        snapshot.progress = self.progress(snapshot.has_ended()).await?;
         Ok(snapshot)
+    }
+
+    /// How far it is; of a deployment that has little to tell, as it was some looks ago.
+    async fn progress(&mut self, has_ended: bool) -> Result<Option<GetProgressOutput>, CallError> {
+        let is_due = self.looks.is_multiple_of(PLAIN_PROGRESS_EACH);
+        self.looks = self.looks.wrapping_add(1);
+        let changes = self.progress.as_ref().is_none_or(progress::is_worth_asking);
+        if changes || is_due || has_ended {
+            let request = GetProgress { deployment_id: Some(self.id.clone()) };
+            self.progress = progress::known(self.client.call(&request).await)?;
+        }
+        Ok(self.progress.clone())
     }
 
     /// All hosts, whatever their number.

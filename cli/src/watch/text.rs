@@ -7,6 +7,7 @@ use wire::codedeploy::{
 };
 
 use super::poll::{Counts, Snapshot};
+use super::progress::{self, Line};
 use crate::output::{clock, printable, revision_url, span, span_between};
 
 /// How many lines of a hook's output a failure shows.
@@ -38,7 +39,18 @@ pub(crate) enum Mark {
     Bad,
 }
 
-/// The lines of the live display: each host, or of a large fleet those that failed, those at work, and counts.
+/// All lines of the live display: how far it is, and its hosts.
+pub(crate) fn all_rows(snapshot: &Snapshot, now: Timestamp) -> Vec<Row> {
+    let row = |line: Line| {
+        let (mark, what) = (line.mark, line.whole());
+        Row { mark, host: String::new(), what, time: String::new() }
+    };
+    let known = snapshot.progress.iter();
+    let lines = known.flat_map(|progress| progress::lines(progress, snapshot.of(), now));
+    lines.map(row).chain(rows(snapshot, now)).collect()
+}
+
+/// The lines of the live display about hosts: each host, or of a large fleet those that failed, those at work, and counts.
 pub(crate) fn rows(snapshot: &Snapshot, now: Timestamp) -> Vec<Row> {
     let mut rows: Vec<Row> = snapshot.targets.iter().map(|target| row(target, now)).collect();
     if snapshot.partial {
@@ -98,11 +110,26 @@ pub(crate) fn changes(before: Option<&Snapshot>, now: &Snapshot, at: Timestamp) 
             clock(at)
         ));
     }
+    let progress = progress_changes(before, now);
+    lines.extend(progress.iter().map(|line| format!("{}  {line}", clock(at))));
     let status = now.info.status;
     if status != before.and_then(|before| before.info.status) && now.has_ended() {
         lines.push(end(now, at));
     }
     lines
+}
+
+/// What is new about how far it is.
+fn progress_changes(before: Option<&Snapshot>, now: &Snapshot) -> Vec<String> {
+    let news = |snapshot: &Snapshot| -> Vec<Line> {
+        let known = snapshot.progress.iter();
+        known.flat_map(|progress| progress::news(progress, snapshot.of())).collect()
+    };
+    let (known, news) = (before.map(news).unwrap_or_default(), news(now));
+    let is_paused = |lines: &[Line]| lines.iter().any(|line| line.name == "paused");
+    let goes_on = is_paused(&known) && !is_paused(&news) && !now.has_ended();
+    let fresh = news.iter().filter(|line| !known.contains(line)).map(Line::whole);
+    fresh.chain(goes_on.then(|| "goes on".to_owned())).collect()
 }
 
 /// The twentieth of the way that a large fleet is on: counts are told each time that it changes.

@@ -204,14 +204,36 @@ fn status_shows_deployments_uploads_and_why_some_were_refused() {
         (
             "BatchGetDeployments",
             &[
-                json!({ "deploymentsInfo": [info("d-OLD000000", "Succeeded"), info("d-NEW000000", "InProgress")] }),
+                json!({ "deploymentsInfo": [info("d-OLD000000", "Failed"), info("d-NEW000000", "InProgress")] }),
+            ],
+        ),
+        (
+            "GetProgress",
+            &[
+                json!({
+                    "steps": ["1 host@1m", "10%@5m", "100%"], "stepsDone": 1, "bakingUntil": 1_795_424_460, "paused": true,
+                    "alarms": ["home:web errors worse than baseline", "home:web p99>1s"],
+                    "alarmNotes": [{ "alarm": "home:web errors worse than baseline", "note": "undecided" }],
+                }),
+                json!({
+                    "alarms": ["home:web p99>1s"], "activatedAlarms": ["home:web p99>1s"],
+                    "alarmTime": 1_795_424_400, "trafficBackTime": 1_795_424_400.24,
+                }),
             ],
         ),
     ]);
     expect![[r#"
         shop/web  CodeDeployDefault.OneAtATime, rolls back by itself
           active      d-NEW000000  InProgress  (3 succeeded, 1 at work)  2026-11-23 09:00:00Z  s3://revisions/shop/app.zip
-          last        d-OLD000000  Succeeded  (3 succeeded, 1 at work)  2026-11-23 09:00:00Z  s3://revisions/shop/app.zip
+                      step 2 of 3: 10% of hosts, has baked since 09:01:00Z
+                      paused: nothing new is started
+                      watched by home:web errors worse than baseline (undecided)
+                      watched by home:web p99>1s
+                      `cutover resume d-NEW000000` goes on, `cutover abort d-NEW000000` rolls back
+          last        d-OLD000000  Failed  (3 succeeded, 1 at work)  2026-11-23 09:00:00Z  s3://revisions/shop/app.zip
+                      alarm home:web p99>1s, since 09:00:00.000Z
+                      traffic was taken from the new version at 09:00:00.240Z, 240 ms after the alarm
+                      `cutover rollback d-OLD000000` takes the new version back from where it runs
           subscribed  s3://revisions/shop/
           queued      s3://revisions/shop/next.zip  2026-11-23 09:01:00Z
           refused     s3://revisions/shop/bad.zip
@@ -224,6 +246,7 @@ fn status_shows_deployments_uploads_and_why_some_were_refused() {
     assert_eq!(group["deploymentGroupInfo"]["deploymentGroupName"], "web");
     assert_eq!(group["deploymentsInfo"][0]["deploymentId"], "d-NEW000000");
     assert_eq!(group["uploads"][0]["line"], 3);
+    assert!(group["deploymentsProgress"]["d-OLD000000"]["alarmTime"].is_number());
 }
 
 #[test]

@@ -173,6 +173,49 @@ fn a_deployment_that_succeeds_is_told_line_by_line() {
 }
 
 #[test]
+fn a_ladder_is_told_step_by_step_and_so_is_the_alarm_that_fires() {
+    let steps = json!(["1 host@1m", "100%"]);
+    let at = |seconds: f64| json!(START + seconds);
+    let progress = [
+        json!({ "steps": steps, "stepsDone": 0, "alarms": ["home:web p99>1s"] }),
+        json!({ "steps": steps, "stepsDone": 0, "bakingUntil": at(60.0), "paused": true }),
+        json!({ "steps": steps, "stepsDone": 0, "bakingUntil": at(60.0) }),
+        json!({
+            "steps": steps, "stepsDone": 1, "alarmTime": at(61.0), "activatedAlarms": ["home:web p99>1s"],
+            "trafficBackTime": at(61.2),
+        }),
+    ];
+    let under_way = deployment("d-LADDER000", "InProgress", json!({ "InProgress": 1 }), json!({}));
+    let more = json!({
+        "completeTime": START + 62.0,
+        "errorInformation": { "code": "ALARM_ACTIVE", "message": "an alarm" },
+    });
+    let failed = deployment("d-LADDER000", "Stopped", json!({ "Succeeded": 1 }), more);
+    let service = Service::with(&[
+        ("GetDeployment", &[under_way.clone(), under_way.clone(), under_way, failed]),
+        ("ListDeploymentTargets", &[json!({ "targetIds": ["host-1"] })]),
+        ("BatchGetDeploymentTargets", &[targets(&[host("host-1", "Succeeded", &[])])]),
+        ("GetProgress", &progress),
+    ]);
+    let told = service.run(&["watch", "d-LADDER000"]);
+    let lines: Vec<&str> = told.lines().collect();
+    let news = |text: &str| lines.iter().any(|line| line.ends_with(&format!("Z  {text}")));
+    for text in [
+        "step 1 of 2: 1 host",
+        "step 1 of 2: 1 host, bakes until 09:01:00Z",
+        "paused: nothing new is started",
+        "goes on",
+        "step 2 of 2: 100% of hosts; it ended there",
+        "alarm home:web p99>1s, since 09:01:01.000Z",
+        "traffic was taken from the new version at 09:01:01.200Z, 200 ms after the alarm",
+    ] {
+        assert!(news(text), "`{text}` is not told: {told}");
+    }
+    let (_, told) = service.run_for_json(&["watch", "d-LADDER000"]);
+    assert_eq!(told["progress"]["activatedAlarms"], json!(["home:web p99>1s"]));
+}
+
+#[test]
 fn a_failure_is_told_with_the_hooks_output_and_its_rollback_is_watched() {
     expect![[r#"
         09:00:00.000Z  d-BAD000000  shop/web, s3://revisions/shop/app.zip, CodeDeployDefault.OneAtATime, 2 hosts

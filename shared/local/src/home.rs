@@ -4,13 +4,12 @@ use std::io;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use axum::serve::ListenerExt as _;
 use control::intake::Uploaded;
-use control::ports::{Clock, Cloud, Entropy, NoFunctions, NoMeter, Traffic};
+use control::ports::{Cloud, NoFunctions, NoMeter, Traffic};
 use control::{Control, Place, Settings, hash_of};
-use engine::Timestamp;
 use futures::future::BoxFuture;
 use store::{DynamoTable, S3Bundles, Scope};
 use thiserror::Error;
@@ -22,14 +21,15 @@ use wire::codedeploy::{
     AddTagsToOnPremisesInstances, ApiError, ErrorName, RegisterOnPremisesInstance, Tag,
 };
 
-use crate::balancer::{Balancers, HomeTraffic, Resolver, SetUpError};
+use crate::balancer::{Balancers, HomeTraffic, Outside, OutsideError, Resolver, SetUpError};
 use crate::bell::{self, bell};
-use crate::dir::{Dir, DirError, Endpoints, KeyPair, Ports};
+use crate::dir::{Dir, DirError, Endpoints, Ports};
 use crate::dispatcher::Mailboxes;
 use crate::hosts::keeper::{self, Program};
 use crate::hosts::layout::{Connection, HostFiles, HostNumber, LayoutError, loopback_address};
 use crate::hosts::namespace::{self, NamespaceError};
 use crate::hosts::process::{self, ProcessError, RunningHost};
+use crate::machine::{SystemClock, SystemEntropy, new_keys, random};
 use crate::{dynamodb, s3, sigv4};
 
 /// The bucket that revisions are uploaded to.
@@ -68,6 +68,8 @@ pub struct Options {
     pub port: u16,
     /// The command that becomes a host.
     pub host_command: HostCommand,
+    /// Balancers and sources of alarms that are not its own.
+    pub outside: Outside,
 }
 
 /// Why a home cannot start.
@@ -76,6 +78,9 @@ pub enum HomeError {
     /// Its balancers.
     #[error(transparent)]
     Balancers(#[from] SetUpError),
+    /// Balancers or sources of alarms that are not its own.
+    #[error(transparent)]
+    Outside(#[from] OutsideError),
     /// Its directory.
     #[error(transparent)]
     Dir(#[from] DirError),
@@ -159,6 +164,8 @@ impl Home {
     /// # Errors
     /// See [`HomeError`]. What was started is ended again, except for hosts.
     pub async fn start(options: Options) -> Result<Self, HomeError> {
+        // What it was told of has to be there before anything is started.
+        options.outside.check().await?;
         let path = options.dir.clone();
         let dir = tokio::task::spawn_blocking(move || Dir::open(&path))
             .await
@@ -195,8 +202,8 @@ impl Home {
         let mailboxes = Arc::new(Mailboxes::new());
         let (bell, rings) = bell();
         let balancers = open_balancers(&dir).await?;
-        let control =
-            assemble(&dir, &endpoints, Arc::clone(&mailboxes), bell, balancers.clone()).await?;
+        let traffic = traffic_of(balancers.clone(), options.outside.clone());
+        let control = assemble(&dir, &endpoints, Arc::clone(&mailboxes), bell, traffic).await?;
         let (stop, stopped) = watch::channel(false);
         let guard = SignedBy(sigv4::Keys {
             access_key_id: keys.access_key_id,
@@ -344,9 +351,9 @@ async fn open_balancers(dir: &Dir) -> Result<Balancers, HomeError> {
     Ok(Balancers::open(dir.path(), resolve).await?)
 }
 
-fn traffic_of(home: Balancers) -> Traffic {
+fn traffic_of(home: Balancers, outside: Outside) -> Traffic {
     let keeper = Arc::new(home.clone());
-    let traffic = Arc::new(HomeTraffic { home, haproxy: None, prometheus: None });
+    let traffic = Arc::new(HomeTraffic { home, outside });
     Traffic {
         keeper: Some(keeper),
         balancers: traffic.clone(),
@@ -361,7 +368,7 @@ async fn assemble(
     endpoints: &Endpoints,
     dispatcher: Arc<Mailboxes>,
     bell: bell::HomeBell,
-    balancers: Balancers,
+    traffic: Traffic,
 ) -> Result<Control, HomeError> {
     let at = store::Endpoints { dynamodb: endpoints.dynamodb.clone(), s3: endpoints.s3.clone() };
     let keys = store::Keys {
@@ -380,7 +387,7 @@ async fn assemble(
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
         cloud: Cloud::none(),
-        traffic: traffic_of(balancers),
+        traffic,
         meter: Arc::new(NoMeter),
         settings: Settings {
             alarm_every_ms: ALARM_EVERY_MS,
@@ -540,47 +547,4 @@ fn refused(error: &sigv4::SignatureError) -> ApiError {
         .or_else(|_| format!("{code}Exception").parse())
         .unwrap_or(ErrorName::InvalidSignature);
     name.because(error.to_string())
-}
-
-/// The machine's clock.
-struct SystemClock;
-
-impl Clock for SystemClock {
-    fn now(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-    }
-}
-
-/// The kernel's random bytes.
-struct SystemEntropy;
-
-impl Entropy for SystemEntropy {
-    fn fill(&self, bytes: &mut [u8]) {
-        // Without random bytes there are no secrets; the kernel has them once it has started.
-        while getrandom::fill(bytes).is_err() {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-}
-
-fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    SystemEntropy.fill(&mut bytes);
-    bytes
-}
-
-fn new_keys() -> KeyPair {
-    let letters: String = random::<16>()
-        .iter()
-        .map(|byte| {
-            char::from(
-                *b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".get(usize::from(byte % 32)).unwrap_or(&b'A'),
-            )
-        })
-        .collect();
-    KeyPair {
-        access_key_id: format!("AKIA{letters}"),
-        secret_access_key: hex::encode(random::<20>()),
-    }
 }

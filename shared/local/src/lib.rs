@@ -11,6 +11,7 @@ mod dispatcher;
 pub mod dynamodb;
 pub mod home;
 pub mod hosts;
+mod machine;
 pub mod s3;
 pub mod sigv4;
 

@@ -4,9 +4,9 @@
 mod traffic;
 
 pub use traffic::{
-    AddBalancer, AddBalancerOutput, BalancerInfo, CreateLadder, CreateLadderOutput, GetProgress,
-    GetProgressOutput, ListBalancers, ListBalancersOutput, RemoveBalancer, SteerDeployment,
-    TargetGroupStatus, TargetStatus, Wish,
+    AddBalancer, AddBalancerOutput, AlarmNote, BalancerInfo, CreateLadder, CreateLadderOutput,
+    GetProgress, GetProgressOutput, ListBalancers, ListBalancersOutput, RemoveBalancer,
+    ShiftStage, SteerDeployment, TargetGroupStatus, TargetStatus, Wish,
 };
 
 use crate::codedeploy::{ApiError, Empty, ErrorName, Seconds, checks};

@@ -9,15 +9,17 @@ use axum::Router;
 use axum::routing::get;
 use control::ports::{BalancerError, Balancers as _, Pair, Standing};
 use engine::DeploymentId;
-use local::balancer::{Haproxy, HomeTraffic, Socket};
+use local::balancer::{Haproxy, HomeTraffic, Outside, Socket};
 
 use crate::support::PATIENCE;
 use crate::support::client::http_client;
 use crate::support::daemon::{Application, Daemon, free_port, traffic};
+use crate::support::load::Load;
 
 /// A HAProxy before four hosts, two blue and two green, of which the green ones have no share.
 struct World {
     traffic: HomeTraffic,
+    address: SocketAddr,
     url: String,
     http: reqwest::Client,
     applications: Vec<Application>,
@@ -44,10 +46,10 @@ impl World {
             SERVERS.map(|name| application("127.0.0.1:0".parse().unwrap(), name)).into();
         let (port, socket) = (free_port(), dir.path().join("admin.sock"));
         let mut config = format!(
-            "global\n  stats socket {} mode 600 level admin\n  maxconn 500\n\
+            "global\n  stats socket {} mode 600 level admin\n  maxconn 4000\n\
              defaults\n  mode http\n  retries 0\n  timeout connect 2s\n  timeout client 10s\n  timeout server 10s\n\
              frontend front\n  bind 127.0.0.1:{port}\n  default_backend web\n\
-             backend web\n  balance roundrobin\n  default-server check inter 50ms fall 2 rise 1\n",
+             backend web\n  balance roundrobin\n  http-response set-header x-server %s\n  http-response set-header x-shop-version 1\n  default-server check inter 50ms fall 2 rise 1\n",
             socket.display()
         );
         for (name, application) in SERVERS.iter().zip::<&Vec<Application>>(&applications) {
@@ -63,9 +65,13 @@ impl World {
         fs::write(&file, config).unwrap();
         let haproxy = Daemon::start(dir.path(), "haproxy", &["-db", "-f", file.to_str().unwrap()]);
         let traffic = traffic(dir.path()).await;
-        let traffic = HomeTraffic { haproxy: Some(Haproxy::new(Socket::Unix(socket))), ..traffic };
+        let haproxy_of = |name: &str| (name.to_owned(), Haproxy::new(Socket::Unix(socket.clone())));
+        let outside =
+            Outside { haproxy: ["web", "fixed", "nope"].map(haproxy_of).into(), prometheus: None };
+        let traffic = HomeTraffic { outside, ..traffic };
         let (url, http) = (format!("http://127.0.0.1:{port}"), http_client().unwrap());
-        let world = Self { traffic, url, http, applications, _haproxy: haproxy, dir };
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let world = Self { traffic, address, url, http, applications, _haproxy: haproxy, dir };
         world
             .until("HAProxy is up", async || world.traffic.check("haproxy:web").await.is_ok())
             .await;
@@ -125,6 +131,31 @@ async fn haproxy_shares_traffic_to_the_percent_and_says_so() {
         let off = (green - f64::from(percent)).abs();
         assert!(off <= 1.0, "{green} % instead of {percent} %");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn haproxy_shares_traffic_within_two_points_under_load() {
+    let world = World::start().await;
+    let load = Load::begin(world.address, 1_000);
+    for percent in [10_u8, 25, 50] {
+        world.traffic.split(&pair(), percent).await.unwrap();
+        // What was on its way when the weights changed is not counted.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let before = load.counts();
+        world
+            .until("5,000 requests", async || load.counts().answered() - before.answered() >= 5_000)
+            .await;
+        let counts = load.counts();
+        let green =
+            ["green-host-1", "green-host-2"].map(|name| counts.of_server_since(&before, name));
+        let (green, all) = (green.iter().sum::<u64>(), counts.answered() - before.answered());
+        let found = green as f64 * 100.0 / all as f64;
+        assert!(
+            (found - f64::from(percent)).abs() <= 2.0,
+            "{found} % of {all} instead of {percent} %"
+        );
+    }
+    assert_eq!(load.end().failures, Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

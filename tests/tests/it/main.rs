@@ -18,6 +18,8 @@ mod deployments;
 mod events;
 #[cfg(feature = "tools")]
 mod haproxy;
+#[cfg(feature = "tools")]
+mod haproxy_load;
 mod home;
 mod hosts;
 mod house;

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::routing::get;
 use control::ports::{Alarms as _, Reading};
 use engine::DeploymentId;
-use local::balancer::{HomeTraffic, Prometheus};
+use local::balancer::{HomeTraffic, Outside, Prometheus};
 
 use crate::support::PATIENCE;
 use crate::support::client::http_client;
@@ -47,7 +47,8 @@ async fn an_alarm_fires_when_its_expression_has_a_result() {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let _prometheus = Daemon::start(dir.path(), "prometheus", &args);
     let prometheus = Prometheus::new(http_client().unwrap(), &format!("http://{address}")).unwrap();
-    let traffic = HomeTraffic { prometheus: Some(prometheus), ..traffic(dir.path()).await };
+    let outside = Outside { prometheus: Some(prometheus), ..Outside::default() };
+    let traffic = HomeTraffic { outside, ..traffic(dir.path()).await };
     let read = async |alarm: &str, version: &str| {
         let version: DeploymentId = version.parse().unwrap();
         let readings = traffic.read(&[format!("prometheus:{alarm}")], &version).await;

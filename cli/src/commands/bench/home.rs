@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use local::dir::Endpoints;
 use wire::codedeploy::{
     CreateApplication, CreateDeployment, CreateDeploymentGroup, DeploymentInfo, DeploymentStatus,
-    GetDeployment, GroupSettings, RevisionLocation, S3Location, TagFilter,
+    GetDeployment, GroupSettings, RevisionLocation, S3Location, TagFilter, UpdateDeploymentGroup,
 };
 use wire::cutover::{GetGroupStatus, Subscribe};
 
@@ -126,6 +126,24 @@ impl BenchHome {
 
     /// Starts a deployment of what lies under `key`, and waits for its success.
     pub(super) async fn deploy(&self, key: &str, kind: &str) -> anyhow::Result<DeploymentInfo> {
+        let id = self.begin(key, kind).await?;
+        self.succeeded(&id).await
+    }
+
+    /// Changes the group.
+    pub(super) async fn change(&self, settings: GroupSettings) -> anyhow::Result<()> {
+        let change = UpdateDeploymentGroup {
+            application_name: text("app"),
+            current_deployment_group_name: text("all"),
+            settings,
+            ..UpdateDeploymentGroup::default()
+        };
+        self.client.call(&change).await?;
+        Ok(())
+    }
+
+    /// Starts a deployment of what lies under `key`; its id.
+    pub(super) async fn begin(&self, key: &str, kind: &str) -> anyhow::Result<String> {
         let place = S3Location {
             bucket: text("revisions"),
             key: text(key),
@@ -143,19 +161,36 @@ impl BenchHome {
             }),
             ..CreateDeployment::default()
         };
-        let id = self.client.call(&request).await?.deployment_id.unwrap_or_default();
-        self.succeeded(&id).await
+        Ok(self.client.call(&request).await?.deployment_id.unwrap_or_default())
     }
 
     async fn succeeded(&self, id: &str) -> anyhow::Result<DeploymentInfo> {
+        let info = self.ended(id).await?;
+        let is_good = info.status == Some(DeploymentStatus::Succeeded);
+        ensure!(is_good, "deployment {id} did not succeed: {:?}", info.error_information);
+        Ok(info)
+    }
+
+    /// Waits for the end of a deployment, and of its rollback if it has one.
+    pub(super) async fn ended(&self, id: &str) -> anyhow::Result<DeploymentInfo> {
         let began = Instant::now();
+        let (mut id, mut first) = (id.to_owned(), None);
         loop {
-            let get = GetDeployment { deployment_id: text(id) };
+            let get = GetDeployment { deployment_id: Some(id.clone()) };
             let info = self.client.call(&get).await?.deployment_info.unwrap_or_default();
             match info.status {
-                Some(DeploymentStatus::Succeeded) => return Ok(info),
-                Some(DeploymentStatus::Failed | DeploymentStatus::Stopped) => {
-                    bail!("deployment {id} did not succeed: {:?}", info.error_information)
+                Some(
+                    DeploymentStatus::Succeeded
+                    | DeploymentStatus::Failed
+                    | DeploymentStatus::Stopped,
+                ) => {
+                    let rollback = info.rollback_info.as_ref();
+                    let rollback = rollback.and_then(|info| info.rollback_deployment_id.clone());
+                    let told = first.get_or_insert(info).clone();
+                    match rollback {
+                        Some(rollback) => id = rollback,
+                        None => return Ok(told),
+                    }
                 }
                 Some(
                     DeploymentStatus::Created

@@ -5,6 +5,7 @@ mod home;
 mod idle;
 mod install;
 mod rolling;
+mod traffic;
 mod upload;
 
 use std::path::PathBuf;
@@ -40,6 +41,8 @@ enum Name {
     Idle,
     /// A large bundle: the first install, another one over it, and the way back.
     Install,
+    /// What a balancer costs each host of a deployment, and how soon a bad version has no traffic any more.
+    Traffic,
 }
 
 /// One figure.
@@ -85,6 +88,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             Name::Rolling => rolling::take(&program).await?,
             Name::Idle => idle::take(&program).await?,
             Name::Install => install::take(&program).await?,
+            Name::Traffic => traffic::take(&program).await?,
         };
         if context.format == Format::Text {
             figures.iter().for_each(|figure| say(*name, figure));

@@ -2,12 +2,12 @@
 //! a bad one that only its users notice.
 
 mod bundles;
-mod load;
 mod story;
 
 use std::path::Path;
 use std::time::Instant;
 
+use local::balancer::Outside;
 use serde::Serialize;
 
 use self::story::{Ending, Story};
@@ -67,7 +67,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let began = Instant::now();
     let mut asked = Asked::new()?;
     let home = tokio::select! {
-        home = up::start(dir, HOSTS, 0) => home?,
+        home = up::start(dir, HOSTS, 0, Outside::default()) => home?,
         () = asked.wait() => return Ok(Exit::Interrupted),
     };
     up::warn_of_refused_view(&home);

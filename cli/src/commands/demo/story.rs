@@ -18,8 +18,8 @@ use wire::cutover::{
 
 use super::Told;
 use super::bundles::{Shop, write_bundle};
-use super::load::{Counts, Load};
 use crate::client::{CallError, Client};
+use crate::commands::load::{Counts, Load};
 use crate::find::{self, Environment};
 use crate::{output, pack, upload, watch};
 

@@ -7,4 +7,5 @@ mod lambda;
 mod named;
 mod protocol;
 mod table;
+mod traffic;
 mod world;

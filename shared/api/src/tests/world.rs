@@ -152,6 +152,12 @@ impl World {
         Self { functions, control, router, table, ports }
     }
 
+    /// Plugs in balancers and alarms.
+    pub(crate) fn traffic(&mut self, traffic: Traffic) {
+        self.control.traffic = traffic;
+        self.router = crate::router(self.control.clone(), crate::Open);
+    }
+
     /// An application `shop` with a group `web` of the instances that are tagged `role=web`.
     pub(crate) async fn with_group() -> Self {
         let world = Self::new();

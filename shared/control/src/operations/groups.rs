@@ -7,8 +7,9 @@ use wire::codedeploy::{
     AutoRollbackConfiguration, BatchGetDeploymentGroups, BatchGetDeploymentGroupsOutput,
     ComputePlatform, CreateDeploymentGroup, CreateDeploymentGroupOutput, DeleteDeploymentGroup,
     DeleteDeploymentGroupOutput, DeploymentGroupInfo, DeploymentStyle, ErrorName,
-    GetDeploymentGroup, GetDeploymentGroupOutput, LastDeploymentInfo, ListDeploymentGroups,
-    ListDeploymentGroupsOutput, UpdateDeploymentGroup, UpdateDeploymentGroupOutput,
+    GetDeploymentGroup, GetDeploymentGroupOutput, GroupSettings, LastDeploymentInfo,
+    ListDeploymentGroups, ListDeploymentGroupsOutput, UpdateDeploymentGroup,
+    UpdateDeploymentGroupOutput,
 };
 
 use super::deployment_info::status_of;
@@ -72,6 +73,7 @@ impl Control {
             let mut writes =
                 vec![application.unchanged(), rows::create(&name)?, rows::create(&group)?];
             writes.extend(used);
+            writes.extend(self.claim_traffic(&group, &GroupSettings::default()).await?);
             writes.extend(self.note_scaling_groups(&group)?);
             if self.write_unless_changed(&writes).await? {
                 self.ask_for_hooks(&group).await;
@@ -181,6 +183,7 @@ impl Control {
                 self.group(&application, text(&request.current_deployment_group_name)).await?;
             let change = request.settings.clone();
             let config = change.deployment_config_name.clone();
+            let before = group.row.settings.clone();
             group.row.settings = group.row.settings.changed_by(change);
             group.row.settings.validate()?;
             let mut writes = Vec::new();
@@ -198,6 +201,7 @@ impl Control {
                 group.row.name = new.to_owned();
             }
             writes.push(group.replace()?);
+            writes.extend(self.claim_traffic(&group.row, &before).await?);
             writes.extend(self.note_scaling_groups(&group.row)?);
             if self.write_unless_changed(&writes).await? {
                 self.ask_for_hooks(&group.row).await;
@@ -227,7 +231,9 @@ impl Control {
             for stored in self.subscriptions_of(id).await? {
                 self.table.write(&[Write::Delete(stored.row.key(), Condition::None)]).await?;
             }
-            if self.write_unless_changed(&[found.name.remove(), found.group.remove()]).await? {
+            let mut writes = vec![found.name.remove(), found.group.remove()];
+            writes.extend(self.release_traffic(&found.group.row).await?);
+            if self.write_unless_changed(&writes).await? {
                 self.ask_for_hooks(&found.group.row).await;
                 if let Some(active) = found.group.row.slot.active {
                     self.bell.ring(&active, Vec::new());

@@ -1,13 +1,15 @@
 //! Ladders, and what people say while one is climbed (`docs/semantics.md#ladders`).
 
-use engine::deployment::{Deployment, Fact, Wishes};
+use engine::DeploymentId;
+use engine::deployment::{Deployment, Fact, Stage, Wishes};
 use engine::health::{Minimum, Rule};
 use engine::ladder::Ladder;
 use wire::codedeploy::{
     ComputePlatform, CreateDeploymentConfig, Empty, ErrorName, Request as _, TrafficRoutingConfig,
 };
 use wire::cutover::{
-    CreateLadder, CreateLadderOutput, GetProgress, GetProgressOutput, SteerDeployment, Wish,
+    AlarmNote, CreateLadder, CreateLadderOutput, GetProgress, GetProgressOutput, ShiftStage,
+    SteerDeployment, Wish,
 };
 
 use super::configs::{minimum_of, rule_of};
@@ -17,6 +19,18 @@ use crate::{Control, Error};
 
 /// What stays healthy where nothing else is said: half of the fleet.
 const DEFAULT_RULE: Rule = Rule { minimum: Minimum::FleetPercent(50), predefined: true };
+
+fn stage_of(stage: Stage) -> ShiftStage {
+    match stage {
+        Stage::Install => ShiftStage::Install,
+        Stage::Ready => ShiftStage::Ready,
+        Stage::Before => ShiftStage::BeforeAllowTraffic,
+        Stage::Move => ShiftStage::AllowTraffic,
+        Stage::After => ShiftStage::AfterAllowTraffic,
+        Stage::Keep => ShiftStage::TerminationWait,
+        Stage::Over => ShiftStage::Done,
+    }
+}
 
 impl Control {
     /// `CreateLadder`.
@@ -61,17 +75,36 @@ impl Control {
         let found = self.known_deployment(&request.deployment_id).await?.row.deployment;
         let (order, alarm) = (found.order(), found.alarm());
         let is_over = found.ended().is_some();
+        let alarms = order.watch.as_ref().map(|watch| watch.alarms.clone());
+        let notes = match &alarms {
+            Some(alarms) if !is_over => self.alarm_notes(alarms, found.id()).await,
+            Some(_) | None => None,
+        };
         Ok(GetProgressOutput {
             steps: Some(order.ladder.rungs().iter().map(ToString::to_string).collect()),
             steps_done: Some(found.climb().rung),
             baking_until: found.bakes_until().filter(|_| !is_over).map(Into::into),
             paused: Some(found.wishes().paused && !is_over),
             promoted: Some(found.wishes().promoted),
-            alarms: order.watch.as_ref().map(|watch| watch.alarms.clone()),
+            alarms,
             alarm_time: alarm.map(|alarm| alarm.at.into()),
             activated_alarms: alarm.map(|alarm| alarm.names.clone()),
+            alarms_unreadable: alarm.and_then(|alarm| alarm.unreadable.clone()),
             traffic_back_time: found.withdrawn_at().map(Into::into),
+            stage: found.stage().map(stage_of),
+            traffic_percent: found.percent().map(u32::from),
+            waits_until: found.stage_until().filter(|_| !is_over).map(Into::into),
+            alarm_notes: notes,
         })
+    }
+
+    /// What alarms have to say beyond whether they fire, of those that have something.
+    async fn alarm_notes(&self, alarms: &[String], id: &DeploymentId) -> Option<Vec<AlarmNote>> {
+        let notes = self.traffic.alarms.notes(alarms, id).await;
+        let told = alarms.iter().zip(notes).filter_map(|(alarm, note)| {
+            Some(AlarmNote { alarm: Some(alarm.clone()), note: Some(note?) })
+        });
+        Some(told.collect::<Vec<_>>()).filter(|notes| !notes.is_empty())
     }
 
     /// `SteerDeployment`.

@@ -6,6 +6,7 @@
 
 mod applications;
 mod balancers;
+mod claims;
 mod configs;
 mod deployment_info;
 mod deployments;

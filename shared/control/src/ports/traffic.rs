@@ -114,6 +114,12 @@ pub trait Alarms: Send + Sync {
     /// What each alarm says, as many as were asked for and in their order. A source that can tell versions apart reads of
     /// what `version` brought alone.
     async fn read(&self, alarms: &[String], version: &DeploymentId) -> Vec<Reading>;
+
+    /// What each alarm has to say to people beyond whether it fires, as many as were asked for and in their order. Nothing
+    /// is decided by it, and asking changes nothing.
+    async fn notes(&self, alarms: &[String], _version: &DeploymentId) -> Vec<Option<String>> {
+        vec![None; alarms.len()]
+    }
 }
 
 /// Keeps the balancers that an installation has itself.

@@ -234,6 +234,29 @@ impl Row for IamArn {
     }
 }
 
+/// That a target group or listener is one deployment group's: two would take each other's hosts out of their traffic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TrafficClaim {
+    /// What is claimed: a target group with its scheme, a backend of HAProxy, or a listener's ARN.
+    pub name: String,
+    /// The group.
+    pub group_id: GroupId,
+}
+
+impl TrafficClaim {
+    /// The record of `name`.
+    pub fn key_of(name: &str) -> Key {
+        Key::new("TRAFFIC-CLAIMS", name)
+    }
+}
+
+impl Row for TrafficClaim {
+    fn key(&self) -> Key {
+        Self::key_of(&self.name)
+    }
+}
+
 /// A registered on-premises instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

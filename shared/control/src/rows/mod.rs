@@ -12,7 +12,9 @@ mod passages;
 mod uploads;
 
 pub use batches::{BatchHost, BatchRow, CommandRow, Outcome, OutcomeRow};
-pub use catalog::{Application, Config, Group, GroupName, IamArn, OnPremises, RegisteredRevision};
+pub use catalog::{
+    Application, Config, Group, GroupName, IamArn, OnPremises, RegisteredRevision, TrafficClaim,
+};
 pub use deployments::{DeploymentRow, LogRow, LoggedEvent, StopRow, WishRow};
 pub use hooks::{HookRow, HookStatus};
 pub use hosts::{Before, HostRow, OutOfReach, Transport};

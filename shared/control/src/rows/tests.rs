@@ -66,6 +66,8 @@ fn rows_of_the_first_schema_are_still_read() {
     check::<Subscription>(golden!("subscription", 1));
     check::<UploadRow>(golden!("upload", 1));
     check::<StopRow>(golden!("stop", 1));
+    let claim = check::<TrafficClaim>(golden!("traffic-claim", 1));
+    assert_eq!(claim.key(), Key::new("TRAFFIC-CLAIMS", "home:shop"));
     check::<LogRow>(golden!("log", 1));
     let host = check::<HostRow>(golden!("host-failed", 1));
     assert_eq!(host.seen().sighting, Sighting::Failed);
@@ -103,6 +105,31 @@ fn a_departure_of_the_second_schema_is_still_of_its_host_alone() {
     assert_eq!(row.only, Some(vec!["i-0a1b2c3d4e5f60718".to_owned()]));
     assert_eq!(row.deployment.order().creator, Creator::Departure);
     assert_eq!(row.deployment.events(), [Event::ApplicationStop]);
+}
+
+#[test]
+fn a_deployment_of_the_second_schema_still_knows_its_step_its_wishes_and_its_alarms() {
+    let row = check::<DeploymentRow>(golden!("deployment-baking", 2));
+    let deployment = &row.deployment;
+    assert_eq!(deployment.order().ladder.to_string(), "1 host@1m,50%@5m,100%");
+    assert_eq!(deployment.bakes_until(), Some(Timestamp(1_795_428_209_400)));
+    assert!(deployment.wishes().paused && deployment.alarm().is_none());
+    let plan = deployment.plan(row.wake_at.unwrap());
+    assert_eq!(plan.effects, [Effect::ReadAlarms], "paused, it starts nothing");
+    let withdrawn = check::<DeploymentRow>(golden!("deployment-withdrawn", 2)).deployment;
+    assert_eq!((withdrawn.climb().rung, withdrawn.wishes().baked_below), (1, 1));
+    assert_eq!(withdrawn.alarm().unwrap().names, ["home:shop error_rate>5%"]);
+    assert_eq!(withdrawn.withdrawn_at(), Some(Timestamp(1_795_428_150_101)));
+    assert_eq!(withdrawn.outstanding(1).iter().collect::<Vec<_>>(), [1]);
+    assert!(withdrawn.events().contains(&Event::BlockTraffic));
+}
+
+#[test]
+fn what_people_want_is_still_read() {
+    let wish = check::<WishRow>(golden!("wish", 1));
+    assert_eq!(wish.key(), Key::new("D#d-7QX2MNB4K", "WISHES"));
+    assert!(wish.wishes.promoted && wish.rings());
+    assert_eq!((wish.wishes.version, wish.wishes.baked_below), (3, 1));
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! Alarms on what the built-in balancer measures: `BALANCER METRIC>LIMIT`, with ` over 10s` and ` of 10` where wanted.
-//! They read what a version brought by itself, so an old version's errors do not stop a new one.
+//! Alarms on what the built-in balancer measures: `BALANCER METRIC>LIMIT`, with ` over 10s` and ` of 10` where wanted,
+//! and `BALANCER errors worse than baseline at 1%`, which has a judge compare the version with all others. They read what
+//! a version brought by itself, so an old version's errors do not stop a new one.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use thiserror::Error;
 
 use super::measure::{KEPT, Window};
 use super::set::Balancers;
+use super::trials::Compared;
 
 /// The time that an alarm looks back if it does not say.
 const DEFAULT_OVER: Duration = Duration::from_secs(10);
@@ -25,12 +27,24 @@ const LATENCY_MAX: Duration = Duration::from_secs(3_600);
 pub struct Alarm {
     /// The balancer, without a scheme.
     pub balancer: String,
-    /// What has to be exceeded for it to fire.
-    pub limit: Limit,
-    /// How far it looks back.
-    pub over: Duration,
-    /// With fewer requests than this it does not fire.
-    pub least: u64,
+    /// What has to be for it to fire.
+    pub condition: Condition,
+}
+
+/// What has to be for an alarm to fire.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Condition {
+    /// The version exceeds a limit.
+    Exceeds {
+        /// Which.
+        limit: Limit,
+        /// How far it looks back.
+        over: Duration,
+        /// With fewer requests than this it does not fire.
+        least: u64,
+    },
+    /// The version is shown to be worse than what else runs.
+    Worse(Compared),
 }
 
 /// A metric and its limit.
@@ -50,8 +64,24 @@ pub enum Limit {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum AlarmError {
     /// It is built in another way.
-    #[error("write it like `home:web error_rate>5%` or `home:web p99>300ms over 30s of 100`")]
+    #[error(
+        "write it like `home:web error_rate>5%`, `home:web p99>300ms over 30s of 100` or `home:web errors worse than baseline at 1%`"
+    )]
     Form,
+    /// Nothing that is compared.
+    #[error("`{what}` cannot be compared: use `errors` or `latency`")]
+    Compared {
+        /// What stands there.
+        what: String,
+    },
+    /// Not a chance.
+    #[error(
+        "`at {chance}` cannot be: use the chance at which a good version may be rejected, from `0.0001%` to `50%`"
+    )]
+    Chance {
+        /// What stands there.
+        chance: String,
+    },
     /// No such metric.
     #[error("`{metric}` is no metric: use `error_rate`, `p50`, `p95` or `p99`")]
     Metric {
@@ -107,7 +137,13 @@ impl FromStr for Alarm {
     fn from_str(text: &str) -> Result<Self, AlarmError> {
         let (balancer, condition) =
             text.trim().split_once(char::is_whitespace).ok_or(AlarmError::Form)?;
-        let (metric, rest) = condition.split_once('>').ok_or(AlarmError::Form)?;
+        let balancer = balancer.to_owned();
+        let Some((metric, rest)) = condition.split_once('>') else {
+            return Ok(Self {
+                balancer,
+                condition: Condition::Worse(parse_comparison(condition)?),
+            });
+        };
         let mut words = rest.split_whitespace();
         let limit = Limit::parse(metric.trim(), words.next().ok_or(AlarmError::Form)?)?;
         let (mut over, mut least) = (None, None);
@@ -119,12 +155,8 @@ impl FromStr for Alarm {
                 _ => return Err(AlarmError::Surplus { word: word.to_owned() }),
             }
         }
-        Ok(Self {
-            balancer: balancer.to_owned(),
-            limit,
-            over: over.unwrap_or(DEFAULT_OVER),
-            least: least.unwrap_or(DEFAULT_LEAST),
-        })
+        let (over, least) = (over.unwrap_or(DEFAULT_OVER), least.unwrap_or(DEFAULT_LEAST));
+        Ok(Self { balancer, condition: Condition::Exceeds { limit, over, least } })
     }
 }
 
@@ -159,6 +191,29 @@ impl Limit {
             Self::P99(limit) => slower(window.p99, limit),
         }
     }
+}
+
+/// Parses `errors worse than baseline at 1%`.
+fn parse_comparison(text: &str) -> Result<Compared, AlarmError> {
+    let mut words = text.split_whitespace();
+    let what = words.next().ok_or(AlarmError::Form)?;
+    if ["worse", "than", "baseline"].iter().any(|word| words.next() != Some(word)) {
+        return Err(AlarmError::Form);
+    }
+    let chance = match (words.next(), words.next(), words.next()) {
+        (None, _, _) => "1%",
+        (Some("at"), Some(chance), None) => chance,
+        (Some("at"), Some(_), Some(word)) | (Some(word), _, _) => {
+            return Err(AlarmError::Surplus { word: word.to_owned() });
+        }
+    };
+    let is_slow = match what {
+        "errors" => false,
+        "latency" => true,
+        what => return Err(AlarmError::Compared { what: what.to_owned() }),
+    };
+    let compared = parse_share(chance).and_then(|chance| Compared::new(is_slow, chance));
+    compared.ok_or_else(|| AlarmError::Chance { chance: chance.to_owned() })
 }
 
 /// A number as people write it: digits, and at most one point between them. Not `1e3`, `inf` or `-0`.
@@ -206,15 +261,34 @@ pub(super) fn read(balancers: &Balancers, text: &str, version: &DeploymentId) ->
             ));
         }
     };
-    let Some(found) = balancers.measured(&alarm.balancer, version, alarm.over) else {
-        let hint = "name a balancer of this home (`cutover` lists them), or add it";
-        return Reading::Unreadable(format!(
-            "there is no balancer `{}` for the alarm `home:{text}`: {hint}",
-            alarm.balancer
-        ));
+    let fires = match alarm.condition {
+        Condition::Exceeds { limit, over, least } => {
+            let found = balancers.measured(&alarm.balancer, version, over);
+            found.map(|found| found.version.requests >= least && limit.is_exceeded(&found.version))
+        }
+        Condition::Worse(compared) => balancers.is_worse(&alarm.balancer, version, compared),
     };
-    let fires = found.version.requests >= alarm.least && alarm.limit.is_exceeded(&found.version);
-    if fires { Reading::Firing } else { Reading::Quiet }
+    match fires {
+        Some(true) => Reading::Firing,
+        Some(false) => Reading::Quiet,
+        None => {
+            let hint =
+                "name a balancer of this home (`cutover balancer list` shows them), or add it";
+            Reading::Unreadable(format!(
+                "there is no balancer `{}` for the alarm `home:{text}`: {hint}",
+                alarm.balancer
+            ))
+        }
+    }
+}
+
+/// What an alarm has to say beyond that, given what follows `home:`.
+pub(super) fn note(balancers: &Balancers, text: &str, version: &DeploymentId) -> Option<String> {
+    let alarm: Alarm = text.parse().ok()?;
+    match alarm.condition {
+        Condition::Exceeds { .. } => None,
+        Condition::Worse(compared) => balancers.verdict(&alarm.balancer, version, compared),
+    }
 }
 
 #[cfg(test)]
@@ -230,7 +304,8 @@ mod tests {
     #[test]
     fn alarms_are_read_as_they_are_written() {
         let check = |text: &str, limit, over, least| {
-            let expected = Alarm { balancer: "web".into(), limit, over, least };
+            let condition = Condition::Exceeds { limit, over, least };
+            let expected = Alarm { balancer: "web".into(), condition };
             assert_eq!(text.parse(), Ok(expected), "{text}");
         };
         let default = (ms(10_000), 10);
@@ -241,6 +316,18 @@ mod tests {
         check("web p95>1.5s over 500ms", Limit::P95(ms(1_500)), ms(500), 10);
         check("web p99>300ms over 60s of 100", Limit::P99(ms(300)), ms(60_000), 100);
         check("web p99>300ms of 1 over 1.5s", Limit::P99(ms(300)), ms(1_500), 1);
+    }
+
+    #[test]
+    fn a_comparison_is_read_as_it_is_written() {
+        let check = |text: &str, is_slow, chance| {
+            let condition = Condition::Worse(Compared::new(is_slow, chance).unwrap());
+            let expected = Alarm { balancer: "web".into(), condition };
+            assert_eq!(text.parse(), Ok(expected), "{text}");
+        };
+        check("web errors worse than baseline at 1%", false, 0.01);
+        check("web  latency  worse than  baseline at 0.5% ", true, 0.005);
+        check("web errors worse than baseline", false, 0.01);
     }
 
     #[test]
@@ -267,12 +354,27 @@ mod tests {
         check("web p99>3s of", "`of` is not understood");
         check("web p99>3s over 1s over 2s", "`over` is not understood");
         check("web p99>3s for 1s", "`for` is not understood");
+        for text in ["web errors", "web errors worse", "web errors worse than it", "web errors < 3"]
+        {
+            check(text, "write it like `home:web");
+        }
+        check("web p99 worse than baseline", "`p99` cannot be compared: use `errors`");
+        check("web errors worse than baseline by 1%", "`by` is not understood");
+        check("web errors worse than baseline at 1% of 10", "`of` is not understood");
+        for chance in ["60%", "0%", "1e3", "-1%", "0.00001%"] {
+            let text = format!("web errors worse than baseline at {chance}");
+            check(&text, &format!("`at {chance}` cannot be"));
+        }
+        check("web errors worse than baseline at", "`at` is not understood");
     }
 
     #[test]
     fn a_limit_has_to_be_exceeded_not_reached() {
         let window = Window { requests: 100, errors: 5, p99: Some(ms(300)), ..Window::default() };
-        let fires = |text: &str| text.parse::<Alarm>().unwrap().limit.is_exceeded(&window);
+        let fires = |text: &str| match text.parse::<Alarm>().unwrap().condition {
+            Condition::Exceeds { limit, .. } => limit.is_exceeded(&window),
+            Condition::Worse(compared) => panic!("{compared:?}"),
+        };
         assert!(!fires("web error_rate>5%"));
         assert!(fires("web error_rate>4.99%"));
         assert!(!fires("web p99>300ms"));
@@ -288,7 +390,7 @@ mod tests {
 
         #[test]
         fn no_text_that_is_nearly_an_alarm_makes_the_parser_panic(
-            text in r"[a-z]{0,3} ?(error_rate|p50|p99)?>?[0-9.%ems+-]{0,400}( over [0-9.ms]{0,30})?( of [0-9]{0,30})?"
+            text in r"[a-z]{0,3} ?(error_rate|p50|p99)?>?[0-9.%ems+-]{0,400}( over [0-9.ms]{0,30})?( of [0-9]{0,30})?( worse than baseline at [0-9.%]{0,20})?"
         ) {
             drop(text.parse::<Alarm>());
         }

@@ -57,13 +57,48 @@ pub(crate) struct Measures {
     versions: BTreeMap<DeploymentId, Version>,
     own_errors: Series,
     totals: Totals,
+    all: Tally,
 }
 
 #[derive(Debug, Default)]
 struct Version {
     series: Series,
+    tally: Tally,
     first_bad_ms: Option<u64>,
     last_ms: u64,
+}
+
+/// All requests since the start. It never falls, other than a window.
+#[derive(Debug, Default)]
+struct Tally {
+    requests: u64,
+    errors: u64,
+    latencies: BTreeMap<u32, u64>,
+}
+
+impl Tally {
+    fn answered(&mut self, step: u32) {
+        self.requests += 1;
+        *self.latencies.entry(step).or_default() += 1;
+    }
+
+    /// Errors of all requests, or those that took longer than a limit of all that were answered.
+    fn side(&self, slower_than: Option<Duration>) -> Side {
+        let Some(limit) = slower_than else {
+            return Side { requests: self.requests, bad: self.errors };
+        };
+        let slow = self.latencies.range(step_of(limit).saturating_add(1)..);
+        Side { requests: self.latencies.values().sum(), bad: slow.map(|(_, count)| count).sum() }
+    }
+}
+
+/// Requests since the start, and those of them that were bad in some way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Side {
+    /// All of them.
+    pub(crate) requests: u64,
+    /// The bad ones.
+    pub(crate) bad: u64,
 }
 
 /// Slots in order of time; those without requests are left out.
@@ -89,9 +124,13 @@ impl Measures {
         now_ms: u64,
     ) {
         self.totals.requests += 1;
-        let slot = self.version(version, now_ms).series.slot(now_ms);
+        let step = step_of(latency);
+        self.all.answered(step);
+        let version_of = self.version(version, now_ms);
+        version_of.tally.answered(step);
+        let slot = version_of.series.slot(now_ms);
         slot.requests += 1;
-        *slot.latencies.entry(step_of(latency)).or_default() += 1;
+        *slot.latencies.entry(step).or_default() += 1;
         if is_bad {
             self.bad(version, now_ms);
         }
@@ -100,14 +139,19 @@ impl Measures {
     /// A host did not answer a request that it was sent.
     pub(crate) fn unanswered(&mut self, version: &DeploymentId, now_ms: u64) {
         self.totals.requests += 1;
-        self.version(version, now_ms).series.slot(now_ms).requests += 1;
+        self.all.requests += 1;
+        let version_of = self.version(version, now_ms);
+        version_of.tally.requests += 1;
+        version_of.series.slot(now_ms).requests += 1;
         self.bad(version, now_ms);
     }
 
     /// An answer that had begun, and was counted, was an error after all: it broke off.
     pub(crate) fn bad(&mut self, version: &DeploymentId, now_ms: u64) {
         self.totals.app_errors += 1;
+        self.all.errors += 1;
         let version = self.version(version, now_ms);
+        version.tally.errors += 1;
         version.series.slot(now_ms).errors += 1;
         version.first_bad_ms.get_or_insert(now_ms);
     }
@@ -136,6 +180,22 @@ impl Measures {
         let mut errors = Sum::default();
         errors.add(&self.own_errors, since);
         Comparison { version: own.window(), others: others.window(), own_errors: errors.errors }
+    }
+
+    /// A version and all others together, since the start: errors, or answers that took longer than a limit.
+    pub(crate) fn sides(
+        &self,
+        version: &DeploymentId,
+        slower_than: Option<Duration>,
+    ) -> (Side, Side) {
+        let own = self.versions.get(version);
+        let own = own.map(|own| own.tally.side(slower_than)).unwrap_or_default();
+        let all = self.all.side(slower_than);
+        let others = Side {
+            requests: all.requests.saturating_sub(own.requests),
+            bad: all.bad.saturating_sub(own.bad),
+        };
+        (own, others)
     }
 
     /// Everything since the start.
@@ -289,6 +349,23 @@ mod tests {
         assert_eq!(measures.first_bad_ms(&new), Some(1_000_050));
         assert_eq!(measures.first_bad_ms(&old), None);
         assert_eq!(measures.totals(), Totals { requests: 112, app_errors: 4, own_errors: 1 });
+    }
+
+    #[test]
+    fn what_is_compared_never_falls_and_tells_the_slow_from_the_bad() {
+        let (old, new) = (version("d-AAAAAAAAA"), version("d-BBBBBBBBB"));
+        let mut measures = Measures::default();
+        for n in 0..100_u32 {
+            measures.answered(&old, n * MS, n < 2, 1_000_000 + u64::from(n) * 1_000);
+        }
+        measures.answered(&new, 60 * MS, false, 1_100_000);
+        measures.unanswered(&new, 1_100_000);
+        let side = |requests, bad| Side { requests, bad };
+        assert_eq!(measures.sides(&new, None), (side(2, 1), side(100, 2)));
+        let slow = measures.sides(&new, Some(50 * MS));
+        assert_eq!(slow.0, side(1, 1), "who got no answer was neither fast nor slow");
+        assert!(slow.1.requests == 100 && (47..=49).contains(&slow.1.bad), "{slow:?}");
+        assert_eq!(measures.sides(&version("d-CCCCCCCCC"), None), (side(0, 0), side(102, 3)));
     }
 
     #[test]

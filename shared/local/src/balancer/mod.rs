@@ -8,6 +8,7 @@ mod body;
 mod haproxy;
 mod keeper;
 mod measure;
+mod outside;
 mod pool;
 mod probe;
 mod prometheus;
@@ -19,12 +20,15 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod traffic;
+mod trials;
 
-pub use alarms::{Alarm, AlarmError, Limit};
+pub use alarms::{Alarm, AlarmError, Condition, Limit};
 pub use haproxy::{Haproxy, Socket};
 pub use measure::{Comparison, Totals, Window};
+pub use outside::{Outside, OutsideError};
 pub use prometheus::{Prometheus, PrometheusUrlError};
 pub use set::{Balancers, Described, DescribedGroup, Resolver};
 pub use set_up_error::SetUpError;
 pub use settings::{Cohort, Settings, SettingsError};
 pub use traffic::HomeTraffic;
+pub use trials::Compared;

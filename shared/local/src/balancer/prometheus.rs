@@ -66,6 +66,17 @@ impl Prometheus {
         Ok(Self { http, query })
     }
 
+    /// Its address, without the path of queries.
+    pub(super) fn url(&self) -> String {
+        let whole = self.query.as_str();
+        whole.strip_suffix("/api/v1/query").unwrap_or(whole).to_owned()
+    }
+
+    /// Whether it answers queries; why not otherwise.
+    pub(super) async fn check(&self) -> Result<(), String> {
+        self.evaluate("1").await.map(drop)
+    }
+
     /// What the alarm says, given what follows `prometheus:`. `$version` in it stands for the deployment's id.
     pub(super) async fn read(&self, expression: &str, version: &DeploymentId) -> Reading {
         let query = expression.replace(VERSION, version.as_str());
@@ -76,15 +87,20 @@ impl Prometheus {
                 "it is longer than {EXPRESSION_MAX} bytes: shorten it, or record it by a rule"
             ))
         } else {
-            let asked = tokio::time::timeout(TIMEOUT, self.ask(&query)).await;
-            let late = || format!("{} did not answer within {} s", self.query, TIMEOUT.as_secs());
-            asked.unwrap_or_else(|_| Err(late())).and_then(|text| judge(&text))
+            self.evaluate(&query).await
         };
         said.unwrap_or_else(|reason| {
             Reading::Unreadable(format!(
                 "the alarm `prometheus:{expression}` cannot be read: {reason}"
             ))
         })
+    }
+
+    /// What a query says.
+    async fn evaluate(&self, query: &str) -> Result<Reading, String> {
+        let asked = tokio::time::timeout(TIMEOUT, self.ask(query)).await;
+        let late = || format!("{} did not answer within {} s", self.query, TIMEOUT.as_secs());
+        asked.unwrap_or_else(|_| Err(late())).and_then(|text| judge(&text))
     }
 
     /// The text of the answer. Prometheus says what is wrong with a query in it, whatever its status.

@@ -24,6 +24,7 @@ use super::body::{Watched, Whole};
 use super::measure::Measures;
 use super::pool::{Chosen, Pool};
 use super::settings::Settings;
+use super::trials::Trials;
 
 /// How long a host may take to accept a connection; all of them are on this machine.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -52,6 +53,7 @@ pub(super) struct Running {
     pub(super) stop: CancellationToken,
     pool: Mutex<Pool>,
     measures: Mutex<Measures>,
+    trials: Mutex<Trials>,
     clock: Ticks,
     client: HostClient,
 }
@@ -122,6 +124,7 @@ impl Running {
             stop: CancellationToken::new(),
             pool: Mutex::new(pool),
             measures: Mutex::default(),
+            trials: Mutex::default(),
             clock: Ticks::start(),
             client: client(IDLE_MAX),
         });
@@ -151,6 +154,11 @@ impl Running {
     pub(super) fn measures(&self) -> (MutexGuard<'_, Measures>, u64) {
         let measures = self.measures.lock().unwrap_or_else(PoisonError::into_inner);
         (measures, self.clock.now_ms())
+    }
+
+    /// The comparisons under way, locked: not to be held across an await, and taken after the measurements.
+    pub(super) fn trials(&self) -> MutexGuard<'_, Trials> {
+        self.trials.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn ask(&self, chosen: &Chosen, request: Request) -> Response {

@@ -18,6 +18,7 @@ use super::proxy::{self, HostClient, Running};
 use super::saved::{Saved, SavedBalancer, SavedWanted};
 use super::set_up_error::{BALANCERS_MAX, SetUpError};
 use super::settings::Settings;
+use super::trials::Compared;
 
 /// Finds the address of a host by its name; none for a name that no host has.
 pub type Resolver = Arc<dyn Fn(&str) -> Option<IpAddr> + Send + Sync>;
@@ -196,6 +197,31 @@ impl Balancers {
         let running = self.running(balancer)?;
         let (measures, _) = running.measures();
         measures.first_bad_ms(version)
+    }
+
+    /// Looks how a version does beside the others, which counts as a look of the judge; whether it is worse. None if there
+    /// is no such balancer.
+    pub(super) fn is_worse(
+        &self,
+        balancer: &str,
+        version: &DeploymentId,
+        compared: Compared,
+    ) -> Option<bool> {
+        let running = self.running(balancer)?;
+        let (measures, now_ms) = running.measures();
+        Some(running.trials().look(version, compared, &measures, now_ms))
+    }
+
+    /// What the judge has to say of a version by now, for people.
+    pub(super) fn verdict(
+        &self,
+        balancer: &str,
+        version: &DeploymentId,
+        compared: Compared,
+    ) -> Option<String> {
+        let running = self.running(balancer)?;
+        let trials = running.trials();
+        Some(trials.note(version, compared))
     }
 
     /// Starts a balancer as it is wanted; where it listens.

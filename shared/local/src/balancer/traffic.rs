@@ -8,7 +8,7 @@ use engine::DeploymentId;
 
 use super::alarms;
 use super::haproxy::Haproxy;
-use super::prometheus::Prometheus;
+use super::outside::Outside;
 use super::set::Balancers;
 
 /// Balancers and sources of alarms at home: its own, HAProxy, and Prometheus.
@@ -16,10 +16,8 @@ use super::set::Balancers;
 pub struct HomeTraffic {
     /// `home:NAME`.
     pub home: Balancers,
-    /// `haproxy:BACKEND`, where one is known.
-    pub haproxy: Option<Haproxy>,
-    /// `prometheus:EXPRESSION`, where one is known.
-    pub prometheus: Option<Prometheus>,
+    /// `haproxy:BACKEND` and `prometheus:EXPRESSION`, where the home was told of them.
+    pub outside: Outside,
 }
 
 /// A balancer that a name leads to, and the rest of the name.
@@ -32,9 +30,9 @@ impl HomeTraffic {
     fn find<'a>(&'a self, group: &'a str) -> Result<Found<'a>, BalancerError> {
         let hint = match group.split_once(':') {
             Some(("home", name)) => return Ok(Found::Home(&self.home, name)),
-            Some(("haproxy", name)) => match &self.haproxy {
+            Some(("haproxy", name)) => match self.outside.haproxy_of(name) {
                 Some(haproxy) => return Ok(Found::Haproxy(haproxy, name)),
-                None => "this home was not told of a HAProxy: start it with the address of its runtime socket".to_owned(),
+                None => self.outside.hint_for(name),
             },
             Some((scheme, _)) if !scheme.contains('/') => {
                 format!("`{scheme}:` is no kind of balancer here: use `home:NAME` or `haproxy:BACKEND`")
@@ -62,9 +60,11 @@ impl HomeTraffic {
     async fn read_one(&self, alarm: &str, version: &DeploymentId) -> Reading {
         let reason = match alarm.split_once(':') {
             Some(("home", text)) => return alarms::read(&self.home, text, version),
-            Some(("prometheus", expression)) => match &self.prometheus {
+            Some(("prometheus", expression)) => match &self.outside.prometheus {
                 Some(prometheus) => return prometheus.read(expression, version).await,
-                None => "this home was not told of a Prometheus: start it with its address",
+                None => {
+                    "this home was not told of a Prometheus: start it with `cutover up --prometheus URL`"
+                }
             },
             _ => {
                 "at home alarms are written `home:BALANCER METRIC>LIMIT` or `prometheus:EXPRESSION`"
@@ -133,5 +133,13 @@ impl Alarms for HomeTraffic {
     async fn read(&self, alarms: &[String], version: &DeploymentId) -> Vec<Reading> {
         let readings = alarms.iter().map(|alarm| self.read_one(alarm, version));
         futures::future::join_all(readings).await
+    }
+
+    async fn notes(&self, alarms: &[String], version: &DeploymentId) -> Vec<Option<String>> {
+        let note = |alarm: &String| {
+            let text = alarm.strip_prefix("home:")?;
+            alarms::note(&self.home, text, version)
+        };
+        alarms.iter().map(note).collect()
     }
 }

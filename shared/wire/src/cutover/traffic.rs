@@ -50,8 +50,48 @@ shape! {
         alarm_time: Seconds,
         /// The alarms that did.
         activated_alarms: Vec<String>,
+        /// Why the alarms could not be read, where that is what stopped it.
+        alarms_unreadable: String,
         /// When the hosts with the new version had no traffic any more.
         traffic_back_time: Seconds,
+        /// How far a deployment is whose traffic moves all together.
+        stage: ShiftStage,
+        /// How much of the traffic its new version has, in percent.
+        traffic_percent: u32,
+        /// Until when it waits: for a person, or with what had the traffic.
+        waits_until: Seconds,
+        /// What alarms have to say beyond whether they fire.
+        alarm_notes: Vec<AlarmNote>,
+    }
+}
+
+shape! {
+    /// What an alarm has to say beyond whether it fires.
+    AlarmNote {
+        /// The alarm.
+        alarm: String,
+        /// How far it is from a verdict, for people.
+        note: String,
+    }
+}
+
+words! {
+    /// The stages of a deployment whose traffic moves all together.
+    ShiftStage {
+        /// The new side is made ready.
+        Install = "Install",
+        /// It is ready, and a person is waited for.
+        Ready = "Ready",
+        /// What is to be done before the traffic moves.
+        BeforeAllowTraffic = "BeforeAllowTraffic",
+        /// The traffic moves.
+        AllowTraffic = "AllowTraffic",
+        /// What is to be done after it has moved.
+        AfterAllowTraffic = "AfterAllowTraffic",
+        /// What had the traffic is kept.
+        TerminationWait = "TerminationWait",
+        /// All is done.
+        Done = "Done",
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use axum::Router;
-use local::balancer::{Balancers, HomeTraffic};
+use local::balancer::{Balancers, HomeTraffic, Outside};
 
 pub(crate) use super::free_port;
 
@@ -71,5 +71,5 @@ impl Drop for Application {
 pub(crate) async fn traffic(dir: &Path) -> HomeTraffic {
     let nobody = |_: &str| -> Option<IpAddr> { None };
     let home = Balancers::open(dir, Arc::new(nobody)).await.unwrap();
-    HomeTraffic { home, haproxy: None, prometheus: None }
+    HomeTraffic { home, outside: Outside::default() }
 }

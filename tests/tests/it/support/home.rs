@@ -16,6 +16,7 @@ pub(crate) struct Home {
     place: TempDir,
     hosts: u8,
     has_namespaces: bool,
+    args: Vec<String>,
     up: Option<Child>,
     client: Option<Client>,
 }
@@ -39,9 +40,17 @@ impl Home {
             place: tempfile::tempdir().unwrap(),
             hosts,
             has_namespaces: true,
+            args: Vec::new(),
             up: None,
             client: None,
         }
+    }
+
+    /// Options of `up` besides.
+    #[cfg(feature = "tools")]
+    pub(crate) fn with_args(mut self, args: &[String]) -> Self {
+        self.args = args.to_owned();
+        self
     }
 
     /// A home that is up.
@@ -100,7 +109,7 @@ impl Home {
             command
         };
         command.arg("up").arg("--dir").arg(self.dir());
-        command.args(["--port", "0", "--hosts", &self.hosts.to_string()]);
+        command.args(["--port", "0", "--hosts", &self.hosts.to_string()]).args(&self.args);
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.up = Some(command.spawn().unwrap());
     }
@@ -117,6 +126,14 @@ impl Home {
             fs::read(&path).ok()
         });
         self.client = Some(Client::new(serde_json::from_slice(&endpoints).unwrap()));
+    }
+
+    /// The loopback address of a host, whether the home is up or not.
+    #[cfg(feature = "tools")]
+    pub(crate) fn address(&self, host: u8) -> std::net::Ipv4Addr {
+        let dir = self.place.path().canonicalize().unwrap().join("home");
+        let number = local::hosts::layout::HostNumber::new(host).unwrap();
+        local::hosts::layout::loopback_address(&dir, number)
     }
 
     fn log(&self) -> PathBuf {

@@ -7,6 +7,8 @@ pub(crate) mod cloud;
 pub(crate) mod daemon;
 pub(crate) mod gate;
 pub(crate) mod home;
+#[cfg(feature = "tools")]
+pub(crate) mod load;
 pub(crate) mod process;
 pub(crate) mod template;
 #[cfg(feature = "tools")]

@@ -82,7 +82,7 @@ impl<'a> Group<'a> {
 }
 
 /// Names go into commands, where a blank or a `;` would be another command.
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.:".contains(&b);
     (1..=NAME_MAX).contains(&name.len()) && name.bytes().all(plain)
 }
@@ -98,6 +98,16 @@ impl Haproxy {
         Self { socket }
     }
 
+    pub(super) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// What its runtime socket lets one do: `user`, `operator` or `admin`; or what else it answers, shortened.
+    pub(super) async fn level(&self) -> std::io::Result<String> {
+        let answer = self.socket.ask("show cli level").await?;
+        Ok(answer.lines().next().unwrap_or_default().trim().chars().take(200).collect())
+    }
+
     pub(super) async fn check(&self, group: &str) -> Result<(), BalancerError> {
         let group = Group::parse(group)?;
         let servers = self.servers(group).await?;
@@ -105,8 +115,12 @@ impl Haproxy {
             return Ok(());
         }
         let Group { backend, prefix } = group;
+        let lacks = match prefix {
+            "" => "no server".to_owned(),
+            prefix => format!("no server whose name begins with `{prefix}`"),
+        };
         let hint = format!(
-            "the backend `{backend}` has no server whose name begins with `{prefix}`: add `server {prefix}HOST ADDRESS:PORT check` for each host to it in haproxy.cfg, and reload HAProxy"
+            "the backend `{backend}` has {lacks}: add `server {prefix}HOST ADDRESS:PORT check` for each host to it in haproxy.cfg, and reload HAProxy"
         );
         Err(BalancerError::Unknown { name: group.name(), hint })
     }
@@ -116,7 +130,13 @@ impl Haproxy {
         let servers = self.servers(group).await?;
         let server = group.find(&servers, host).ok_or_else(|| group.no_server(host))?;
         let Group { backend, .. } = group;
-        self.order(group, &[format!("set server {backend}/{} state ready", server.name)]).await
+        let ready = format!("set server {backend}/{} state ready", server.name);
+        // What HAProxy knows may be of the version before, which its checks need not have seen go: only one that comes
+        // after this says that the host is healthy.
+        let down = format!("set server {backend}/{} health down", server.name);
+        let commands: Vec<String> =
+            server.has_check.then_some(down).into_iter().chain([ready]).collect();
+        self.order(group, &commands).await
     }
 
     pub(super) async fn drain(&self, group: &str, hosts: &[String]) -> Result<(), BalancerError> {

@@ -22,6 +22,8 @@ pub(super) struct Server {
     pub(super) busy: u64,
     /// The weight that is in effect.
     pub(super) weight: u32,
+    /// HAProxy checks its health.
+    pub(super) has_check: bool,
     /// What the last check found, where it did not succeed.
     pub(super) said: Option<String>,
 }
@@ -88,12 +90,14 @@ fn parse_stat(text: &str) -> Result<BTreeMap<String, Server>, String> {
         let busy = field("scur").and_then(|text| text.parse().ok());
         let weight = field("weight").and_then(|text| text.parse().ok());
         let (Some(busy), Some(weight)) = (busy, weight) else { return Err(unexpected(line)) };
-        let said = [Some(status), field("check_status"), field("last_chk")];
+        let check = field("check_status").filter(|status| !status.is_empty());
+        let said = [Some(status), check, field("last_chk")];
         let said: Vec<&str> = said.into_iter().flatten().filter(|text| !text.is_empty()).collect();
         let said = Some(said.join(" "));
         let name = name.to_owned();
-        let server =
-            Server { name: name.clone(), is_up: false, is_ready: false, busy, weight, said };
+        let has_check = check.is_some();
+        let (is_up, is_ready) = (false, false);
+        let server = Server { name: name.clone(), is_up, is_ready, busy, weight, has_check, said };
         servers.insert(name, server);
     }
     Ok(servers)
@@ -150,6 +154,8 @@ mod tests {
         ];
         assert_eq!(standing, expected);
         assert_eq!(servers[1].weight, 77);
+        let checked: Vec<bool> = servers.iter().map(|server| server.has_check).collect();
+        assert_eq!(checked, [true, true, false, true, false, true]);
         assert_eq!(servers[3].said.as_deref(), Some("DOWN L7STS HTTP, \"404\""));
     }
 

@@ -4,13 +4,20 @@ use control::ports::{BalancerError, Balancers as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use super::super::{Haproxy, HomeTraffic, Socket};
+use super::super::{Haproxy, HomeTraffic, Outside, Socket};
 use super::{World, version};
 
 const STATE: &str =
     "1\n# be_id be_name srv_id srv_name srv_op_state srv_admin_state\n3 web 1 host-1 2 0\n\n";
 const STAT: &str =
     "# pxname,svname,scur,status,weight,check_status,last_chk,\nweb,host-1,0,UP,1,L7OK,,\n\n";
+
+/// A HAProxy for every name that the tests use.
+fn outside(socket: Socket) -> Outside {
+    let names = ["web", "web;shutdown sessions", "web\nquit", ""];
+    let haproxy = names.map(|name| (name.to_owned(), Haproxy::new(socket.clone())));
+    Outside { haproxy: haproxy.into(), prometheus: None }
+}
 
 /// What comes of admitting `host-1` where commands are answered so; none for one that is never answered.
 async fn admit(group: &str, answer: fn(&str) -> Option<&'static str>) -> Result<(), BalancerError> {
@@ -29,8 +36,7 @@ async fn admit(group: &str, answer: fn(&str) -> Option<&'static str>) -> Result<
         }
     });
     let world = World::new().await;
-    let haproxy = Some(Haproxy::new(socket));
-    let traffic = HomeTraffic { haproxy, ..world.traffic.clone() };
+    let traffic = HomeTraffic { outside: outside(socket), ..world.traffic.clone() };
     let admitted = traffic.admit(group, "host-1", &version("NEW")).await;
     server.abort();
     admitted
@@ -40,7 +46,7 @@ fn answer(command: &str) -> Option<&'static str> {
     match command {
         "show servers state web\n" => Some(STATE),
         "show stat web 4 -1\n" => Some(STAT),
-        "set server web/host-1 state ready\n" => Some("\n"),
+        "set server web/host-1 health down;set server web/host-1 state ready\n" => Some("\n"),
         other => panic!("{other}"),
     }
 }
@@ -58,6 +64,18 @@ async fn a_command_that_is_answered_with_words_was_refused() {
 }
 
 #[tokio::test]
+async fn a_server_without_checks_is_not_called_down_as_nothing_would_call_it_up() {
+    let unchecked = |command: &str| match command {
+        "show stat web 4 -1\n" => {
+            Some("# pxname,svname,scur,status,weight,check_status\nweb,host-1,0,no check,1,\n")
+        }
+        "set server web/host-1 state ready\n" => Some("\n"),
+        other => answer(other),
+    };
+    admit("haproxy:web", unchecked).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_haproxy_that_is_silent_or_gone_is_unavailable() {
     let error = admit("haproxy:web", |_| None).await.unwrap_err();
     assert!(matches!(error, BalancerError::Unavailable { .. }), "{error}");
@@ -65,7 +83,7 @@ async fn a_haproxy_that_is_silent_or_gone_is_unavailable() {
     assert!(source.contains("no answer within 2 s"), "{source}");
     let world = World::new().await;
     let socket = Socket::Unix(world.dir.path().join("admin.sock"));
-    let traffic = HomeTraffic { haproxy: Some(Haproxy::new(socket)), ..world.traffic.clone() };
+    let traffic = HomeTraffic { outside: outside(socket), ..world.traffic.clone() };
     let error = traffic.check("haproxy:web").await.unwrap_err();
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.contains("admin.sock of HAProxy cannot be used"), "{source}");

@@ -3,7 +3,9 @@
 mod app;
 mod faults;
 mod haproxy;
+mod judged;
 mod measured;
+mod outside;
 mod prometheus;
 mod setup;
 mod shares;
@@ -16,7 +18,7 @@ use std::time::{Duration, Instant};
 use control::ports::{Balancers as _, Pair, Standing};
 use engine::DeploymentId;
 
-use super::{Balancers, HomeTraffic, Settings};
+use super::{Balancers, HomeTraffic, Outside, Settings};
 use app::App;
 
 /// A home's traffic, with hosts that a test starts one by one.
@@ -60,7 +62,7 @@ impl World {
         let [high, low] = target_port.to_be_bytes();
         let (dir, net) = (tempfile::tempdir().unwrap(), [127, high.max(16), low]);
         let home = open(dir.path(), net).await;
-        let traffic = HomeTraffic { home, haproxy: None, prometheus: None };
+        let traffic = HomeTraffic { home, outside: Outside::default() };
         Self { dir, traffic, http: http(), target_port, net }
     }
 

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use control::ports::{Alarms as _, Reading};
 
-use super::super::{HomeTraffic, Prometheus};
+use super::super::{HomeTraffic, Outside, Prometheus};
 use super::{World, http, version};
 
 async fn reading(router: Router, alarm: &str) -> Reading {
@@ -14,7 +14,8 @@ async fn reading(router: Router, alarm: &str) -> Reading {
     let server = tokio::spawn(async { axum::serve(listener, router).await });
     let world = World::new().await;
     let prometheus = Some(Prometheus::new(http(), &url).unwrap());
-    let traffic = HomeTraffic { prometheus, ..world.traffic.clone() };
+    let outside = Outside { prometheus, ..Outside::default() };
+    let traffic = HomeTraffic { outside, ..world.traffic.clone() };
     let readings = traffic.read(&[alarm.to_owned()], &version("NEW")).await;
     server.abort();
     readings.into_iter().next().unwrap()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use control::ports::{Alarms as _, BalancerError, Balancers as _, Pair, Reading, Standing};
 
-use super::super::{HomeTraffic, SetUpError, Settings};
+use super::super::{HomeTraffic, Outside, SetUpError, Settings};
 use super::{World, open, pair, version};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -18,7 +18,7 @@ async fn a_restart_finds_ports_shares_and_hosts_again() {
     world.home().close(Duration::from_secs(1)).await;
     assert_eq!(world.get(&url).await, Err(0), "a closed balancer listens no more");
     let home = open(world.dir.path(), world.net).await;
-    world.traffic = HomeTraffic { home, haproxy: None, prometheus: None };
+    world.traffic = HomeTraffic { home, outside: Outside::default() };
     world.until("home:web-blue", "host-1", Standing::In).await;
     world.until("home:web-green", "host-2", Standing::In).await;
     assert_eq!(world.standing("home:web-blue", "host-3").await, Standing::Out);
@@ -71,7 +71,8 @@ async fn what_is_not_there_is_said_with_what_to_do() {
     shop.groups = vec!["shop-blue".into(), "shop-green".into()];
     world.home().add(shop).await.unwrap();
     unknown("home:shop", "use `home:shop-blue`, `home:shop-green`, `home:web`").await;
-    unknown("haproxy:web", "was not told of a HAProxy").await;
+    unknown("haproxy:web/blue-", "not told of a HAProxy: start it with `cutover up --haproxy web=")
+        .await;
     unknown("nginx:web", "`nginx:` is no kind of balancer here").await;
     unknown("my-targets", "a name without a scheme").await;
     unknown("targetgroup/my-targets/73e2d6bc24d8a067", "a name without a scheme").await;

@@ -1,4 +1,5 @@
-//! Users of the demo's shop: requests at a steady rate, whatever becomes of them, and what became of them.
+//! Users of the shop of the demo and the benchmarks: requests at a steady rate, whatever becomes of them, and what became
+//! of them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,45 +17,45 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What became of the requests.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Counts {
+pub(crate) struct Counts {
     /// All requests that were made.
-    pub(super) requests: u64,
+    pub(crate) requests: u64,
     /// Those without an answer, or with an error that no version of the application made.
-    pub(super) failed_by_us: u64,
+    pub(crate) failed_by_us: u64,
     /// The last of these, in words.
-    pub(super) last_failure: Option<String>,
+    pub(crate) last_failure: Option<String>,
     /// By version.
-    pub(super) versions: BTreeMap<String, Version>,
+    pub(crate) versions: BTreeMap<String, Version>,
 }
 
 /// What a version answered.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Version {
+pub(crate) struct Version {
     /// Its answers.
-    pub(super) answers: u64,
+    pub(crate) answers: u64,
     /// Those that were errors.
-    pub(super) errors: u64,
+    pub(crate) errors: u64,
     first_error: Option<Instant>,
     last_answer: Option<Instant>,
 }
 
 impl Version {
     /// From its first error to its last answer: how long users were exposed to it.
-    pub(super) fn seconds_exposed(&self) -> Option<f64> {
+    pub(crate) fn seconds_exposed(&self) -> Option<f64> {
         let (first, last) = self.first_error.zip(self.last_answer)?;
         Some(last.saturating_duration_since(first).as_secs_f64())
     }
 }
 
 /// Users that come until they are told not to.
-pub(super) struct Load {
+pub(crate) struct Load {
     counts: Arc<Mutex<Counts>>,
     task: JoinHandle<()>,
 }
 
 impl Load {
     /// Users of `url` begin to come.
-    pub(super) fn begin(url: &str) -> anyhow::Result<Self> {
+    pub(crate) fn begin(url: &str) -> anyhow::Result<Self> {
         let client = http_client(url, false)
             .map_err(|error| anyhow::anyhow!("the users have no HTTP client: {error}"))?;
         let counts = Arc::new(Mutex::new(Counts::default()));
@@ -73,12 +74,12 @@ impl Load {
     }
 
     /// What became of the requests so far.
-    pub(super) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         lock(&self.counts).clone()
     }
 
     /// Nobody comes any more. Who has come is answered, or not.
-    pub(super) async fn end(self) -> Counts {
+    pub(crate) async fn end(self) -> Counts {
         tokio::time::sleep(EVERY).await;
         self.task.abort();
         lock(&self.counts).clone()

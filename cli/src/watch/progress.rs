@@ -1,0 +1,340 @@
+//! How far a deployment is on its ladder, what watches it, and what a person can do about it: pure functions from the API's
+//! answer to lines, for `status` and `watch` alike.
+
+use engine::Timestamp;
+use engine::ladder::{Rung, Share};
+use wire::codedeploy::{DeploymentInfo, DeploymentStatus, ErrorName};
+use wire::cutover::{GetProgressOutput, ShiftStage};
+
+use super::poll::has_ended;
+use super::text::Mark;
+use crate::client::CallError;
+use crate::output::{clock, format_time, printable, span};
+
+/// A line about the progress.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Line {
+    /// What it is about, in a word.
+    pub(crate) name: &'static str,
+    /// What it says at a glance.
+    pub(crate) mark: Mark,
+    /// What it says.
+    pub(crate) text: String,
+}
+
+impl Line {
+    fn new(name: &'static str, mark: Mark, text: impl Into<String>) -> Self {
+        Self { name, mark, text: text.into() }
+    }
+
+    /// The line by itself, without a column for its name.
+    pub(crate) fn whole(&self) -> String {
+        match self.name {
+            "next" => self.text.clone(),
+            name @ ("paused" | "promoted") => format!("{name}: {}", self.text),
+            name => format!("{name} {}", self.text),
+        }
+    }
+}
+
+/// Whose progress it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Of<'a> {
+    /// The deployment.
+    pub(crate) id: &'a str,
+    /// Whether nothing more will happen to it.
+    pub(crate) has_ended: bool,
+    /// Whether it succeeded.
+    pub(crate) succeeded: bool,
+    /// Whether it is rolled back.
+    pub(crate) is_rolled_back: bool,
+}
+
+/// Whose progress goes with what is known of a deployment.
+pub(crate) fn of(info: &DeploymentInfo) -> Of<'_> {
+    let rollback = info.rollback_info.as_ref();
+    Of {
+        id: info.deployment_id.as_deref().unwrap_or("?"),
+        has_ended: info.status.is_some_and(has_ended),
+        succeeded: info.status == Some(DeploymentStatus::Succeeded),
+        is_rolled_back: rollback.is_some_and(|info| info.rollback_deployment_id.is_some()),
+    }
+}
+
+/// An answer about progress; none of a service that does not tell it, or not to this user, as CodeDeploy itself.
+pub(crate) fn known(
+    answer: Result<GetProgressOutput, CallError>,
+) -> Result<Option<GetProgressOutput>, CallError> {
+    match answer {
+        Ok(progress) => Ok(Some(progress)),
+        Err(error)
+            if error.is(ErrorName::UnknownOperation) || error.is(ErrorName::AccessDenied) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// How it stands at `now`.
+pub(crate) fn lines(progress: &GetProgressOutput, of: Of<'_>, now: Timestamp) -> Vec<Line> {
+    let mut lines = Vec::new();
+    lines.extend(traffic(progress, of));
+    lines.extend(step(progress, of, Some(now)));
+    if !of.has_ended {
+        lines.extend(person(progress));
+        lines.extend(watching(progress));
+    }
+    lines.extend(fired(progress));
+    lines.extend(next(progress, of));
+    lines
+}
+
+/// What does not change with time alone, so that a line of it is news.
+pub(crate) fn news(progress: &GetProgressOutput, of: Of<'_>) -> Vec<Line> {
+    let mut lines: Vec<Line> = traffic(progress, of).into_iter().collect();
+    lines.extend(step(progress, of, None));
+    if !of.has_ended {
+        lines.extend(person(progress));
+    }
+    lines.extend(fired(progress));
+    lines
+}
+
+/// Whether there is anything that could change: a ladder or an alarm.
+pub(crate) fn is_worth_asking(progress: &GetProgressOutput) -> bool {
+    let has = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
+    has(&progress.steps) || has(&progress.alarms) || progress.stage.is_some()
+}
+
+/// Where the traffic is, and what is waited for before it moves on.
+fn traffic(progress: &GetProgressOutput, of: Of<'_>) -> Option<Line> {
+    let percent = progress.traffic_percent.unwrap_or_default();
+    let until = progress.waits_until.map(Timestamp::from);
+    let until = until.map(|at| format!(" until {}", clock(at))).unwrap_or_default();
+    let share = format!("{percent}% is on the new version");
+    let text = match progress.stage? {
+        _ if of.has_ended => share,
+        ShiftStage::Install => format!("{share}; that is made ready"),
+        ShiftStage::Ready => format!("{share}; that is ready, and waits for a person{until}"),
+        ShiftStage::BeforeAllowTraffic | ShiftStage::AfterAllowTraffic => {
+            format!("{share}; its hooks run")
+        }
+        ShiftStage::AllowTraffic | ShiftStage::Done => share,
+        ShiftStage::TerminationWait => format!("{share}; what had it is kept{until}"),
+    };
+    let mark = if of.has_ended && !of.succeeded && percent > 0 { Mark::Bad } else { Mark::Working };
+    Some(Line::new("traffic", mark, text))
+}
+
+fn step(progress: &GetProgressOutput, of: Of<'_>, now: Option<Timestamp>) -> Option<Line> {
+    let steps = progress.steps.as_deref().filter(|steps| !steps.is_empty())?;
+    let done = usize::try_from(progress.steps_done.unwrap_or_default()).unwrap_or(usize::MAX);
+    let total = steps.len();
+    let Some(rung) = steps.get(done) else {
+        return Some(Line::new("step", Mark::Good, format!("{total} of {total} is done")));
+    };
+    let what = if progress.stage.is_some() { "of the traffic" } else { "of hosts" };
+    let place = format!("{} of {total}: {}", done + 1, share(rung, what));
+    if of.has_ended {
+        // One that succeeded without having climbed was promoted.
+        return (!of.succeeded)
+            .then(|| Line::new("step", Mark::Bad, format!("{place}; it ended there")));
+    }
+    if progress.promoted == Some(true) {
+        return Some(Line::new("step", Mark::Working, place));
+    }
+    let bakes = progress.baking_until.map(|until| bakes(until.into(), now)).unwrap_or_default();
+    Some(Line::new("step", Mark::Working, format!("{place}{bakes}")))
+}
+
+/// `10% of hosts` of a step that is written `10%@5m`.
+fn share(rung: &str, what: &str) -> String {
+    match rung.parse::<Rung>() {
+        Ok(Rung { share: share @ Share::Percent(_), .. }) => format!("{share} {what}"),
+        Ok(Rung { share: share @ Share::Hosts(_), .. }) => share.to_string(),
+        Err(_) => printable(rung),
+    }
+}
+
+fn bakes(until: Timestamp, now: Option<Timestamp>) -> String {
+    let clock = format_time(until, "%H:%M:%SZ");
+    match now.map(|now| until.since_ms(now)) {
+        None => format!(", bakes until {clock}"),
+        Some(0) => format!(", has baked since {clock}"),
+        // Tenths of a second would only flicker.
+        Some(left) => {
+            let left =
+                if left < 60_000 { format!("{} s", left.div_ceil(1_000)) } else { span(left) };
+            format!(", bakes until {clock} ({left} left)")
+        }
+    }
+}
+
+fn person(progress: &GetProgressOutput) -> Vec<Line> {
+    let mut lines = Vec::new();
+    if progress.promoted == Some(true) {
+        let text = "no step holds it back any more";
+        lines.push(Line::new("promoted", Mark::Working, text));
+    }
+    if progress.paused == Some(true) {
+        lines.push(Line::new("paused", Mark::Waiting, "nothing new is started"));
+    }
+    lines
+}
+
+/// The alarms that watch it, as long as none fired.
+fn watching(progress: &GetProgressOutput) -> Vec<Line> {
+    if progress.alarm_time.is_some() {
+        return Vec::new();
+    }
+    let note = |alarm: &str| {
+        let notes = progress.alarm_notes.iter().flatten();
+        let note = { notes }.find(|note| note.alarm.as_deref() == Some(alarm));
+        let note = note.and_then(|note| note.note.as_deref());
+        note.map(|note| format!(" ({})", printable(note))).unwrap_or_default()
+    };
+    let line = |alarm: &String| {
+        Line::new("watched by", Mark::Waiting, format!("{}{}", printable(alarm), note(alarm)))
+    };
+    progress.alarms.iter().flatten().map(line).collect()
+}
+
+/// The alarm that stopped it, and since when its hosts have no traffic.
+pub(crate) fn fired(progress: &GetProgressOutput) -> Vec<Line> {
+    let Some(at) = progress.alarm_time.map(Timestamp::from) else { return Vec::new() };
+    let names: Vec<String> =
+        progress.activated_alarms.iter().flatten().map(|name| printable(name)).collect();
+    let what = match (&progress.alarms_unreadable, names.as_slice()) {
+        (Some(why), _) => format!("cannot be read: {}", printable(why)),
+        (None, names) => names.join(", "),
+    };
+    let mut lines = vec![Line::new("alarm", Mark::Bad, format!("{what}, since {}", clock(at)))];
+    if let Some(back) = progress.traffic_back_time.map(Timestamp::from) {
+        let text = format!(
+            "was taken from the new version at {}, {} after the alarm",
+            clock(back),
+            span(back.since_ms(at))
+        );
+        lines.push(Line::new("traffic", Mark::Bad, text));
+    }
+    lines
+}
+
+/// What a person can do.
+fn next(progress: &GetProgressOutput, of: Of<'_>) -> Option<Line> {
+    let id = of.id;
+    let has_alarm = progress.alarm_time.is_some();
+    let text = if of.has_ended {
+        let is_back = progress.stage.is_some() && progress.traffic_percent == Some(0);
+        (has_alarm && !of.is_rolled_back && !is_back).then(|| {
+            format!("`cutover rollback {id}` takes the new version back from where it runs")
+        })?
+    } else if has_alarm {
+        return None;
+    } else if progress.stage == Some(ShiftStage::Ready) {
+        format!(
+            "`cutover continue {id}` moves the traffic, `cutover abort {id}` leaves it where it is"
+        )
+    } else if progress.paused == Some(true) {
+        format!("`cutover resume {id}` goes on, `cutover abort {id}` rolls back")
+    } else if progress.promoted != Some(true) && progress.baking_until.is_some() {
+        format!(
+            "`cutover skip-bake {id}` ends the bake; `pause`, `promote` and `abort` steer it too"
+        )
+    } else {
+        return None;
+    };
+    Some(Line::new("next", Mark::Waiting, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::cutover::AlarmNote;
+
+    use super::*;
+
+    const ID: Of<'static> =
+        Of { id: "d-A1B2C3D4E", has_ended: false, succeeded: false, is_rolled_back: false };
+    /// 12:00:00 on some day.
+    const NOON: Timestamp = Timestamp(1_795_435_200_000);
+
+    fn texts(text: &str) -> Option<Vec<String>> {
+        Some(vec![text.to_owned()])
+    }
+
+    fn ladder(done: u32) -> GetProgressOutput {
+        let steps = ["1 host@1m", "10%@5m", "100%"].map(str::to_owned);
+        GetProgressOutput {
+            steps: Some(steps.into()),
+            steps_done: Some(done),
+            ..GetProgressOutput::default()
+        }
+    }
+
+    fn check(progress: &GetProgressOutput, of: Of<'_>, expected: &[&str]) {
+        let found: Vec<String> = lines(progress, of, NOON).iter().map(Line::whole).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_step_is_told_with_how_long_it_bakes_and_what_can_be_done() {
+        check(&ladder(0), ID, &["step 1 of 3: 1 host"]);
+        let until = |ms| Some(NOON.plus_ms(ms).into());
+        let baking = GetProgressOutput { baking_until: until(190_000), ..ladder(1) };
+        let skip = "`cutover skip-bake d-A1B2C3D4E` ends the bake; `pause`, `promote` and `abort` steer it too";
+        let step = "step 2 of 3: 10% of hosts, bakes until 12:03:10Z (3 min 10 s left)";
+        check(&baking, ID, &[step, skip]);
+        let news: Vec<String> = news(&baking, ID).iter().map(Line::whole).collect();
+        assert_eq!(news, ["step 2 of 3: 10% of hosts, bakes until 12:03:10Z"]);
+        let paused = GetProgressOutput { paused: Some(true), baking_until: until(1), ..ladder(2) };
+        let resume = "`cutover resume d-A1B2C3D4E` goes on, `cutover abort d-A1B2C3D4E` rolls back";
+        let step = "step 3 of 3: 100% of hosts, bakes until 12:00:00Z (1 s left)";
+        check(&paused, ID, &[step, "paused: nothing new is started", resume]);
+        let promoted = GetProgressOutput { promoted: Some(true), ..baking };
+        check(
+            &promoted,
+            ID,
+            &["step 2 of 3: 10% of hosts", "promoted: no step holds it back any more"],
+        );
+        check(&ladder(3), ID, &["step 3 of 3 is done"]);
+        check(&GetProgressOutput::default(), ID, &[]);
+    }
+
+    #[test]
+    fn an_alarm_is_told_while_it_watches_and_when_it_fired() {
+        let alarm = "home:web error_rate>5%";
+        let note = AlarmNote { alarm: Some(alarm.into()), note: Some("about 90 more".into()) };
+        let mut progress = GetProgressOutput {
+            alarms: texts(alarm),
+            alarm_notes: Some(vec![note]),
+            ..GetProgressOutput::default()
+        };
+        check(&progress, ID, &["watched by home:web error_rate>5% (about 90 more)"]);
+        progress.alarm_time = Some(NOON.into());
+        progress.activated_alarms = texts(alarm);
+        progress.alarm_notes = None;
+        let fired = "alarm home:web error_rate>5%, since 12:00:00.000Z";
+        check(&progress, ID, &[fired]);
+        let back = "`cutover rollback d-A1B2C3D4E` takes the new version back from where it runs";
+        let ended = Of { has_ended: true, ..ID };
+        check(&progress, ended, &[fired, back]);
+        progress.traffic_back_time = Some(NOON.plus_ms(240).into());
+        let traffic =
+            "traffic was taken from the new version at 12:00:00.240Z, 240 ms after the alarm";
+        check(&progress, Of { is_rolled_back: true, ..ended }, &[fired, traffic]);
+        let unreadable = GetProgressOutput {
+            alarm_time: Some(NOON.into()),
+            alarms_unreadable: Some("nobody answers".into()),
+            ..ladder(1)
+        };
+        let found = lines(&unreadable, ended, NOON).iter().map(Line::whole).collect::<Vec<_>>();
+        assert_eq!(
+            found[..2],
+            [
+                "step 2 of 3: 10% of hosts; it ended there",
+                "alarm cannot be read: nobody answers, since 12:00:00.000Z"
+            ]
+        );
+    }
+}
