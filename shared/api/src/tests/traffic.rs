@@ -111,6 +111,7 @@ async fn world() -> (World, Arc<Fake>) {
         keeper: Some(fake.clone()),
         balancers: fake.clone(),
         alarms: fake.clone(),
+        ..Traffic::none()
     });
     world.ok("CreateApplication", json!({ "applicationName": "shop" })).await;
     world.ok("CreateDeploymentGroup", group("web")).await;
