@@ -28,6 +28,8 @@ pub struct Queues {
     pub commands: Option<String>,
     /// That of `fleet_watcher`.
     pub fleet: Option<String>,
+    /// That of `traffic_evaluator`.
+    pub traffic: Option<String>,
 }
 
 /// The body of a message that wakes a deployment.
@@ -131,10 +133,9 @@ impl Errands for QueuedErrands {
             Effect::PinRevision => &queues.uploads,
             Effect::EnrolHosts => &queues.fleet,
             Effect::Dispatch { .. } => &queues.commands,
+            Effect::ReadAlarms | Effect::Withdraw => &queues.traffic,
             // What only reads and writes the table is done where it is decided.
-            Effect::CheckHosts { .. } | Effect::ReadAlarms | Effect::Withdraw | Effect::End(_) => {
-                return Ok(false);
-            }
+            Effect::CheckHosts { .. } | Effect::End(_) => return Ok(false),
         };
         let Some(queue) = queue else { return Ok(false) };
         let errand = Errand { deployment_id: deployment.clone(), effect: effect.clone() };

@@ -13,6 +13,7 @@ pub mod settings;
 pub mod start;
 pub mod table;
 mod traffic;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
