@@ -20,7 +20,7 @@ pub struct Config {
     pub stack: String,
     /// `CUTOVER_SPOOL`: the directory for a bundle while it is checked; unsaid, one under the temporary directory.
     pub spool: PathBuf,
-    /// `CUTOVER_QUEUE_UPLOADS`, `_WAKES`, `_COMMANDS`, `_FLEET`: the queues that the function sends to.
+    /// `CUTOVER_QUEUE_UPLOADS`, `_WAKES`, `_COMMANDS`, `_FLEET`, `_TRAFFIC`: the queues that the function sends to.
     pub queues: Queues,
     /// `CUTOVER_DOCUMENT`: the document of Systems Manager that commands are sent with.
     pub document: Option<String>,
@@ -70,6 +70,7 @@ impl Config {
                 wakes: variable("CUTOVER_QUEUE_WAKES"),
                 commands: variable("CUTOVER_QUEUE_COMMANDS"),
                 fleet: variable("CUTOVER_QUEUE_FLEET"),
+                traffic: variable("CUTOVER_QUEUE_TRAFFIC"),
             },
             document: variable("CUTOVER_DOCUMENT"),
             api_url: variable("CUTOVER_API_URL"),

@@ -14,7 +14,7 @@ pub enum Function {
     DeploymentStepper,
     /// Sends commands to hosts.
     HookDispatcher,
-    /// The sweep.
+    /// Moves traffic, reads alarms, and sweeps.
     TrafficEvaluator,
     /// Hosts that come and go.
     FleetWatcher,
@@ -139,12 +139,20 @@ pub enum On {
     Fleet,
     /// What of the latter was given up.
     FleetDead,
+    /// The queue of `traffic_evaluator`.
+    Traffic,
     /// What of the stream was given up.
     Unheard,
     /// The stack's document, and hosts with the stack's tag: a command needs a right on each.
     Hosts,
     /// Auto Scaling groups with the stack's tag.
     Groups,
+    /// Target groups with the stack's tag.
+    TargetGroups,
+    /// Listeners with the stack's tag.
+    Listeners,
+    /// Rules of listeners with the stack's tag.
+    Rules,
     /// The service knows nothing narrower; then [`UNBOUNDED`] has the action.
     Anything,
 }
@@ -175,16 +183,27 @@ impl On {
             Self::Commands => vec!["${Commands.Arn}"],
             Self::Fleet => vec!["${Fleet.Arn}"],
             Self::FleetDead => vec!["${FleetDead.Arn}"],
+            Self::Traffic => vec!["${Traffic.Arn}"],
             Self::Unheard => vec!["${Unheard.Arn}"],
             Self::Hosts => return host_places(),
             Self::Groups => {
-                let any = "arn:${AWS::Partition}:autoscaling:${AWS::Region}:${AWS::AccountId}:autoScalingGroup:*:autoScalingGroupName/*";
-                return vec![place(any, "StringEquals aws:ResourceTag/cutover ${AWS::StackName}")];
+                return tagged("autoscaling", "autoScalingGroup:*:autoScalingGroupName/*");
             }
+            Self::TargetGroups => return tagged("elasticloadbalancing", "targetgroup/*"),
+            Self::Listeners => return tagged("elasticloadbalancing", "listener/*"),
+            Self::Rules => return tagged("elasticloadbalancing", "listener-rule/*"),
             Self::Anything => vec!["*"],
         };
         resources.into_iter().map(|resource| place(resource, "")).collect()
     }
+}
+
+/// What of a service carries the stack's tag.
+fn tagged(service: &str, resource: &str) -> Vec<Place> {
+    let any = format!(
+        "arn:${{AWS::Partition}}:{service}:${{AWS::Region}}:${{AWS::AccountId}}:{resource}"
+    );
+    vec![place(&any, "StringEquals aws:ResourceTag/cutover ${AWS::StackName}")]
 }
 
 fn host_places() -> Vec<Place> {
@@ -209,13 +228,33 @@ fn place(resource: &str, condition: &str) -> Place {
 }
 
 /// The actions that are allowed on everything, and why no less will do.
-pub const UNBOUNDED: [(&str, &str); 5] = [
+pub const UNBOUNDED: [(&str, &str); 10] = [
     ("autoscaling:DescribeAutoScalingGroups", "a list; Auto Scaling knows no resource for it"),
+    (
+        "cloudwatch:DescribeAlarms",
+        "CloudWatch tells of alarms that are composed of others only whom it tells of all",
+    ),
     (
         "dynamodb:ListStreams",
         "Lambda wants it for a stream's mapping; DynamoDB knows no resource for it",
     ),
     ("ec2:DescribeInstances", "a list; EC2 knows no resource for it"),
+    (
+        "elasticloadbalancing:DescribeListeners",
+        "a list; Elastic Load Balancing knows no resource for it",
+    ),
+    (
+        "elasticloadbalancing:DescribeRules",
+        "a list; Elastic Load Balancing knows no resource for it",
+    ),
+    (
+        "elasticloadbalancing:DescribeTargetGroups",
+        "a list; Elastic Load Balancing knows no resource for it",
+    ),
+    (
+        "elasticloadbalancing:DescribeTargetHealth",
+        "a list; Elastic Load Balancing knows no resource for it",
+    ),
     ("ssm:DescribeInstanceInformation", "a list; Systems Manager knows no resource for it"),
     ("ssm:GetCommandInvocation", "Systems Manager gives commands no resource"),
 ];
@@ -231,6 +270,9 @@ const INTAKE: &[Function] = &[RevisionIntake];
 const STEPPER: &[Function] = &[DeploymentStepper];
 const DISPATCHER: &[Function] = &[HookDispatcher];
 const WATCHER: &[Function] = &[FleetWatcher];
+const EVALUATOR: &[Function] = &[TrafficEvaluator];
+/// Those that look at balancers: for hosts that wait, and for what is withdrawn.
+const BALANCING: &[Function] = &[TrafficEvaluator, Api];
 
 const NO_KEY: &[&str] = &[];
 /// What reading something that is encrypted takes.
@@ -268,6 +310,7 @@ pub const CALLS: &[Call] = &[
     call("Errands::hand_over", "sqs:SendMessage", On::Uploads, SENDS, DRIVERS),
     call("Errands::hand_over", "sqs:SendMessage", On::Commands, SENDS, DRIVERS),
     call("Errands::hand_over", "sqs:SendMessage", On::Fleet, SENDS, DRIVERS),
+    call("Errands::hand_over", "sqs:SendMessage", On::Traffic, SENDS, STEPPER),
     call("Errands::keep_up", "sqs:SendMessage", On::Fleet, SENDS, DRIVERS),
     call("Errands::keep_up", "sqs:SendMessage", On::Fleet, SENDS, &[FleetWatcher, Api]),
     call("Bell::ring_at, park", "sqs:SendMessage", On::Wakes, SENDS, DRIVERS),
@@ -302,6 +345,58 @@ pub const CALLS: &[Call] = &[
     call("Scaling::release", "autoscaling:CompleteLifecycleAction", On::Groups, NO_KEY, WATCHER),
     call("Scaling::set_suspended", "autoscaling:SuspendProcesses", On::Groups, NO_KEY, WATCHER),
     call("Scaling::set_suspended", "autoscaling:ResumeProcesses", On::Groups, NO_KEY, WATCHER),
+    // Traffic.
+    call(
+        "Balancers, each method",
+        "elasticloadbalancing:DescribeTargetGroups",
+        On::Anything,
+        NO_KEY,
+        BALANCING,
+    ),
+    call(
+        "Balancers::standing, drain",
+        "elasticloadbalancing:DescribeTargetHealth",
+        On::Anything,
+        NO_KEY,
+        BALANCING,
+    ),
+    call(
+        "Balancers::admit",
+        "elasticloadbalancing:RegisterTargets",
+        On::TargetGroups,
+        NO_KEY,
+        &[Api],
+    ),
+    call(
+        "Balancers::drain",
+        "elasticloadbalancing:DeregisterTargets",
+        On::TargetGroups,
+        NO_KEY,
+        BALANCING,
+    ),
+    call(
+        "Balancers::split, percent",
+        "elasticloadbalancing:DescribeListeners",
+        On::Anything,
+        NO_KEY,
+        EVALUATOR,
+    ),
+    call(
+        "Balancers::split, percent",
+        "elasticloadbalancing:DescribeRules",
+        On::Anything,
+        NO_KEY,
+        EVALUATOR,
+    ),
+    call(
+        "Balancers::split",
+        "elasticloadbalancing:ModifyListener",
+        On::Listeners,
+        NO_KEY,
+        EVALUATOR,
+    ),
+    call("Balancers::split", "elasticloadbalancing:ModifyRule", On::Rules, NO_KEY, EVALUATOR),
+    call("Alarms::read", "cloudwatch:DescribeAlarms", On::Anything, NO_KEY, EVALUATOR),
     // What Lambda does with a function's role.
     call("Lambda, what was printed", "logs:PutLogEvents", On::Log, NO_KEY, ALL)
         .needs(&["logs:CreateLogStream", "logs:PutLogEvents"]),
@@ -310,6 +405,8 @@ pub const CALLS: &[Call] = &[
     call("Lambda, the queue", "sqs:ReceiveMessage", On::Commands, DECRYPTS, DISPATCHER)
         .needs(RECEIVES),
     call("Lambda, the queue", "sqs:ReceiveMessage", On::Fleet, DECRYPTS, WATCHER).needs(RECEIVES),
+    call("Lambda, the queue", "sqs:ReceiveMessage", On::Traffic, DECRYPTS, EVALUATOR)
+        .needs(RECEIVES),
     call("Lambda, the stream", "dynamodb:GetRecords", On::Stream, DECRYPTS, STEPPER).needs(&[
         "dynamodb:DescribeStream",
         "dynamodb:GetRecords",

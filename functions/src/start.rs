@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use aws::{AutoScaling, Document, Ec2Fleet, QueueBell, QueuedErrands, RunCommand, Runner};
+use aws::{
+    AutoScaling, CloudWatchAlarms, Document, Ec2Fleet, QueueBell, QueuedErrands, RunCommand,
+    Runner, TargetGroups,
+};
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_smithy_http_client::Builder;
@@ -136,6 +139,23 @@ impl Start {
             Arc::new(AutoScaling::new(aws_sdk_autoscaling::Client::new(&patient)));
         let nothing = Runner { version: String::new(), digest: String::new() };
         self.control.cloud.push = Arc::new(self.run_command(&patient, "", "", nothing));
+        self
+    }
+
+    /// With the balancers that hosts wait for. One that throttles is asked again at the host's next report, so that nobody
+    /// waits here.
+    #[must_use]
+    pub fn with_balancers(mut self) -> Self {
+        self.control.traffic.balancers = Arc::new(TargetGroups::new(&self.aws));
+        self
+    }
+
+    /// With balancers and alarms, for the function that moves traffic and watches it.
+    #[must_use]
+    pub fn with_traffic(mut self) -> Self {
+        let patient = self.patient();
+        self.control.traffic.balancers = Arc::new(TargetGroups::new(&patient));
+        self.control.traffic.alarms = Arc::new(CloudWatchAlarms::new(&patient));
         self
     }
 

@@ -1,12 +1,20 @@
-//! The sweep: every minute, and when an alarm changes, all active deployments are looked at.
+//! Traffic and the alarms that watch it: what deployments want of them, alarms that change, and every minute the sweep of
+//! all active deployments.
 
 use control::Control;
-use serde::{Deserialize, Serialize};
+use control::driver::Errand;
+use serde::Deserialize;
+
+use crate::BatchAnswer;
+use crate::queue::Woken;
+
+/// Effects of deployments on traffic, or an event of the schedule or CloudWatch.
+pub type Event = Woken<Errand, Told>;
 
 /// The schedule, or a change of an alarm.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "detail-type", content = "detail")]
-pub enum Event {
+pub enum Told {
     /// A minute is over.
     #[serde(rename = "Scheduled Event")]
     Minute {},
@@ -15,48 +23,27 @@ pub enum Event {
     Alarm(AlarmChange),
 }
 
-/// A change of an alarm's state.
+/// A change of an alarm's state. The state itself is asked for: events come late and in any order.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AlarmChange {
     /// The alarm.
     pub alarm_name: String,
-    /// Its state now.
-    pub state: AlarmState,
 }
 
-/// An alarm's state.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct AlarmState {
-    /// Which.
-    pub value: AlarmValue,
-}
-
-/// What state an alarm can be in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum AlarmValue {
-    /// All is well.
-    Ok,
-    /// It is not.
-    Alarm,
-    /// There is too little to say.
-    InsufficientData,
-}
-
-/// What a sweep found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Swept {
-    /// How many deployments are active.
-    pub deployments: usize,
-}
-
-/// Sweeps. What a changed alarm means for a deployment is decided when alarms come into the engine.
+/// Moves traffic and reads alarms, and sweeps.
 ///
 /// # Errors
 /// When the active deployments cannot be found out.
-pub async fn handle(control: &Control, event: Event) -> Result<Swept, control::Error> {
+pub async fn handle(control: &Control, event: Event) -> Result<BatchAnswer, control::Error> {
     match event {
-        Event::Minute {} | Event::Alarm(_) => Ok(Swept { deployments: control.sweep().await? }),
+        Woken::Queue(messages) => {
+            return Ok(messages.handle(async |errand| control.follow_errand(&errand).await).await);
+        }
+        Woken::Event(Told::Minute {}) => control.evaluate().await?,
+        Woken::Event(Told::Alarm(AlarmChange { alarm_name })) => {
+            control.alarm_changed(&alarm_name).await?;
+        }
     }
+    Ok(BatchAnswer::default())
 }

@@ -37,7 +37,7 @@ const NEEDED_FOR_DOCKER: [Need; 6] = [
 /// Sees to it that everything is there that all tests need.
 pub(crate) fn set_up(place: &Place) -> Result<()> {
     packages(place, &NEEDED)?;
-    venv(place, &place.venv(), "tests/requirements.txt", &["aws", "sam"])?;
+    venv(place, &place.venv(), "tests/requirements.txt", &["aws", "sam", "moto_server"])?;
     venv(place, &place.checkov_venv(), "tests/requirements-checkov.txt", &["checkov"])
 }
 

@@ -1,11 +1,11 @@
-//! The schedule and alarms: sweeps active deployments.
+//! Traffic and alarms, and the sweep of active deployments.
 
 use functions::traffic_evaluator::{Event, handle};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let start = functions::start().await?;
+    let start = functions::start().await?.with_traffic();
     run(service_fn(|event: LambdaEvent<Event>| async {
         Ok::<_, Error>(handle(&start.control, event.payload).await?)
     }))

@@ -15,6 +15,8 @@ use aws_smithy_types::byte_stream::ByteStream;
 use dynoxide::Database;
 use serde_json::{Value, json};
 
+use crate::traffic::{self, Balancer};
+
 /// How a call goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -57,6 +59,8 @@ pub(crate) struct State {
     pub(crate) written: Vec<Value>,
     pub(crate) instances: Vec<String>,
     pub(crate) suspended: Vec<String>,
+    pub(crate) balancer: Balancer,
+    pub(crate) alarm_fires: bool,
     sequence: u64,
 }
 
@@ -73,7 +77,7 @@ impl fmt::Debug for Services {
     }
 }
 
-struct Reply {
+pub(crate) struct Reply {
     status: u16,
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
@@ -85,7 +89,13 @@ impl Reply {
         Self { status, headers, body: body.into() }
     }
 
-    fn xml(status: u16, body: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn cbor(status: u16, body: &Value) -> Self {
+        let headers = [("content-type", "application/cbor"), ("smithy-protocol", "rpc-v2-cbor")];
+        let headers = headers.map(|(name, value)| (name, value.to_owned())).into();
+        Self { status, headers, body: traffic::cbor(body) }
+    }
+
+    pub(crate) fn xml(status: u16, body: impl Into<Vec<u8>>) -> Self {
         Self { status, headers: vec![("content-type", "text/xml".to_owned())], body: body.into() }
     }
 
@@ -99,13 +109,17 @@ impl Reply {
     }
 }
 
+/// The services that are told by the names of their hosts; the others are S3.
+const SERVICES: [&str; 7] =
+    ["dynamodb", "ssm", "sqs", "ec2", "autoscaling", "elasticloadbalancing", "monitoring"];
+
 /// A request, read.
-struct Call {
+pub(crate) struct Call {
     service: &'static str,
-    operation: String,
+    pub(crate) operation: String,
     method: String,
     path: String,
-    body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Call {
@@ -115,7 +129,7 @@ impl Call {
         let uri = request.uri().to_owned();
         let host = uri.split("://").nth(1).unwrap_or_default();
         let (host, path) = host.split_once('/').unwrap_or((host, ""));
-        let service = ["dynamodb", "ssm", "sqs", "ec2", "autoscaling"]
+        let service = SERVICES
             .into_iter()
             .find(|service| host.starts_with(&format!("{service}.")))
             .unwrap_or("s3");
@@ -123,7 +137,8 @@ impl Call {
         let method = request.method().to_owned();
         let operation = match service {
             "dynamodb" | "ssm" | "sqs" => target.rsplit('.').next().unwrap().to_owned(),
-            "ec2" | "autoscaling" => form(&body, "Action").unwrap(),
+            "ec2" | "autoscaling" | "elasticloadbalancing" => form(&body, "Action").unwrap(),
+            "monitoring" => path.rsplit('/').next().unwrap().to_owned(),
             _ if method == "GET" => "GetObject".to_owned(),
             _ if method == "HEAD" => "HeadObject".to_owned(),
             _ => "PutObject".to_owned(),
@@ -141,7 +156,7 @@ impl Call {
 }
 
 /// A member of a form.
-fn form(body: &[u8], name: &str) -> Option<String> {
+pub(crate) fn form(body: &[u8], name: &str) -> Option<String> {
     let text = String::from_utf8_lossy(body).into_owned();
     text.split('&').find_map(|pair| pair.strip_prefix(&format!("{name}="))).map(str::to_owned)
 }
@@ -201,6 +216,8 @@ impl Services {
             "sqs" => self.sqs(call),
             "ec2" => self.ec2(call),
             "autoscaling" => self.autoscaling(call),
+            "elasticloadbalancing" => self.balancing(call),
+            "monitoring" => self.alarms(call),
             _ => self.s3(call),
         }
     }
@@ -409,11 +426,17 @@ fn refusal(service: &str, throttled: bool) -> Reply {
             500,
             "<Response><Errors><Error><Code>InternalError</Code><Message>no</Message></Error></Errors></Response>",
         ),
-        ("autoscaling", true) => Reply::xml(
+        ("monitoring", throttled) => {
+            let (code, status) =
+                if throttled { ("Throttling", 400) } else { ("InternalServiceFault", 500) };
+            let body = json!({ "__type": format!("com.amazonaws#{code}"), "message": "no" });
+            Reply::cbor(status, &body)
+        }
+        ("autoscaling" | "elasticloadbalancing", true) => Reply::xml(
             400,
             "<ErrorResponse><Error><Code>Throttling</Code><Message>no</Message></Error></ErrorResponse>",
         ),
-        ("autoscaling", false) => Reply::xml(
+        ("autoscaling" | "elasticloadbalancing", false) => Reply::xml(
             500,
             "<ErrorResponse><Error><Code>InternalFailure</Code><Message>no</Message></Error></ErrorResponse>",
         ),

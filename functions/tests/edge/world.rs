@@ -10,20 +10,18 @@ use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use control::Control;
 use control::ports::{Clock, NoMeter};
-use control::{Control, Error};
 use engine::Timestamp;
 use functions::{
     Config, KeptRunner, Start, assemble, deployment_stepper, fleet_watcher, hook_dispatcher,
     revision_intake, traffic_evaluator,
 };
 use serde_json::{Value, json};
-use wire::host::{
-    BatchClaimRequest, BatchClaimResponse, EventReport, EventStatus, HostStatus, RefusalCode,
-    ReportRequest,
-};
 
+use crate::hosts::HostStep;
 use crate::services::{Kind, Services};
+use crate::traffic::Balancer;
 
 /// How the records of the table's stream come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +35,8 @@ pub(crate) enum Streaming {
     Dropped,
 }
 
-const HOSTS: [&str; 3] = ["i-0000000000000000a", "i-0000000000000000b", "i-0000000000000000c"];
+pub(crate) const HOSTS: [&str; 3] =
+    ["i-0000000000000000a", "i-0000000000000000b", "i-0000000000000000c"];
 const START_MS: u64 = 1_795_426_200_000;
 
 struct VirtualClock(AtomicU64);
@@ -48,45 +47,56 @@ impl Clock for VirtualClock {
     }
 }
 
+/// What the world is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Plot {
+    /// The second revision fails on a host.
+    Failing,
+    /// Hosts are behind a balancer, and the second revision has an alarm go off.
+    Alarming,
+}
+
 /// What happens at a moment.
 #[derive(Debug, Clone)]
-enum Due {
+pub(crate) enum Due {
     Message { queue: String, body: String, received: u32 },
     Records(Vec<Value>),
     Minute,
+    Alarm,
     Host { name: String, step: HostStep },
 }
 
-#[derive(Debug, Clone)]
-enum HostStep {
-    Claim { batch: String, secret: String, tries: u32 },
-    Report { claim: Box<BatchClaimResponse>, batch: String, secret: String, tries: u32 },
-}
-
 pub(crate) struct World {
-    services: Services,
+    pub(crate) services: Services,
+    pub(crate) plot: Plot,
     clock: Arc<VirtualClock>,
     due: BTreeMap<(u64, u64), Due>,
     pushed: u64,
     streaming: Streaming,
-    api: Control,
+    pub(crate) api: Control,
     intake: Control,
     stepper: Start,
     dispatcher: (Control, KeptRunner),
     evaluator: Control,
     fleet: Control,
     /// What was last installed on each host, by key of the bundle.
-    installed: BTreeMap<String, String>,
+    pub(crate) installed: BTreeMap<String, String>,
     /// Hosts that run a command.
-    busy: BTreeSet<String>,
+    pub(crate) busy: BTreeSet<String>,
+    /// The number of the last report of any host.
+    pub(crate) reports: u64,
     dead: usize,
-    log: Vec<String>,
+    pub(crate) log: Vec<String>,
     first_call: usize,
     _scratch: tempfile::TempDir,
 }
 
 impl World {
-    pub(crate) async fn new(fault: Option<(usize, Kind)>, streaming: Streaming) -> Self {
+    pub(crate) async fn new(
+        plot: Plot,
+        fault: Option<(usize, Kind)>,
+        streaming: Streaming,
+    ) -> Self {
         // What the functions log is shown for a test that fails.
         let log = tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_test_writer();
         drop(log.try_init());
@@ -105,28 +115,34 @@ impl World {
             .http_client(services.client())
             .build();
         let config = config(scratch.path().join("spool"), runner);
-        let start = || {
+        let start_of = |config: &Config| {
             let mut start = assemble(config.clone(), sdk.clone(), clock.clone()).unwrap();
             // Its lines would drown what the tests say.
             start.control.meter = Arc::new(NoMeter);
             start
         };
+        let start = || start_of(&config);
+        // As in the template: what it decides about traffic it does itself.
+        let mut evaluator = config.clone();
+        evaluator.queues.traffic = None;
         store::create_table(&aws_sdk_dynamodb::Client::new(&sdk), "cutover").await.unwrap();
         let (dispatcher, kept) = start().performing().with_push().unwrap();
         let mut world = Self {
-            api: start().with_bundles().unwrap().control,
+            api: start().with_bundles().unwrap().with_balancers().control,
             intake: start().performing().with_bundles().unwrap().control,
             stepper: start(),
             dispatcher: (dispatcher.control, kept),
-            evaluator: start().control,
+            evaluator: start_of(&evaluator).with_traffic().control,
             fleet: start().with_fleet().control,
             services,
+            plot,
             clock,
             due: BTreeMap::new(),
             pushed: 0,
             streaming,
             installed: BTreeMap::new(),
             busy: BTreeSet::new(),
+            reports: 1 << 32,
             dead: 0,
             log: Vec::new(),
             first_call: 0,
@@ -146,7 +162,7 @@ impl World {
         }
         let api = &self.api;
         api.create_application(&read(json!({ "applicationName": "shop" }))).await.unwrap();
-        let group = json!({
+        let mut group = json!({
             "applicationName": "shop", "deploymentGroupName": "web",
             "serviceRoleArn": "arn:aws:iam::123456789012:role/r",
             "autoScalingGroups": ["web"],
@@ -154,6 +170,20 @@ impl World {
             "deploymentConfigName": "CodeDeployDefault.OneAtATime",
             "autoRollbackConfiguration": { "enabled": true, "events": ["DEPLOYMENT_FAILURE"] },
         });
+        if self.plot == Plot::Alarming {
+            let balanced = json!({
+                "deploymentStyle": {
+                    "deploymentType": "IN_PLACE", "deploymentOption": "WITH_TRAFFIC_CONTROL",
+                },
+                "loadBalancerInfo": { "targetGroupInfoList": [{ "name": "web" }] },
+                "alarmConfiguration": { "enabled": true, "alarms": [{ "name": "shop-errors" }] },
+                "autoRollbackConfiguration": {
+                    "enabled": true, "events": ["DEPLOYMENT_STOP_ON_ALARM"],
+                },
+            });
+            group.as_object_mut().unwrap().extend(balanced.as_object().unwrap().clone());
+            self.services.state().balancer = Balancer::with(&HOSTS);
+        }
         api.create_deployment_group(&read(group)).await.unwrap();
         let subscribe = json!({
             "applicationName": "shop", "deploymentGroupName": "web",
@@ -168,6 +198,10 @@ impl World {
         self.run(1).await;
         self.upload("shop/v2.zip", "bad");
         self.run(3).await;
+        if self.plot == Plot::Alarming {
+            // What comes late, of something that is over.
+            self.push(0, Due::Alarm);
+        }
         // What is due after the end: resumed processes, wakes that nobody needs any more.
         let until = self.now() + 180_000;
         while self.next_at().is_some_and(|at| at <= until) {
@@ -213,11 +247,11 @@ impl World {
         self.push(0, Due::Message { queue: "uploads".to_owned(), body, received: 0 });
     }
 
-    fn now(&self) -> u64 {
+    pub(crate) fn now(&self) -> u64 {
         self.clock.0.load(Ordering::SeqCst)
     }
 
-    fn push(&mut self, ms: u64, due: Due) {
+    pub(crate) fn push(&mut self, ms: u64, due: Due) {
         self.pushed += 1;
         self.due.insert((self.now() + ms, self.pushed), due);
     }
@@ -235,11 +269,12 @@ impl World {
             }
             Due::Records(records) => format!("{} records", records.len()),
             Due::Minute => "a minute".to_owned(),
+            Due::Alarm => "the alarm".to_owned(),
             Due::Host { name, step: HostStep::Claim { batch, .. } } => {
                 format!("{name} claims {batch}")
             }
-            Due::Host { name, step: HostStep::Report { batch, .. } } => {
-                format!("{name} reports {batch}")
+            Due::Host { name, step: HostStep::Report { run, .. } } => {
+                format!("{name} reports {:?} of {}", run.phase, run.batch)
             }
         };
         self.log.push(format!("{:>8} ms  {said}", at - START_MS));
@@ -251,6 +286,7 @@ impl World {
                 deployment_stepper::handle(control, bell, scope, event).await;
             }
             Due::Minute => self.minute().await,
+            Due::Alarm => self.alarm().await,
             Due::Host { name, step } => self.host(name, step).await,
         }
         self.collect();
@@ -308,6 +344,7 @@ impl World {
                 hook_dispatcher::handle(control, runner, decode(event)).await
             }
             "fleet" => fleet_watcher::handle(&self.fleet, decode(event)).await,
+            "traffic" => traffic_evaluator::handle(&self.evaluator, decode(event)).await,
             other => panic!("a message in {other}"),
         };
         let failed = answer.map_or(true, |answer| {
@@ -327,99 +364,18 @@ impl World {
         // One that fails is followed by the next one.
         let swept = traffic_evaluator::handle(&self.evaluator, decode(minute.clone())).await;
         let kept = fleet_watcher::handle(&self.fleet, decode(minute)).await;
-        if let (Err(_), _) | (_, Err(_)) = (swept.map(drop), kept.map(drop)) {
+        if swept.is_err() || kept.is_err() {
             self.log.push("the minute failed".to_owned());
         }
         self.push(60_000, Due::Minute);
     }
 
-    async fn host(&mut self, name: String, step: HostStep) {
-        match step {
-            HostStep::Claim { batch, secret, tries } => {
-                if self.busy.contains(&name) {
-                    // A second copy waits for the first.
-                    let step = HostStep::Claim { batch, secret, tries };
-                    return self.push(1_000, Due::Host { name, step });
-                }
-                self.claim(name, batch, secret, tries).await;
-            }
-            HostStep::Report { claim, batch, secret, tries } => {
-                self.report(name, claim, batch, secret, tries).await;
-            }
-        }
-    }
-
-    async fn claim(&mut self, name: String, batch: String, secret: String, tries: u32) {
-        let request = BatchClaimRequest { host: name.clone(), batch: batch.parse().unwrap() };
-        let answer = self.api.claim_batch(&secret, &request).await;
-        match answer {
-            Ok(claim) => {
-                self.busy.insert(name.clone());
-                let claim = Box::new(claim);
-                let step = HostStep::Report { claim, batch, secret, tries: 0 };
-                self.push(500, Due::Host { name, step });
-            }
-            Err(Error::Host(refusal)) => {
-                self.log.push(format!("{name} is refused: {}", refusal.message));
-                self.busy.remove(&name);
-            }
-            Err(error) => {
-                assert!(tries < 60, "{name} cannot claim: {error}");
-                let step = HostStep::Claim { batch, secret, tries: tries + 1 };
-                self.push(1_000, Due::Host { name, step });
-            }
-        }
-    }
-
-    async fn report(
-        &mut self,
-        name: String,
-        claim: Box<BatchClaimResponse>,
-        batch: String,
-        secret: String,
-        tries: u32,
-    ) {
-        let BatchClaimResponse { offer, claim: given } = &*claim;
-        let key = &given.specification.bundle.key;
-        let fails = key.contains("v2") && name == HOSTS[1];
-        let status = if fails { HostStatus::Failed } else { HostStatus::Succeeded };
-        let ended = if fails { EventStatus::Failed } else { EventStatus::Succeeded };
-        let events = given.specification.events.iter().map(|event| EventReport {
-            event: *event,
-            status: ended,
-            started_at: Some(1),
-            ended_at: Some(2),
-            diagnostics: None,
-        });
-        let request = ReportRequest {
-            deployment_id: offer.deployment_id.clone(),
-            ordinal: offer.ordinal,
-            attempt: offer.attempt,
-            sequence: 1 << 32,
-            status,
-            events: events.collect(),
-            output: Vec::new(),
-        };
-        match self.api.report(&given.token, request).await {
-            Ok(_) => {
-                let version = if key.contains("v1") { "v1" } else { "v2" };
-                self.installed.insert(name.clone(), version.to_owned());
-                self.busy.remove(&name);
-            }
-            Err(Error::Host(refusal)) if refusal.code == RefusalCode::Unauthorized => {
-                // Another copy has claimed since: claim again.
-                self.busy.remove(&name);
-                self.push(100, Due::Host { name, step: HostStep::Claim { batch, secret, tries } });
-            }
-            Err(Error::Host(refusal)) => {
-                self.log.push(format!("{name} is refused: {}", refusal.message));
-                self.busy.remove(&name);
-            }
-            Err(error) => {
-                assert!(tries < 60, "{name} cannot report: {error}");
-                let step = HostStep::Report { claim, batch, secret, tries: tries + 1 };
-                self.push(1_000, Due::Host { name, step });
-            }
+    /// The event of the alarm, as CloudWatch sends it: nobody delivers it again if it fails.
+    async fn alarm(&mut self) {
+        let sample = include_str!("../../../events/traffic_evaluator/alarm.json");
+        let event = decode(serde_json::from_str(sample).unwrap());
+        if traffic_evaluator::handle(&self.evaluator, event).await.is_err() {
+            self.log.push("the alarm's event failed".to_owned());
         }
     }
 
@@ -476,6 +432,7 @@ fn config(spool: PathBuf, runner: PathBuf) -> Config {
             wakes: queue("wakes"),
             commands: queue("commands"),
             fleet: queue("fleet"),
+            traffic: queue("traffic"),
         },
         document: Some("edge-command".to_owned()),
         api_url: Some("https://api.test".to_owned()),

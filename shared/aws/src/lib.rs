@@ -3,13 +3,18 @@
 //! Each adapter is one of control's ports on one service. None decides anything about a deployment. The IAM action of
 //! each call is in the table of `functions/src/permissions.rs`.
 
+mod alarms;
+mod balancers;
 mod commands;
 mod error;
+mod forwarding;
 mod instances;
 mod queues;
 mod scaling;
 pub mod script;
 
+pub use alarms::CloudWatchAlarms;
+pub use balancers::TargetGroups;
 pub use commands::{Document, RunCommand, Runner};
 pub use instances::Ec2Fleet;
 pub use queues::{QueueBell, QueuedErrands, Queues, WakeMessage};

@@ -28,6 +28,8 @@ pub struct Queues {
     pub commands: Option<String>,
     /// That of `fleet_watcher`.
     pub fleet: Option<String>,
+    /// That of `traffic_evaluator`.
+    pub traffic: Option<String>,
 }
 
 /// The body of a message that wakes a deployment.
@@ -131,16 +133,13 @@ impl Errands for QueuedErrands {
             Effect::PinRevision => &queues.uploads,
             Effect::EnrolHosts => &queues.fleet,
             Effect::Dispatch { .. } => &queues.commands,
-            // What only reads and writes the table is done where it is decided.
-            Effect::CheckHosts { .. }
-            | Effect::ReadAlarms
+            Effect::ReadAlarms
             | Effect::Withdraw
             | Effect::FindSides
             | Effect::MoveTraffic { .. }
-            | Effect::RunHook { .. }
-            | Effect::End(_) => {
-                return Ok(false);
-            }
+            | Effect::RunHook { .. } => &queues.traffic,
+            // What only reads and writes the table is done where it is decided.
+            Effect::CheckHosts { .. } | Effect::End(_) => return Ok(false),
         };
         let Some(queue) = queue else { return Ok(false) };
         let errand = Errand { deployment_id: deployment.clone(), effect: effect.clone() };

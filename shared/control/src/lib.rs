@@ -15,6 +15,7 @@ mod shift;
 pub mod start;
 pub mod table;
 mod traffic;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

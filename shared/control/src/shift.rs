@@ -53,8 +53,8 @@ impl Control {
         let standing = self.traffic.balancers.standing(new, &hosts).await?.remove(&host.name);
         match standing.unwrap_or(Standing::Out) {
             Standing::Out | Standing::Draining => {
-                if let Some(why) = self.refuses_traffic(deployment.id()).await {
-                    return Ok(Look::Failed(why));
+                if let Some(look) = self.refuses_traffic(deployment.id()).await {
+                    return Ok(look);
                 }
                 self.traffic.balancers.admit(new, &host.name, deployment.id()).await?;
                 info!(host = host.name, group = new, "is ready for traffic of the new side");

@@ -86,13 +86,18 @@ impl Control {
     /// Takes a host out of its target groups; passed when none of them has traffic for it any more.
     async fn let_out(&self, groups: &[String], host: &str) -> Result<Look, BalancerError> {
         let hosts = [host.to_owned()];
-        for (group, standing) in groups.iter().zip(self.standings(groups, host).await?) {
+        let mut standings = self.standings(groups, host).await?;
+        let mut is_changed = false;
+        for (group, standing) in groups.iter().zip(&standings) {
             if matches!(standing, Standing::In | Standing::Starting(_)) {
                 self.traffic.balancers.drain(group, &hosts).await?;
+                is_changed = true;
                 info!(host, group, "gets no new traffic");
             }
         }
-        let standings = self.standings(groups, host).await?;
+        if is_changed {
+            standings = self.standings(groups, host).await?;
+        }
         let is_out = all_stand(&standings, |standing| *standing == Standing::Out);
         Ok(if is_out { Look::Passed } else { Look::Waits })
     }
@@ -104,42 +109,52 @@ impl Control {
         groups: &[String],
         host: &str,
     ) -> Result<Look, BalancerError> {
-        for (group, standing) in groups.iter().zip(self.standings(groups, host).await?) {
+        let mut standings = self.standings(groups, host).await?;
+        let mut is_changed = false;
+        for (group, standing) in groups.iter().zip(&standings) {
             if matches!(standing, Standing::Out | Standing::Draining) {
                 // Asked as late as can be: after an alarm is known, nothing lets a host in.
-                if let Some(why) = self.refuses_traffic(id).await {
-                    return Ok(Look::Failed(why));
+                if let Some(look) = self.refuses_traffic(id).await {
+                    return Ok(look);
                 }
                 self.traffic.balancers.admit(group, host, id).await?;
+                is_changed = true;
                 info!(host, group, "is to get traffic");
             }
         }
         // An alarm that came meanwhile may not have seen this host: then it is taken out again here.
-        if let Some(why) = self.refuses_traffic(id).await {
-            for group in groups {
-                self.traffic.balancers.drain(group, &[host.to_owned()]).await?;
+        if let Some(look) = self.refuses_traffic(id).await {
+            if matches!(look, Look::Failed(_)) {
+                for group in groups {
+                    self.traffic.balancers.drain(group, &[host.to_owned()]).await?;
+                }
             }
-            return Ok(Look::Failed(why));
+            return Ok(look);
         }
-        let standings = self.standings(groups, host).await?;
+        if is_changed {
+            standings = self.standings(groups, host).await?;
+        }
         let is_in = all_stand(&standings, |standing| *standing == Standing::In);
         Ok(if is_in { Look::Passed } else { Look::Waits })
     }
 
-    /// Why hosts of a deployment may not be given traffic any more.
-    pub(crate) async fn refuses_traffic(&self, id: &DeploymentId) -> Option<String> {
-        match self.deployment(id).await {
+    /// What a look comes to because hosts of a deployment may not be given traffic any more; none if they may.
+    pub(crate) async fn refuses_traffic(&self, id: &DeploymentId) -> Option<Look> {
+        let why = match self.deployment(id).await {
             Ok(Some(stored)) => {
                 let alarm = stored.row.deployment.alarm()?;
-                Some(format!(
-                    "the host gets no traffic: the deployment was stopped by {}",
-                    if alarm.names.is_empty() { "its alarms" } else { "an alarm" }
-                ))
+                let by = if alarm.names.is_empty() { "its alarms" } else { "an alarm" };
+                format!("the host gets no traffic: the deployment was stopped by {by}")
             }
-            Ok(None) => Some("the host gets no traffic: the deployment was deleted".to_owned()),
+            Ok(None) => "the host gets no traffic: the deployment was deleted".to_owned(),
             // What is not known is looked at again; until then nothing is let in.
-            Err(error) => Some(format!("the deployment cannot be read: {error}")),
-        }
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                warn!(deployment = %id, error, "cannot be read; will look again");
+                return Some(Look::Waits);
+            }
+        };
+        Some(Look::Failed(why))
     }
 
     async fn standings(

@@ -5,8 +5,8 @@ mod traffic;
 
 pub use traffic::{
     AddBalancer, AddBalancerOutput, AlarmNote, BalancerInfo, CreateLadder, CreateLadderOutput,
-    GetProgress, GetProgressOutput, ListBalancers, ListBalancersOutput, RemoveBalancer,
-    ShiftStage, SteerDeployment, TargetGroupStatus, TargetStatus, Wish,
+    GetProgress, GetProgressOutput, ListBalancers, ListBalancersOutput, RemoveBalancer, ShiftStage,
+    SteerDeployment, TargetGroupStatus, TargetStatus, Wish,
 };
 
 use crate::codedeploy::{ApiError, Empty, ErrorName, Seconds, checks};

@@ -25,7 +25,7 @@ fn through<T: DeserializeOwned + Debug>(text: &str) -> String {
     format!("{:?}", serde_json::from_str::<T>(text).unwrap())
 }
 
-const SAMPLES: [Sample; 18] = [
+const SAMPLES: [Sample; 19] = [
     Sample {
         file: "revision_intake/bucket.json",
         decode: through::<revision_intake::Event>,
@@ -64,12 +64,17 @@ const SAMPLES: [Sample; 18] = [
     Sample {
         file: "traffic_evaluator/minute.json",
         decode: through::<traffic_evaluator::Event>,
-        says: &["Minute"],
+        says: &["Event(Minute"],
     },
     Sample {
         file: "traffic_evaluator/alarm.json",
         decode: through::<traffic_evaluator::Event>,
-        says: &["alarm_name: ", "value: Alarm"],
+        says: &["Event(Alarm(", "alarm_name: \"shop-errors\""],
+    },
+    Sample {
+        file: "traffic_evaluator/errand.json",
+        decode: through::<traffic_evaluator::Event>,
+        says: &["Queue(", "ReadAlarms", "Withdraw", "Err("],
     },
     Sample {
         file: "fleet_watcher/state.json",

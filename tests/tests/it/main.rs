@@ -29,6 +29,8 @@ mod policies;
 #[cfg(feature = "tools")]
 mod prometheus;
 mod refusals;
+#[cfg(feature = "tools")]
+mod target_groups;
 mod template;
 mod upgrade;
 mod uploads;

@@ -84,13 +84,14 @@ fn the_stream_reaches_the_stepper_as_the_design_wants_it() {
 fn every_queue_has_one_for_what_is_given_up_and_an_alarm_on_it() {
     let template = Template::read();
     let mut given_up: BTreeSet<String> = ["${Unheard.QueueName}".to_owned()].into();
-    for name in ["Uploads", "Wakes", "Commands", "Fleet"] {
+    let queues = ["Uploads", "Wakes", "Commands", "Fleet", "Traffic"];
+    for name in queues {
         let queue = template.at(&format!("/Resources/{name}/Properties"));
         let dead = format!("${{{name}Dead.Arn}}");
         assert_eq!(texts(&queue["RedrivePolicy"]["deadLetterTargetArn"]), [dead]);
         given_up.insert(format!("${{{name}Dead.QueueName}}"));
     }
-    assert_eq!(template.resources("AWS::SQS::Queue").count(), 4 + given_up.len());
+    assert_eq!(template.resources("AWS::SQS::Queue").count(), queues.len() + given_up.len());
     let watched: BTreeSet<String> = template
         .resources("AWS::CloudWatch::Alarm")
         .filter(|(_, alarm)| alarm["Namespace"] == "AWS/SQS")

@@ -40,7 +40,7 @@ impl Control {
     }
 
     /// Performs the effect. The deployment goes on meanwhile, and may want it all the same: then it is performed again.
-    async fn try_errand(&self, errand: &Errand) -> Result<Vec<Fact>, Error> {
+    pub(crate) async fn try_errand(&self, errand: &Errand) -> Result<Vec<Fact>, Error> {
         let Errand { deployment_id: id, effect } = errand;
         for _ in 0..TRIES {
             let Some(stored) = self.deployment(id).await? else { return Ok(Vec::new()) };

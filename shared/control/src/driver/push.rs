@@ -13,6 +13,9 @@ use crate::{Control, Error, hash_of};
 /// unpacking and installing.
 const MARGIN_S: u32 = 900;
 
+/// What waiting for balancers may take, in seconds: an hour each for losing traffic and for getting it.
+const TRAFFIC_S: u32 = 2 * 3_600;
+
 /// The time-outs of the hooks of a bundle of which they are not known: as long as a deployment may take.
 const HOOKS_S: u32 = 8 * 3_600;
 
@@ -229,10 +232,12 @@ impl Control {
 }
 
 /// How long a command may take: the time-outs of the hooks of this revision, those of the one that is stopped before,
-/// and a margin.
+/// what balancers may take, and a margin.
 fn timeout_s(deployment: &Deployment) -> u32 {
     let hooks = |pin: Option<&engine::Pin>| pin.and_then(|pin| pin.hooks_s).unwrap_or(HOOKS_S);
     let own = hooks(deployment.pin());
     let before = deployment.order().fallback.as_ref().map_or(0, |last| hooks(Some(&last.pin)));
-    own.saturating_add(before).saturating_add(MARGIN_S).min(TIMEOUT_MAX_S)
+    let traffic = deployment.order().traffic.as_ref().map_or(0, |_| TRAFFIC_S);
+    let all = own.saturating_add(before).saturating_add(traffic).saturating_add(MARGIN_S);
+    all.min(TIMEOUT_MAX_S)
 }

@@ -111,6 +111,12 @@ pub enum Reading {
 /// Sources of alarms.
 #[async_trait]
 pub trait Alarms: Send + Sync {
+    /// Whether the alarms of several deployments are read at once with less effort than those of each: then no source
+    /// behind it tells versions apart.
+    fn reads_together(&self) -> bool {
+        false
+    }
+
     /// What each alarm says, as many as were asked for and in their order. A source that can tell versions apart reads of
     /// what `version` brought alone.
     async fn read(&self, alarms: &[String], version: &DeploymentId) -> Vec<Reading>;

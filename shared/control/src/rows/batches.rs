@@ -2,7 +2,6 @@
 //! decided.
 
 use engine::deployment::{Fact, Failure};
-use engine::lifecycle::Event;
 use engine::{DeploymentId, Pin, Timestamp};
 use serde::{Deserialize, Serialize};
 use wire::host::BatchKey;
@@ -111,25 +110,6 @@ pub enum Outcome {
         /// How many of them come first.
         unhealthy: u32,
     },
-    /// [`Fact::SidesFound`].
-    SidesFound {
-        /// How much of the traffic the second side has, in percent.
-        percent_of_second: u8,
-    },
-    /// [`Fact::ShiftRefused`].
-    ShiftRefused(Failure),
-    /// [`Fact::TrafficMoved`].
-    TrafficMoved {
-        /// How much of the traffic the new side has, in percent.
-        percent: u8,
-    },
-    /// [`Fact::HookEnded`].
-    HookEnded {
-        /// The event.
-        event: Event,
-        /// Why it failed.
-        failed: Option<String>,
-    },
 }
 
 impl Outcome {
@@ -141,10 +121,6 @@ impl Outcome {
             Fact::RosterSealed { total, unhealthy } => {
                 Some(Self::RosterSealed { total, unhealthy })
             }
-            Fact::SidesFound { percent_of_second } => Some(Self::SidesFound { percent_of_second }),
-            Fact::ShiftRefused(failure) => Some(Self::ShiftRefused(failure)),
-            Fact::TrafficMoved { percent } => Some(Self::TrafficMoved { percent }),
-            Fact::HookEnded { event, failed } => Some(Self::HookEnded { event, failed }),
             Fact::HostsArrived { .. }
             | Fact::HostsSeen(_)
             | Fact::BatchChecked { .. }
@@ -152,6 +128,10 @@ impl Outcome {
             | Fact::StopRequested { .. }
             | Fact::AlarmsRead { .. }
             | Fact::Withdrawn
+            | Fact::SidesFound { .. }
+            | Fact::ShiftRefused(_)
+            | Fact::TrafficMoved { .. }
+            | Fact::HookEnded { .. }
             | Fact::Wished(_)
             | Fact::Decided { .. }
             | Fact::Ended { .. } => None,
@@ -164,10 +144,6 @@ impl Outcome {
             Self::RevisionPinned(pin) => Fact::RevisionPinned(pin),
             Self::RevisionRefused(failure) => Fact::RevisionRefused(failure),
             Self::RosterSealed { total, unhealthy } => Fact::RosterSealed { total, unhealthy },
-            Self::SidesFound { percent_of_second } => Fact::SidesFound { percent_of_second },
-            Self::ShiftRefused(failure) => Fact::ShiftRefused(failure),
-            Self::TrafficMoved { percent } => Fact::TrafficMoved { percent },
-            Self::HookEnded { event, failed } => Fact::HookEnded { event, failed },
         }
     }
 }
@@ -176,14 +152,10 @@ impl OutcomeRow {
     const SORT: &str = "OUTCOME#";
     const REVISION: &str = "OUTCOME#REVISION";
     const ROSTER: &str = "OUTCOME#ROSTER";
-    const SIDES: &str = "OUTCOME#SIDES";
-    const TRAFFIC: &str = "OUTCOME#TRAFFIC";
-    const HOOK: &str = "OUTCOME#HOOK";
 
-    /// The outcomes of what a deployment asks for once, before it begins: its revision, its sides and its hosts. What is
-    /// asked for again and again is not looked for: it is asked for once more.
-    pub fn keys_of(id: &DeploymentId) -> [Key; 3] {
-        [Self::REVISION, Self::SIDES, Self::ROSTER].map(|sort| Key::new(partition(id), sort))
+    /// The outcome of pinning the revision of a deployment, and that of enrolling its hosts.
+    pub fn keys_of(id: &DeploymentId) -> [Key; 2] {
+        [Self::REVISION, Self::ROSTER].map(|sort| Key::new(partition(id), sort))
     }
 
     /// Whether a key is that of an outcome.
@@ -197,9 +169,6 @@ impl Row for OutcomeRow {
         let what = match self.outcome {
             Outcome::RevisionPinned(_) | Outcome::RevisionRefused(_) => Self::REVISION,
             Outcome::RosterSealed { .. } => Self::ROSTER,
-            Outcome::SidesFound { .. } | Outcome::ShiftRefused(_) => Self::SIDES,
-            Outcome::TrafficMoved { .. } => Self::TRAFFIC,
-            Outcome::HookEnded { .. } => Self::HOOK,
         };
         Key::new(partition(&self.deployment_id), what)
     }

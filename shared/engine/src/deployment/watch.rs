@@ -121,7 +121,9 @@ impl Deployment {
         };
         let counts = unreadable.is_some() && !watch.ignores_unreadable;
         let known = self.watching.clone();
-        self.watching.unreadable = if counts { known.unreadable + 1 } else { 0 };
+        // A reading that was not asked for, or that comes a second time, is not one more in a row.
+        let one = u32::from(was_asked);
+        self.watching.unreadable = if counts { known.unreadable + one } else { 0 };
         self.watching.has_read |= !counts;
         let is_over = !firing.is_empty() || self.watching.unreadable >= UNREADABLE_MAX;
         if is_over {

@@ -17,7 +17,13 @@ pub(crate) struct Daemon(Child);
 impl Daemon {
     /// Starts a program that was installed by `cargo xtask test`; what it writes goes to a file in `dir`.
     pub(crate) fn start(dir: &Path, program: &str, args: &[&str]) -> Self {
-        let log = File::create(dir.join(format!("{program}.log"))).unwrap();
+        Self::start_at(dir, Path::new(program), args)
+    }
+
+    /// The same for a program at a path.
+    pub(crate) fn start_at(dir: &Path, program: &Path, args: &[&str]) -> Self {
+        let name = program.file_name().unwrap().display();
+        let log = File::create(dir.join(format!("{name}.log"))).unwrap();
         let path = format!("{}:/usr/sbin", std::env::var_os("PATH").unwrap().display());
         let mut command = Command::new("env");
         command.arg(format!("PATH={path}")).arg(program).args(args).stdin(Stdio::null());

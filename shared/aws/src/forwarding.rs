@@ -1,0 +1,317 @@
+//! The weights of two target groups in the one forward action that has both: of a listener, or of one of its rules.
+//!
+//! Modifying a listener or a rule replaces its actions. So they are read, changed at the two weights and nowhere else, and
+//! sent back whole.
+
+use aws_sdk_elasticloadbalancingv2::types::Action;
+use control::ports::{BalancerError, Pair};
+
+use crate::balancers::{TargetGroups, refused};
+
+/// A listener or a rule, and its actions.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Forwarding {
+    place: Place,
+    actions: Vec<Action>,
+}
+
+/// Where actions are kept, by ARN.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Place {
+    Listener(String),
+    Rule(String),
+}
+
+impl Place {
+    fn arn(&self) -> &str {
+        let (Self::Listener(arn) | Self::Rule(arn)) = self;
+        arn
+    }
+}
+
+/// The ARNs of a pair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Arns {
+    pub(crate) old: String,
+    pub(crate) new: String,
+}
+
+/// The weights of a pair in a forward action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Weights {
+    old: i32,
+    new: i32,
+    /// Whether other target groups have a share, too.
+    has_others: bool,
+}
+
+/// The weight of a target group that was given none.
+const UNSAID: i32 = 1;
+
+impl TargetGroups {
+    pub(crate) async fn set_percent(&self, pair: &Pair, percent: u8) -> Result<(), BalancerError> {
+        let (arns, found) = self.forwarding_of(pair).await?;
+        let Some(actions) = with_percent(&found.actions, &arns, percent)
+            .map_err(|message| refused(&pair.new, &message))?
+        else {
+            return Ok(());
+        };
+        let actions = Some(actions);
+        match &found.place {
+            Place::Listener(arn) => {
+                let request = self.client.modify_listener().listener_arn(arn);
+                let modified = request.set_default_actions(actions).send().await;
+                modified.map(drop).map_err(|error| self.error(&pair.new, "ModifyListener", error))
+            }
+            Place::Rule(arn) => {
+                let request = self.client.modify_rule().rule_arn(arn).set_actions(actions);
+                let modified = request.send().await;
+                modified.map(drop).map_err(|error| self.error(&pair.new, "ModifyRule", error))
+            }
+        }
+    }
+
+    pub(crate) async fn read_percent(&self, pair: &Pair) -> Result<u8, BalancerError> {
+        let (arns, found) = self.forwarding_of(pair).await?;
+        let weights = found.actions.iter().find_map(|action| weights_of(action, &arns));
+        let percent = weights.and_then(percent_of);
+        percent.ok_or_else(|| refused(&pair.new, "neither of the two target groups has a weight"))
+    }
+
+    /// The one listener or rule that forwards to both target groups of a pair.
+    async fn forwarding_of(&self, pair: &Pair) -> Result<(Arns, Forwarding), BalancerError> {
+        // Anew, because a listener may have been given to one of them since.
+        let (old, new) = (self.ask_for(&pair.old).await?, self.ask_for(&pair.new).await?);
+        let arns = Arns { old: old.arn, new: new.arn };
+        let mut found = Vec::new();
+        for balancer in old.load_balancers.iter().filter(|arn| new.load_balancers.contains(arn)) {
+            self.collect(&pair.new, balancer, &arns, &mut found).await?;
+        }
+        let one = only(found, pair).map_err(|message| refused(&pair.new, &message))?;
+        Ok((arns, one))
+    }
+
+    /// The listeners and rules of a load balancer that forward to both.
+    async fn collect(
+        &self,
+        name: &str,
+        load_balancer: &str,
+        arns: &Arns,
+        found: &mut Vec<Forwarding>,
+    ) -> Result<(), BalancerError> {
+        let request = self.client.describe_listeners().load_balancer_arn(load_balancer);
+        let mut pages = request.into_paginator().send();
+        let mut listeners = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| self.error(name, "DescribeListeners", error))?;
+            listeners.extend(page.listeners.unwrap_or_default());
+        }
+        let has_both =
+            |actions: &[Action]| actions.iter().any(|action| weights_of(action, arns).is_some());
+        for listener in listeners {
+            let Some(arn) = listener.listener_arn else { continue };
+            let mut pages = self.client.describe_rules().listener_arn(&arn).into_paginator().send();
+            while let Some(page) = pages.next().await {
+                let page = page.map_err(|error| self.error(name, "DescribeRules", error))?;
+                for rule in page.rules.unwrap_or_default() {
+                    // The default rule is what the listener itself does.
+                    let actions = rule.actions.unwrap_or_default();
+                    if rule.is_default != Some(true)
+                        && has_both(&actions)
+                        && let Some(arn) = rule.rule_arn
+                    {
+                        found.push(Forwarding { place: Place::Rule(arn), actions });
+                    }
+                }
+            }
+            let actions = listener.default_actions.unwrap_or_default();
+            if has_both(&actions) {
+                found.push(Forwarding { place: Place::Listener(arn), actions });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The only one of those that forward to both.
+fn only(found: Vec<Forwarding>, pair: &Pair) -> Result<Forwarding, String> {
+    let Pair { old, new } = pair;
+    let places: Vec<&str> = found.iter().map(|one| one.place.arn()).collect();
+    let places = places.join("`, `");
+    let mut found = found.into_iter();
+    match (found.next(), found.next()) {
+        (Some(one), None) => Ok(one),
+        (None, _) => Err(format!(
+            "no listener and no rule forwards to both `{old}` and `{new}`: give one a forward action with the two"
+        )),
+        (Some(_), Some(_)) => Err(format!(
+            "`{old}` and `{new}` share traffic in more than one place, and it is not said which one is meant: `{places}`"
+        )),
+    }
+}
+
+/// The weights of a pair in an action, if it forwards to both.
+fn weights_of(action: &Action, arns: &Arns) -> Option<Weights> {
+    let groups = action.forward_config.as_ref()?.target_groups.as_deref()?;
+    let weight = |arn: &str| {
+        let group = groups.iter().find(|group| group.target_group_arn.as_deref() == Some(arn))?;
+        Some(group.weight.unwrap_or(UNSAID))
+    };
+    let is_other = |arn: Option<&str>| arn != Some(&arns.old) && arn != Some(&arns.new);
+    Some(Weights {
+        old: weight(&arns.old)?,
+        new: weight(&arns.new)?,
+        has_others: groups.iter().any(|group| is_other(group.target_group_arn.as_deref())),
+    })
+}
+
+/// How much of what both get goes to the new one.
+fn percent_of(Weights { old, new, .. }: Weights) -> Option<u8> {
+    let total = old.checked_add(new).filter(|total| *total > 0)?;
+    u8::try_from((new * 100 + total / 2) / total).ok()
+}
+
+/// The weights with which the new one gets `percent` of what both get. What other target groups get stays as it is.
+fn shared(known: Weights, percent: u8) -> Result<Weights, String> {
+    let percent = i32::from(percent.min(100));
+    let total = if known.has_others { known.old.saturating_add(known.new) } else { 100 };
+    if total <= 0 || total * percent % 100 != 0 {
+        return Err(format!(
+            "the two have the weight {total} together beside other target groups, of which {percent} % is no whole number: \
+             give them 100 together"
+        ));
+    }
+    let new = total * percent / 100;
+    Ok(Weights { old: total - new, new, ..known })
+}
+
+/// The actions with which the new one gets `percent`; none if it has that.
+fn with_percent(
+    actions: &[Action],
+    arns: &Arns,
+    percent: u8,
+) -> Result<Option<Vec<Action>>, String> {
+    let mut changed = actions.to_vec();
+    let mut is_new = false;
+    for action in &mut changed {
+        if let Some(oidc) = &mut action.authenticate_oidc_config {
+            // The secret is never told; unless it is said to stay, it would have to be given again.
+            oidc.client_secret = None;
+            oidc.use_existing_client_secret = Some(true);
+        }
+        let Some(known) = weights_of(action, arns) else { continue };
+        let wanted = shared(known, percent)?;
+        is_new |= wanted != known;
+        // With several target groups, the place for a single one has to stay empty.
+        action.target_group_arn = None;
+        let groups = action.forward_config.as_mut().and_then(|of| of.target_groups.as_mut());
+        for group in groups.into_iter().flatten() {
+            if group.target_group_arn.as_deref() == Some(&arns.old) {
+                group.weight = Some(wanted.old);
+            } else if group.target_group_arn.as_deref() == Some(&arns.new) {
+                group.weight = Some(wanted.new);
+            }
+        }
+    }
+    Ok(is_new.then_some(changed))
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_elasticloadbalancingv2::types::{
+        ActionTypeEnum, AuthenticateOidcActionConfig, ForwardActionConfig,
+        TargetGroupStickinessConfig, TargetGroupTuple,
+    };
+
+    use super::*;
+
+    fn arns() -> Arns {
+        Arns { old: "blue".to_owned(), new: "green".to_owned() }
+    }
+
+    fn forward(weights: &[(&str, i32)]) -> Action {
+        let groups = weights.iter().map(|(arn, weight)| {
+            TargetGroupTuple::builder().target_group_arn(*arn).weight(*weight).build()
+        });
+        let sticky = TargetGroupStickinessConfig::builder().enabled(true).duration_seconds(60);
+        let config = ForwardActionConfig::builder()
+            .set_target_groups(Some(groups.collect()))
+            .target_group_stickiness_config(sticky.build());
+        let action = Action::builder().r#type(ActionTypeEnum::Forward).order(2);
+        action.forward_config(config.build()).build()
+    }
+
+    fn weights(action: &Action) -> Vec<(&str, i32)> {
+        let groups = action.forward_config().unwrap().target_groups().iter();
+        groups.map(|of| (of.target_group_arn().unwrap(), of.weight().unwrap())).collect()
+    }
+
+    #[test]
+    fn a_percentage_is_set_and_read_back_and_nothing_else_is_changed() {
+        let mut action = forward(&[("blue", 1), ("green", 0)]);
+        for percent in [1, 5, 50, 99, 100, 0] {
+            let changed = with_percent(std::slice::from_ref(&action), &arns(), percent);
+            let changed = changed.unwrap().unwrap().remove(0);
+            let new = i32::from(percent);
+            assert_eq!(weights(&changed), [("blue", 100 - new), ("green", new)]);
+            assert_eq!(percent_of(weights_of(&changed, &arns()).unwrap()), Some(percent));
+            let sticky = |action: &Action| {
+                action.forward_config().unwrap().target_group_stickiness_config().cloned()
+            };
+            assert_eq!(sticky(&changed), sticky(&action));
+            assert_eq!((changed.order(), changed.r#type()), (action.order(), action.r#type()));
+            action = changed;
+        }
+        let again = with_percent(std::slice::from_ref(&action), &arns(), 0).unwrap();
+        assert_eq!(again, None, "what is so is not set again");
+    }
+
+    #[test]
+    fn other_target_groups_keep_their_weights() {
+        let action = forward(&[("blue", 60), ("other", 7), ("green", 40)]);
+        let changed = with_percent(&[action], &arns(), 25).unwrap().unwrap();
+        assert_eq!(weights(&changed[0]), [("blue", 75), ("other", 7), ("green", 25)]);
+        let coarse = forward(&[("blue", 1), ("other", 1), ("green", 1)]);
+        let why = with_percent(std::slice::from_ref(&coarse), &arns(), 25).unwrap_err();
+        assert!(why.contains("give them 100 together"), "{why}");
+        let all = with_percent(&[coarse], &arns(), 100).unwrap().unwrap();
+        assert_eq!(weights(&all[0]), [("blue", 0), ("other", 1), ("green", 2)]);
+    }
+
+    #[test]
+    fn an_authentication_before_it_keeps_its_secret() {
+        let oidc = AuthenticateOidcActionConfig::builder().client_id("shop").issuer("https://id");
+        let login = Action::builder().r#type(ActionTypeEnum::AuthenticateOidc).order(1);
+        let login = login.authenticate_oidc_config(oidc.build()).build();
+        let actions = [login, forward(&[("blue", 100), ("green", 0)])];
+        let changed = with_percent(&actions, &arns(), 10).unwrap().unwrap();
+        let oidc = changed[0].authenticate_oidc_config().unwrap();
+        assert_eq!(oidc.use_existing_client_secret(), Some(true));
+        assert_eq!((oidc.client_id(), oidc.issuer()), (Some("shop"), Some("https://id")));
+        assert_eq!(changed.len(), 2);
+    }
+
+    #[test]
+    fn a_pair_has_to_share_traffic_in_one_place_and_no_more() {
+        let pair = Pair { old: "blue".to_owned(), new: "green".to_owned() };
+        let at = |place: Place| Forwarding {
+            place,
+            actions: vec![forward(&[("blue", 100), ("green", 0)])],
+        };
+        let (listener, rule) = (Place::Listener("front".into()), Place::Rule("beta".into()));
+        assert_eq!(only(vec![at(rule.clone())], &pair).unwrap().place, rule);
+        let why = only(Vec::new(), &pair).unwrap_err();
+        assert!(why.contains("forwards to both `blue` and `green`"), "{why}");
+        let why = only(vec![at(listener), at(rule)], &pair).unwrap_err();
+        assert!(why.contains("`front`, `beta`"), "{why}");
+    }
+
+    #[test]
+    fn an_action_that_has_one_of_them_is_none_of_the_pair() {
+        assert_eq!(weights_of(&forward(&[("blue", 100), ("other", 0)]), &arns()), None);
+        let without = Action::builder().r#type(ActionTypeEnum::Forward).target_group_arn("blue");
+        assert_eq!(weights_of(&without.build(), &arns()), None);
+        let idle = weights_of(&forward(&[("blue", 0), ("green", 0)]), &arns()).unwrap();
+        assert_eq!(percent_of(idle), None);
+    }
+}
