@@ -153,6 +153,8 @@ pub enum On {
     Listeners,
     /// Rules of listeners with the stack's tag.
     Rules,
+    /// Lambda functions with the stack's tag.
+    Functions,
     /// The service knows nothing narrower; then [`UNBOUNDED`] has the action.
     Anything,
 }
@@ -192,6 +194,7 @@ impl On {
             Self::TargetGroups => return tagged("elasticloadbalancing", "targetgroup/*"),
             Self::Listeners => return tagged("elasticloadbalancing", "listener/*"),
             Self::Rules => return tagged("elasticloadbalancing", "listener-rule/*"),
+            Self::Functions => return tagged("lambda", "function:*"),
             Self::Anything => vec!["*"],
         };
         resources.into_iter().map(|resource| place(resource, "")).collect()
@@ -271,8 +274,10 @@ const STEPPER: &[Function] = &[DeploymentStepper];
 const DISPATCHER: &[Function] = &[HookDispatcher];
 const WATCHER: &[Function] = &[FleetWatcher];
 const EVALUATOR: &[Function] = &[TrafficEvaluator];
-/// Those that look at balancers: for hosts that wait, and for what is withdrawn.
-const BALANCING: &[Function] = &[TrafficEvaluator, Api];
+/// Those that look at balancers: for hosts that wait, for what is withdrawn, and for hosts that may be changed.
+const BALANCING: &[Function] = &[TrafficEvaluator, Api, FleetWatcher];
+/// Those that take hosts out.
+const DRAINING: &[Function] = &[TrafficEvaluator, Api];
 
 const NO_KEY: &[&str] = &[];
 /// What reading something that is encrypted takes.
@@ -354,7 +359,7 @@ pub const CALLS: &[Call] = &[
         BALANCING,
     ),
     call(
-        "Balancers::standing, drain",
+        "Balancers::standing",
         "elasticloadbalancing:DescribeTargetHealth",
         On::Anything,
         NO_KEY,
@@ -372,7 +377,7 @@ pub const CALLS: &[Call] = &[
         "elasticloadbalancing:DeregisterTargets",
         On::TargetGroups,
         NO_KEY,
-        BALANCING,
+        DRAINING,
     ),
     call(
         "Balancers::split, percent",
@@ -396,6 +401,10 @@ pub const CALLS: &[Call] = &[
         EVALUATOR,
     ),
     call("Balancers::split", "elasticloadbalancing:ModifyRule", On::Rules, NO_KEY, EVALUATOR),
+    call("Functions::percent, split", "lambda:GetAlias", On::Functions, NO_KEY, EVALUATOR),
+    call("Functions::split", "lambda:UpdateAlias", On::Functions, NO_KEY, EVALUATOR),
+    call("Functions::call", "lambda:Invoke", On::Functions, NO_KEY, EVALUATOR)
+        .needs(&["lambda:InvokeFunction"]),
     call("Alarms::read", "cloudwatch:DescribeAlarms", On::Anything, NO_KEY, EVALUATOR),
     // What Lambda does with a function's role.
     call("Lambda, what was printed", "logs:PutLogEvents", On::Log, NO_KEY, ALL)

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use aws::{
-    AutoScaling, CloudWatchAlarms, Document, Ec2Fleet, QueueBell, QueuedErrands, RunCommand,
-    Runner, TargetGroups,
+    AutoScaling, CloudWatchAlarms, Document, Ec2Fleet, LambdaFunctions, QueueBell, QueuedErrands,
+    RunCommand, Runner, TargetGroups,
 };
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
@@ -150,12 +150,13 @@ impl Start {
         self
     }
 
-    /// With balancers and alarms, for the function that moves traffic and watches it.
+    /// With balancers, alarms and functions, for the function that moves traffic and watches it.
     #[must_use]
     pub fn with_traffic(mut self) -> Self {
         let patient = self.patient();
         self.control.traffic.balancers = Arc::new(TargetGroups::new(&patient));
         self.control.traffic.alarms = Arc::new(CloudWatchAlarms::new(&patient));
+        self.control.traffic.functions = Arc::new(LambdaFunctions::new(&patient));
         self
     }
 

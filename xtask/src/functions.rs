@@ -65,7 +65,10 @@ pub(crate) struct Home<'p> {
 impl Home<'_> {
     /// Lets `revision_intake` and `deployment_stepper` handle an upload, however `invoke` runs them, and reads in the
     /// table what they did.
-    pub(crate) fn check(&self, invoke: impl Fn(&str, &Value) -> Result<Value>) -> Result<()> {
+    pub(crate) fn check(
+        &self,
+        mut invoke: impl FnMut(&str, &Value) -> Result<Value>,
+    ) -> Result<()> {
         self.upload()?;
         self.cutover(&["init", "shop/rie", "--tag", "home=yes"])?;
         self.cutover(&["subscribe", "shop/rie", "s3://revisions/rie/"])?;
@@ -230,10 +233,28 @@ impl Home<'_> {
         let emulator = emulator(self.place)?;
         let (address, api) = (free_address()?, free_address()?);
         let log = self.scratch.join(format!("{function}.log"));
-        let command = Command::new(self.place, emulator)
+        let command = self
+            .command(function, &emulator)?
             .args(["--runtime-interface-emulator-address", &address.to_string()])
             .args(["--runtime-api-address", &api.to_string()])
-            .args([self.place.built(function)?])
+            .args([self.place.built(function)?]);
+        let mut running = command.start(&log)?;
+        let began = Instant::now();
+        while TcpStream::connect(address).is_err() {
+            ensure!(!running.has_ended()?, "the emulator ended; see `{}`", log.display());
+            ensure!(
+                began.elapsed() < PATIENCE,
+                "the emulator does not listen; see `{}`",
+                log.display()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(Function { address, log, _running: running })
+    }
+
+    /// A program with what a function is told by its environment.
+    pub(crate) fn command(&self, function: &str, program: &Path) -> Result<Command> {
+        let command = Command::new(self.place, program)
             .env("AWS_LAMBDA_FUNCTION_NAME", function)
             .env("CUTOVER_SPOOL", self.scratch.join("spool"))
             .env("CUTOVER_DOCUMENT", "AWS-RunShellScript")
@@ -246,18 +267,7 @@ impl Home<'_> {
         let command = settings.into_iter().flatten().fold(command, |command, (name, value)| {
             command.env(name, value.as_str().unwrap_or_default())
         });
-        let mut running = self.with_keys(command)?.start(&log)?;
-        let began = Instant::now();
-        while TcpStream::connect(address).is_err() {
-            ensure!(!running.has_ended()?, "the emulator ended; see `{}`", log.display());
-            ensure!(
-                began.elapsed() < PATIENCE,
-                "the emulator does not listen; see `{}`",
-                log.display()
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Ok(Function { address, log, _running: running })
+        self.with_keys(command)
     }
 }
 

@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool")]
 
 mod cloud;
+mod cold;
 mod docker;
 mod functions;
 mod image;
@@ -28,7 +29,7 @@ cargo xtask test [--long]   set up what the tests need and run all of them; --lo
 cargo xtask cloud           only what needs a Docker engine: functions in containers, and the template on an emulated cloud
 cargo xtask lint            formatting and clippy
 cargo xtask template        the linters of the cloud's template, and that SAM builds it
-cargo xtask bench           the benchmarks, in release";
+cargo xtask bench           the benchmarks, in release; `bench functions` those of the functions alone";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         ["lint"] => lint(),
         ["template"] => template(),
         ["bench"] => bench(),
+        ["bench", "functions"] => Place::find().and_then(|place| cold::bench(&place)),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -85,5 +87,6 @@ fn bench() -> Result<()> {
         Command::cargo(&place).args(run).args(example).run()?;
     }
     let run = ["run", "--quiet", "--release", "--package", "cutover", "--", "bench"];
-    Command::cargo(&place).args(run).run()
+    Command::cargo(&place).args(run).run()?;
+    cold::bench(&place)
 }

@@ -133,7 +133,7 @@ impl World {
             stepper: start(),
             dispatcher: (dispatcher.control, kept),
             evaluator: start_of(&evaluator).with_traffic().control,
-            fleet: start().with_fleet().control,
+            fleet: start().with_fleet().with_balancers().control,
             services,
             plot,
             clock,

@@ -3,6 +3,7 @@
 //! As with hosts that take turns, each report of a host that waits is one look at its balancer. What moves the traffic of
 //! all of them is an effect of the deployment, and counts only when it was read back.
 
+use engine::DeploymentId;
 use engine::deployment::{
     Carrier, Deployment, Effect, Fact, Failure, FailureCode, Ordinals, Stage,
 };
@@ -10,8 +11,8 @@ use engine::lifecycle::Event;
 use tracing::{info, warn};
 use wire::host::EventStatus;
 
-use crate::ports::{BalancerError, Pair, Standing};
-use crate::rows::{self, DeploymentRow, HostRow, Stored};
+use crate::ports::{BalancerError, FunctionError, Pair, Standing};
+use crate::rows::{self, HostRow, Stored};
 use crate::traffic::Look;
 use crate::{Control, Error};
 
@@ -122,13 +123,25 @@ impl Control {
         }
     }
 
-    /// Gives the new side of a shift its share of the traffic, and tells so when that is read back.
+    /// Gives the new side of a shift its share of the traffic, and tells so when that is read back, or why it cannot have it.
     pub(crate) async fn move_traffic(
         &self,
-        row: &Stored<DeploymentRow>,
+        id: &DeploymentId,
         percent: u8,
     ) -> Result<Vec<Fact>, Error> {
-        let id = row.row.deployment.id();
+        let refused = |code, message| Ok(vec![Fact::ShiftRefused(Failure { code, message })]);
+        match self.try_to_move(id, percent).await {
+            Err(Error::Function(error @ FunctionError::Refused { .. })) => {
+                refused(FailureCode::InvalidFunction, error.to_string())
+            }
+            Err(Error::Balancer(
+                error @ (BalancerError::Refused { .. } | BalancerError::Unknown { .. }),
+            )) => refused(FailureCode::InvalidBalancer, error.to_string()),
+            moved => moved,
+        }
+    }
+
+    async fn try_to_move(&self, id: &DeploymentId, percent: u8) -> Result<Vec<Fact>, Error> {
         // Asked as late as can be: what nobody wants any more is not done, above all not after an alarm.
         let Some(fresh) = self.deployment(id).await? else { return Ok(Vec::new()) };
         let deployment = &fresh.row.deployment;

@@ -8,8 +8,10 @@ use wire::{codedeploy, cutover};
 use crate::house::root;
 
 /// What `Deploy` allows beside what `Read` does.
-const DEPLOYING: [&str; 5] = [
+const DEPLOYING: [&str; 7] = [
+    "ContinueDeployment",
     "CreateDeployment",
+    "PutLifecycleEventHookExecutionStatus",
     "RegisterApplicationRevision",
     "RollBackDeployment",
     "SteerDeployment",

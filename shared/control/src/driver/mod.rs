@@ -161,7 +161,7 @@ impl Control {
             Effect::ReadAlarms => Ok(vec![self.read_alarms(deployment).await]),
             Effect::Withdraw => self.withdraw(deployment).await,
             Effect::FindSides => self.find_sides(deployment).await,
-            Effect::MoveTraffic { percent } => self.move_traffic(row, *percent).await,
+            Effect::MoveTraffic { percent } => self.move_traffic(deployment.id(), *percent).await,
             Effect::RunHook { event } => self.run_hook(deployment, *event).await,
             // Performed as the commit itself.
             Effect::End(_) => Ok(Vec::new()),

@@ -279,13 +279,16 @@ impl Deployment {
         true
     }
 
-    /// What carries the traffic cannot.
+    /// What carries the traffic cannot, or not more of it. That it cannot go back is asked for again.
     pub(super) fn refuse_shift(&mut self, why: Failure) -> bool {
-        let was_asked = self.answered(&Effect::FindSides);
-        if was_asked && self.shifting.new_side.is_none() {
+        let percent = self.shifting.percent;
+        let is_rise = |asked: &super::Asked| matches!(asked.effect, Effect::MoveTraffic { percent: wanted } if wanted > percent);
+        let is_refused = self.answered(&Effect::FindSides) && self.shifting.new_side.is_none();
+        let is_refused = is_refused || self.asked.iter().any(is_rise);
+        if is_refused {
             self.fail_shift(why);
         }
-        was_asked
+        is_refused
     }
 
     fn fail_shift(&mut self, why: Failure) {

@@ -1,7 +1,7 @@
 //! HAProxy and Prometheus of Debian as processes of a test, and what they stand before.
 
 use std::fs::File;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
