@@ -124,11 +124,28 @@ async fn fail_each_call(plot: Plot, kind: Kind) {
 }
 
 #[tokio::test]
-async fn each_call_to_a_balancer_or_for_an_alarm_may_fail_in_each_way() {
-    let kinds = [Kind::Throttled, Kind::Broken, Kind::NotArrived, Kind::AnswerLost, Kind::Doubled];
-    for kind in kinds {
-        Box::pin(fail_each_call(Plot::Alarming, kind)).await;
-    }
+async fn each_call_to_a_balancer_or_for_an_alarm_may_be_throttled() {
+    Box::pin(fail_each_call(Plot::Alarming, Kind::Throttled)).await;
+}
+
+#[tokio::test]
+async fn each_call_to_a_balancer_or_for_an_alarm_may_be_answered_with_an_error() {
+    Box::pin(fail_each_call(Plot::Alarming, Kind::Broken)).await;
+}
+
+#[tokio::test]
+async fn each_call_to_a_balancer_or_for_an_alarm_may_time_out_before_it_arrives() {
+    Box::pin(fail_each_call(Plot::Alarming, Kind::NotArrived)).await;
+}
+
+#[tokio::test]
+async fn each_call_to_a_balancer_or_for_an_alarm_may_be_answered_in_vain() {
+    Box::pin(fail_each_call(Plot::Alarming, Kind::AnswerLost)).await;
+}
+
+#[tokio::test]
+async fn each_call_to_a_balancer_or_for_an_alarm_may_arrive_twice() {
+    Box::pin(fail_each_call(Plot::Alarming, Kind::Doubled)).await;
 }
 
 #[tokio::test]

@@ -95,7 +95,10 @@ impl Slot {
             return Next::Nothing;
         }
         self.active = None;
-        let of_group = deployment.order().creator.is_of_group();
+        // What only took the traffic back, to what no deployment here had installed, has deployed nothing.
+        let order = deployment.order();
+        let is_way_back = order.shift.as_ref().is_some_and(|shift| shift.back_to.is_some());
+        let of_group = order.creator.is_of_group() && !(is_way_back && order.fallback.is_none());
         if let (Status::Succeeded, Some(pin), true) = (ending.status, deployment.pin(), of_group) {
             self.last_successful = Some(Fallback {
                 deployment: deployment.id().clone(),

@@ -118,16 +118,15 @@ impl Bell for Ports {
 impl Errands for Ports {
     async fn hand_over(&self, id: &DeploymentId, effect: &Effect) -> Result<bool, CloudError> {
         match effect {
-            Effect::PinRevision | Effect::EnrolHosts | Effect::Dispatch { .. } => {}
-            Effect::CheckHosts { .. }
+            Effect::PinRevision
+            | Effect::EnrolHosts
+            | Effect::Dispatch { .. }
             | Effect::ReadAlarms
             | Effect::Withdraw
             | Effect::FindSides
             | Effect::MoveTraffic { .. }
-            | Effect::RunHook { .. }
-            | Effect::End(_) => {
-                return Ok(false);
-            }
+            | Effect::RunHook { .. } => {}
+            Effect::CheckHosts { .. } | Effect::End(_) => return Ok(false),
         }
         if !self.shared.core().has_errands {
             return Ok(false);

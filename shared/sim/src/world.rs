@@ -12,6 +12,7 @@ use control::driver::Errand;
 use control::intake::Uploaded;
 use control::ports::{NoFunctions, NoMeter, Traffic};
 use control::{Control, Error, Place, Settings};
+use engine::deployment::Effect;
 use engine::{DeploymentId, Timestamp};
 use wire::cutover::Wish;
 use wire::host::{Offer, RefusalCode};
@@ -243,7 +244,20 @@ impl World {
         let what = format!("errand of {}", errand.deployment_id);
         self.shared.core().tell(&what, || format!("{:?}", errand.effect));
         self.spawn(what, false, None, move |control, shared| async move {
-            if control.run_errand(&errand).await.is_err() {
+            // Who moves traffic may do all that a step may need, and goes on with the deployment itself.
+            let is_followed = matches!(
+                errand.effect,
+                Effect::ReadAlarms
+                    | Effect::Withdraw
+                    | Effect::FindSides
+                    | Effect::MoveTraffic { .. }
+                    | Effect::RunHook { .. }
+            );
+            let done = match is_followed {
+                true => control.follow_errand(&errand).await,
+                false => control.run_errand(&errand).await,
+            };
+            if done.is_err() {
                 shared.core().push(5_000, Event::Errand(errand));
             }
         });

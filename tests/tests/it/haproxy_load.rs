@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::support::archive::Bundle;
 use crate::support::daemon::{Daemon, free_port};
 use crate::support::home::{Home, program};
-use crate::support::load::Load;
+use crate::support::load::{Counts, Load};
 use crate::support::wait_for;
 
 const HOSTS: u8 = 4;
@@ -34,13 +34,14 @@ struct World {
 }
 
 impl World {
-    fn start() -> Self {
+    /// With the servers of each host that `servers` names, by the beginning of their names.
+    fn start(servers: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("admin.sock");
         let home =
             Home::new(HOSTS).with_args(&["--haproxy".into(), format!("web={}", socket.display())]);
         let (address, port) = (SocketAddr::from(([127, 0, 0, 1], free_port())), free_port());
-        let config = configuration(&home, &socket, address, port);
+        let config = configuration(&home, &socket, address, port, servers);
         let file = dir.path().join("haproxy.cfg");
         fs::write(&file, config).unwrap();
         let haproxy = Daemon::start(dir.path(), "haproxy", &["-db", "-f", file.to_str().unwrap()]);
@@ -82,7 +83,13 @@ impl World {
     }
 }
 
-fn configuration(home: &Home, socket: &Path, address: SocketAddr, port: u16) -> String {
+fn configuration(
+    home: &Home,
+    socket: &Path,
+    address: SocketAddr,
+    port: u16,
+    servers: &[&str],
+) -> String {
     // No second try: who is sent to a host that is not there has failed.
     let mut config = format!(
         "global\n  stats socket {} mode 600 level admin\n  maxconn 4000\n\
@@ -92,15 +99,20 @@ fn configuration(home: &Home, socket: &Path, address: SocketAddr, port: u16) -> 
          default-server check inter 50ms fall 2 rise 1\n",
         socket.display()
     );
-    for host in 1..=HOSTS {
-        writeln!(config, "  server host-{host} {}:{port}", home.address(host)).unwrap();
+    // Where two groups share the traffic, nobody is in either before a deployment lets it in.
+    let state = if servers.len() > 1 { " disabled" } else { "" };
+    for (server, host) in
+        servers.iter().flat_map(|server| (1..=HOSTS).map(move |host| (server, host)))
+    {
+        let address = home.address(host);
+        writeln!(config, "  server {server}host-{host} {address}:{port}{state}").unwrap();
     }
     config
 }
 
 #[test]
 fn no_user_notices_deployments_behind_haproxy() {
-    let world = World::start();
+    let world = World::start(&[""]);
     world.home.make_group("CodeDeployDefault.OneAtATime");
     world.cutover(&["init", "shop/web", "--balancer", "haproxy:web"]);
     world.home.subscribe();
@@ -127,6 +139,51 @@ fn no_user_notices_deployments_behind_haproxy() {
     let canaries = canary.versions["3"] - in_place.versions.get("3").copied().unwrap_or_default();
     assert!(canaries > 500, "{canaries}");
     eprintln!("{} requests, {:?}, {canaries} to the canary", counts.asked, counts.versions);
+}
+
+#[test]
+fn no_user_notices_a_blue_green_deployment_behind_haproxy_and_its_shares_are_exact() {
+    let world = World::start(&["one-", "two-"]);
+    let (one, two) = ("--balancer=haproxy:web/one-", "--balancer=haproxy:web/two-");
+    let config = "--config=CodeDeployDefault.AllAtOnce";
+    world.cutover(&["init", "shop/web", one, two, "--blue-green", config]);
+    let tags = serde_json::json!([{ "Key": "color", "Value": "blue" }]);
+    let blue = serde_json::json!({ "instanceNames": ["host-1", "host-2"], "tags": tags });
+    world.home.call("AddTagsToOnPremisesInstances", blue);
+    let deploy = |version: u32, args: &[&str]| {
+        world.home.client().put(&format!("shop/{version}.zip"), &world.bundle(version));
+        let revision = format!("s3://revisions/shop/{version}.zip");
+        let deploy = ["deploy", "shop/web", "--revision", &revision];
+        world.cutover(&[&deploy, args].concat()).trim().to_owned()
+    };
+    world.home.succeeded(&deploy(1, &["--target-tag", "color=blue"]));
+    let load = Load::begin(world.address, per_second());
+    wait_for("users", || (load.counts().answered() > 1_000).then_some(()));
+
+    world.cutover(&["config", "create", "quarter", "--steps", "25%@30s,100%"]);
+    let second = deploy(2, &["--config", "quarter"]);
+    let percent = |wanted: u64| {
+        let request = serde_json::json!({ "deploymentId": second });
+        let progress = world.home.call("Cutover_v1.GetProgress", request);
+        (progress["trafficPercent"] == wanted).then_some(())
+    };
+    wait_for("a quarter of the traffic", || percent(25));
+    let before = load.counts();
+    let after = wait_for("5,000 users", || {
+        let counts = load.counts();
+        (counts.answered() - before.answered() >= 5_000).then_some(counts)
+    });
+    let of = |counts: &Counts| counts.versions.get("2").copied().unwrap_or_default();
+    let (new, all) = (of(&after) - of(&before), after.answered() - before.answered());
+    assert!((23..=27).contains(&(new * 100 / all)), "{new} of {all} got the new version");
+    world.cutover(&["skip-bake", &second]);
+    world.home.succeeded(&second);
+    let back = world.cutover(&["rollback", &second]).trim().to_owned();
+    world.home.succeeded(&back);
+    let counts = load.end();
+    assert_eq!(counts.failures, Vec::<String>::new());
+    assert_eq!(counts.asked, counts.answered());
+    eprintln!("{} requests, {:?}, {new} of {all} at 25 %", counts.asked, counts.versions);
 }
 
 #[test]

@@ -238,6 +238,10 @@ fn timeout_s(deployment: &Deployment) -> u32 {
     let own = hooks(deployment.pin());
     let before = deployment.order().fallback.as_ref().map_or(0, |last| hooks(Some(&last.pin)));
     let traffic = deployment.order().traffic.as_ref().map_or(0, |_| TRAFFIC_S);
+    // In a shift, hosts wait for people and for the ladder: as long as all of it may take.
+    let order = deployment.order();
+    let shift = order.shift.as_ref().map_or(0, |_| order.total_ms / 1_000);
+    let traffic = traffic.max(u32::try_from(shift).unwrap_or(u32::MAX));
     let all = own.saturating_add(before).saturating_add(traffic).saturating_add(MARGIN_S);
     all.min(TIMEOUT_MAX_S)
 }

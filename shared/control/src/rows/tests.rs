@@ -2,7 +2,7 @@
 //! schema gets files of its own.
 
 use engine::Timestamp;
-use engine::deployment::{Creator, Effect, Fact, Sighting};
+use engine::deployment::{Creator, Effect, Fact, Sighting, Stage};
 use engine::lifecycle::Event;
 use serde_json::Value;
 
@@ -122,6 +122,22 @@ fn a_deployment_of_the_second_schema_still_knows_its_step_its_wishes_and_its_ala
     assert_eq!(withdrawn.withdrawn_at(), Some(Timestamp(1_795_428_150_101)));
     assert_eq!(withdrawn.outstanding(1).iter().collect::<Vec<_>>(), [1]);
     assert!(withdrawn.events().contains(&Event::BlockTraffic));
+}
+
+#[test]
+fn a_deployment_whose_traffic_moves_still_knows_its_sides_and_its_stage() {
+    let row = check::<DeploymentRow>(golden!("deployment-shifting", 2));
+    let deployment = &row.deployment;
+    assert_eq!(deployment.sides(), Some(("home:one", "home:two")));
+    assert_eq!((deployment.stage(), deployment.percent()), (Some(Stage::Move), Some(25)));
+    assert_eq!(deployment.poised().iter().collect::<Vec<_>>(), [0, 1]);
+    assert!(deployment.wishes().continued);
+    let plan = deployment.plan(Timestamp(1_795_428_449_400));
+    assert!(plan.effects.contains(&Effect::MoveTraffic { percent: 100 }), "{plan:?}");
+    let hook = check::<HookRow>(golden!("hook", 1));
+    assert_eq!(hook.key(), Key::new("D#d-7QX2MNB4K", "HOOK#BeforeAllowTraffic"));
+    let told = Fact::HookEnded { event: Event::BeforeAllowTraffic, failed: None };
+    assert_eq!(hook.told(), Some(told));
 }
 
 #[test]
