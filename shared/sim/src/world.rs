@@ -243,16 +243,16 @@ impl World {
     fn run_errand(&mut self, errand: Errand) {
         let what = format!("errand of {}", errand.deployment_id);
         self.shared.core().tell(&what, || format!("{:?}", errand.effect));
-        self.spawn(what, false, None, move |control, shared| async move {
-            // Who moves traffic may do all that a step may need, and goes on with the deployment itself.
-            let is_followed = matches!(
-                errand.effect,
-                Effect::ReadAlarms
-                    | Effect::Withdraw
-                    | Effect::FindSides
-                    | Effect::MoveTraffic { .. }
-                    | Effect::RunHook { .. }
-            );
+        // Who moves traffic may do all that a step may need, and goes on with the deployment itself.
+        let is_followed = matches!(
+            errand.effect,
+            Effect::ReadAlarms
+                | Effect::Withdraw
+                | Effect::FindSides
+                | Effect::MoveTraffic { .. }
+                | Effect::RunHook { .. }
+        );
+        self.spawn(what, is_followed, None, move |control, shared| async move {
             let done = match is_followed {
                 true => control.follow_errand(&errand).await,
                 false => control.run_errand(&errand).await,

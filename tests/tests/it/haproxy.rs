@@ -47,7 +47,7 @@ impl World {
         let (port, socket) = (free_port(), dir.path().join("admin.sock"));
         let mut config = format!(
             "global\n  stats socket {} mode 600 level admin\n  maxconn 4000\n\
-             defaults\n  mode http\n  retries 0\n  timeout connect 2s\n  timeout client 10s\n  timeout server 10s\n\
+             defaults\n  mode http\n  retries 0\n  timeout connect 2s\n  timeout check 5s\n  timeout client 10s\n  timeout server 10s\n\
              frontend front\n  bind 127.0.0.1:{port}\n  default_backend web\n\
              backend web\n  balance roundrobin\n  http-response set-header x-server %s\n  http-response set-header x-shop-version 1\n  default-server check inter 50ms fall 2 rise 1\n",
             socket.display()

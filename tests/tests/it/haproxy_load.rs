@@ -90,10 +90,10 @@ fn configuration(
     port: u16,
     servers: &[&str],
 ) -> String {
-    // No second try: who is sent to a host that is not there has failed.
+    // No second try: who is sent to a host that is not there has failed. But a check may be answered late on a busy machine.
     let mut config = format!(
         "global\n  stats socket {} mode 600 level admin\n  maxconn 4000\n\
-         defaults\n  mode http\n  retries 0\n  timeout connect 5s\n  timeout client 60s\n  timeout server 20s\n\
+         defaults\n  mode http\n  retries 0\n  timeout connect 5s\n  timeout check 5s\n  timeout client 60s\n  timeout server 20s\n\
          frontend front\n  bind {address}\n  default_backend web\n\
          backend web\n  balance roundrobin\n  option httpchk GET /health\n  http-response set-header x-server %s\n  \
          default-server check inter 50ms fall 2 rise 1\n",

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Deployment;
-use super::shift::{Stage, percent_of};
+use super::shift::percent_of;
 use crate::Timestamp;
 use crate::health::Fleet;
 use crate::ladder::Rung;
@@ -106,9 +106,10 @@ impl Deployment {
 
     /// Whether as much has the new version as a rung says.
     fn has_reached(&self, rung: Rung) -> bool {
-        match (self.stage(), self.percent()) {
-            (Some(stage), Some(percent)) => stage >= Stage::Move && percent >= percent_of(rung),
-            _ => {
+        match self.percent() {
+            // Before it is to have any traffic, the new side has none.
+            Some(percent) => percent >= percent_of(rung),
+            None => {
                 let fleet = self.hosts.fleet();
                 self.sealed && fleet.ended() >= rung.share.of_hosts(fleet.total()).max(1)
             }

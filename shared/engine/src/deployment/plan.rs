@@ -56,7 +56,7 @@ impl Deployment {
             effects.push(Effect::PinRevision);
         }
         // Who is on the new side of a shift can be said only when it is known which that is.
-        let is_known = self.order.shift.is_none() || self.sides().is_some();
+        let is_known = self.order.shift.is_none() || self.is_free();
         if !self.sealed && is_known && self.is_due(&Effect::EnrolHosts, now) {
             effects.push(Effect::EnrolHosts);
         }
@@ -97,7 +97,8 @@ impl Deployment {
 
     /// Whether hosts can be sent their commands.
     fn is_ready(&self) -> bool {
-        self.pin.is_some() && self.sealed && !self.awaits_first_reading()
+        let is_free = self.order.shift.is_none() || self.is_free();
+        is_free && self.pin.is_some() && self.sealed && !self.awaits_first_reading()
     }
 
     /// How many more hosts the rule and the ladder let start.

@@ -351,6 +351,7 @@ impl Deployment {
         if self.wishes.paused {
             return Ok(false);
         }
+        self.check_moves()?;
         let has_hosts = shift.has_hosts();
         let fleet = self.fleet();
         if has_hosts && stage > Stage::Install && !self.order.rule.is_met(&fleet) {
@@ -359,7 +360,7 @@ impl Deployment {
         }
         match stage {
             Stage::Install if has_hosts => self.is_installed(&fleet),
-            Stage::Install => Ok(self.shifting.new_side.is_some() && !self.awaits_first_reading()),
+            Stage::Install => Ok(self.is_free() && !self.awaits_first_reading()),
             Stage::Ready => self.is_released(shift, since, now),
             Stage::Before if has_hosts => {
                 let waiting = self.hosts.fleet().in_flight;
@@ -367,17 +368,24 @@ impl Deployment {
             }
             Stage::After if has_hosts => Ok(self.hosts.fleet().in_flight == 0),
             Stage::Before | Stage::After => self.is_hook_over(stage, since, now),
-            Stage::Move => self.has_arrived(now),
+            Stage::Move => Ok(self.shifting.percent == 100 && self.has_climbed(now)),
             Stage::Keep => Ok(self.wishes.ends_wait || now >= since.plus_ms(shift.keep_ms)),
             Stage::Over => Ok(true),
         }
     }
 
-    fn has_arrived(&self, now: Timestamp) -> Result<bool, Failure> {
+    /// Whether it is known which side is the new one, and that it has no traffic, unless the traffic only goes back to it.
+    pub(super) fn is_free(&self) -> bool {
+        let goes_back = self.order.shift.as_ref().is_some_and(|shift| shift.back_to.is_some());
+        self.shifting.new_side.is_some() && (self.shifting.percent == 0 || goes_back)
+    }
+
+    /// Whether what carries the traffic was asked in vain for too long.
+    fn check_moves(&self) -> Result<(), Failure> {
         let is_move = |effect: &Effect| matches!(effect, Effect::MoveTraffic { .. });
         let tries = self.asked.iter().find(|asked| is_move(&asked.effect)).map(|asked| asked.tries);
         if tries.is_none_or(|tries| tries < MOVES_MAX) {
-            return Ok(self.shifting.percent == 100 && self.has_climbed(now));
+            return Ok(());
         }
         let message = format!(
             "The traffic was asked to move {MOVES_MAX} times, and the balancer did not say that it has: either it did not \
@@ -387,7 +395,7 @@ impl Deployment {
     }
 
     fn is_installed(&self, fleet: &Fleet) -> Result<bool, Failure> {
-        if fleet.in_flight > 0 {
+        if fleet.in_flight > 0 || !self.is_free() {
             return Ok(false);
         }
         self.judged(fleet).transpose().map(|ended| ended.is_some())
@@ -451,11 +459,13 @@ impl Deployment {
         if self.goes_back(now) {
             return 0;
         }
-        if self.is_halted(now) || shifting.failed.is_some() || self.wishes.paused {
+        let is_frozen = self.is_halted(now) || shifting.failed.is_some() || self.wishes.paused;
+        if is_frozen {
             return self.shifting.percent;
         }
         match shifting.stage {
-            Stage::Install | Stage::Ready | Stage::Before => self.shifting.percent,
+            // Also where something had left it some: hosts that have traffic are not touched.
+            Stage::Install | Stage::Ready | Stage::Before => 0,
             Stage::Move => {
                 let rung = self.order.ladder.get(self.climb_at(now).rung);
                 let rung = rung.filter(|_| !self.wishes.promoted);

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -46,10 +46,14 @@ impl Counts {
     }
 }
 
+/// One load at a time: two would show how fast the machine is, and nothing else.
+static LOADED: Mutex<()> = Mutex::new(());
+
 /// Users, until they are told not to come.
 pub(crate) struct Load {
     world: Arc<World>,
     thread: Option<JoinHandle<()>>,
+    _alone: MutexGuard<'static, ()>,
 }
 
 struct World {
@@ -62,6 +66,8 @@ struct World {
 impl Load {
     /// So many users a second begin to come to `address`.
     pub(crate) fn begin(address: SocketAddr, per_second: u32) -> Self {
+        // A test that failed under load has left nothing behind.
+        let alone = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         let world = Arc::new(World {
             address,
             is_over: AtomicBool::new(false),
@@ -73,7 +79,7 @@ impl Load {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             runtime.unwrap().block_on(come(shared, per_second));
         });
-        Self { world, thread: Some(thread) }
+        Self { world, thread: Some(thread), _alone: alone }
     }
 
     /// What became of the requests so far.

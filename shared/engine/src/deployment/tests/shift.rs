@@ -220,6 +220,22 @@ fn the_side_that_has_less_is_the_new_one_and_weights_begin_where_they_are() {
 }
 
 #[test]
+fn a_new_side_that_has_traffic_loses_it_before_its_hosts_are_touched() {
+    let mut story = Story::new(shifting("10%,100%", shift(pair()), None));
+    story.deployment.pin = Some(pin());
+    story.step();
+    story.fact(Fact::SidesFound { percent_of_second: 25 });
+    story.wait(500);
+    assert!(!story.told.contains("EnrolHosts"), "{}", story.told);
+    moved(&mut story, 0);
+    story.tells(expect![[r#"
+        0 FindSides
+        0 MoveTraffic { percent: 0 }
+        500 EnrolHosts
+    "#]]);
+}
+
+#[test]
 fn a_way_back_is_one_change_of_weights_without_hosts() {
     let mut order = shifting("", Shift { back_to: Some(0), ..shift(pair()) }, None);
     order.auto_rollback = AutoRollback::default();

@@ -185,6 +185,9 @@ impl Haproxy {
         let (olds, news) = weights::share(count(old), count(new), percent);
         let mut commands = commands(old, &servers, &olds);
         commands.extend(self::commands(new, &servers, &news));
+        // HAProxy serves requests between two commands: some server has to have a weight then.
+        commands.sort_by_key(|(rises, _)| !rises);
+        let commands: Vec<String> = commands.into_iter().map(|(_, command)| command).collect();
         self.order(new, &commands).await
     }
 
@@ -266,9 +269,9 @@ fn pair<'a>(old: &'a str, new: &'a str) -> Result<(Group<'a>, Group<'a>), Balanc
     Err(BalancerError::Refused { name: new.name(), message })
 }
 
-/// The commands that give weights to the servers of a group: those that take traffic get theirs in order, and the others
-/// the first one, for when they come.
-fn commands(group: Group<'_>, servers: &[Server], weights: &[u32]) -> Vec<String> {
+/// The commands that give weights to the servers of a group, each with whether it raises what the server has: those that
+/// take traffic get theirs in order, and the others the first one, for when they come.
+fn commands(group: Group<'_>, servers: &[Server], weights: &[u32]) -> Vec<(bool, String)> {
     let ours: Vec<&Server> = servers.iter().filter(|server| group.holds(server)).collect();
     let counts_all = !ours.iter().any(|server| server.takes_traffic());
     let first = weights.first().copied().unwrap_or(0);
@@ -276,7 +279,8 @@ fn commands(group: Group<'_>, servers: &[Server], weights: &[u32]) -> Vec<String
     let command = |server: &&Server| {
         let counts = counts_all || server.takes_traffic();
         let weight = if counts { weights.next().unwrap_or(first) } else { first };
-        format!("set server {}/{} weight {weight}", group.backend, server.name)
+        let command = format!("set server {}/{} weight {weight}", group.backend, server.name);
+        (weight > server.weight, command)
     };
     ours.iter().map(command).collect()
 }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use control::ports::Standing;
 
-/// Bits of the administrative state that mean maintenance, forced, configured, inherited or for want of an address.
-const MAINT: u32 = 0x01 | 0x02 | 0x04 | 0x20 | 0x40;
+/// Bits of the administrative state that mean maintenance, forced, inherited or for want of an address. That it was
+/// `disabled` in the configuration is a bit of its own (0x04), which stays when the server is made ready.
+const MAINT: u32 = 0x01 | 0x02 | 0x20 | 0x40;
 /// Bits of it that mean drain, forced or inherited.
 const DRAIN: u32 = 0x08 | 0x10;
 
