@@ -29,14 +29,15 @@ const EVENTS: u32 = 200;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Builds what is measured, and prints the figures.
-pub(crate) fn bench(place: &Place) -> Result<()> {
-    let both = ["--quiet", "--package", "functions", "--package", "runner", "--bins"];
-    Command::cargo(place).args(["build", "--release"]).args(both).run()?;
-    Command::cargo(place).args(["build", "--package", "cutover"]).args(both).run()?;
+pub(crate) fn bench(mut place: Place) -> Result<()> {
+    place.profile = "release";
+    let place = &place;
+    let packages = ["functions", "runner", "cutover"].map(|name| format!("--package={name}"));
+    Command::cargo(place).args(["build", "--release", "--bins"]).args(packages).run()?;
     println!("function             zipped        first request for work      peak memory");
     with_home(place, "cold", |home| {
         for function in FUNCTIONS {
-            let program = place.target.join("release").join(function);
+            let program = place.built(function)?;
             let mut starts = Vec::new();
             let mut peak = 0;
             for _ in 0..STARTS {
@@ -62,10 +63,10 @@ fn warm(place: &Place, home: &Home<'_>) -> Result<()> {
     let mut event = Value::Null;
     home.check(|function, told| {
         event = told.clone();
-        let program = place.target.join("release").join(function);
+        let program = place.built(function)?;
         Start::of(home, function, &program)?.answer(told)
     })?;
-    let program = place.target.join("release").join("deployment_stepper");
+    let program = place.built("deployment_stepper")?;
     let mut start = Start::of(home, "deployment_stepper", &program)?;
     for _ in 0..10 {
         start.answer(&event)?;
@@ -191,10 +192,9 @@ fn zipped(place: &Place, home: &Home<'_>, function: &str) -> Result<u64> {
         std::fs::remove_dir_all(&dir)?;
     }
     std::fs::create_dir_all(&dir)?;
-    let release = place.target.join("release");
-    std::fs::copy(release.join(function), dir.join("bootstrap"))?;
+    std::fs::copy(place.built(function)?, dir.join("bootstrap"))?;
     if function == "hook_dispatcher" {
-        std::fs::copy(release.join("cutover-runner"), dir.join("cutover-runner"))?;
+        std::fs::copy(place.built("cutover-runner")?, dir.join("cutover-runner"))?;
     }
     let archive = home.scratch.join("zipped.zip");
     let python = place.venv().join("bin/python");

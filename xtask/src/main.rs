@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         ["lint"] => lint(),
         ["template"] => template(),
         ["bench"] => bench(),
-        ["bench", "functions"] => Place::find().and_then(|place| cold::bench(&place)),
+        ["bench", "functions"] => Place::find().and_then(cold::bench),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -88,5 +88,5 @@ fn bench() -> Result<()> {
     }
     let run = ["run", "--quiet", "--release", "--package", "cutover", "--", "bench"];
     Command::cargo(&place).args(run).run()?;
-    cold::bench(&place)
+    cold::bench(place)
 }

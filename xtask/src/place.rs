@@ -11,6 +11,8 @@ pub(crate) struct Place {
     pub(crate) tree: PathBuf,
     /// Where cargo puts what it builds.
     pub(crate) target: PathBuf,
+    /// The folder of it with the programs that are run: `debug`, or `release` where they are measured.
+    pub(crate) profile: &'static str,
 }
 
 impl Place {
@@ -30,6 +32,7 @@ impl Place {
         Ok(Self {
             tree: path("workspace_root").context("cargo metadata names no workspace root")?,
             target: path("target_directory").context("cargo metadata names no target directory")?,
+            profile: "debug",
         })
     }
 
@@ -50,7 +53,7 @@ impl Place {
 
     /// What the tests built, as `cutover` or `examples/seeds`.
     pub(crate) fn built(&self, name: &str) -> Result<PathBuf> {
-        let path = self.target.join("debug").join(name);
+        let path = self.target.join(self.profile).join(name);
         if !path.is_file() {
             bail!(
                 "`{}` was not built: `cargo build --workspace --all-targets` should make it",

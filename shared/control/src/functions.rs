@@ -24,14 +24,6 @@ impl Control {
         }
     }
 
-    /// Moves the traffic of an alias, and says how it stands then.
-    pub(crate) async fn move_alias(&self, alias: &Alias, percent: u8) -> Result<u8, Error> {
-        if self.traffic.functions.percent(alias).await? != percent {
-            self.traffic.functions.split(alias, percent).await?;
-        }
-        Ok(self.traffic.functions.percent(alias).await?)
-    }
-
     /// Calls the hook function of an event, unless it was called; it says by itself how it went. What it said already is
     /// told again.
     pub(crate) async fn run_hook(

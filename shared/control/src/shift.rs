@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use wire::host::EventStatus;
 
 use crate::ports::{BalancerError, FunctionError, Pair, Standing};
-use crate::rows::{self, HostRow, Stored};
+use crate::rows::{self, DeploymentRow, HostRow, Stored};
 use crate::traffic::Look;
 use crate::{Control, Error};
 
@@ -142,34 +142,65 @@ impl Control {
     }
 
     async fn try_to_move(&self, id: &DeploymentId, percent: u8) -> Result<Vec<Fact>, Error> {
-        // Asked as late as can be: what nobody wants any more is not done, above all not after an alarm.
-        let Some(fresh) = self.deployment(id).await? else { return Ok(Vec::new()) };
-        let deployment = &fresh.row.deployment;
-        let Some(shift) = &deployment.order().shift else { return Ok(Vec::new()) };
-        if !deployment.wants(&Effect::MoveTraffic { percent }) {
+        let Some(stored) = self.wanting(id, percent).await? else { return Ok(Vec::new()) };
+        let deployment = &stored.row.deployment;
+        let rises = deployment.percent().is_some_and(|known| percent > known);
+        if rises && !self.can_carry(deployment).await? {
             return Ok(Vec::new());
         }
-        let read = match &shift.carrier {
-            Carrier::Alias(alias) => self.move_alias(alias, percent).await?,
-            Carrier::Groups(_) => {
-                let Some((old, new)) = deployment.sides() else { return Ok(Vec::new()) };
-                let rises = deployment.percent().is_some_and(|known| percent > known);
-                if rises && shift.has_hosts() && !self.can_carry(deployment, new).await? {
-                    return Ok(Vec::new());
-                }
-                let pair = Pair { old: old.to_owned(), new: new.to_owned() };
-                if self.traffic.balancers.percent(&pair).await? != percent {
-                    self.traffic.balancers.split(&pair, percent).await?;
-                }
-                self.traffic.balancers.percent(&pair).await?
+        if self.share(deployment).await? != Some(percent) {
+            // Asked again as late as can be: what nobody wants any more is not done, above all not after an alarm.
+            if self.wanting(id, percent).await?.is_none() {
+                return Ok(Vec::new());
             }
-        };
+            self.give(deployment, percent).await?;
+        }
+        let read = self.share(deployment).await?;
         info!(deployment = %id, percent, read, "the traffic moves");
-        Ok(if read == percent { vec![Fact::TrafficMoved { percent }] } else { Vec::new() })
+        let is_so = read == Some(percent);
+        Ok(is_so.then_some(Fact::TrafficMoved { percent }).into_iter().collect())
+    }
+
+    /// The deployment, if its new side is still to get such a share.
+    async fn wanting(
+        &self,
+        id: &DeploymentId,
+        percent: u8,
+    ) -> Result<Option<Stored<DeploymentRow>>, Error> {
+        let wants = |stored: &Stored<DeploymentRow>| {
+            stored.row.deployment.wants(&Effect::MoveTraffic { percent })
+        };
+        Ok(self.deployment(id).await?.filter(wants))
+    }
+
+    /// How much of the traffic the new side has, in percent, as what carries it says.
+    async fn share(&self, deployment: &Deployment) -> Result<Option<u8>, Error> {
+        let carrier = deployment.order().shift.as_ref().map(|shift| &shift.carrier);
+        Ok(match (carrier, pair_of(deployment)) {
+            (Some(Carrier::Alias(alias)), _) => Some(self.traffic.functions.percent(alias).await?),
+            (_, Some(pair)) => Some(self.traffic.balancers.percent(&pair).await?),
+            (_, None) => None,
+        })
+    }
+
+    /// Asks what carries the traffic to give the new side its share.
+    async fn give(&self, deployment: &Deployment, percent: u8) -> Result<(), Error> {
+        let carrier = deployment.order().shift.as_ref().map(|shift| &shift.carrier);
+        match (carrier, pair_of(deployment)) {
+            (Some(Carrier::Alias(alias)), _) => {
+                self.traffic.functions.split(alias, percent).await?;
+            }
+            (_, Some(pair)) => self.traffic.balancers.split(&pair, percent).await?,
+            (_, None) => {}
+        }
+        Ok(())
     }
 
     /// Whether as many hosts of the new side get traffic as have to be healthy.
-    async fn can_carry(&self, deployment: &Deployment, group: &str) -> Result<bool, Error> {
+    async fn can_carry(&self, deployment: &Deployment) -> Result<bool, Error> {
+        let (Some((_, group)), true) = (deployment.sides(), deployment.order().has_hosts()) else {
+            return Ok(true);
+        };
         let id = deployment.id();
         let hosts: Ordinals = deployment.poised().iter().collect();
         let keys: Vec<_> = hosts.iter().map(|ordinal| HostRow::key_of(id, ordinal)).collect();
@@ -185,4 +216,9 @@ impl Control {
         }
         Ok(is_enough)
     }
+}
+
+fn pair_of(deployment: &Deployment) -> Option<Pair> {
+    let (old, new) = deployment.sides()?;
+    Some(Pair { old: old.to_owned(), new: new.to_owned() })
 }

@@ -411,6 +411,7 @@ impl Deployment {
             return false;
         }
         match effect {
+            Effect::MoveTraffic { percent } if !self.may_move(*percent) => false,
             Effect::PinRevision
             | Effect::EnrolHosts
             | Effect::ReadAlarms

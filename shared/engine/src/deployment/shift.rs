@@ -298,6 +298,16 @@ impl Deployment {
         self.shifting.failed.get_or_insert(Failed { at, why });
     }
 
+    /// Whether the new side may be given such a share, though it was asked for: nothing raises it after an alarm, a stop or
+    /// a failure is known, nor while it is paused, however late an effect is performed.
+    pub(super) fn may_move(&self, percent: u8) -> bool {
+        let is_held = self.stop.is_some()
+            || self.alarm().is_some()
+            || self.shifting.failed.is_some()
+            || self.wishes.paused;
+        !is_held || percent <= self.shifting.percent
+    }
+
     /// Forgets that other shares of the traffic were asked for.
     pub(super) fn forget_moves(&mut self, wanted: &Effect) {
         self.asked.retain(|asked| {

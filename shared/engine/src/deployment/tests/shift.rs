@@ -194,6 +194,27 @@ fn a_host_that_cannot_be_installed_keeps_the_traffic_where_it_is() {
 }
 
 #[test]
+fn a_share_that_was_asked_for_is_not_given_any_more_after_a_stop_an_alarm_or_a_pause() {
+    let rise = Effect::MoveTraffic { percent: 100 };
+    let ends: [fn(&mut Story); 3] = [
+        |story| story.fact(Fact::StopRequested { at: story.now, roll_back: Some(false) }),
+        |story| story.fact(alarm(true)),
+        |story| story.fact(Fact::Wished(Wishes { version: 1, paused: true, ..Wishes::default() })),
+    ];
+    for end in ends {
+        let mut order = shifting("", shift(pair()), watched());
+        order.auto_rollback.on_alarm = false;
+        let mut story = begun(order);
+        story.fact(alarm(false));
+        waits(&mut story, Event::BeforeAllowTraffic);
+        waits(&mut story, Event::AllowTraffic);
+        assert!(story.deployment.wants(&rise));
+        end(&mut story);
+        assert!(!story.deployment.wants(&rise));
+    }
+}
+
+#[test]
 fn a_pause_freezes_the_weights_and_promoting_gives_the_new_side_all() {
     let mut story = poised(shifting("10%@1m,50%@1h,100%", shift(pair()), None));
     moved(&mut story, 10);
