@@ -148,13 +148,12 @@ impl Control {
         if rises && !self.can_carry(deployment).await? {
             return Ok(Vec::new());
         }
-        if self.share(deployment).await? != Some(percent) {
-            // Asked again as late as can be: what nobody wants any more is not done, above all not after an alarm.
-            if self.wanting(id, percent).await?.is_none() {
-                return Ok(Vec::new());
-            }
-            self.give(deployment, percent).await?;
+        // Asked again as late as can be: what nobody wants any more is not done, above all not after an alarm. Also what is
+        // so already is asked for, because something else that was asked for before may not have come about yet.
+        if self.wanting(id, percent).await?.is_none() {
+            return Ok(Vec::new());
         }
+        self.give(deployment, percent).await?;
         let read = self.share(deployment).await?;
         info!(deployment = %id, percent, read, "the traffic moves");
         let is_so = read == Some(percent);
