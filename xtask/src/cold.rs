@@ -32,8 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) fn bench(mut place: Place) -> Result<()> {
     place.profile = "release";
     let place = &place;
-    let packages = ["functions", "runner", "cutover"].map(|name| format!("--package={name}"));
-    Command::cargo(place).args(["build", "--release", "--bins"]).args(packages).run()?;
+    Command::cargo(place).args(["build", "--release", "--workspace", "--bins"]).run()?;
     println!("function             zipped        first request for work      peak memory");
     with_home(place, "cold", |home| {
         for function in FUNCTIONS {
