@@ -80,7 +80,7 @@ impl Control {
         }
     }
 
-    /// Takes what a hook function says; false if no hook of the deployment has such a secret.
+    /// Takes what a hook function says, if it knows the secret that one was called with.
     pub(crate) async fn take_hook_status(
         &self,
         deployment: &Deployment,

@@ -5,6 +5,7 @@
 //! crash between any two steps loses nothing; effects may be performed twice.
 
 mod apply;
+mod carrier;
 mod climb;
 mod effect;
 mod fact;
@@ -17,13 +18,14 @@ mod watch;
 
 use serde::{Deserialize, Serialize};
 
+pub use carrier::{Alias, Carrier, Shift, Stage};
 pub use climb::{Climb, Wishes};
 pub use effect::{Effect, Ending, Plan};
 pub use fact::{Fact, HostSeen, Sighting};
 pub use hosts::{Host, HostState, Hosts};
 pub use ordinals::{Ordinals, OrdinalsError};
+pub use shift::HOOK_MS;
 use shift::Shifting;
-pub use shift::{Alias, Carrier, HOOK_MS, Shift, Stage};
 pub use verdict::{Failure, FailureCode};
 use watch::Watching;
 pub use watch::{Alarm, Watch};
