@@ -3,9 +3,8 @@
 
 use serde_json::{Value, json};
 
-use crate::support::archive::Bundle;
 use crate::support::client::http_client;
-use crate::support::home::{Home, program};
+use crate::support::home::Home;
 use crate::support::{free_port, wait_for};
 
 /// A home whose first two hosts are blue and whose others are green, with a balancer of two target groups.
@@ -83,24 +82,14 @@ impl World {
     }
 
     fn bundle(&self, version: u32, errs_each: u32) -> Vec<u8> {
-        let program = program().display().to_string();
-        let api = self.home.client().get("api").trim_start_matches("http://").to_owned();
-        let at = format!("$HOST_ADDRESS:{}", self.port);
-        let start = format!(
-            "'{program}' shop --listen \"{at}\" --version {version} --errs-each {errs_each} --home {api} </dev/null >/dev/null 2>&1 &\n\
-             echo $! >\"$HOST_ROOT/srv/shop.pid\""
-        );
-        let stop =
-            "pid=$(cat \"$HOST_ROOT/srv/shop.pid\" 2>/dev/null) || exit 0\nkill \"$pid\" || true";
-        Bundle::new(&format!("version {version}"))
-            .hook("ApplicationStop", stop)
-            .hook("ApplicationStart", &start)
+        self.home
+            .shop(self.port, version, errs_each)
             .hook("BeforeAllowTraffic", "echo before >>$HOST_ROOT/srv/shop/traffic")
             .hook("AfterAllowTraffic", "echo after >>$HOST_ROOT/srv/shop/traffic")
             .zip()
     }
 
-    /// How many of so many requests each version answers.
+    /// The answers to so many requests: the status and the version of each.
     fn answers(&self, url: &str, times: usize) -> Vec<String> {
         let ask = || {
             let response = self.runtime.block_on(self.http.get(url).send()).unwrap();

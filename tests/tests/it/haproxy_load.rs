@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::support::archive::Bundle;
 use crate::support::daemon::{Daemon, free_port};
 use crate::support::home::{Home, program};
 use crate::support::load::{Counts, Load};
@@ -67,19 +66,7 @@ impl World {
     }
 
     fn bundle(&self, version: u32) -> Vec<u8> {
-        let program = program().display().to_string();
-        let api = self.home.client().get("api").trim_start_matches("http://").to_owned();
-        let at = format!("$HOST_ADDRESS:{}", self.port);
-        let start = format!(
-            "'{program}' shop --listen \"{at}\" --version {version} --home {api} </dev/null >/dev/null 2>&1 &\n\
-             echo $! >\"$HOST_ROOT/srv/shop.pid\""
-        );
-        let stop =
-            "pid=$(cat \"$HOST_ROOT/srv/shop.pid\" 2>/dev/null) || exit 0\nkill \"$pid\" || true";
-        Bundle::new(&format!("version {version}"))
-            .hook("ApplicationStop", stop)
-            .hook("ApplicationStart", &start)
-            .zip()
+        self.home.shop(self.port, version, 0).zip()
     }
 }
 

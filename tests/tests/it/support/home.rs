@@ -8,6 +8,7 @@ use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::archive::Bundle;
 use super::client::Client;
 use super::{process, wait_for};
 
@@ -215,6 +216,23 @@ impl Home {
         let made =
             self.cutover(&["init", "shop/web", "--auto-rollback", "--config", configuration]);
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    }
+
+    /// A version of the shop that listens on a port of each host, and answers each so many requests with an error; 0 for
+    /// none.
+    pub(crate) fn shop(&self, port: u16, version: u32, errs_each: u32) -> Bundle {
+        let program = program().display().to_string();
+        let api = self.client().get("api").trim_start_matches("http://").to_owned();
+        let at = format!("$HOST_ADDRESS:{port}");
+        let start = format!(
+            "'{program}' shop --listen \"{at}\" --version {version} --errs-each {errs_each} --home {api} </dev/null >/dev/null 2>&1 &\n\
+             echo $! >\"$HOST_ROOT/srv/shop.pid\""
+        );
+        let stop =
+            "pid=$(cat \"$HOST_ROOT/srv/shop.pid\" 2>/dev/null) || exit 0\nkill \"$pid\" || true";
+        Bundle::new(&format!("version {version}"))
+            .hook("ApplicationStop", stop)
+            .hook("ApplicationStart", &start)
     }
 
     /// Subscribes the group to what is put under `shop/`.
