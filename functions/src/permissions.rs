@@ -155,6 +155,14 @@ pub enum On {
     Rules,
     /// Lambda functions with the stack's tag.
     Functions,
+    /// Services of ECS with the stack's tag.
+    Services,
+    /// Task sets of services of ECS.
+    TaskSets,
+    /// Tasks of ECS.
+    Tasks,
+    /// Roles that tasks of ECS have.
+    TaskRoles,
     /// The service knows nothing narrower; then [`UNBOUNDED`] has the action.
     Anything,
 }
@@ -195,18 +203,33 @@ impl On {
             Self::Listeners => return tagged("elasticloadbalancing", "listener/*"),
             Self::Rules => return tagged("elasticloadbalancing", "listener-rule/*"),
             Self::Functions => return tagged("lambda", "function:*"),
+            Self::Services => return tagged("ecs", "service/*"),
+            Self::TaskSets => return vec![place(&within("ecs", "task-set/*"), "")],
+            Self::Tasks => return vec![place(&within("ecs", "task/*"), "")],
+            Self::TaskRoles => {
+                let roles = "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/*";
+                return vec![place(
+                    roles,
+                    "StringEquals iam:PassedToService ecs-tasks.amazonaws.com",
+                )];
+            }
             Self::Anything => vec!["*"],
         };
         resources.into_iter().map(|resource| place(resource, "")).collect()
     }
 }
 
+/// What of a service is in the stack's account and region.
+fn within(service: &str, resource: &str) -> String {
+    format!("arn:${{AWS::Partition}}:{service}:${{AWS::Region}}:${{AWS::AccountId}}:{resource}")
+}
+
 /// What of a service carries the stack's tag.
 fn tagged(service: &str, resource: &str) -> Vec<Place> {
-    let any = format!(
-        "arn:${{AWS::Partition}}:{service}:${{AWS::Region}}:${{AWS::AccountId}}:{resource}"
-    );
-    vec![place(&any, "StringEquals aws:ResourceTag/cutover ${AWS::StackName}")]
+    vec![place(
+        &within(service, resource),
+        "StringEquals aws:ResourceTag/cutover ${AWS::StackName}",
+    )]
 }
 
 fn host_places() -> Vec<Place> {
@@ -231,7 +254,7 @@ fn place(resource: &str, condition: &str) -> Place {
 }
 
 /// The actions that are allowed on everything, and why no less will do.
-pub const UNBOUNDED: [(&str, &str); 10] = [
+pub const UNBOUNDED: [(&str, &str); 12] = [
     ("autoscaling:DescribeAutoScalingGroups", "a list; Auto Scaling knows no resource for it"),
     (
         "cloudwatch:DescribeAlarms",
@@ -242,6 +265,8 @@ pub const UNBOUNDED: [(&str, &str); 10] = [
         "Lambda wants it for a stream's mapping; DynamoDB knows no resource for it",
     ),
     ("ec2:DescribeInstances", "a list; EC2 knows no resource for it"),
+    ("ecs:CreateTaskSet", "ECS knows no resource for it; the service was read before, by its tag"),
+    ("ecs:ListTasks", "a list; ECS knows no resource for it"),
     (
         "elasticloadbalancing:DescribeListeners",
         "a list; Elastic Load Balancing knows no resource for it",
@@ -405,6 +430,14 @@ pub const CALLS: &[Call] = &[
     call("Functions::split", "lambda:UpdateAlias", On::Functions, NO_KEY, EVALUATOR),
     call("Functions::call", "lambda:Invoke", On::Functions, NO_KEY, EVALUATOR)
         .needs(&["lambda:InvokeFunction"]),
+    call("Services::check", "ecs:DescribeServices", On::Services, NO_KEY, EVALUATOR),
+    call("Services::bring_up", "ecs:CreateTaskSet", On::Anything, NO_KEY, EVALUATOR),
+    // It is ECS that gives its tasks their roles, with the right of the function.
+    call("Services::bring_up", "iam:PassRole", On::TaskRoles, NO_KEY, EVALUATOR),
+    call("Services::bring_up", "ecs:ListTasks", On::Anything, NO_KEY, EVALUATOR),
+    call("Services::bring_up", "ecs:DescribeTasks", On::Tasks, NO_KEY, EVALUATOR),
+    call("Services::keep_only", "ecs:UpdateServicePrimaryTaskSet", On::Services, NO_KEY, EVALUATOR),
+    call("Services::keep_only", "ecs:DeleteTaskSet", On::TaskSets, NO_KEY, EVALUATOR),
     call("Alarms::read", "cloudwatch:DescribeAlarms", On::Anything, NO_KEY, EVALUATOR),
     // What Lambda does with a function's role.
     call("Lambda, what was printed", "logs:PutLogEvents", On::Log, NO_KEY, ALL)

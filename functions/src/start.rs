@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use aws::{
-    AutoScaling, CloudWatchAlarms, Document, Ec2Fleet, LambdaFunctions, QueueBell, QueuedErrands,
-    RunCommand, Runner, TargetGroups,
+    AutoScaling, CloudWatchAlarms, Document, Ec2Fleet, EcsServices, LambdaFunctions, QueueBell,
+    QueuedErrands, RunCommand, Runner, TargetGroups,
 };
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
@@ -157,6 +157,9 @@ impl Start {
         self.control.traffic.balancers = Arc::new(TargetGroups::new(&patient));
         self.control.traffic.alarms = Arc::new(CloudWatchAlarms::new(&patient));
         self.control.traffic.functions = Arc::new(LambdaFunctions::new(&patient));
+        let groups = TargetGroups::new(&patient);
+        let services = EcsServices::new(&patient, groups);
+        self.control.traffic.services = Arc::new(services);
         self
     }
 

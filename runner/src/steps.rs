@@ -43,7 +43,9 @@ impl Run<'_> {
         match event {
             Event::DownloadBundle => Ok(self.download().await),
             Event::Install => Ok(self.install().await),
-            Event::BlockTraffic | Event::AllowTraffic => Ok(self.traffic(event).await),
+            Event::BlockTraffic | Event::AllowTestTraffic | Event::AllowTraffic => {
+                Ok(self.traffic(event).await)
+            }
             Event::BeforeBlockTraffic
             | Event::AfterBlockTraffic
             | Event::ApplicationStop
@@ -51,6 +53,7 @@ impl Run<'_> {
             | Event::AfterInstall
             | Event::ApplicationStart
             | Event::ValidateService
+            | Event::AfterAllowTestTraffic
             | Event::BeforeAllowTraffic
             | Event::AfterAllowTraffic => self.hooks(event).await,
         }

@@ -265,7 +265,7 @@ impl Story {
             let targets = snapshot.targets.iter().map(|target| DeploymentTarget {
                 deployment_target_type: Some(DeploymentTargetType::InstanceTarget),
                 instance_target: Some(target.clone()),
-                lambda_target: None,
+                ..DeploymentTarget::default()
             });
             let targets: Vec<DeploymentTarget> = targets.collect();
             let mut one = json!({ "deploymentInfo": snapshot.info, "deploymentTargets": targets });

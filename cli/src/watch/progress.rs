@@ -115,16 +115,28 @@ fn traffic(progress: &GetProgressOutput, of: Of<'_>) -> Option<Line> {
     let share = format!("{percent}% is on the new version");
     let text = match progress.stage? {
         _ if of.has_ended => share,
-        ShiftStage::Install => format!("{share}; that is made ready"),
+        ShiftStage::Install => format!("{share}; that is made ready{}", tasks(progress)),
         ShiftStage::Ready => format!("{share}; that is ready, and waits for a person{until}"),
-        ShiftStage::BeforeAllowTraffic | ShiftStage::AfterAllowTraffic => {
-            format!("{share}; its hooks run")
-        }
+        ShiftStage::BeforeInstall
+        | ShiftStage::AfterInstall
+        | ShiftStage::AfterAllowTestTraffic
+        | ShiftStage::BeforeAllowTraffic
+        | ShiftStage::AfterAllowTraffic => format!("{share}; its hooks run"),
+        ShiftStage::AllowTestTraffic => format!("{share}; that gets the test traffic"),
         ShiftStage::AllowTraffic | ShiftStage::Done => share,
         ShiftStage::TerminationWait => format!("{share}; what had it is kept{until}"),
+        ShiftStage::Termination => format!("{share}; what had it is being ended"),
     };
     let mark = if of.has_ended && !of.succeeded && percent > 0 { Mark::Bad } else { Mark::Working };
     Some(Line::new("traffic", mark, text))
+}
+
+/// How many of its tasks run, where it is of an ECS service.
+fn tasks(progress: &GetProgressOutput) -> String {
+    match (progress.running_tasks, progress.desired_tasks) {
+        (Some(running), Some(desired)) => format!(", {running} of {desired} tasks run"),
+        (_, _) => String::new(),
+    }
 }
 
 fn step(progress: &GetProgressOutput, of: Of<'_>, now: Option<Timestamp>) -> Option<Line> {

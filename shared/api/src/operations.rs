@@ -186,6 +186,7 @@ fn refusal(error: Error) -> ApiError {
         | Error::Cloud(_)
         | Error::Balancer(_)
         | Error::Function(_)
+        | Error::Service(_)
         | Error::Unreadable { .. }
         | Error::Newer { .. })
             if error.is_passing() =>
@@ -198,6 +199,7 @@ fn refusal(error: Error) -> ApiError {
         | Error::Cloud(_)
         | Error::Balancer(_)
         | Error::Function(_)
+        | Error::Service(_)
         | Error::Unreadable { .. }
         | Error::Newer { .. }) => {
             error!(error = &error as &dyn std::error::Error, "cannot answer");

@@ -37,6 +37,8 @@ pub struct TargetGroups {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Known {
     pub(crate) arn: String,
+    /// What its targets are.
+    kind: TargetTypeEnum,
     /// The port that targets have which were registered without one.
     port: Option<i32>,
     /// The load balancers with a listener that forwards to it.
@@ -53,12 +55,15 @@ impl TargetGroups {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn find(&self, name: &str) -> Result<Known, BalancerError> {
+    /// A target group that hosts can be targets of.
+    async fn of_hosts(&self, name: &str) -> Result<Known, BalancerError> {
         let known = self.known().get(name).cloned();
-        match known {
-            Some(known) => Ok(known),
-            None => self.ask_for(name).await,
-        }
+        let known = match known {
+            Some(known) => known,
+            None => self.ask_for(name).await?,
+        };
+        check_kind(name, &known.kind)?;
+        Ok(known)
     }
 
     /// Asks for a target group, also where one of that name is known.
@@ -86,7 +91,7 @@ impl TargetGroups {
 
     /// A target group that a load balancer forwards to.
     async fn in_use(&self, name: &str) -> Result<Known, BalancerError> {
-        let known = self.find(name).await?;
+        let known = self.of_hosts(name).await?;
         if known.load_balancers.is_empty() {
             let message = "no listener forwards to it, so that no host would ever be found healthy there: give it one";
             return Err(refused(name, message));
@@ -101,7 +106,7 @@ impl TargetGroups {
         &self,
         name: &str,
     ) -> Result<(Known, Vec<TargetHealthDescription>), BalancerError> {
-        let known = self.find(name).await?;
+        let known = self.of_hosts(name).await?;
         let found = self.client.describe_target_health().target_group_arn(&known.arn).send().await;
         let found = found.map_err(|error| self.error(name, "DescribeTargetHealth", error))?;
         Ok((known, found.target_health_descriptions.unwrap_or_default()))
@@ -145,19 +150,24 @@ pub(crate) fn refused(name: &str, message: &str) -> BalancerError {
     BalancerError::Refused { name: name.to_owned(), message: message.to_owned() }
 }
 
-/// What is remembered of a target group, if hosts can be its targets.
+/// Refuses a target group whose targets are no hosts.
+fn check_kind(name: &str, kind: &TargetTypeEnum) -> Result<(), BalancerError> {
+    if *kind == TargetTypeEnum::Instance {
+        return Ok(());
+    }
+    let message = format!(
+        "its targets are of the type `{}`, and hosts are known by their instance ids: use a target group of the type `instance`",
+        kind.as_str()
+    );
+    Err(refused(name, &message))
+}
+
+/// What is remembered of a target group.
 fn known_of(name: &str, group: TargetGroup) -> Result<Known, BalancerError> {
     let kind = group.target_type.unwrap_or(TargetTypeEnum::Instance);
-    if kind != TargetTypeEnum::Instance {
-        let message = format!(
-            "its targets are of the type `{}`, and hosts are known by their instance ids: use a target group of the type `instance`",
-            kind.as_str()
-        );
-        return Err(refused(name, &message));
-    }
     let arn = group.target_group_arn.ok_or_else(|| refused(name, "it has no ARN"))?;
     let load_balancers = group.load_balancer_arns.unwrap_or_default();
-    Ok(Known { arn, port: group.port, load_balancers })
+    Ok(Known { arn, kind, port: group.port, load_balancers })
 }
 
 fn target(id: &str) -> TargetDescription {
@@ -389,7 +399,8 @@ mod tests {
         let known = known_of("web", group("instance")).unwrap();
         assert_eq!(known.load_balancers, ["balancer"]);
         for kind in ["ip", "lambda", "alb"] {
-            let why = known_of("web", group(kind)).unwrap_err().to_string();
+            let known = known_of("web", group(kind)).unwrap();
+            let why = check_kind("web", &known.kind).unwrap_err().to_string();
             assert!(why.contains("`web`") && why.contains(&format!("`{kind}`")), "{why}");
         }
     }

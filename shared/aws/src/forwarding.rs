@@ -1,9 +1,10 @@
-//! The weights of two target groups in the one forward action that has both: of a listener, or of one of its rules.
+//! The weights of two target groups: in the one forward action that has both, of a listener or of one of its rules; or,
+//! where a listener is named, in all of its forward actions that have one of the two.
 //!
 //! Modifying a listener or a rule replaces its actions. So they are read, changed at the two weights and nowhere else, and
 //! sent back whole.
 
-use aws_sdk_elasticloadbalancingv2::types::Action;
+use aws_sdk_elasticloadbalancingv2::types::{Action, ForwardActionConfig, TargetGroupTuple};
 use control::ports::{BalancerError, Pair};
 
 use crate::balancers::{TargetGroups, refused};
@@ -51,13 +52,23 @@ const UNSAID: i32 = 1;
 impl TargetGroups {
     pub(crate) async fn set_percent(&self, pair: &Pair, percent: u8) -> Result<(), BalancerError> {
         let (arns, found) = self.forwarding_of(pair).await?;
-        let Some(actions) = with_percent(&found.actions, &arns, percent)
-            .map_err(|message| refused(&pair.new, &message))?
-        else {
-            return Ok(());
-        };
+        for one in &found {
+            let changed = with_percent(&one.actions, &arns, percent);
+            if let Some(actions) = changed.map_err(|message| refused(&pair.new, &message))? {
+                self.modify(pair, &one.place, actions).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn modify(
+        &self,
+        pair: &Pair,
+        place: &Place,
+        actions: Vec<Action>,
+    ) -> Result<(), BalancerError> {
         let actions = Some(actions);
-        match &found.place {
+        match place {
             Place::Listener(arn) => {
                 let request = self.client.modify_listener().listener_arn(arn);
                 let modified = request.set_default_actions(actions).send().await;
@@ -73,22 +84,78 @@ impl TargetGroups {
 
     pub(crate) async fn read_percent(&self, pair: &Pair) -> Result<u8, BalancerError> {
         let (arns, found) = self.forwarding_of(pair).await?;
-        let weights = found.actions.iter().find_map(|action| weights_of(action, &arns));
-        let percent = weights.and_then(percent_of);
+        let actions = found.iter().flat_map(|one| &one.actions);
+        let weights = actions.filter_map(|action| weights_of(action, &arns));
+        // The new one has as much as it has anywhere.
+        let percent = weights.filter_map(percent_of).max();
         percent.ok_or_else(|| refused(&pair.new, "neither of the two target groups has a weight"))
     }
 
-    /// The one listener or rule that forwards to both target groups of a pair.
-    async fn forwarding_of(&self, pair: &Pair) -> Result<(Arns, Forwarding), BalancerError> {
+    /// The one listener or rule that forwards to both target groups of a pair; or all of the listener that is named.
+    async fn forwarding_of(&self, pair: &Pair) -> Result<(Arns, Vec<Forwarding>), BalancerError> {
         // Anew, because a listener may have been given to one of them since.
         let (old, new) = (self.ask_for(&pair.old).await?, self.ask_for(&pair.new).await?);
         let arns = Arns { old: old.arn, new: new.arn };
+        if let Some(listener) = &pair.listener {
+            let found = self.forwardings_of(pair, listener, &arns).await?;
+            return Ok((arns, found));
+        }
         let mut found = Vec::new();
         for balancer in old.load_balancers.iter().filter(|arn| new.load_balancers.contains(arn)) {
             self.collect(&pair.new, balancer, &arns, &mut found).await?;
         }
         let one = only(found, pair).map_err(|message| refused(&pair.new, &message))?;
-        Ok((arns, one))
+        Ok((arns, vec![one]))
+    }
+
+    /// All of a listener that forwards to one of a pair, as if it forwarded to both.
+    async fn forwardings_of(
+        &self,
+        pair: &Pair,
+        listener: &str,
+        arns: &Arns,
+    ) -> Result<Vec<Forwarding>, BalancerError> {
+        let described = self.client.describe_listeners().listener_arns(listener).send().await;
+        let described =
+            described.map_err(|error| self.error(&pair.new, "DescribeListeners", error))?;
+        let mut found = Vec::new();
+        for listener in described.listeners.unwrap_or_default() {
+            let (arn, actions) = (listener.listener_arn, listener.default_actions);
+            let place = Place::Listener(arn.unwrap_or_default());
+            found.push(Forwarding { place, actions: actions.unwrap_or_default() });
+        }
+        found.extend(self.rules_of(&pair.new, listener).await?);
+        let mut completed = Vec::new();
+        for Forwarding { place, actions } in found {
+            if actions.iter().any(|action| has_one(action, arns)) {
+                let actions = actions.into_iter().map(|action| with_both(action, arns));
+                completed.push(Forwarding { place, actions: actions.collect() });
+            }
+        }
+        if completed.is_empty() {
+            let Pair { old, new, .. } = pair;
+            let message = format!(
+                "the listener `{listener}` forwards to neither `{old}` nor `{new}`: have it forward to one"
+            );
+            return Err(refused(&pair.new, &message));
+        }
+        Ok(completed)
+    }
+
+    /// The rules of a listener but the default one, which is what the listener itself does.
+    async fn rules_of(&self, name: &str, listener: &str) -> Result<Vec<Forwarding>, BalancerError> {
+        let mut pages = self.client.describe_rules().listener_arn(listener).into_paginator().send();
+        let mut found = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| self.error(name, "DescribeRules", error))?;
+            for rule in page.rules.unwrap_or_default() {
+                if let (Some(arn), false) = (rule.rule_arn, rule.is_default == Some(true)) {
+                    let actions = rule.actions.unwrap_or_default();
+                    found.push(Forwarding { place: Place::Rule(arn), actions });
+                }
+            }
+        }
+        Ok(found)
     }
 
     /// The listeners and rules of a load balancer that forward to both.
@@ -110,20 +177,8 @@ impl TargetGroups {
             |actions: &[Action]| actions.iter().any(|action| weights_of(action, arns).is_some());
         for listener in listeners {
             let Some(arn) = listener.listener_arn else { continue };
-            let mut pages = self.client.describe_rules().listener_arn(&arn).into_paginator().send();
-            while let Some(page) = pages.next().await {
-                let page = page.map_err(|error| self.error(name, "DescribeRules", error))?;
-                for rule in page.rules.unwrap_or_default() {
-                    // The default rule is what the listener itself does.
-                    let actions = rule.actions.unwrap_or_default();
-                    if rule.is_default != Some(true)
-                        && has_both(&actions)
-                        && let Some(arn) = rule.rule_arn
-                    {
-                        found.push(Forwarding { place: Place::Rule(arn), actions });
-                    }
-                }
-            }
+            let rules = self.rules_of(name, &arn).await?;
+            found.extend(rules.into_iter().filter(|rule| has_both(&rule.actions)));
             let actions = listener.default_actions.unwrap_or_default();
             if has_both(&actions) {
                 found.push(Forwarding { place: Place::Listener(arn), actions });
@@ -135,7 +190,7 @@ impl TargetGroups {
 
 /// The only one of those that forward to both.
 fn only(found: Vec<Forwarding>, pair: &Pair) -> Result<Forwarding, String> {
-    let Pair { old, new } = pair;
+    let Pair { old, new, .. } = pair;
     let places: Vec<&str> = found.iter().map(|one| one.place.arn()).collect();
     let places = places.join("`, `");
     let mut found = found.into_iter();
@@ -163,6 +218,39 @@ fn weights_of(action: &Action, arns: &Arns) -> Option<Weights> {
         new: weight(&arns.new)?,
         has_others: groups.iter().any(|group| is_other(group.target_group_arn.as_deref())),
     })
+}
+
+/// The target groups that an action forwards to.
+fn groups_of(action: &Action) -> Vec<TargetGroupTuple> {
+    let weighted = action.forward_config.as_ref().and_then(|config| config.target_groups.clone());
+    let single = action.target_group_arn.clone();
+    weighted.filter(|groups| !groups.is_empty()).unwrap_or_else(|| {
+        let only = |arn| TargetGroupTuple::builder().target_group_arn(arn).weight(UNSAID).build();
+        single.into_iter().map(only).collect()
+    })
+}
+
+/// Whether an action forwards to one of a pair.
+fn has_one(action: &Action, arns: &Arns) -> bool {
+    let is_one = |arn: Option<&str>| arn == Some(&arns.old) || arn == Some(&arns.new);
+    groups_of(action).iter().any(|group| is_one(group.target_group_arn.as_deref()))
+}
+
+/// An action that forwards to one of a pair, as one that forwards to both; any other one as it is.
+fn with_both(mut action: Action, arns: &Arns) -> Action {
+    if !has_one(&action, arns) {
+        return action;
+    }
+    let mut groups = groups_of(&action);
+    for arn in [&arns.old, &arns.new] {
+        if !groups.iter().any(|group| group.target_group_arn.as_ref() == Some(arn)) {
+            groups.push(TargetGroupTuple::builder().target_group_arn(arn).weight(0).build());
+        }
+    }
+    let sticky = action.forward_config.and_then(|config| config.target_group_stickiness_config);
+    let config = ForwardActionConfig::builder().set_target_groups(Some(groups));
+    action.forward_config = Some(config.set_target_group_stickiness_config(sticky).build());
+    action
 }
 
 /// How much of what both get goes to the new one.
@@ -219,8 +307,7 @@ fn with_percent(
 #[cfg(test)]
 mod tests {
     use aws_sdk_elasticloadbalancingv2::types::{
-        ActionTypeEnum, AuthenticateOidcActionConfig, ForwardActionConfig,
-        TargetGroupStickinessConfig, TargetGroupTuple,
+        ActionTypeEnum, AuthenticateOidcActionConfig, TargetGroupStickinessConfig,
     };
 
     use super::*;
@@ -293,7 +380,7 @@ mod tests {
 
     #[test]
     fn a_pair_has_to_share_traffic_in_one_place_and_no_more() {
-        let pair = Pair { old: "blue".to_owned(), new: "green".to_owned() };
+        let pair = Pair { old: "blue".to_owned(), new: "green".to_owned(), listener: None };
         let at = |place: Place| Forwarding {
             place,
             actions: vec![forward(&[("blue", 100), ("green", 0)])],
@@ -304,6 +391,22 @@ mod tests {
         assert!(why.contains("forwards to both `blue` and `green`"), "{why}");
         let why = only(vec![at(listener), at(rule)], &pair).unwrap_err();
         assert!(why.contains("`front`, `beta`"), "{why}");
+    }
+
+    #[test]
+    fn an_action_of_a_named_listener_that_has_one_of_them_gets_the_other() {
+        let single = Action::builder().r#type(ActionTypeEnum::Forward).target_group_arn("blue");
+        for action in [single.build(), forward(&[("blue", 1)])] {
+            let both = with_both(action, &arns());
+            assert_eq!(percent_of(weights_of(&both, &arns()).unwrap()), Some(0));
+            let changed = with_percent(&[both], &arns(), 10).unwrap().unwrap().remove(0);
+            assert_eq!(weights(&changed), [("blue", 90), ("green", 10)]);
+            assert_eq!(changed.target_group_arn(), None);
+        }
+        let green = with_both(forward(&[("green", 5)]), &arns());
+        assert_eq!(percent_of(weights_of(&green, &arns()).unwrap()), Some(100));
+        let other = forward(&[("other", 1)]);
+        assert_eq!(with_both(other.clone(), &arns()), other);
     }
 
     #[test]

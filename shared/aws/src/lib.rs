@@ -13,6 +13,7 @@ mod instances;
 mod queues;
 mod scaling;
 pub mod script;
+mod services;
 
 pub use alarms::CloudWatchAlarms;
 pub use balancers::TargetGroups;
@@ -21,3 +22,4 @@ pub use functions::LambdaFunctions;
 pub use instances::Ec2Fleet;
 pub use queues::{QueueBell, QueuedErrands, Queues, WakeMessage};
 pub use scaling::AutoScaling;
+pub use services::EcsServices;

@@ -137,6 +137,9 @@ impl Errands for QueuedErrands {
             | Effect::Withdraw
             | Effect::FindSides
             | Effect::MoveTraffic { .. }
+            | Effect::BringUp
+            | Effect::MoveTestTraffic
+            | Effect::Retire { .. }
             | Effect::RunHook { .. } => &queues.traffic,
             // What only reads and writes the table is done where it is decided.
             Effect::CheckHosts { .. } | Effect::End(_) => return Ok(false),

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::ports::{BalancerError, CloudError, FunctionError, PinError};
+use crate::ports::{BalancerError, CloudError, FunctionError, PinError, ServiceError};
 use crate::table::{Key, TableError};
 
 /// Why a use case did not do as asked.
@@ -23,6 +23,9 @@ pub enum Error {
     /// A function.
     #[error(transparent)]
     Function(#[from] FunctionError),
+    /// A service of ECS.
+    #[error(transparent)]
+    Service(#[from] ServiceError),
     /// A record that cannot be understood.
     #[error("the record `{}` / `{}` cannot be read", .key.partition, .key.sort)]
     Unreadable {
@@ -63,6 +66,7 @@ impl Error {
                 | Self::Cloud(CloudError::Unavailable { .. })
                 | Self::Balancer(BalancerError::Unavailable { .. })
                 | Self::Function(FunctionError::Unavailable { .. })
+                | Self::Service(ServiceError::Unavailable { .. })
                 | Self::Newer { .. }
         )
     }

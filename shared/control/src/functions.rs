@@ -1,7 +1,7 @@
 //! Aliases of Lambda functions, and the hook functions that are called before and after their traffic moves
 //! (`docs/semantics.md#lambda`).
 
-use engine::deployment::{Alias, Carrier, Deployment, Fact, Failure, FailureCode};
+use engine::deployment::{Alias, Carrier, Deployment, Effect, Fact, Failure, FailureCode};
 use engine::lifecycle::Event;
 use serde_json::json;
 use tracing::info;
@@ -19,7 +19,8 @@ impl Control {
             Err(error @ FunctionError::Unavailable { .. }) => Err(error.into()),
             Err(error @ FunctionError::Refused { .. }) => {
                 let code = FailureCode::InvalidFunction;
-                Ok(vec![Fact::ShiftRefused(Failure { code, message: error.to_string() })])
+                let why = Failure { code, message: error.to_string() };
+                Ok(vec![Fact::ShiftRefused { effect: Effect::FindSides, why }])
             }
         }
     }
@@ -88,9 +89,10 @@ impl Control {
         status: HookStatus,
     ) -> Result<Taken, Error> {
         let hash = hash_of(secret);
-        for event in [Event::BeforeAllowTraffic, Event::AfterAllowTraffic] {
+        let hooks = deployment.carrier().and_then(Carrier::hooks);
+        for event in hooks.into_iter().flat_map(|hooks| hooks.keys()) {
             loop {
-                let key = HookRow::key_of(deployment.id(), event);
+                let key = HookRow::key_of(deployment.id(), *event);
                 let hook = rows::load::<HookRow>(&*self.table, &key).await?;
                 let Some(mut hook) = hook.filter(|hook| hook.row.secret_hash == hash) else {
                     break;
@@ -128,8 +130,5 @@ pub(crate) enum Taken {
 }
 
 fn hook_of(deployment: &Deployment, event: Event) -> Option<&str> {
-    match &deployment.order().shift.as_ref()?.carrier {
-        Carrier::Alias(alias) => alias.hooks.get(&event).map(String::as_str),
-        Carrier::Groups(_) => None,
-    }
+    deployment.carrier()?.hooks()?.get(&event).map(String::as_str)
 }

@@ -10,6 +10,7 @@ pub mod intake;
 mod operations;
 pub mod ports;
 pub mod rows;
+mod services;
 pub mod settings;
 mod shift;
 pub mod start;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use engine::deployment::{AutoRollback, Carrier, Shift, Traffic, Watch};
+use engine::deployment::{AutoRollback, Carrier, Service, Shift, Tasks, Traffic, Watch};
 use wire::codedeploy::{
-    AlarmConfiguration, ApiError, AutoRollbackConfiguration, ErrorName, GroupSettings, TagFilter,
-    TargetInstances,
+    AlarmConfiguration, ApiError, AutoRollbackConfiguration, BlueGreenDeploymentConfiguration,
+    ErrorName, GroupSettings, TagFilter, TargetInstances, TrafficRoute,
 };
 
 use crate::ports::Selection;
@@ -98,25 +98,82 @@ pub fn shift(settings: &GroupSettings) -> Result<Option<Shift>, ApiError> {
         return Ok(None);
     }
     let blue_green = settings.blue_green_deployment_configuration.clone().unwrap_or_default();
-    let old = blue_green.terminate_blue_instances_on_deployment_success.unwrap_or_default();
+    let old = blue_green.terminate_blue_instances_on_deployment_success.clone().unwrap_or_default();
     if old.action.as_deref() == Some("TERMINATE") {
         let message = "The group asks for its old instances to be terminated, which Cutover does not do. Set terminateBlueInstancesOnDeploymentSuccess to KEEP_ALIVE, and terminate them when no rollback can need them any more.";
         return Err(ErrorName::InvalidBlueGreenDeploymentConfiguration.because(message));
     }
-    let green = blue_green.green_fleet_provisioning_option.unwrap_or_default();
+    let green = blue_green.green_fleet_provisioning_option.clone().unwrap_or_default();
     if green.action.as_deref() == Some("COPY_AUTO_SCALING_GROUP") {
         let message = "The group asks for a copy of its Auto Scaling group, which Cutover does not make. Set greenFleetProvisioningOption to DISCOVER_EXISTING, and name the new instances in targetInstances.";
         return Err(ErrorName::InvalidBlueGreenDeploymentConfiguration.because(message));
     }
-    let ready = blue_green.deployment_ready_option.unwrap_or_default();
-    let waits = ready.action_on_timeout.as_deref() == Some("STOP_DEPLOYMENT");
-    let wait = ready.wait_time_in_minutes.unwrap_or(READY_WAIT_MINUTES);
     Ok(Some(Shift {
         carrier: Carrier::Groups(pair(settings)?),
-        ready_wait_ms: waits.then(|| milliseconds(wait)),
+        ready_wait_ms: ready_wait_ms(&blue_green),
         keep_ms: milliseconds(old.termination_wait_time_in_minutes.unwrap_or(0)),
+        retires: false,
         back_to: None,
     }))
+}
+
+/// How long a person is waited for, if one is.
+fn ready_wait_ms(blue_green: &BlueGreenDeploymentConfiguration) -> Option<u64> {
+    let ready = blue_green.deployment_ready_option.clone().unwrap_or_default();
+    let waits = ready.action_on_timeout.as_deref() == Some("STOP_DEPLOYMENT");
+    waits.then(|| milliseconds(ready.wait_time_in_minutes.unwrap_or(READY_WAIT_MINUTES)))
+}
+
+/// How the traffic of an ECS service moves (`docs/semantics.md#ecs`). Its old tasks are always ended.
+///
+/// # Errors
+/// Where the group asks for them to be kept.
+pub fn service_shift(settings: &GroupSettings, carrier: Carrier) -> Result<Shift, ApiError> {
+    let blue_green = settings.blue_green_deployment_configuration.clone().unwrap_or_default();
+    let old = blue_green.terminate_blue_instances_on_deployment_success.clone().unwrap_or_default();
+    if old.action.as_deref() == Some("KEEP_ALIVE") {
+        let message = "The group asks for the old tasks to be kept, and the next deployment needs their target group. Set terminateBlueInstancesOnDeploymentSuccess to TERMINATE, with a terminationWaitTimeInMinutes for as long as the traffic may have to go back.";
+        return Err(ErrorName::InvalidBlueGreenDeploymentConfiguration.because(message));
+    }
+    Ok(Shift {
+        carrier,
+        ready_wait_ms: ready_wait_ms(&blue_green),
+        keep_ms: milliseconds(old.termination_wait_time_in_minutes.unwrap_or(0)),
+        retires: true,
+        back_to: None,
+    })
+}
+
+/// The service that a group deploys to, and the listeners and target groups of its traffic. What it is to run is the
+/// AppSpec's, and left empty.
+///
+/// # Errors
+/// What is missing.
+pub fn service(settings: &GroupSettings) -> Result<Service, ApiError> {
+    let named = settings.ecs_services.iter().flatten().next().cloned().unwrap_or_default();
+    let (Some(name), Some(cluster)) = (named.service_name, named.cluster_name) else {
+        let message = "The group names no ECS service. Name one in its ecsServices, by serviceName and clusterName.";
+        return Err(ErrorName::InvalidEcsService.because(message));
+    };
+    let balancers = settings.load_balancer_info.clone().unwrap_or_default();
+    let pair = balancers.target_group_pair_info_list.unwrap_or_default().into_iter().next();
+    let pair = pair.unwrap_or_default();
+    let names = pair.target_groups.unwrap_or_default().into_iter().filter_map(|group| group.name);
+    let listener = |route: Option<TrafficRoute>| route?.listener_arns?.into_iter().next();
+    let groups = <[String; 2]>::try_from(names.collect::<Vec<_>>());
+    let (Ok(groups), Some(listener_arn)) = (groups, listener(pair.prod_traffic_route)) else {
+        let message = "The traffic of an ECS service moves between two target groups behind a listener. Name both in loadBalancerInfo.targetGroupPairInfoList, with the prodTrafficRoute, and with a testTrafficRoute if there is one.";
+        return Err(ErrorName::InvalidTargetGroupPair.because(message));
+    };
+    Ok(Service {
+        cluster,
+        name,
+        groups,
+        listener: listener_arn,
+        test_listener: listener(pair.test_traffic_route),
+        tasks: Tasks::default(),
+        hooks: BTreeMap::new(),
+    })
 }
 
 fn milliseconds(minutes: i32) -> u64 {

@@ -104,22 +104,30 @@ impl Control {
 
     /// Asks what carries the traffic of a shift which side has it.
     pub(crate) async fn find_sides(&self, deployment: &Deployment) -> Result<Vec<Fact>, Error> {
-        let Some(shift) = &deployment.order().shift else { return Ok(Vec::new()) };
-        match &shift.carrier {
-            Carrier::Groups([first, second]) => {
-                let pair = Pair { old: first.clone(), new: second.clone() };
-                match self.traffic.balancers.percent(&pair).await {
-                    Ok(percent_of_second) => Ok(vec![Fact::SidesFound { percent_of_second }]),
-                    Err(error @ BalancerError::Unavailable { .. }) => Err(error.into()),
-                    Err(
-                        error @ (BalancerError::Unknown { .. } | BalancerError::Refused { .. }),
-                    ) => {
-                        let code = FailureCode::InvalidBalancer;
-                        Ok(vec![Fact::ShiftRefused(Failure { code, message: error.to_string() })])
-                    }
+        let listener = match deployment.carrier() {
+            None => return Ok(Vec::new()),
+            Some(Carrier::Alias(alias)) => return self.find_alias(alias).await,
+            Some(Carrier::Service(service)) => {
+                let refused = self.check_service(service).await?;
+                if !refused.is_empty() {
+                    return Ok(refused);
                 }
+                Some(service.listener.clone())
             }
-            Carrier::Alias(alias) => self.find_alias(alias).await,
+            Some(Carrier::Groups(_)) => None,
+        };
+        let Some([first, second]) = deployment.carrier().and_then(Carrier::groups) else {
+            return Ok(Vec::new());
+        };
+        let pair = Pair { old: first.clone(), new: second.clone(), listener };
+        match self.traffic.balancers.percent(&pair).await {
+            Ok(percent_of_second) => Ok(vec![Fact::SidesFound { percent_of_second }]),
+            Err(error @ BalancerError::Unavailable { .. }) => Err(error.into()),
+            Err(error @ (BalancerError::Unknown { .. } | BalancerError::Refused { .. })) => {
+                let code = FailureCode::InvalidBalancer;
+                let why = Failure { code, message: error.to_string() };
+                Ok(vec![Fact::ShiftRefused { effect: Effect::FindSides, why }])
+            }
         }
     }
 
@@ -129,7 +137,9 @@ impl Control {
         id: &DeploymentId,
         percent: u8,
     ) -> Result<Vec<Fact>, Error> {
-        let refused = |code, message| Ok(vec![Fact::ShiftRefused(Failure { code, message })]);
+        let effect = Effect::MoveTraffic { percent };
+        let refused =
+            |code, message| Ok(vec![Fact::ShiftRefused { effect, why: Failure { code, message } }]);
         match self.try_to_move(id, percent).await {
             Err(Error::Function(error @ FunctionError::Refused { .. })) => {
                 refused(FailureCode::InvalidFunction, error.to_string())
@@ -173,9 +183,8 @@ impl Control {
     }
 
     /// How much of the traffic the new side has, in percent, as what carries it says.
-    async fn share(&self, deployment: &Deployment) -> Result<Option<u8>, Error> {
-        let carrier = deployment.order().shift.as_ref().map(|shift| &shift.carrier);
-        Ok(match (carrier, pair_of(deployment)) {
+    pub(crate) async fn share(&self, deployment: &Deployment) -> Result<Option<u8>, Error> {
+        Ok(match (deployment.carrier(), pair_of(deployment)) {
             (Some(Carrier::Alias(alias)), _) => Some(self.traffic.functions.percent(alias).await?),
             (_, Some(pair)) => Some(self.traffic.balancers.percent(&pair).await?),
             (_, None) => None,
@@ -184,8 +193,7 @@ impl Control {
 
     /// Asks what carries the traffic to give the new side its share.
     async fn give(&self, deployment: &Deployment, percent: u8) -> Result<(), Error> {
-        let carrier = deployment.order().shift.as_ref().map(|shift| &shift.carrier);
-        match (carrier, pair_of(deployment)) {
+        match (deployment.carrier(), pair_of(deployment)) {
             (Some(Carrier::Alias(alias)), _) => {
                 self.traffic.functions.split(alias, percent).await?;
             }
@@ -217,7 +225,11 @@ impl Control {
     }
 }
 
-fn pair_of(deployment: &Deployment) -> Option<Pair> {
+pub(crate) fn pair_of(deployment: &Deployment) -> Option<Pair> {
     let (old, new) = deployment.sides()?;
-    Some(Pair { old: old.to_owned(), new: new.to_owned() })
+    let listener = match deployment.carrier()? {
+        Carrier::Service(service) => Some(service.listener.clone()),
+        Carrier::Groups(_) | Carrier::Alias(_) => None,
+    };
+    Some(Pair { old: old.to_owned(), new: new.to_owned(), listener })
 }

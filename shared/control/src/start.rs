@@ -1,7 +1,9 @@
 //! Starting deployments: the deployment's row and the group's, in one transaction.
 
 use engine::appspec::FileExistsBehavior;
-use engine::deployment::{AutoRollback, Carrier, Creator, Deployment, HOOK_MS, Order, Shift};
+use engine::deployment::{
+    AutoRollback, Carrier, Creator, Deployment, HOOK_MS, Order, Shift, TASKS_MS,
+};
 use engine::group::Upload;
 use engine::health::{Minimum, Rule};
 use engine::ladder::{Ladder, Share};
@@ -79,9 +81,11 @@ impl Request {
 /// The rule of a configuration for what is no fleet.
 pub(crate) const NO_HOSTS: Rule = Rule { minimum: Minimum::FleetPercent(0), predefined: true };
 
-/// How long a shift may wait for people and hook functions, in milliseconds.
+/// How long a shift may wait for people, hook functions and tasks, in milliseconds.
 fn longest_wait_ms(shift: &Shift) -> u64 {
-    shift.ready_wait_ms.unwrap_or(0) + shift.keep_ms + 2 * HOOK_MS
+    let hooks = shift.carrier.hooks().map_or(2, |hooks| u64::try_from(hooks.len()).unwrap_or(0));
+    let tasks = if shift.has_tasks() { TASKS_MS } else { 0 };
+    shift.ready_wait_ms.unwrap_or(0) + shift.keep_ms + hooks * HOOK_MS + tasks
 }
 
 /// The rule of a predefined configuration for servers.
@@ -248,8 +252,12 @@ impl Control {
                 carrier: carrier.clone(),
                 ready_wait_ms: None,
                 keep_ms: 0,
+                retires: false,
                 back_to: None,
             }),
+            Some(carrier @ Carrier::Service(_)) => {
+                Some(settings::service_shift(&group.settings, carrier.clone())?)
+            }
             Some(Carrier::Groups(_)) | None => {
                 settings::shift(&group.settings)?.filter(|_| is_of_group)
             }

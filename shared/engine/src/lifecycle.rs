@@ -1,4 +1,4 @@
-//! The lifecycle events of a host and their order (`docs/semantics.md#lifecycle`).
+//! The lifecycle events of hosts, Lambda aliases and ECS services, and their order (`docs/semantics.md#lifecycle`).
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::IdError;
 
-/// A lifecycle event of a host, in the order in which they run.
+/// A lifecycle event, in the order in which they run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Event {
     /// Runs while the host has its traffic.
@@ -30,6 +30,10 @@ pub enum Event {
     ApplicationStart,
     /// Decides whether the host has succeeded.
     ValidateService,
+    /// Moves the test traffic of an ECS service to its new tasks; has no hooks.
+    AllowTestTraffic,
+    /// Runs when the new tasks of an ECS service have the test traffic.
+    AfterAllowTestTraffic,
     /// Runs before the host gets traffic.
     BeforeAllowTraffic,
     /// Waits until the balancer has found the host healthy and sends it traffic; has no hooks.
@@ -39,7 +43,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// All events, in order: those of an in-place deployment behind a balancer.
+    /// All events of hosts, in order: those of an in-place deployment behind a balancer.
     pub const ALL: [Self; 13] = [
         Self::BeforeBlockTraffic,
         Self::BlockTraffic,
@@ -105,6 +109,8 @@ impl Event {
             Self::AfterInstall => "AfterInstall",
             Self::ApplicationStart => "ApplicationStart",
             Self::ValidateService => "ValidateService",
+            Self::AllowTestTraffic => "AllowTestTraffic",
+            Self::AfterAllowTestTraffic => "AfterAllowTestTraffic",
             Self::BeforeAllowTraffic => "BeforeAllowTraffic",
             Self::AllowTraffic => "AllowTraffic",
             Self::AfterAllowTraffic => "AfterAllowTraffic",
@@ -118,7 +124,7 @@ impl Event {
 
     /// Whether the event is the balancer's, and the host only waits for it.
     pub fn is_of_balancer(self) -> bool {
-        matches!(self, Self::BlockTraffic | Self::AllowTraffic)
+        matches!(self, Self::BlockTraffic | Self::AllowTestTraffic | Self::AllowTraffic)
     }
 
     /// Whether the scripts come from the last successful revision on the host and not from the one being deployed.

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::serve::ListenerExt as _;
 use control::intake::Uploaded;
-use control::ports::{Cloud, NoFunctions, NoMeter, Traffic};
+use control::ports::{Cloud, NoFunctions, NoMeter, NoServices, Traffic};
 use control::{Control, Place, Settings, hash_of};
 use futures::future::BoxFuture;
 use store::{DynamoTable, S3Bundles, Scope};
@@ -359,6 +359,7 @@ fn traffic_of(home: Balancers, outside: Outside) -> Traffic {
         balancers: traffic.clone(),
         alarms: traffic,
         functions: Arc::new(NoFunctions),
+        services: Arc::new(NoServices),
     }
 }
 

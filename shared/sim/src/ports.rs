@@ -125,6 +125,9 @@ impl Errands for Ports {
             | Effect::Withdraw
             | Effect::FindSides
             | Effect::MoveTraffic { .. }
+            | Effect::BringUp
+            | Effect::MoveTestTraffic
+            | Effect::Retire { .. }
             | Effect::RunHook { .. } => {}
             Effect::CheckHosts { .. } | Effect::End(_) => return Ok(false),
         }

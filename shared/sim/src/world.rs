@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use control::driver::Errand;
 use control::intake::Uploaded;
-use control::ports::{NoFunctions, NoMeter, Traffic};
+use control::ports::{NoFunctions, NoMeter, NoServices, Traffic};
 use control::{Control, Error, Place, Settings};
 use engine::deployment::Effect;
 use engine::{DeploymentId, Timestamp};
@@ -250,6 +250,9 @@ impl World {
                 | Effect::Withdraw
                 | Effect::FindSides
                 | Effect::MoveTraffic { .. }
+                | Effect::BringUp
+                | Effect::MoveTestTraffic
+                | Effect::Retire { .. }
                 | Effect::RunHook { .. }
         );
         self.spawn(what, is_followed, None, move |control, shared| async move {
@@ -410,6 +413,7 @@ fn server_of(shared: &Arc<Shared>, server: u64, skew_ms: u64) -> Control {
             balancers: ports.clone(),
             alarms: ports.clone(),
             functions: Arc::new(NoFunctions),
+            services: Arc::new(NoServices),
         },
         meter: Arc::new(NoMeter),
         settings: Settings {

@@ -15,6 +15,8 @@ mod aws;
 mod blue_green;
 mod cloud_clients;
 mod deployments;
+#[cfg(feature = "tools")]
+mod ecs;
 mod events;
 #[cfg(feature = "tools")]
 mod haproxy;

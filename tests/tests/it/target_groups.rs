@@ -1,24 +1,11 @@
 //! The adapter of Elastic Load Balancing on moto, which keeps what it is told of target groups, listeners and rules and
 //! tells it again. It sends no traffic, and finds every target healthy at once.
 
-use std::process::Command;
-use std::time::Instant;
-
 use aws::TargetGroups;
-use aws_credential_types::Credentials;
-use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_smithy_http_client::Builder;
-use aws_types::SdkConfig;
-use aws_types::region::Region;
 use control::ports::{BalancerError, Balancers as _, Pair, Standing};
 use engine::DeploymentId;
-use serde_json::Value;
 
-use crate::support::PATIENCE;
-use crate::support::daemon::{Daemon, free_port};
-use crate::support::tools::tool;
-
-const REGION: &str = "eu-central-1";
+use crate::support::moto::Moto;
 
 /// What is made there before: a load balancer whose listener forwards to three target groups after a login, and has a
 /// rule for two others; instances; a target group that nothing forwards to, and one of addresses.
@@ -68,51 +55,14 @@ result = {'listener': told(listener['DefaultActions']), 'rules': [told(r['Action
 ";
 
 struct World {
-    endpoint: String,
+    moto: Moto,
     groups: TargetGroups,
-    _moto: Daemon,
-    _dir: tempfile::TempDir,
 }
 
 impl World {
-    fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let port = free_port();
-        let server = tool("moto_server");
-        let args = ["-H", "127.0.0.1", "-p", &port.to_string()];
-        let moto = Daemon::start_at(dir.path(), &server, &args);
-        let endpoint = format!("http://127.0.0.1:{port}");
-        let config = SdkConfig::builder()
-            .region(Region::new(REGION))
-            .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
-                "k", "s", None, None, "test",
-            )))
-            .endpoint_url(&endpoint)
-            .http_client(Builder::new().build_http())
-            .build();
-        Self { endpoint, groups: TargetGroups::new(&config), _moto: moto, _dir: dir }
-    }
-
-    /// Runs a Python program with boto3 on it, until moto answers at first.
-    fn python(&self, program: &str) -> Value {
-        let program = format!("import boto3, json\n{program}\nprint(json.dumps(result))\n");
-        let mut command = Command::new(tool("python"));
-        command.args(["-c", &program]).env("AWS_ENDPOINT_URL", &self.endpoint);
-        command.env("AWS_ACCESS_KEY_ID", "k").env("AWS_SECRET_ACCESS_KEY", "s");
-        command.env("AWS_DEFAULT_REGION", REGION).env("AWS_CONFIG_FILE", "/dev/null");
-        command.env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null").env("NO_PROXY", "*");
-        let output = command.output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{said}");
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-
-    async fn is_up(&self) {
-        let began = Instant::now();
-        while let Err(BalancerError::Unavailable { .. }) = self.groups.check("web").await {
-            assert!(began.elapsed() < PATIENCE, "moto does not answer");
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-        }
+    async fn start() -> Self {
+        let moto = Moto::start().await;
+        Self { groups: TargetGroups::new(&moto.config), moto }
     }
 
     async fn stands(&self, hosts: &[String]) -> Vec<Standing> {
@@ -122,9 +72,8 @@ impl World {
 
 #[tokio::test]
 async fn instances_come_and_go_and_weights_are_set_where_two_target_groups_share_traffic() {
-    let world = World::start();
-    world.is_up().await;
-    let made = world.python(SET_UP);
+    let world = World::start().await;
+    let made = world.moto.python(SET_UP);
     let mut hosts: Vec<String> = serde_json::from_value(made["instances"].clone()).unwrap();
     hosts.sort();
     let version: DeploymentId = "d-A1B2C3D4E".parse().unwrap();
@@ -152,7 +101,8 @@ async fn instances_come_and_go_and_weights_are_set_where_two_target_groups_share
         assert_eq!(world.stands(&hosts).await, [Standing::Out, Standing::In]);
     }
 
-    let pair = |old: &str, new: &str| Pair { old: old.to_owned(), new: new.to_owned() };
+    let pair =
+        |old: &str, new: &str| Pair { old: old.to_owned(), new: new.to_owned(), listener: None };
     let front = pair("blue", "green");
     assert_eq!(groups.percent(&front).await.unwrap(), 0);
     for percent in [5, 50, 100, 5] {
@@ -162,7 +112,7 @@ async fn instances_come_and_go_and_weights_are_set_where_two_target_groups_share
     let beta = pair("beta-blue", "beta-green");
     groups.split(&beta, 25).await.unwrap();
     assert_eq!(groups.percent(&beta).await.unwrap(), 25);
-    let told = world.python(READ);
+    let told = world.moto.python(READ);
     let [login, forward] = [0, 1].map(|at| &told["listener"][at]);
     assert_eq!((&login["type"], &login["login"]), (&"authenticate-oidc".into(), &"shop".into()));
     let weights = serde_json::json!({ "blue": 95, "green": 5, "other": 7 });

@@ -320,7 +320,7 @@ async fn a_subscription_is_kept_once_and_shown_with_its_group() {
 }
 
 #[tokio::test]
-async fn applications_of_other_platforms_are_kept_but_not_deployed() {
+async fn a_group_of_another_platform_has_its_defaults_and_takes_no_bundle() {
     let world = World::new();
     let body = json!({ "applicationName": "shop", "computePlatform": "ECS" });
     world.ok("CreateApplication", body).await;
@@ -335,5 +335,5 @@ async fn applications_of_other_platforms_are_kept_but_not_deployed() {
     assert_eq!(info["computePlatform"], "ECS");
     assert_eq!(info["deploymentConfigName"], "CodeDeployDefault.ECSAllAtOnce");
     let body = super::world::deployment("v1");
-    assert_eq!(world.refused("CreateDeployment", body).await, "InvalidComputePlatform");
+    assert_eq!(world.refused("CreateDeployment", body).await, "InvalidRevision");
 }

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod deployments;
+mod ecs;
 mod hosts;
 mod lambda;
 mod named;

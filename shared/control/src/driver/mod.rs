@@ -162,6 +162,9 @@ impl Control {
             Effect::Withdraw => self.withdraw(deployment).await,
             Effect::FindSides => self.find_sides(deployment).await,
             Effect::MoveTraffic { percent } => self.move_traffic(deployment.id(), *percent).await,
+            Effect::BringUp => self.bring_up(deployment).await,
+            Effect::MoveTestTraffic => self.move_test_traffic(deployment).await,
+            Effect::Retire { side } => self.retire(deployment.id(), *side).await,
             Effect::RunHook { event } => self.run_hook(deployment, *event).await,
             // Performed as the commit itself.
             Effect::End(_) => Ok(Vec::new()),

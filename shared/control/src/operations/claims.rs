@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use wire::codedeploy::{ErrorName, GroupSettings, TargetGroupInfo, TrafficRoute};
+use wire::codedeploy::{EcsService, ErrorName, GroupSettings, TargetGroupInfo, TrafficRoute};
 
 use super::refuse;
 use crate::rows::{self, Group, Row as _, Stored, TrafficClaim};
@@ -27,7 +27,17 @@ fn claimed(settings: &GroupSettings) -> BTreeSet<String> {
     let pairs = pairs.flat_map(|info| info.target_group_pair_info_list.iter().flatten());
     let routes = pairs.flat_map(|pair| [&pair.prod_traffic_route, &pair.test_traffic_route]);
     let listeners = routes.flatten().flat_map(|TrafficRoute { listener_arns }| listener_arns);
-    groups.chain(listeners.flatten().map(String::as_str)).map(str::to_owned).collect()
+    let listeners = listeners.flatten().cloned();
+    let services = settings.ecs_services.iter().flatten().filter_map(claim_of_service);
+    groups.map(str::to_owned).chain(listeners).chain(services).collect()
+}
+
+/// What stands for an ECS service among what groups have for themselves.
+const SERVICE: &str = "ecs:";
+
+fn claim_of_service(service: &EcsService) -> Option<String> {
+    let EcsService { service_name, cluster_name } = service;
+    Some(format!("{SERVICE}{}:{}", cluster_name.as_ref()?, service_name.as_ref()?))
 }
 
 /// What has to be one group's alone for a target group to be. Servers of one backend of HAProxy can be named by many
@@ -110,6 +120,14 @@ impl Control {
         let other = other.row;
         let application = self.application_by_id(&other.application_id).await?;
         let application = application.unwrap_or(other.application_id);
+        if let Some(service) = name.strip_prefix(SERVICE) {
+            let message = format!(
+                "The ECS service `{service}` belongs to the deployment group `{}` of the application `{application}`. Name \
+                 another one, or delete that group.",
+                other.name
+            );
+            return Err(refuse(ErrorName::EcsServiceMappingLimitExceeded, message));
+        }
         let message = format!(
             "`{name}` belongs to the deployment group `{}` of the application `{application}`: two groups would take each \
              other's hosts out of their traffic. Name another one, or take it out of the `loadBalancerInfo` of that group, \

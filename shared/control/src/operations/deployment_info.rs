@@ -37,6 +37,8 @@ fn error_of(failure: &Failure) -> ErrorInformation {
         FailureCode::Timeout => ErrorCode::Timeout,
         FailureCode::HookFailed => ErrorCode::HookExecutionFailure,
         FailureCode::InvalidFunction => ErrorCode::InvalidLambdaFunction,
+        FailureCode::InvalidService => ErrorCode::InvalidEcsService,
+        FailureCode::TasksFailed => ErrorCode::EcsUpdateError,
         FailureCode::InvalidBalancer => ErrorCode::ElasticLoadBalancingInvalid,
     };
     ErrorInformation { code: Some(code), message: Some(failure.message.clone()) }
@@ -63,9 +65,9 @@ fn overview(deployment: &Deployment) -> DeploymentOverview {
 
 /// What a deployment deploys to.
 fn platform_of(deployment: &Deployment) -> ComputePlatform {
-    let carrier = deployment.order().shift.as_ref().map(|shift| &shift.carrier);
-    match carrier {
+    match deployment.carrier() {
         Some(Carrier::Alias(_)) => ComputePlatform::Lambda,
+        Some(Carrier::Service(_)) => ComputePlatform::Ecs,
         Some(Carrier::Groups(_)) | None => ComputePlatform::Server,
     }
 }

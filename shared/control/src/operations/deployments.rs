@@ -30,10 +30,11 @@ impl Control {
         let application = self.application(text(&request.application_name)).await?.row;
         let group = self.group(&application, request.required_group_name()?).await?.group.row;
         let revision = request.required_revision()?;
-        if application.compute_platform == ComputePlatform::Lambda {
-            return self.deploy_alias(request, &group.id, revision).await;
+        let platform = application.compute_platform;
+        if platform != ComputePlatform::Server {
+            return self.deploy_content(request, platform, &group, revision).await;
         }
-        check_supported(request, application.compute_platform, &group.settings)?;
+        check_supported(request, &group.settings)?;
         self.check_balancers(&group.settings).await?;
         let revision: Revision = match revision {
             Some(location) => location.try_into()?,
@@ -273,17 +274,7 @@ impl Control {
 }
 
 /// Refuses what a deployment to hosts in place cannot do here, so that nothing that was asked for is passed over.
-fn check_supported(
-    request: &CreateDeployment,
-    platform: ComputePlatform,
-    group: &GroupSettings,
-) -> Result<(), Error> {
-    if platform != ComputePlatform::Server {
-        let message = format!(
-            "The application runs on {platform}, to which this version of Cutover does not deploy. It deploys to servers and Lambda functions."
-        );
-        return Err(refuse(ErrorName::InvalidComputePlatform, message));
-    }
+fn check_supported(request: &CreateDeployment, group: &GroupSettings) -> Result<(), Error> {
     let mode = word(request.deployment_mode.as_deref(), ErrorName::InvalidInput)?;
     if mode == Some(DeploymentMode::Restart) {
         let message = "The deployment mode RESTART is not supported. Deploy the last successful revision again instead.";

@@ -22,12 +22,17 @@ const DEFAULT_RULE: Rule = Rule { minimum: Minimum::FleetPercent(50), predefined
 
 fn stage_of(stage: Stage) -> ShiftStage {
     match stage {
+        Stage::BeforeInstall => ShiftStage::BeforeInstall,
         Stage::Install => ShiftStage::Install,
+        Stage::AfterInstall => ShiftStage::AfterInstall,
+        Stage::Test => ShiftStage::AllowTestTraffic,
+        Stage::AfterTest => ShiftStage::AfterAllowTestTraffic,
         Stage::Ready => ShiftStage::Ready,
         Stage::Before => ShiftStage::BeforeAllowTraffic,
         Stage::Move => ShiftStage::AllowTraffic,
         Stage::After => ShiftStage::AfterAllowTraffic,
         Stage::Keep => ShiftStage::TerminationWait,
+        Stage::Retire => ShiftStage::Termination,
         Stage::Over => ShiftStage::Done,
     }
 }
@@ -80,6 +85,8 @@ impl Control {
             Some(alarms) if !is_over => self.alarm_notes(alarms, found.id()).await,
             Some(_) | None => None,
         };
+        let mut task_sets = found.task_sets().iter();
+        let new_tasks = task_sets.find(|set| Some(set.side) == found.new_side());
         Ok(GetProgressOutput {
             steps: Some(order.ladder.rungs().iter().map(ToString::to_string).collect()),
             steps_done: Some(found.climb().rung),
@@ -94,6 +101,8 @@ impl Control {
             stage: found.stage().map(stage_of),
             traffic_percent: found.percent().map(u32::from),
             waits_until: found.stage_until().filter(|_| !is_over).map(Into::into),
+            running_tasks: new_tasks.map(|set| set.running),
+            desired_tasks: new_tasks.map(|set| set.desired),
             alarm_notes: notes,
         })
     }

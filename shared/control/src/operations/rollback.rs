@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use engine::deployment::{Alias, Carrier, Deployment};
+use engine::deployment::{Alias, Carrier, Deployment, Service, Side};
 use wire::codedeploy::ErrorName;
 use wire::cutover::{RollBackDeployment, RollBackDeploymentOutput};
 
+use super::content::carrier_again;
 use super::refuse;
 use crate::rows::{self, Group};
 use crate::start::Request;
@@ -43,6 +44,10 @@ impl Control {
             return Err(refuse(ErrorName::UnsupportedActionForDeploymentType, message));
         }
         let mut start = Request::new(fallback.revision, Some(fallback.pin));
+        let group = rows::load::<Group>(&*self.table, &Group::key_of(&order.group_id)).await?;
+        if let Some(group) = group {
+            start.carrier = carrier_again(&found, &group.row.settings, &start.revision)?;
+        }
         start.file_exists_behavior = fallback.file_exists_behavior;
         start.is_way_back = true;
         start.config = Some(order.config.clone());
@@ -55,12 +60,16 @@ impl Control {
     }
 
     /// How the traffic goes back to where it was before the newest deployment of a blue/green group: nothing is installed.
-    /// None for other deployments, after which the other side may have been changed.
+    /// None for other deployments, after which the other side may have been changed, and where what had the traffic was
+    /// ended.
     async fn traffic_back(&self, deployment: &Deployment) -> Result<Option<Request>, Error> {
         let order = deployment.order();
         let Some(shift) = order.shift.as_ref().filter(|shift| shift.back_to.is_none()) else {
             return Ok(None);
         };
+        if deployment.retired() == Some(Side::Old) {
+            return Ok(None);
+        }
         let group = rows::load::<Group>(&*self.table, &Group::key_of(&order.group_id)).await?;
         let newest = group.and_then(|group| group.row.slot.last_attempted);
         if newest.as_ref() != Some(deployment.id()) {
@@ -73,14 +82,16 @@ impl Control {
         let mut request = Request::new(revision, pin);
         request.is_way_back = true;
         request.back_to = Some(match &shift.carrier {
-            Carrier::Groups([first, _]) => {
-                let old = deployment.sides().map(|(old, _)| old);
-                u8::from(old != Some(first.as_str()))
+            Carrier::Groups(_) | Carrier::Service(_) => {
+                1 - deployment.new_side().unwrap_or(1).min(1)
             }
             Carrier::Alias(_) => 1,
         });
         request.carrier = Some(match shift.carrier.clone() {
             Carrier::Groups(groups) => Carrier::Groups(groups),
+            Carrier::Service(service) => {
+                Carrier::Service(Box::new(Service { hooks: BTreeMap::new(), ..*service }))
+            }
             Carrier::Alias(alias) => Carrier::Alias(Alias {
                 old: alias.new,
                 new: alias.old,

@@ -37,9 +37,9 @@ impl Control {
         request: &ListDeploymentTargets,
     ) -> Result<ListDeploymentTargetsOutput, Error> {
         let deployment = self.started_deployment(&request.deployment_id).await?;
-        if let Some(target) = self.lambda_target(&deployment).await? {
+        if let Some(target) = self.content_target(&deployment).await? {
             return Ok(ListDeploymentTargetsOutput {
-                target_ids: Some(target.target_id.into_iter().collect()),
+                target_ids: Some(target.names().take(1).map(str::to_owned).collect()),
                 next_token: None,
             });
         }
@@ -83,7 +83,7 @@ impl Control {
     ) -> Result<GetDeploymentTargetOutput, Error> {
         let deployment = self.started_deployment(&request.deployment_id).await?;
         let name = text(&request.target_id);
-        if let Some(target) = self.lambda_target_named(&deployment, name).await? {
+        if let Some(target) = self.content_target_named(&deployment, name).await? {
             return Ok(GetDeploymentTargetOutput { deployment_target: Some(target) });
         }
         let host = self.target(&deployment, name).await?;
@@ -101,7 +101,7 @@ impl Control {
         let deployment = self.started_deployment(&request.deployment_id).await?;
         let names = request.target_ids.as_deref().unwrap_or_default();
         if let [name] = names
-            && let Some(target) = self.lambda_target_named(&deployment, name).await?
+            && let Some(target) = self.content_target_named(&deployment, name).await?
         {
             return Ok(BatchGetDeploymentTargetsOutput { deployment_targets: Some(vec![target]) });
         }
@@ -154,7 +154,7 @@ impl Control {
         DeploymentTarget {
             deployment_target_type: Some(DeploymentTargetType::InstanceTarget),
             instance_target: Some(target),
-            lambda_target: None,
+            ..DeploymentTarget::default()
         }
     }
 }

@@ -29,8 +29,7 @@ impl Control {
     ) -> Result<PutLifecycleEventHookExecutionStatusOutput, Error> {
         let deployment = self.known_deployment(&request.deployment_id).await?.row.deployment;
         let id = deployment.id();
-        let shift = deployment.order().shift.as_ref();
-        if !shift.is_some_and(|shift| matches!(shift.carrier, Carrier::Alias(_))) {
+        if deployment.carrier().and_then(Carrier::hooks).is_none() {
             let message = format!(
                 "The deployment `{id}` has no hook functions: its hooks are scripts on hosts."
             );

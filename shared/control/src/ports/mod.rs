@@ -3,6 +3,7 @@
 mod cloud;
 mod functions;
 mod meter;
+mod services;
 mod traffic;
 
 use async_trait::async_trait;
@@ -18,6 +19,7 @@ pub use cloud::{
 };
 pub use functions::{FunctionError, Functions, NoFunctions};
 pub use meter::{HostOutcome, Measure, Meter, NoMeter};
+pub use services::{NoServices, ServiceError, Services};
 pub use traffic::{
     Alarms, BalancerError, BalancerKeeper, Balancers, NoTraffic, Pair, Reading, Standing, Traffic,
 };

@@ -10,7 +10,7 @@ use engine::DeploymentId;
 use thiserror::Error;
 use wire::cutover::{AddBalancer, BalancerInfo};
 
-use super::{Functions, NoFunctions};
+use super::{Functions, NoFunctions, NoServices, Services};
 
 /// Why a balancer did not do as asked.
 #[derive(Debug, Error)]
@@ -55,13 +55,16 @@ pub enum Standing {
     In,
 }
 
-/// Two target groups that share the traffic of one listener or rule.
+/// Two target groups that share the traffic of a listener or rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pair {
     /// The target group of the version that goes.
     pub old: String,
     /// The target group of the version that comes.
     pub new: String,
+    /// The ARN of the listener that is meant, with all its rules; none where the balancer knows the one place in which the
+    /// two share traffic.
+    pub listener: Option<String>,
 }
 
 /// Balancers. Everything may be asked twice; nothing is done that was not asked for. That something was asked for says
@@ -152,6 +155,8 @@ pub struct Traffic {
     pub alarms: Arc<dyn Alarms>,
     /// Lambda functions.
     pub functions: Arc<dyn Functions>,
+    /// Services of ECS.
+    pub services: Arc<dyn Services>,
 }
 
 impl Traffic {
@@ -163,6 +168,7 @@ impl Traffic {
             balancers: none.clone(),
             alarms: none,
             functions: Arc::new(NoFunctions),
+            services: Arc::new(NoServices),
         }
     }
 }

@@ -129,7 +129,10 @@ impl Outcome {
             | Fact::AlarmsRead { .. }
             | Fact::Withdrawn
             | Fact::SidesFound { .. }
-            | Fact::ShiftRefused(_)
+            | Fact::ShiftRefused { .. }
+            | Fact::TasksSeen(_)
+            | Fact::TestTrafficMoved
+            | Fact::Retired { .. }
             | Fact::TrafficMoved { .. }
             | Fact::HookEnded { .. }
             | Fact::Wished(_)

@@ -1,61 +1,29 @@
 //! The AppSpec of a Lambda deployment: one function, its alias, two of its versions, and its hook functions
-//! (`docs/semantics.md#lambda`). Keys are told apart by their letters alone, not by their case, because tools write both.
+//! (`docs/semantics.md#lambda`).
 
-use std::collections::BTreeMap;
-
-use thiserror::Error;
-
-use super::Position;
-use super::document;
-use super::yaml::{Entry, Map, Node, Value};
+use super::resource::{Kind, Resource, ResourceError, get, property, wrong};
+use super::yaml::Map;
 use crate::deployment::Alias;
 use crate::lifecycle::Event;
 
-/// What is wrong with the AppSpec of a Lambda deployment.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{}{message}", place(.position.as_ref()))]
-pub struct LambdaSpecError {
-    /// Where, if it is one place.
-    pub position: Option<Position>,
-    /// What, and what to do.
-    pub message: String,
-}
-
-fn place(position: Option<&Position>) -> String {
-    position.map(|at| format!("line {}, column {}: ", at.line, at.column)).unwrap_or_default()
-}
+const FUNCTION: Kind = Kind {
+    resource: "AWS::Lambda::Function",
+    noun: "function",
+    events: &[Event::BeforeAllowTraffic, Event::AfterAllowTraffic],
+};
 
 /// Reads the AppSpec of a Lambda deployment, YAML or JSON.
 ///
 /// # Errors
-/// See [`LambdaSpecError`].
-pub fn parse_lambda(text: &[u8]) -> Result<Alias, LambdaSpecError> {
-    let document = document::read(text).map_err(|error| LambdaSpecError {
-        position: None,
-        message: error.in_file("the AppSpec"),
-    })?;
-    let Some(root) = document.root else { return Err(missing(None, "Resources")) };
-    let root = map(&root, "the AppSpec")?;
-    let version = get(root, "version").and_then(|entry| entry.value.as_scalar());
-    if version.is_none_or(|version| version.text != "0.0") {
-        return Err(wrong(None, "`version` has to be 0.0"));
-    }
-    let resource = only_resource(root)?;
-    let kind = get(resource, "Type").map(|entry| &entry.value);
-    if kind.and_then(Node::as_text) != Some("AWS::Lambda::Function") {
-        let at = kind.map(|kind| kind.position);
-        return Err(wrong(at, "the `Type` of the resource has to be AWS::Lambda::Function"));
-    }
-    let Some(properties) = get(resource, "Properties") else {
-        return Err(missing(None, "Properties"));
-    };
-    let properties = map(&properties.value, "`Properties`")?;
+/// See [`ResourceError`].
+pub fn parse_lambda(text: &[u8]) -> Result<Alias, ResourceError> {
+    let Resource { properties, hooks } = Resource::read(text, &FUNCTION)?;
     let alias = Alias {
-        function: property(properties, "Name")?,
-        alias: property(properties, "Alias")?,
-        old: version_of(properties, "CurrentVersion")?,
-        new: version_of(properties, "TargetVersion")?,
-        hooks: hooks(root)?,
+        function: property(&properties, "Name")?,
+        alias: property(&properties, "Alias")?,
+        old: version_of(&properties, "CurrentVersion")?,
+        new: version_of(&properties, "TargetVersion")?,
+        hooks,
     };
     if alias.old == alias.new {
         return Err(wrong(
@@ -66,58 +34,7 @@ pub fn parse_lambda(text: &[u8]) -> Result<Alias, LambdaSpecError> {
     Ok(alias)
 }
 
-fn wrong(position: Option<Position>, message: &str) -> LambdaSpecError {
-    LambdaSpecError { position, message: message.to_owned() }
-}
-
-fn missing(position: Option<Position>, key: &str) -> LambdaSpecError {
-    wrong(position, &format!("`{key}` is missing"))
-}
-
-fn map<'a>(node: &'a Node, what: &str) -> Result<&'a Map, LambdaSpecError> {
-    node.as_map().ok_or_else(|| {
-        wrong(
-            Some(node.position),
-            &format!("{what} has to be a mapping, and is {}", node.describe()),
-        )
-    })
-}
-
-fn get<'a>(map: &'a Map, key: &str) -> Option<&'a Entry> {
-    let is_key = |entry: &&Entry| {
-        entry.key.as_scalar().is_some_and(|name| name.text.eq_ignore_ascii_case(key))
-    };
-    map.entries.iter().find(is_key)
-}
-
-/// The resource, of which there is one: in a list of mappings with one key each.
-fn only_resource(root: &Map) -> Result<&Map, LambdaSpecError> {
-    let Some(resources) = get(root, "Resources") else { return Err(missing(None, "Resources")) };
-    let node = &resources.value;
-    let single = match &node.value {
-        Value::List(nodes) => match nodes.as_slice() {
-            [one] => one.as_map(),
-            _ => None,
-        },
-        Value::Map(map) => Some(map),
-        Value::Scalar(_) => None,
-    };
-    match single.map(|map| map.entries.as_slice()) {
-        Some([entry]) => map(&entry.value, "the resource"),
-        _ => Err(wrong(Some(node.position), "`Resources` has to name exactly one function")),
-    }
-}
-
-fn property(map: &Map, key: &str) -> Result<String, LambdaSpecError> {
-    let Some(entry) = get(map, key) else { return Err(missing(None, key)) };
-    let scalar = entry.value.as_scalar().filter(|scalar| !scalar.text.trim().is_empty());
-    scalar.map(|scalar| scalar.text.clone()).ok_or_else(|| {
-        let message = format!("`{key}` has to be a text, and is {}", entry.value.describe());
-        wrong(Some(entry.value.position), &message)
-    })
-}
-
-fn version_of(map: &Map, key: &str) -> Result<String, LambdaSpecError> {
+fn version_of(map: &Map, key: &str) -> Result<String, ResourceError> {
     let version = property(map, key)?;
     let is_number = version.parse::<u64>().is_ok_and(|number| number > 0);
     if is_number {
@@ -127,47 +44,10 @@ fn version_of(map: &Map, key: &str) -> Result<String, LambdaSpecError> {
     Err(wrong(at, &format!("`{key}` has to be a published version, as \"4\", and is `{version}`")))
 }
 
-/// The hook functions: a list of mappings with one event each, or a mapping.
-fn hooks(root: &Map) -> Result<BTreeMap<Event, String>, LambdaSpecError> {
-    let mut hooks = BTreeMap::new();
-    let Some(given) = get(root, "Hooks").filter(|entry| !entry.value.is_null()) else {
-        return Ok(hooks);
-    };
-    let maps: Vec<&Map> = match &given.value.value {
-        Value::List(nodes) => {
-            nodes.iter().map(|node| map(node, "a hook")).collect::<Result<_, _>>()?
-        }
-        Value::Map(map) => vec![map],
-        Value::Scalar(_) => {
-            return Err(wrong(Some(given.value.position), "`Hooks` has to be a list of events"));
-        }
-    };
-    for entry in maps.into_iter().flat_map(|map| &map.entries) {
-        let name = entry.key.as_scalar().map(|name| name.text.as_str()).unwrap_or_default();
-        let event = [Event::BeforeAllowTraffic, Event::AfterAllowTraffic];
-        let event = event.into_iter().find(|event| event.name().eq_ignore_ascii_case(name));
-        let function = entry.value.as_scalar().filter(|scalar| !scalar.text.trim().is_empty());
-        match (event, function) {
-            (Some(event), Some(function)) => {
-                hooks.insert(event, function.text.clone());
-            }
-            (None, _) => {
-                let message = format!(
-                    "`{name}` is no event of a Lambda deployment: there are BeforeAllowTraffic and AfterAllowTraffic"
-                );
-                return Err(wrong(Some(entry.key.position), &message));
-            }
-            (Some(event), None) => {
-                let message = format!("the hook of {event} has to name a function");
-                return Err(wrong(Some(entry.value.position), &message));
-            }
-        }
-    }
-    Ok(hooks)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     const WHOLE: &str = "version: 0.0

@@ -12,7 +12,9 @@ mod lint_permissions;
 mod nearest;
 mod parse;
 mod permission;
+mod resource;
 mod scalar;
+mod service;
 mod tabs;
 #[cfg(test)]
 mod tests;
@@ -24,9 +26,11 @@ use serde::{Deserialize, Serialize};
 
 pub use error::AppSpecError;
 use error::Problem;
-pub use lambda::{LambdaSpecError, parse_lambda};
+pub use lambda::parse_lambda;
 pub use lint::{Finding, Severity, lint};
 use nearest::nearest;
+pub use resource::ResourceError;
+pub use service::parse_service;
 
 /// An AppSpec file that was read and found right.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -43,7 +43,10 @@ impl Deployment {
             Fact::AlarmsRead { firing, unreadable } => self.take_reading(firing, unreadable),
             Fact::Withdrawn => self.withdrawn(),
             Fact::SidesFound { percent_of_second } => self.find_sides(percent_of_second),
-            Fact::ShiftRefused(why) => self.refuse_shift(why),
+            Fact::ShiftRefused { effect, why } => self.refuse_shift(&effect, why),
+            Fact::TasksSeen(sets) => self.see_tasks(sets),
+            Fact::TestTrafficMoved => self.has_tested(),
+            Fact::Retired { side } => self.has_retired(side),
             Fact::TrafficMoved { percent } => self.has_moved(percent),
             Fact::HookEnded { event, failed } => self.end_hook(event, failed),
             Fact::Wished(wishes) => self.wish(wishes),
@@ -201,6 +204,9 @@ impl Deployment {
                 | Effect::EnrolHosts
                 | Effect::Withdraw
                 | Effect::FindSides
+                | Effect::BringUp
+                | Effect::MoveTestTraffic
+                | Effect::Retire { .. }
                 | Effect::RunHook { .. } => self.ask(effect, at),
                 Effect::MoveTraffic { .. } => {
                     self.forget_moves(effect);

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Deployment;
-use super::shift::percent_of;
+use super::moves::percent_of;
 use crate::Timestamp;
 use crate::health::Fleet;
 use crate::ladder::Rung;

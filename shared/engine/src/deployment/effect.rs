@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, Ordinals, REPEAT_MS, Status};
+use super::{Failure, Ordinals, REPEAT_MS, Side, Status};
 use crate::Timestamp;
 use crate::lifecycle::Event;
 
@@ -45,6 +45,15 @@ pub enum Effect {
         /// How much, in percent.
         percent: u8,
     },
+    /// Have the tasks of the new side of a service run. Outcome: `TasksSeen`, which may say that they do not yet.
+    BringUp,
+    /// Give the new side of a shift all of the test traffic. Outcome: `TestTrafficMoved`, once what carries it says so.
+    MoveTestTraffic,
+    /// End one side of a shift, which has no traffic any more. Outcome: `Retired`, once it is so.
+    Retire {
+        /// Which.
+        side: Side,
+    },
     /// Call the hook function of an event, once. Outcome: `HookEnded`, when the function says how it went.
     RunHook {
         /// The event.
@@ -60,7 +69,8 @@ impl Effect {
     pub(super) fn repeat_ms(&self) -> u64 {
         match self {
             Self::Withdraw | Self::MoveTraffic { .. } => 1_000,
-            Self::ReadAlarms | Self::FindSides => 10_000,
+            Self::BringUp | Self::MoveTestTraffic => 5_000,
+            Self::ReadAlarms | Self::FindSides | Self::Retire { .. } => 10_000,
             Self::PinRevision
             | Self::EnrolHosts
             | Self::Dispatch { .. }

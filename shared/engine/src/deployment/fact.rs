@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, Plan, Wishes};
+use super::{Effect, Failure, Plan, Side, TaskSet, Wishes};
 use crate::lifecycle::Event;
 use crate::{DeploymentId, Pin, Timestamp};
 
@@ -57,8 +57,22 @@ pub enum Fact {
         /// In percent.
         percent_of_second: u8,
     },
-    /// What carries the traffic of a shift cannot carry it.
-    ShiftRefused(Failure),
+    /// What carries the traffic of a shift cannot do what was asked of it.
+    ShiftRefused {
+        /// What was asked.
+        effect: Effect,
+        /// Why not.
+        why: Failure,
+    },
+    /// The tasks of a service stand so: all its task sets that are in one of the two target groups.
+    TasksSeen(Vec<TaskSet>),
+    /// The new side of a shift has the test traffic, as what carries it says.
+    TestTrafficMoved,
+    /// What had the traffic, or what was made for the new side, is no more.
+    Retired {
+        /// Which.
+        side: Side,
+    },
     /// The new side of a shift has its share of the traffic, as what carries it says.
     TrafficMoved {
         /// In percent.

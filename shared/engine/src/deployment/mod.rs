@@ -10,22 +10,24 @@ mod climb;
 mod effect;
 mod fact;
 mod hosts;
+mod moves;
 mod ordinals;
 mod plan;
 mod shift;
+mod stages;
 mod verdict;
 mod watch;
 
 use serde::{Deserialize, Serialize};
 
-pub use carrier::{Alias, Carrier, Shift, Stage};
+pub use carrier::{Alias, Capacity, Carrier, Network, Service, Shift, Side, Stage, TaskSet, Tasks};
 pub use climb::{Climb, Wishes};
 pub use effect::{Effect, Ending, Plan};
 pub use fact::{Fact, HostSeen, Sighting};
 pub use hosts::{Host, HostState, Hosts};
 pub use ordinals::{Ordinals, OrdinalsError};
-pub use shift::HOOK_MS;
 use shift::Shifting;
+pub use stages::{HOOK_MS, TASKS_MS};
 pub use verdict::{Failure, FailureCode};
 use watch::Watching;
 pub use watch::{Alarm, Watch};
@@ -414,12 +416,17 @@ impl Deployment {
         }
         match effect {
             Effect::MoveTraffic { percent } if !self.may_move(*percent) => false,
+            Effect::Retire { side } if !self.may_retire(*side) => false,
+            Effect::BringUp | Effect::MoveTestTraffic if self.is_held() => false,
             Effect::PinRevision
             | Effect::EnrolHosts
             | Effect::ReadAlarms
             | Effect::Withdraw
             | Effect::FindSides
             | Effect::MoveTraffic { .. }
+            | Effect::BringUp
+            | Effect::MoveTestTraffic
+            | Effect::Retire { .. }
             | Effect::RunHook { .. } => self.asked.iter().any(|asked| asked.effect == *effect),
             Effect::Dispatch { attempt, hosts, .. } => {
                 self.stop.is_none()

@@ -132,6 +132,9 @@ impl Deployment {
                 | Effect::FindSides
                 | Effect::MoveTraffic { .. }
                 | Effect::RunHook { .. }
+                | Effect::BringUp
+                | Effect::MoveTestTraffic
+                | Effect::Retire { .. }
                 | Effect::End(_) => 0,
             })
             .sum();
@@ -192,6 +195,9 @@ impl Deployment {
             | Effect::FindSides
             | Effect::MoveTraffic { .. }
             | Effect::RunHook { .. }
+            | Effect::BringUp
+            | Effect::MoveTestTraffic
+            | Effect::Retire { .. }
             | Effect::End(_) => now.plus_ms(effect.repeat_ms()),
         });
         let ramp = self.ramp_at(now, effects);

@@ -1,6 +1,7 @@
 //! Whole deployments by hand: facts in, effects out.
 
 mod fleet;
+mod service;
 mod shift;
 mod traffic;
 

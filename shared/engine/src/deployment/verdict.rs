@@ -42,6 +42,10 @@ pub enum FailureCode {
     HookFailed,
     /// The function, its alias or its versions are not as the revision says.
     InvalidFunction,
+    /// The service is not as it has to be.
+    InvalidService,
+    /// The tasks of the new version do not run, or a side of the service could not be ended.
+    TasksFailed,
     /// The target groups cannot carry the deployment.
     InvalidBalancer,
 }
@@ -59,6 +63,8 @@ impl Failure {
             | FailureCode::Timeout
             | FailureCode::HookFailed
             | FailureCode::InvalidFunction
+            | FailureCode::InvalidService
+            | FailureCode::TasksFailed
             | FailureCode::InvalidBalancer => Status::Failed,
         }
     }

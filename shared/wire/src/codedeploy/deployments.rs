@@ -80,6 +80,10 @@ words! {
         HookExecutionFailure = "HOOK_EXECUTION_FAILURE",
         /// The function is not as the revision says.
         InvalidLambdaFunction = "INVALID_LAMBDA_FUNCTION",
+        /// The service is not as it has to be.
+        InvalidEcsService = "INVALID_ECS_SERVICE",
+        /// The tasks of the service do not run as they should.
+        EcsUpdateError = "ECS_UPDATE_ERROR",
         /// The target groups cannot carry the deployment.
         ElasticLoadBalancingInvalid = "ELASTIC_LOAD_BALANCING_INVALID",
         /// There are no hosts to deploy to.

@@ -374,7 +374,7 @@ impl RevisionLocation {
         let given = self.app_spec_content.as_ref().or(self.string.as_ref());
         let content = given.and_then(|spec| spec.content.as_deref()).ok_or_else(|| {
             invalid.because(
-                "a Lambda function is deployed with an AppSpec in the request; use `revisionType` AppSpecContent, with \
+                "what goes to no hosts is deployed with an AppSpec in the request; use `revisionType` AppSpecContent, with \
                  its `content`",
             )
         })?;

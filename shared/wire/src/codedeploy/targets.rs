@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::checks;
-use super::common::Seconds;
+use super::common::{Seconds, TargetGroupInfo};
 use super::errors::{ApiError, ErrorName, UnknownWord};
 
 words! {
@@ -79,6 +79,8 @@ words! {
         InstanceTarget = "InstanceTarget",
         /// An alias of a Lambda function.
         LambdaTarget = "LambdaTarget",
+        /// A service of ECS.
+        EcsTarget = "ECSTarget",
     }
 }
 
@@ -141,6 +143,61 @@ shape! {
         instance_target: InstanceTarget,
         /// The alias of a Lambda function.
         lambda_target: LambdaTarget,
+        /// The service of ECS.
+        ecs_target: EcsTarget,
+    }
+}
+
+impl DeploymentTarget {
+    /// What the target of a deployment that goes to no hosts can be called: its id, and then its ARN.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let lambda = self.lambda_target.iter();
+        let lambda = lambda.flat_map(|target| [&target.target_id, &target.target_arn]);
+        let ecs = self.ecs_target.iter();
+        let ecs = ecs.flat_map(|target| [&target.target_id, &target.target_arn]);
+        lambda.chain(ecs).flatten().map(String::as_str)
+    }
+}
+
+shape! {
+    /// A service of ECS in a deployment.
+    EcsTarget {
+        /// The deployment.
+        deployment_id: String,
+        /// The service, as `CLUSTER:SERVICE`.
+        target_id: String,
+        /// Its ARN.
+        target_arn: String,
+        /// When its status last changed.
+        last_updated_at: Seconds,
+        /// Its lifecycle events.
+        lifecycle_events: Vec<LifecycleEvent>,
+        /// How it stands.
+        status: TargetStatus,
+        /// Its task sets.
+        task_sets_info: Vec<EcsTaskSet>,
+    }
+}
+
+shape! {
+    /// A task set of a service.
+    EcsTaskSet {
+        /// Its id; the name is misspelt in CodeDeploy's API.
+        identifer: String,
+        /// How many tasks are wanted.
+        desired_count: u32,
+        /// How many start.
+        pending_count: u32,
+        /// How many run.
+        running_count: u32,
+        /// `PRIMARY` or `ACTIVE`.
+        status: String,
+        /// How much of the traffic it has, in percent.
+        traffic_weight: u32,
+        /// The target group that its tasks are in.
+        target_group: TargetGroupInfo,
+        /// Its side of the deployment.
+        task_set_label: TargetLabel,
     }
 }
 

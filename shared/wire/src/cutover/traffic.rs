@@ -60,6 +60,10 @@ shape! {
         traffic_percent: u32,
         /// Until when it waits: for a person, or with what had the traffic.
         waits_until: Seconds,
+        /// How many of the tasks of its new version run, where it is of an ECS service.
+        running_tasks: u32,
+        /// How many of them are wanted.
+        desired_tasks: u32,
         /// What alarms have to say beyond whether they fire.
         alarm_notes: Vec<AlarmNote>,
     }
@@ -78,8 +82,16 @@ shape! {
 words! {
     /// The stages of a deployment whose traffic moves all together.
     ShiftStage {
+        /// What is to be done before the new side is made ready.
+        BeforeInstall = "BeforeInstall",
         /// The new side is made ready.
         Install = "Install",
+        /// What is to be done when it is.
+        AfterInstall = "AfterInstall",
+        /// The test traffic moves.
+        AllowTestTraffic = "AllowTestTraffic",
+        /// What is to be done after it has moved.
+        AfterAllowTestTraffic = "AfterAllowTestTraffic",
         /// It is ready, and a person is waited for.
         Ready = "Ready",
         /// What is to be done before the traffic moves.
@@ -90,6 +102,8 @@ words! {
         AfterAllowTraffic = "AfterAllowTraffic",
         /// What had the traffic is kept.
         TerminationWait = "TerminationWait",
+        /// What had the traffic is ended.
+        Termination = "Termination",
         /// All is done.
         Done = "Done",
     }

@@ -9,6 +9,8 @@ pub(crate) mod gate;
 pub(crate) mod home;
 #[cfg(feature = "tools")]
 pub(crate) mod load;
+#[cfg(feature = "tools")]
+pub(crate) mod moto;
 pub(crate) mod process;
 pub(crate) mod template;
 #[cfg(feature = "tools")]

@@ -4,15 +4,15 @@ use expect_test::expect;
 
 use super::*;
 
-fn shift(carrier: Carrier) -> Shift {
-    Shift { carrier, ready_wait_ms: None, keep_ms: 0, back_to: None }
+pub(super) fn shift(carrier: Carrier) -> Shift {
+    Shift { carrier, ready_wait_ms: None, keep_ms: 0, retires: false, back_to: None }
 }
 
 fn pair() -> Carrier {
     Carrier::Groups(["home:one".into(), "home:two".into()])
 }
 
-fn shifting(ladder: &str, shift: Shift, watch: Option<Watch>) -> Order {
+pub(super) fn shifting(ladder: &str, shift: Shift, watch: Option<Watch>) -> Order {
     let mut order = order(Minimum::FleetPercent(0), true);
     order.ladder = if ladder.is_empty() { Ladder::default() } else { ladder.parse().unwrap() };
     order.shift = Some(shift);
@@ -46,16 +46,16 @@ fn poised(order: Order) -> Story {
     story
 }
 
-fn moved(story: &mut Story, percent: u8) {
+pub(super) fn moved(story: &mut Story, percent: u8) {
     story.fact(Fact::TrafficMoved { percent });
 }
 
-fn alarm(firing: bool) -> Fact {
+pub(super) fn alarm(firing: bool) -> Fact {
     let firing = if firing { vec!["a".into()] } else { Vec::new() };
     Fact::AlarmsRead { firing, unreadable: None }
 }
 
-fn watched() -> Option<Watch> {
+pub(super) fn watched() -> Option<Watch> {
     Some(Watch { alarms: vec!["a".into()], ignores_unreadable: false, every_ms: 3_600_000 })
 }
 

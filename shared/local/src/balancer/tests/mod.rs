@@ -126,7 +126,7 @@ impl World {
 }
 
 fn pair() -> Pair {
-    Pair { old: "home:web-blue".into(), new: "home:web-green".into() }
+    Pair { old: "home:web-blue".into(), new: "home:web-green".into(), listener: None }
 }
 
 /// Clients that ask again and again.

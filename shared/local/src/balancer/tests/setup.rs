@@ -79,7 +79,7 @@ async fn what_is_not_there_is_said_with_what_to_do() {
     let error = world.traffic.admit("home:web", "i-123", &version("OLD")).await.unwrap_err();
     assert!(error.to_string().contains("`i-123` is no host of this home"), "{error}");
     let refused = async |old: &str, new: &str, percent, expected: &str| {
-        let pair = Pair { old: old.into(), new: new.into() };
+        let pair = Pair { old: old.into(), new: new.into(), listener: None };
         let error = world.traffic.split(&pair, percent).await.unwrap_err();
         assert!(matches!(error, BalancerError::Refused { .. }), "{error}");
         assert!(error.to_string().contains(expected), "{error}");

@@ -1,0 +1,90 @@
+//! Services of ECS, and the task sets that their tasks are in (`docs/semantics.md#ecs`). Weights are the balancer's.
+
+use async_trait::async_trait;
+use engine::DeploymentId;
+use engine::deployment::{Service, TaskSet};
+use thiserror::Error;
+
+/// Why a service did not do as asked.
+#[derive(Debug, Error)]
+pub enum ServiceError {
+    /// There is none, it is not as it should be, or nobody may; asking again gives the same answer.
+    #[error("the service `{name}` cannot be deployed to: {message}")]
+    Refused {
+        /// The service, as `CLUSTER:SERVICE`.
+        name: String,
+        /// The reason, and what to do.
+        message: String,
+    },
+    /// The tasks of the new version do not run; waiting longer does not help.
+    #[error("the new tasks of the service `{name}` do not run: {message}")]
+    Failing {
+        /// The service.
+        name: String,
+        /// What became of them.
+        message: String,
+    },
+    /// No answer, or not now; trying again may help.
+    #[error("the service `{name}` could not be asked about")]
+    Unavailable {
+        /// The service.
+        name: String,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Services of ECS. Everything may be asked twice.
+#[async_trait]
+pub trait Services: Send + Sync {
+    /// Whether the service can be deployed to: it is there, and its deployments are controlled from outside.
+    async fn check(&self, service: &Service) -> Result<(), ServiceError>;
+
+    /// Has the tasks of deployment `id` run in target group `side` of the service, and tells how all its task sets in the
+    /// two target groups stand. Task sets that an earlier deployment has left in that target group are ended: they have no
+    /// traffic, or this was not to be called.
+    async fn bring_up(
+        &self,
+        service: &Service,
+        side: u8,
+        id: &DeploymentId,
+    ) -> Result<Vec<TaskSet>, ServiceError>;
+
+    /// Makes the tasks in target group `kept` the primary ones, and ends those in the other one. Returns whether that is
+    /// so.
+    async fn keep_only(&self, service: &Service, kept: u8) -> Result<bool, ServiceError>;
+}
+
+/// Where there are no services.
+#[derive(Debug, Clone, Copy)]
+pub struct NoServices;
+
+impl NoServices {
+    fn none<T>(service: &Service) -> Result<T, ServiceError> {
+        let name = format!("{}:{}", service.cluster, service.name);
+        let message =
+            "a home has no ECS services; deploy this application with an installation on AWS";
+        Err(ServiceError::Refused { name, message: message.to_owned() })
+    }
+}
+
+#[async_trait]
+impl Services for NoServices {
+    async fn check(&self, service: &Service) -> Result<(), ServiceError> {
+        Self::none(service)
+    }
+
+    async fn bring_up(
+        &self,
+        service: &Service,
+        _: u8,
+        _: &DeploymentId,
+    ) -> Result<Vec<TaskSet>, ServiceError> {
+        Self::none(service)
+    }
+
+    async fn keep_only(&self, service: &Service, _: u8) -> Result<bool, ServiceError> {
+        Self::none(service)
+    }
+}

@@ -1,0 +1,117 @@
+//! Services of ECS: new tasks beside those that have the traffic, their test traffic, and the end of one of the two sides
+//! (`docs/semantics.md#ecs`).
+
+use engine::DeploymentId;
+use engine::deployment::{Carrier, Deployment, Effect, Fact, Failure, FailureCode, Service, Side};
+use tracing::{info, warn};
+
+use crate::ports::{BalancerError, Pair, ServiceError};
+use crate::shift::pair_of;
+use crate::{Control, Error};
+
+/// The code of what a service says when it does not do as asked; none where it may do so later.
+fn code_of(error: &ServiceError) -> Option<FailureCode> {
+    match error {
+        ServiceError::Refused { .. } => Some(FailureCode::InvalidService),
+        ServiceError::Failing { .. } => Some(FailureCode::TasksFailed),
+        ServiceError::Unavailable { .. } => None,
+    }
+}
+
+fn refused(effect: Effect, error: ServiceError) -> Result<Vec<Fact>, Error> {
+    let Some(code) = code_of(&error) else { return Err(error.into()) };
+    let why = Failure { code, message: error.to_string() };
+    Ok(vec![Fact::ShiftRefused { effect, why }])
+}
+
+/// The service that a deployment is of, and the number of its new side, once that is known.
+fn service_of(deployment: &Deployment) -> Option<(&Service, u8)> {
+    let Carrier::Service(service) = deployment.carrier()? else { return None };
+    Some((service, deployment.new_side()?))
+}
+
+/// The two target groups of a service behind its listener for test traffic.
+fn test_pair(deployment: &Deployment, service: &Service) -> Option<Pair> {
+    let (old, new) = deployment.sides()?;
+    let listener = Some(service.test_listener.clone()?);
+    Some(Pair { old: old.to_owned(), new: new.to_owned(), listener })
+}
+
+impl Control {
+    /// Checks a service before its balancer is asked; nothing if it can be deployed to.
+    pub(crate) async fn check_service(&self, service: &Service) -> Result<Vec<Fact>, Error> {
+        match self.traffic.services.check(service).await {
+            Ok(()) => Ok(Vec::new()),
+            Err(error) => refused(Effect::FindSides, error),
+        }
+    }
+
+    /// Has the new tasks run, and tells how all of them stand.
+    pub(crate) async fn bring_up(&self, deployment: &Deployment) -> Result<Vec<Fact>, Error> {
+        let Some((service, side)) = service_of(deployment) else { return Ok(Vec::new()) };
+        // A target group that no listener forwards to finds nobody healthy: with none of the traffic it is named there.
+        let is_led = match pair_of(deployment) {
+            Some(pair) => self.lead(&pair, 0).await?,
+            None => false,
+        };
+        if !is_led {
+            return Ok(Vec::new());
+        }
+        match self.traffic.services.bring_up(service, side, deployment.id()).await {
+            Ok(sets) => Ok(vec![Fact::TasksSeen(sets)]),
+            Err(error) => refused(Effect::BringUp, error),
+        }
+    }
+
+    /// Gives the new side the test traffic, and tells so when that is read back.
+    pub(crate) async fn move_test_traffic(
+        &self,
+        deployment: &Deployment,
+    ) -> Result<Vec<Fact>, Error> {
+        let pair = service_of(deployment).and_then(|(service, _)| test_pair(deployment, service));
+        let Some(pair) = pair else { return Ok(Vec::new()) };
+        match self.lead(&pair, 100).await {
+            Ok(is_so) => Ok(is_so.then_some(Fact::TestTrafficMoved).into_iter().collect()),
+            Err(Error::Balancer(
+                error @ (BalancerError::Refused { .. } | BalancerError::Unknown { .. }),
+            )) => {
+                let (code, message) = (FailureCode::InvalidBalancer, error.to_string());
+                let (effect, why) = (Effect::MoveTestTraffic, Failure { code, message });
+                Ok(vec![Fact::ShiftRefused { effect, why }])
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Has a listener give `percent` to the new side, and tells whether that is so.
+    async fn lead(&self, pair: &Pair, percent: u8) -> Result<bool, Error> {
+        let balancers = &self.traffic.balancers;
+        balancers.split(pair, percent).await?;
+        Ok(balancers.percent(pair).await? == percent)
+    }
+
+    /// Ends one side of a shift, unless it has traffic, and tells so when it is so.
+    pub(crate) async fn retire(&self, id: &DeploymentId, side: Side) -> Result<Vec<Fact>, Error> {
+        let Some(stored) = self.deployment(id).await? else { return Ok(Vec::new()) };
+        let deployment = &stored.row.deployment;
+        // Nothing is ended that was read to have traffic, whatever is believed.
+        let without = if side == Side::Old { 100 } else { 0 };
+        let read = self.share(deployment).await?;
+        if read != Some(without) || !deployment.wants(&Effect::Retire { side }) {
+            warn!(deployment = %id, ?side, read, "a side that has traffic, or may get some, is not ended");
+            return Ok(Vec::new());
+        }
+        let Some((service, new)) = service_of(deployment) else { return Ok(Vec::new()) };
+        if let Some(pair) = test_pair(deployment, service)
+            && !self.lead(&pair, without).await?
+        {
+            return Ok(Vec::new());
+        }
+        let kept = if side == Side::Old { new } else { 1 - new.min(1) };
+        let is_so = self.traffic.services.keep_only(service, kept).await?;
+        if is_so {
+            info!(deployment = %id, ?side, "a side of the service was ended");
+        }
+        Ok(is_so.then_some(Fact::Retired { side }).into_iter().collect())
+    }
+}

@@ -1,0 +1,165 @@
+//! What a shift asks of what carries its traffic: to move it, to have it back, and to end a side.
+
+use super::carrier::{Side, Stage};
+use super::effect::Effect;
+use super::{Deployment, Failure};
+use crate::Timestamp;
+use crate::ladder::{Rung, Share};
+
+/// How often what carries the traffic is asked to take it back, or to end a side, before the deployment ends without
+/// knowing that it did.
+pub(super) const RETURNS_MAX: u32 = 30;
+
+impl Deployment {
+    /// How much of the traffic the new side is to have at `now`, in percent.
+    fn wanted_percent(&self, now: Timestamp) -> u8 {
+        let shifting = self.shifting_at(now);
+        if self.goes_back(now) {
+            return 0;
+        }
+        let is_frozen = self.is_halted(now) || shifting.failed.is_some() || self.wishes.paused;
+        if is_frozen {
+            return self.shifting.percent;
+        }
+        match shifting.stage {
+            // Also where something had left it some: hosts that have traffic are not touched.
+            Stage::BeforeInstall | Stage::Install | Stage::AfterInstall => 0,
+            Stage::Test | Stage::AfterTest | Stage::Ready | Stage::Before => 0,
+            Stage::Move => {
+                let rung = self.order.ladder.get(self.climb_at(now).rung);
+                let rung = rung.filter(|_| !self.wishes.promoted);
+                rung.map_or(100, percent_of).max(self.shifting.percent)
+            }
+            Stage::After | Stage::Keep | Stage::Retire | Stage::Over => 100,
+        }
+    }
+
+    /// Whether the traffic is to go back to the old side at `now`, before anything else is done.
+    fn goes_back(&self, now: Timestamp) -> bool {
+        let Some(shift) = &self.order.shift else { return false };
+        // What had the traffic may be gone once it is being ended.
+        let is_too_late = shift.back_to.is_some() || self.shifting.stage >= Stage::Retire;
+        if is_too_late || !self.has_moved_any() {
+            return false;
+        }
+        self.cause(now).is_some_and(|cause| self.wants_rollback(cause.status()))
+    }
+
+    /// Why the shift goes no further.
+    fn cause(&self, now: Timestamp) -> Option<Failure> {
+        let failed = self.shifting_at(now).failed.map(|failed| failed.why);
+        self.cut_short(now).or(failed)
+    }
+
+    /// Whether the new side has traffic, or may have some.
+    pub(super) fn has_moved_any(&self) -> bool {
+        self.shifting.percent > 0
+            || self.asked.iter().any(|asked| matches!(asked.effect, Effect::MoveTraffic { .. }))
+    }
+
+    /// Whether the end has to wait until the traffic is back.
+    fn is_going_back(&self, now: Timestamp) -> bool {
+        self.goes_back(now) && self.tries(&Effect::MoveTraffic { percent: 0 }) < RETURNS_MAX
+    }
+
+    /// The side that is to be ended at `now`: the old one when it is needed no more, or what was made for the new one when
+    /// it is not to have the traffic.
+    fn to_retire(&self, now: Timestamp) -> Option<Side> {
+        let shift = self.order.shift.as_ref()?;
+        let shifting = self.shifting_at(now);
+        let is_made = self.tries(&Effect::BringUp) > 0 || !shifting.tasks.is_empty();
+        let side = if shifting.stage == Stage::Retire {
+            Side::Old
+        } else if is_made && !self.has_moved_any() && self.cause(now).is_some() {
+            Side::New
+        } else {
+            return None;
+        };
+        let is_wanted = shift.retires && shifting.retired.is_none();
+        (is_wanted && self.tries(&Effect::Retire { side }) < RETURNS_MAX).then_some(side)
+    }
+
+    /// What is to be asked of what carries the traffic at `now`.
+    pub(super) fn shift(&self, now: Timestamp, effects: &mut Vec<Effect>) {
+        if self.order.shift.is_none() {
+            return;
+        }
+        if self.shifting.new_side.is_none() {
+            if self.halted_at(now).is_none() && self.is_due(&Effect::FindSides, now) {
+                effects.push(Effect::FindSides);
+            }
+            return;
+        }
+        let percent = self.wanted_percent(now);
+        let wanted = Effect::MoveTraffic { percent };
+        let is_unsure = self.goes_back(now);
+        if (percent != self.shifting.percent || is_unsure) && self.is_due(&wanted, now) {
+            effects.push(wanted);
+        }
+        let retire = self.to_retire(now).map(|side| Effect::Retire { side });
+        let next = retire.or_else(|| self.next_step(now));
+        effects.extend(next.filter(|next| self.is_due(next, now)));
+    }
+
+    /// What the stage that the shift is in at `now` asks for, beside the traffic.
+    fn next_step(&self, now: Timestamp) -> Option<Effect> {
+        let shifting = self.shifting_at(now);
+        let shift = self.order.shift.as_ref()?;
+        let is_early = shifting.stage == Stage::BeforeInstall && !self.has_begun();
+        if is_early || shifting.failed.is_some() || self.is_halted(now) {
+            return None;
+        }
+        if let Some(event) = self.hook_of(shifting.stage) {
+            return (!shifting.hooks.contains(&event)).then_some(Effect::RunHook { event });
+        }
+        if shifting.stage == Stage::Install && shift.has_tasks() {
+            return Some(Effect::BringUp);
+        }
+        let is_test = shifting.stage == Stage::Test && shift.has_test_traffic();
+        is_test.then_some(Effect::MoveTestTraffic)
+    }
+
+    /// How a shift ends at `now`: none while it has to go on, else why it did not succeed, or that it did.
+    pub(super) fn shift_ending(&self, now: Timestamp) -> Option<Result<(), Failure>> {
+        let is_busy = self.hosts.fleet().in_flight > 0 || self.is_going_back(now);
+        if is_busy || self.to_retire(now).is_some() {
+            return None;
+        }
+        match self.cause(now) {
+            Some(failure) => Some(Err(failure)),
+            None => (self.shifting_at(now).stage == Stage::Over).then_some(Ok(())),
+        }
+    }
+
+    /// What becomes of the traffic of a shift that did not succeed, in words.
+    pub(super) fn traffic_after(&self, is_wanted_back: bool) -> String {
+        let id = &self.order.id;
+        if !self.has_moved_any() {
+            return "The traffic is where it was before the deployment, and what has it was not changed: there is nothing \
+                    to roll back."
+                .to_owned();
+        }
+        if self.shifting.stage >= Stage::Retire {
+            return "The traffic stays with the new version: what had it before was being ended, or has been.".to_owned();
+        }
+        if is_wanted_back {
+            return format!(
+                "The traffic could not be taken back: the balancer did not say that it is. Look at its weights, and try \
+                 again with `cutover rollback {id}`."
+            );
+        }
+        let percent = self.shifting.percent;
+        format!(
+            "The traffic stays as it is: the new version has {percent}% of it. Take it back with `cutover rollback {id}`."
+        )
+    }
+}
+
+/// How much of the traffic a rung is, in percent.
+pub(super) fn percent_of(rung: Rung) -> u8 {
+    match rung.share {
+        Share::Percent(percent) => percent,
+        // Refused where the order is made: traffic is not counted in hosts.
+        Share::Hosts(_) => 1,
+    }
+}

@@ -1,0 +1,231 @@
+//! The stages of a shift, one after the other. Like the place on a ladder, the stage follows from what is known and from
+//! the time, and is stored with the next decision.
+
+use super::carrier::{Shift, Side, Stage};
+use super::effect::Effect;
+use super::moves::RETURNS_MAX;
+use super::shift::{Failed, Shifting};
+use super::{Deployment, Failure, FailureCode};
+use crate::Timestamp;
+use crate::health::Fleet;
+use crate::lifecycle::Event;
+
+/// How often a balancer is asked to move the traffic before the shift fails.
+const MOVES_MAX: u32 = 300;
+
+/// How long a hook function may take to say how it went, in milliseconds: one hour.
+pub const HOOK_MS: u64 = 3_600_000;
+
+/// How long tasks may take until they are steady, in milliseconds: one hour.
+pub const TASKS_MS: u64 = 3_600_000;
+
+impl Deployment {
+    /// How the shift stands at `now`.
+    pub(super) fn shifting_at(&self, now: Timestamp) -> Shifting {
+        let mut shifting = self.shifting.clone();
+        if self.order.shift.is_none() || shifting.failed.is_some() || self.is_halted(now) {
+            return shifting;
+        }
+        loop {
+            let since = shifting.since.unwrap_or(self.order.created_at);
+            match self.is_stage_over(shifting.stage, since, now) {
+                Ok(false) => return shifting,
+                Ok(true) if shifting.stage == Stage::Over => return shifting,
+                Ok(true) => {
+                    shifting.stage = shifting.stage.next();
+                    shifting.since = Some(now);
+                }
+                Err(why) => {
+                    shifting.failed = Some(Failed { at: now, why });
+                    return shifting;
+                }
+            }
+        }
+    }
+
+    /// Whether somebody or something has stopped the deployment, other than the shift itself.
+    pub(super) fn is_halted(&self, now: Timestamp) -> bool {
+        self.stop.is_some()
+            || self.alarm().is_some()
+            || self.broken.is_some()
+            || now >= self.deadline()
+    }
+
+    fn is_stage_over(
+        &self,
+        stage: Stage,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, Failure> {
+        let Some(shift) = &self.order.shift else { return Ok(true) };
+        if self.wishes.paused {
+            return Ok(false);
+        }
+        self.check_moves()?;
+        let has_hosts = shift.has_hosts();
+        let fleet = self.fleet();
+        if has_hosts && stage > Stage::Install && !self.order.rule.is_met(&fleet) {
+            let message = self.unhealthy_message(&fleet);
+            return Err(Failure { code: FailureCode::HealthConstraints, message });
+        }
+        match stage {
+            Stage::BeforeInstall if has_hosts => Ok(true),
+            Stage::BeforeInstall if !self.has_begun() => Ok(false),
+            Stage::Install if has_hosts => self.is_installed(&fleet),
+            Stage::Install if shift.has_tasks() => self.are_tasks_up(since, now),
+            Stage::Install => Ok(true),
+            Stage::Test => Ok(!shift.has_test_traffic() || self.shifting.tested),
+            Stage::Ready => self.is_released(shift, since, now),
+            Stage::Before if has_hosts => {
+                let waiting = self.hosts.fleet().in_flight;
+                Ok(self.shifting.poised.len() >= waiting)
+            }
+            Stage::After if has_hosts => Ok(self.hosts.fleet().in_flight == 0),
+            Stage::BeforeInstall
+            | Stage::AfterInstall
+            | Stage::AfterTest
+            | Stage::Before
+            | Stage::After => self.is_hook_over(stage, since, now),
+            Stage::Move => Ok(self.shifting.percent == 100 && self.has_climbed(now)),
+            Stage::Keep => Ok(self.wishes.ends_wait || now >= since.plus_ms(shift.keep_ms)),
+            Stage::Retire => self.is_old_ended(shift),
+            Stage::Over => Ok(true),
+        }
+    }
+
+    /// Whether what carries the traffic and what watches it have been asked, so that something may be done.
+    pub(super) fn has_begun(&self) -> bool {
+        self.is_free() && !self.awaits_first_reading()
+    }
+
+    /// Whether it is known which side is the new one, and that it has no traffic, unless the traffic only goes back to it.
+    pub(super) fn is_free(&self) -> bool {
+        let goes_back = self.order.shift.as_ref().is_some_and(|shift| shift.back_to.is_some());
+        self.shifting.new_side.is_some() && (self.shifting.percent == 0 || goes_back)
+    }
+
+    /// Whether what carries the traffic was asked in vain for too long.
+    fn check_moves(&self) -> Result<(), Failure> {
+        let is_move = |effect: &Effect| matches!(effect, Effect::MoveTraffic { .. });
+        let tries = self.asked.iter().find(|asked| is_move(&asked.effect)).map(|asked| asked.tries);
+        if tries.is_none_or(|tries| tries < MOVES_MAX) {
+            return Ok(());
+        }
+        let message = format!(
+            "The traffic was asked to move {MOVES_MAX} times, and the balancer did not say that it has: either it did not \
+             answer, or too few hosts of the new version were healthy there. See its own account of them."
+        );
+        Err(Failure { code: FailureCode::InvalidBalancer, message })
+    }
+
+    fn is_installed(&self, fleet: &Fleet) -> Result<bool, Failure> {
+        if fleet.in_flight > 0 || !self.is_free() {
+            return Ok(false);
+        }
+        self.judged(fleet).transpose().map(|ended| ended.is_some())
+    }
+
+    fn is_released(
+        &self,
+        shift: &Shift,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, Failure> {
+        let Some(wait_ms) = shift.ready_wait_ms else { return Ok(true) };
+        if self.wishes.continued || self.wishes.promoted {
+            return Ok(true);
+        }
+        if now < since.plus_ms(wait_ms) {
+            return Ok(false);
+        }
+        let minutes = wait_ms / 60_000;
+        let message = format!(
+            "Nobody continued the deployment within {minutes} minutes of its being ready, so it was stopped. No traffic \
+             had moved."
+        );
+        Err(Failure { code: FailureCode::ManualStop, message })
+    }
+
+    fn are_tasks_up(&self, since: Timestamp, now: Timestamp) -> Result<bool, Failure> {
+        if self.are_tasks_steady() {
+            return Ok(true);
+        }
+        if now < since.plus_ms(TASKS_MS) {
+            return Ok(false);
+        }
+        let message = "The new tasks were not steady within an hour: either they did not all run, or the target group did \
+                       not find them healthy. The events of the service in ECS say why."
+            .to_owned();
+        Err(Failure { code: FailureCode::TasksFailed, message })
+    }
+
+    fn is_old_ended(&self, shift: &Shift) -> Result<bool, Failure> {
+        if !shift.retires || self.shifting.retired.is_some() {
+            return Ok(true);
+        }
+        if self.tries(&Effect::Retire { side: Side::Old }) < RETURNS_MAX {
+            return Ok(false);
+        }
+        let message = "The new version has all of the traffic, but what had it before could not be ended. End it by hand; the \
+                       log of the traffic evaluator says why it could not be."
+            .to_owned();
+        Err(Failure { code: FailureCode::TasksFailed, message })
+    }
+
+    /// How often an effect was asked for in vain.
+    pub(super) fn tries(&self, effect: &Effect) -> u32 {
+        self.asked.iter().find(|asked| asked.effect == *effect).map_or(0, |asked| asked.tries)
+    }
+
+    /// The event whose hook function a stage waits for.
+    pub(super) fn hook_of(&self, stage: Stage) -> Option<Event> {
+        let shift = self.order.shift.as_ref()?;
+        let event = stage.hook_event()?;
+        if stage == Stage::AfterTest && !shift.has_test_traffic() {
+            return None;
+        }
+        shift.carrier.hooks()?.contains_key(&event).then_some(event)
+    }
+
+    fn is_hook_over(
+        &self,
+        stage: Stage,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, Failure> {
+        let Some(event) = self.hook_of(stage) else { return Ok(true) };
+        if self.shifting.hooks.contains(&event) {
+            return Ok(true);
+        }
+        if now < since.plus_ms(HOOK_MS) {
+            return Ok(false);
+        }
+        let message = format!(
+            "The hook function of {event} did not say within an hour how it went. It has to call \
+             PutLifecycleEventHookExecutionStatus with the ids that it was given."
+        );
+        Err(Failure { code: FailureCode::HookFailed, message })
+    }
+
+    /// When time alone changes how the shift stands.
+    pub(super) fn shift_moment(&self, now: Timestamp) -> Option<Timestamp> {
+        self.lasts_until(&self.shifting_at(now))
+    }
+
+    /// Until when a stage lasts at most, where that is known.
+    pub(super) fn lasts_until(&self, shifting: &Shifting) -> Option<Timestamp> {
+        let shift = self.order.shift.as_ref()?;
+        let lasts_ms = match shifting.stage {
+            Stage::Ready => shift.ready_wait_ms?,
+            Stage::Keep => shift.keep_ms,
+            Stage::Install => shift.has_tasks().then_some(TASKS_MS)?,
+            Stage::Test | Stage::Move | Stage::Retire | Stage::Over => return None,
+            stage @ (Stage::BeforeInstall
+            | Stage::AfterInstall
+            | Stage::AfterTest
+            | Stage::Before
+            | Stage::After) => self.hook_of(stage).map(|_| HOOK_MS)?,
+        };
+        Some(shifting.since?.plus_ms(lasts_ms))
+    }
+}
