@@ -8,8 +8,9 @@ use engine::group::Upload;
 use engine::health::{Minimum, Rule};
 use engine::ladder::{Ladder, Share};
 use engine::{DeploymentId, GroupId, Pin, Revision, Timestamp};
-use wire::codedeploy::{AlarmConfiguration, ErrorName, TargetInstances};
+use wire::codedeploy::{AlarmConfiguration, ComputePlatform, ErrorName, TargetInstances};
 
+use crate::operations::content::carrier_of;
 use crate::rows::{self, Application, Config, DeploymentRow, Group, RegisteredRevision, Stored};
 use crate::table::{Query, Write};
 use crate::{Control, Error, settings};
@@ -298,6 +299,10 @@ impl Control {
         request.upload = Some(upload.identity.clone());
         request.description =
             Some(format!("Upload of s3://{}/{}", upload.revision.bucket, upload.revision.key));
+        if let Some(content) = &upload.revision.content {
+            let platform = self.platform_of(&group.row.application_id).await?;
+            request.carrier = Some(carrier_of(platform, &group.row.settings, content)?);
+        }
         self.take_slot(group, &request, id, now).await
     }
 
@@ -327,7 +332,7 @@ impl Control {
         now: Timestamp,
     ) -> Result<Option<Write>, Error> {
         let order = row.deployment.order();
-        if order.revision.content.is_some() {
+        if order.revision.bucket.is_empty() {
             // It came with the request, and is found again with the deployment.
             return Ok(None);
         }
@@ -357,9 +362,18 @@ impl Control {
 
     /// The name of the application with `id`, unless it was deleted.
     pub(crate) async fn application_by_id(&self, id: &str) -> Result<Option<String>, Error> {
+        Ok(self.known_application(id).await?.map(|application| application.name))
+    }
+
+    /// What the application with `id` runs on.
+    pub(crate) async fn platform_of(&self, id: &str) -> Result<ComputePlatform, Error> {
+        let found = self.known_application(id).await?;
+        Ok(found.map_or(ComputePlatform::Server, |application| application.compute_platform))
+    }
+
+    async fn known_application(&self, id: &str) -> Result<Option<Application>, Error> {
         let all: Vec<Stored<Application>> =
             rows::load_all(&*self.table, Query::prefix(Application::ALL, "", 1000)).await?;
-        let found = all.into_iter().find(|application| application.row.id == id);
-        Ok(found.map(|application| application.row.name))
+        Ok(all.into_iter().map(|stored| stored.row).find(|application| application.id == id))
     }
 }

@@ -2,7 +2,7 @@
 //! tells it again. It sends no traffic, and finds every target healthy at once.
 
 use aws::TargetGroups;
-use control::ports::{BalancerError, Balancers as _, Pair, Standing};
+use control::ports::{Balancers as _, Pair, Standing};
 use engine::DeploymentId;
 
 use crate::support::moto::Moto;

@@ -1,5 +1,6 @@
 //! Deployments of Lambda functions: the alias moves between its hooks, which say how they went, and back.
 
+use control::intake::Uploaded;
 use serde_json::{Value, json};
 
 use super::world::World;
@@ -191,4 +192,67 @@ async fn configurations_of_users_move_aliases_too() {
         seen.push(percent(&world));
     }
     assert_eq!(seen, [40, 80, 100, 100]);
+}
+
+fn in_bucket(key: &str, bundle_type: &str) -> Value {
+    let mut body = deployment("");
+    let place = json!({ "bucket": "revisions", "key": key, "bundleType": bundle_type });
+    body["revision"] = json!({ "revisionType": "S3", "s3Location": place });
+    body
+}
+
+#[tokio::test]
+async fn an_app_spec_in_a_bucket_is_read_before_it_is_accepted() {
+    let world = world("CodeDeployDefault.LambdaAllAtOnce").await;
+    let refused = async |key, kind| world.refused("CreateDeployment", in_bucket(key, kind)).await;
+    assert_eq!(refused("orders.json", "JSON").await, "RevisionDoesNotExist");
+    assert_eq!(refused("orders.zip", "zip").await, "InvalidRevision");
+    world.put_spec("orders.json", &SPEC.replace("\"Alias\":\"live\",", ""));
+    assert_eq!(refused("orders.json", "JSON").await, "InvalidRevision");
+
+    world.put_spec("orders.json", SPEC);
+    let answer = world.ok("CreateDeployment", in_bucket("orders.json", "JSON")).await;
+    let id = answer["deploymentId"].as_str().unwrap();
+    world.advance(id).await;
+    say(&world, id, "Succeeded").await;
+    say(&world, id, "Succeeded").await;
+    let info = world.info(id).await;
+    assert_eq!((&info["status"], percent(&world)), (&json!("Succeeded"), 100), "{info:#}");
+    assert_eq!(info["revision"]["s3Location"]["key"], "orders.json");
+    let listed = world.ok("ListApplicationRevisions", json!({ "applicationName": "orders" })).await;
+    assert_eq!(listed["revisions"][0]["s3Location"]["bundleType"], "JSON", "{listed:#}");
+    let group = json!({ "applicationName": "orders", "deploymentGroupName": "live" });
+    let group = world.ok("GetDeploymentGroup", group).await["deploymentGroupInfo"].take();
+    assert_eq!(group["lastSuccessfulDeployment"]["deploymentId"], id);
+}
+
+#[tokio::test]
+async fn an_upload_of_an_app_spec_starts_a_deployment() {
+    let world = world("CodeDeployDefault.LambdaAllAtOnce").await;
+    let wanted = json!({
+        "applicationName": "orders", "deploymentGroupName": "live", "bucket": "revisions", "prefix": "orders",
+    });
+    world.ok("Cutover_v1.Subscribe", wanted.clone()).await;
+    let upload = async |key: &str, order: u64| {
+        let uploaded = Uploaded {
+            bucket: "revisions".into(),
+            key: key.into(),
+            identity: order.to_string(),
+            order,
+            version: None,
+            e_tag: None,
+            size: None,
+        };
+        world.control.take_upload(&uploaded).await.unwrap();
+        let listed = json!({ "applicationName": "orders", "deploymentGroupName": "live" });
+        world.ok("ListDeployments", listed).await["deployments"].take()
+    };
+    world.put_spec("orders-1.yml", "version: 0.0\nResources: []\n");
+    assert_eq!(upload("orders-1.yml", 1).await, json!([]), "it is no AppSpec of a function");
+    world.put_spec("orders-2.json", SPEC);
+    let started = upload("orders-2.json", 2).await;
+    let id = started[0].as_str().unwrap();
+    world.advance(id).await;
+    say(&world, id, "Succeeded").await;
+    assert_eq!(percent(&world), 100);
 }

@@ -27,6 +27,8 @@ use super::table::MemoryTable;
 struct Ports {
     time: AtomicU64,
     random: AtomicU64,
+    /// AppSpecs in the bucket, by their keys.
+    specs: Mutex<BTreeMap<String, String>>,
 }
 
 impl Clock for Ports {
@@ -76,6 +78,12 @@ impl Bundles for Ports {
         }
         let pin = Pin { sha256: hash_of(&key), size: 7, hooks_s: None };
         Ok(Pinned { pin, bundle_type: BundleType::Tgz, e_tag, version })
+    }
+
+    async fn read(&self, object: &Object, _: usize) -> Result<String, PinError> {
+        let (bucket, key) = (object.bucket.clone(), object.key.clone());
+        let found = self.specs.lock().unwrap().get(&key).cloned();
+        found.ok_or(PinError::Missing { bucket, key })
     }
 
     async fn url(&self, pin: &Pin) -> Result<String, PinError> {
@@ -130,8 +138,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
-        let ports =
-            Arc::new(Ports { time: AtomicU64::new(1_800_000_000_000), random: AtomicU64::new(1) });
+        let ports = Arc::new(Ports {
+            time: AtomicU64::new(1_800_000_000_000),
+            random: AtomicU64::new(1),
+            specs: Mutex::default(),
+        });
         let table = Arc::new(MemoryTable::default());
         let functions = Arc::new(Functions::default());
         let control = Control {
@@ -164,6 +175,11 @@ impl World {
         world.ok("CreateApplication", json!({ "applicationName": "shop" })).await;
         world.ok("CreateDeploymentGroup", group("web")).await;
         world
+    }
+
+    /// Puts an AppSpec into the bucket.
+    pub(crate) fn put_spec(&self, key: &str, content: &str) {
+        self.ports.specs.lock().unwrap().insert(key.to_owned(), content.to_owned());
     }
 
     pub(crate) fn pass_ms(&self, ms: u64) {
