@@ -13,7 +13,7 @@ use engine::{DeploymentId, GroupId, Timestamp};
 use wire::host::BatchKey;
 
 use crate::core::{Core, Shared};
-use crate::{rule, shift, traffic};
+use crate::{rule, shift, traffic, zones};
 
 /// Most bytes of a deployment's row.
 const ROW_BYTES_MAX: usize = 64 * 1024;
@@ -179,10 +179,12 @@ fn deployment_written(core: &mut Core, record: &Record) -> Result<Option<Deploym
             let started = deployment_changed(&old.deployment, new)?;
             core.checks.ramp_holds(new, started)?;
             shift::step_holds(&old.deployment, new)?;
+            zones::turns_hold(&old.deployment, new)?;
             traffic::ladder_holds(&old.deployment, new, started, new.latest())?;
             arrivals_have_rows(&core.checks, &old.deployment, new)?;
             if new.is_sealed() && !old.deployment.is_sealed() {
                 roster_is_whole(&core.checks, new)?;
+                zones::roster_holds(&core.checks, new)?;
             }
         }
     }
@@ -258,6 +260,8 @@ fn deployment_changed(old: &Deployment, new: &Deployment) -> Result<u32, String>
     let enrolled = (before.enrolled(), before.unhealthy());
     let kept = enrolled == (after.enrolled(), after.unhealthy());
     demand!(!old.is_sealed() || kept, "{id} forgets who arrived");
+    let zones_kept = before.zones().eq(after.zones());
+    demand!(!old.is_sealed() || zones_kept, "{id} has other zones than before");
     let mut started = Vec::new();
     for ordinal in 0..after.len() {
         let (Some(now), was) = (after.get(ordinal), before.get(ordinal)) else { continue };

@@ -23,6 +23,7 @@ use crate::fleet::CloudStory;
 use crate::random::Random;
 use crate::traffic::TrafficStory;
 use crate::world::World;
+use crate::zones::ZoneStory;
 
 /// How long hooks take.
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +67,7 @@ pub(crate) struct Story {
     pub(crate) start_ramp: u32,
     pub(crate) cloud: Option<CloudStory>,
     pub(crate) traffic: Option<TrafficStory>,
+    pub(crate) zones: Option<ZoneStory>,
 }
 
 impl Story {
@@ -104,6 +106,7 @@ impl Story {
             start_ramp: *random.pick(&[1, 3, 500, 500]).unwrap_or(&500),
             cloud: None,
             traffic: None,
+            zones: None,
         }
     }
 
@@ -113,6 +116,12 @@ impl Story {
         if let Some(traffic) = &self.traffic {
             self.acts.extend(traffic.acts());
         }
+    }
+
+    /// Adds availability zones, where the seed wants some and traffic does not move for all of them together.
+    pub(crate) fn add_zones(&mut self, seed: u64) {
+        let is_shifted = self.traffic.as_ref().is_some_and(TrafficStory::is_shifted);
+        self.zones = ZoneStory::by_chance(seed).filter(|_| !is_shifted);
     }
 
     /// Adds a cloud, where the seed wants one.
@@ -139,6 +148,7 @@ impl Story {
             start_ramp: 500,
             cloud: None,
             traffic: None,
+            zones: None,
         }
     }
 }
@@ -227,6 +237,10 @@ impl World {
         for number in 0..2 {
             let name = format!("custom-{number}");
             let created_at = Timestamp(EPOCH_MS);
+            // A configuration has steps or zones.
+            let zonal = story.zones.as_ref().filter(|_| steps.is_none() || number == 1);
+            let zonal = zonal.map(|zones| zones.zonal);
+            let steps = steps.filter(|_| zonal.is_none());
             rows.add(&Config {
                 id: name.clone(),
                 name,
@@ -234,6 +248,7 @@ impl World {
                 rule: rule(&mut random),
                 ladder: steps.map(|steps| steps.parse().unwrap_or_default()).unwrap_or_default(),
                 routing: None,
+                zonal,
             });
         }
         for number in 0..story.groups {
@@ -267,6 +282,9 @@ impl World {
             if story.groups > 1 && random.of_ten_thousand(3_000) {
                 drop(tags.pop_last());
             }
+            let number = self.hosts.iter().position(|other| other.name == host.name);
+            let zone = story.zones.as_ref().zip(number).and_then(|(zones, at)| zones.zone_of(at));
+            tags.extend(zone.map(|zone| ("zone".to_owned(), zone)));
             rows.add(&OnPremises {
                 name: host.name.clone(),
                 arn: host.name.clone(),

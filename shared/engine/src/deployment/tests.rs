@@ -3,6 +3,7 @@
 mod fleet;
 mod shift;
 mod traffic;
+mod zones;
 
 use expect_test::{Expect, expect};
 
@@ -46,6 +47,7 @@ fn order(rule: Minimum, fallback: bool) -> Order {
         rerun_interrupted: false,
         start_ramp: None,
         ladder: Ladder::default(),
+        zonal: None,
         traffic: None,
         watch: None,
         shift: None,
