@@ -111,8 +111,11 @@ mod tests {
     #[test]
     fn zones_are_counted_in_their_order_and_hosts_without_one_come_last() {
         let hosts = [(Some("a"), true), (Some("a"), false), (Some("c"), false), (None, true)];
-        let expected =
-            ["hosts of the zone `a`: 1 of 2", "hosts of the zone `c`: 0 of 1", "hosts without a zone: 1 of 1"];
+        let expected = [
+            "hosts of the zone `a`: 1 of 2",
+            "hosts of the zone `c`: 0 of 1",
+            "hosts without a zone: 1 of 1",
+        ];
         assert_eq!(told(&zones_of(hosts)), expected);
         assert!(zones_of([]).is_empty());
     }
@@ -120,7 +123,11 @@ mod tests {
     #[test]
     fn a_host_that_was_found_too_late_for_its_zone_goes_with_a_later_one() {
         let hosts = [(Some("a"), false), (Some("b"), false), (Some("a"), true), (Some("c"), false)];
-        let expected = ["hosts of the zone `a`: 0 of 1", "hosts of the zone `b`: 1 of 2", "hosts of the zone `c`: 0 of 1"];
+        let expected = [
+            "hosts of the zone `a`: 0 of 1",
+            "hosts of the zone `b`: 1 of 2",
+            "hosts of the zone `c`: 0 of 1",
+        ];
         assert_eq!(told(&zones_of(hosts)), expected);
     }
 

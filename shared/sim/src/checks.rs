@@ -179,12 +179,10 @@ fn deployment_written(core: &mut Core, record: &Record) -> Result<Option<Deploym
             let started = deployment_changed(&old.deployment, new)?;
             core.checks.ramp_holds(new, started)?;
             shift::step_holds(&old.deployment, new)?;
-            zones::turns_hold(&old.deployment, new)?;
             traffic::ladder_holds(&old.deployment, new, started, new.latest())?;
             arrivals_have_rows(&core.checks, &old.deployment, new)?;
             if new.is_sealed() && !old.deployment.is_sealed() {
                 roster_is_whole(&core.checks, new)?;
-                zones::roster_holds(&core.checks, new)?;
             }
         }
     }
@@ -307,7 +305,7 @@ fn roster_is_whole(checks: &Checks, deployment: &Deployment) -> Result<(), Strin
     let total = deployment.hosts().len();
     let is_whole = (0..total).all(|ordinal| rows.is_some_and(|rows| rows.contains_key(&ordinal)));
     demand!(is_whole, "{id} was sealed before all of its {total} hosts were enrolled");
-    Ok(())
+    zones::roster_holds(checks, deployment)
 }
 
 /// At the end, the deployment says of each host what the host's own row says.

@@ -9,6 +9,8 @@ use control::table::{Condition, Table as _, Write};
 use engine::deployment::AutoRollback;
 use engine::group::Slot;
 use engine::health::{Minimum, Rule};
+use engine::ladder::Ladder;
+use engine::zonal::Zonal;
 use engine::{BundleType, GroupId, Revision, Timestamp};
 use futures::FutureExt as _;
 use wire::codedeploy::{
@@ -21,6 +23,7 @@ use crate::core::{Act, EPOCH_MS, Event, HostEvent};
 use crate::faults::Faults;
 use crate::fleet::CloudStory;
 use crate::random::Random;
+use crate::runner::Host;
 use crate::traffic::TrafficStory;
 use crate::world::World;
 use crate::zones::ZoneStory;
@@ -122,6 +125,15 @@ impl Story {
     pub(crate) fn add_zones(&mut self, seed: u64) {
         let is_shifted = self.traffic.as_ref().is_some_and(TrafficStory::is_shifted);
         self.zones = ZoneStory::by_chance(seed).filter(|_| !is_shifted);
+    }
+
+    /// What the configuration `number` of users has: steps or zones, if it has any of them.
+    fn pacing(&self, number: u32) -> (Ladder, Option<Zonal>) {
+        let steps = self.traffic.as_ref().and_then(|traffic| traffic.steps);
+        match &self.zones {
+            Some(zones) if steps.is_none() || number == 1 => (Ladder::default(), Some(zones.zonal)),
+            Some(_) | None => (steps.and_then(|s| s.parse().ok()).unwrap_or_default(), None),
+        }
     }
 
     /// Adds a cloud, where the seed wants one.
@@ -233,20 +245,16 @@ impl World {
             tags: Vec::new(),
             deleting: false,
         });
-        let steps = story.traffic.as_ref().and_then(|traffic| traffic.steps);
         for number in 0..2 {
             let name = format!("custom-{number}");
             let created_at = Timestamp(EPOCH_MS);
-            // A configuration has steps or zones.
-            let zonal = story.zones.as_ref().filter(|_| steps.is_none() || number == 1);
-            let zonal = zonal.map(|zones| zones.zonal);
-            let steps = steps.filter(|_| zonal.is_none());
+            let (ladder, zonal) = story.pacing(number);
             rows.add(&Config {
                 id: name.clone(),
                 name,
                 created_at,
                 rule: rule(&mut random),
-                ladder: steps.map(|steps| steps.parse().unwrap_or_default()).unwrap_or_default(),
+                ladder,
                 routing: None,
                 zonal,
             });
@@ -282,9 +290,7 @@ impl World {
             if story.groups > 1 && random.of_ten_thousand(3_000) {
                 drop(tags.pop_last());
             }
-            let number = self.hosts.iter().position(|other| other.name == host.name);
-            let zone = story.zones.as_ref().zip(number).and_then(|(zones, at)| zones.zone_of(at));
-            tags.extend(zone.map(|zone| ("zone".to_owned(), zone)));
+            tags.extend(self.zone_tag(host));
             rows.add(&OnPremises {
                 name: host.name.clone(),
                 arn: host.name.clone(),
@@ -299,6 +305,13 @@ impl World {
         rows.write(self);
         self.shared.table.count_anew();
         self.shared.table.inject(story.faults.table, random.next());
+    }
+
+    /// The tag that names the zone of a host on premises, if it is in one.
+    fn zone_tag(&self, host: &Host) -> Option<(String, String)> {
+        let at = self.hosts.iter().position(|other| other.name == host.name)?;
+        let zone = self.shared.core().zones.as_ref()?.zone_of(at)?;
+        Some(("zone".to_owned(), zone))
     }
 
     /// Does what a user does.
@@ -449,7 +462,7 @@ impl World {
     }
 
     fn deregister(&mut self, host: usize) {
-        let is_there = |host: &&mut crate::runner::Host| host.is_registered && !host.is_pushed;
+        let is_there = |host: &&mut Host| host.is_registered && !host.is_pushed;
         let Some(host) = self.hosts.get_mut(host).filter(is_there) else { return };
         host.is_registered = false;
         let name = host.name.clone();

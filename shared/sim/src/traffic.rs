@@ -313,6 +313,7 @@ pub(crate) fn ladder_holds(
 ) -> Result<(), String> {
     let (id, ladder) = (new.id(), &new.order().ladder);
     let (was, is, wishes) = (old.climb(), new.climb(), new.wishes());
+    zones::turns_hold(old, new)?;
     demand!(is.rung >= was.rung, "{id} goes down its ladder from {was:?} to {is:?}");
     demand!(is.rung <= zones::top(new), "{id} climbs above its ladder: {is:?}");
     if let (Some(rung), Some(since)) = (ladder.get(was.rung), was.baking_since) {

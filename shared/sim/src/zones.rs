@@ -23,9 +23,7 @@ impl ZoneStory {
             return None;
         }
         let zones = usize::try_from(random.between(1, 4)).unwrap_or(1);
-        let mut some = |most: u64| {
-            random.of_ten_thousand(6_000).then(|| random.between(0, most))
-        };
+        let mut some = |most: u64| random.of_ten_thousand(6_000).then(|| random.between(0, most));
         let (first_bake_ms, bake_ms, count) = (some(60_000), some(60_000), some(2));
         let percent = some(60);
         let count = count.and_then(|count| u32::try_from(count).ok()).map(Minimum::HostCount);

@@ -34,3 +34,5 @@ mod target_groups;
 mod template;
 mod upgrade;
 mod uploads;
+#[cfg(feature = "tools")]
+mod zones;

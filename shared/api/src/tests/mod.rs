@@ -9,3 +9,4 @@ mod protocol;
 mod table;
 mod traffic;
 mod world;
+mod zones;

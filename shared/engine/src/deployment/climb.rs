@@ -101,7 +101,9 @@ impl Deployment {
         while let Some(bake_ms) = self.bake_ms(climb.rung) {
             let is_full = match &self.order.zonal {
                 Some(zonal) => self.is_zone_through(zonal, climb.rung),
-                None => self.order.ladder.get(climb.rung).is_some_and(|rung| self.has_reached(rung)),
+                None => {
+                    self.order.ladder.get(climb.rung).is_some_and(|rung| self.has_reached(rung))
+                }
             };
             let since = match climb.baking_since {
                 Some(since) => since,

@@ -414,9 +414,8 @@ mod tests {
 
     #[test]
     fn zones_are_counted_and_come_next_one_by_one_also_when_they_are_read_back() {
-        let zone = |name: &str, hosts, unhealthy| {
-            Zone { name: Some(name.to_owned()), hosts, unhealthy }
-        };
+        let zone =
+            |name: &str, hosts, unhealthy| Zone { name: Some(name.to_owned()), hosts, unhealthy };
         let mut hosts = Hosts::untouched_in(vec![zone("a", 3, 1), zone("b", 2, 2)]);
         assert!(hosts.grow(6));
         hosts.set(1, Host { state: HostState::Failed, attempt: 1 });
@@ -428,7 +427,8 @@ mod tests {
         assert_eq!([next(0), next(1), next(2)], [vec![5, 0, 2], vec![5, 4], vec![5]]);
         let all: BTreeSet<u32> = read.next_untouched(9).collect();
         assert_eq!(all, [0, 2, 4, 5].into());
-        let first = Fleet { untouched_unhealthy: 1, untouched_healthy: 1, failed: 1, ..Fleet::default() };
+        let first =
+            Fleet { untouched_unhealthy: 1, untouched_healthy: 1, failed: 1, ..Fleet::default() };
         assert_eq!(read.zone(0).unwrap().1, first);
         let second = Fleet { untouched_unhealthy: 1, in_flight: 1, ..Fleet::default() };
         assert_eq!(read.zone(1).unwrap().1, second);

@@ -119,7 +119,10 @@ fn a_zone_whose_rule_is_broken_stops_the_deployment() {
     story.seen(1, Sighting::Failed);
     let (code, message) = failure(&story);
     assert_eq!(code, FailureCode::HealthConstraints);
-    assert!(message.starts_with("Too many hosts of the zone `a` failed: 2 of 4 failed"), "{message}");
+    assert!(
+        message.starts_with("Too many hosts of the zone `a` failed: 2 of 4 failed"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -130,8 +133,7 @@ fn the_last_zone_has_to_keep_its_minimum_as_well() {
         story.seen(ordinal, Sighting::Succeeded);
     }
     story.seen(4, Sighting::Failed);
-    let message =
-        "Too many hosts without a zone failed: 1 of 1 failed, and `careful` demands 1 healthy ones in each zone.";
+    let message = "Too many hosts without a zone failed: 1 of 1 failed, and `careful` demands 1 healthy ones in each zone.";
     assert_eq!(failure(&story), (FailureCode::HealthConstraints, message.to_owned()));
 }
 
@@ -163,7 +165,8 @@ fn a_zone_that_could_spare_nobody_is_told_before_anything_is_touched() {
     let story = zonal(Minimum::FleetPercent(0), keeps(Minimum::FleetPercent(50)), &zones);
     let (code, message) = failure(&story);
     assert_eq!((code, story.deployment.next_batch), (FailureCode::HealthConstraintsInvalid, 0));
-    let expected = "`careful` keeps 1 hosts healthy in each zone, and there are 1 hosts of the zone `b`";
+    let expected =
+        "`careful` keeps 1 hosts healthy in each zone, and there are 1 hosts of the zone `b`";
     assert!(message.starts_with(expected), "{message}");
 }
 
@@ -247,7 +250,8 @@ fn a_zone_whose_hosts_have_all_vanished_is_passed_without_a_bake() {
 #[test]
 fn what_the_zones_bake_is_not_taken_off_the_time_that_hosts_have() {
     let hours = Zonal { bake_ms: Some(8 * 60 * MINUTE), ..Zonal::default() };
-    let mut story = zonal(Minimum::FleetPercent(0), hours, &["a", "b"].map(|name| zone(name, 1, 0)));
+    let mut story =
+        zonal(Minimum::FleetPercent(0), hours, &["a", "b"].map(|name| zone(name, 1, 0)));
     story.seen(0, Sighting::Succeeded);
     story.wait(8 * 60 * MINUTE);
     assert_eq!((started(&story), story.deployment.status()), (vec![0, 1], Status::InProgress));
@@ -282,7 +286,10 @@ fn check_zones(story: &Story, zones: &[Zone], minimum: u8) {
         let total = states.iter().filter(|state| **state != HostState::Gone).count();
         let required = (total * usize::from(minimum)).div_ceil(100);
         let failed = states.iter().filter(|state| state.is_failure()).count();
-        assert!(number <= turn || !states.iter().any(is_touched), "{number} before its turn {turn}");
+        assert!(
+            number <= turn || !states.iter().any(is_touched),
+            "{number} before its turn {turn}"
+        );
         if takes_healthy && failed == 0 && states.iter().all(|state| *state != HostState::Gone) {
             assert!(healthy.count() >= required, "zone {number} keeps too few: {states:?}");
         }
