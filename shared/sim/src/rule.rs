@@ -91,15 +91,14 @@ fn spares(
     Ok(())
 }
 
-/// Whether each zone has as many good hosts as it has to, where hosts go zone by zone.
-fn zones_are_good(deployment: &Deployment) -> bool {
+/// Whether a zone has as many good hosts as it has to. Those that a stop left out are not counted.
+pub(crate) fn zone_is_good(deployment: &Deployment, number: u32) -> bool {
     let Some(zonal) = deployment.order().zonal else { return true };
-    (0..zones::top(deployment)).all(|number| {
-        let is_in = |at: u32| zones::is_in(deployment.hosts(), number, at);
-        let total = count(deployment, |at, state| is_in(at) && state != HostState::Gone);
-        let good = count(deployment, |at, state| is_in(at) && state == HostState::Succeeded);
-        good == total || (good > 0 && good >= required(&zonal.rule(), total))
-    })
+    let is_in = |at: u32| zones::is_in(deployment.hosts(), number, at);
+    let is_counted = |state| !matches!(state, HostState::Gone | HostState::Skipped);
+    let total = count(deployment, |at, state| is_in(at) && is_counted(state));
+    let good = count(deployment, |at, state| is_in(at) && state == HostState::Succeeded);
+    good == total || (good > 0 && good >= required(&zonal.rule(), total))
 }
 
 /// Whether a deployment ended as its hosts say that it should have.
@@ -134,7 +133,9 @@ pub(crate) fn verdict_holds(deployment: &Deployment) -> Result<(), String> {
     } else {
         demand!(deployment.is_sealed() && deployment.pin().is_some(), "{id} ended before it began");
         let all_tried = touched == total;
-        let is_enough = good > 0 && good >= required && zones_are_good(deployment);
+        let is_enough = good > 0 && good >= required;
+        let mut zones = 0..zones::top(deployment);
+        let is_enough = is_enough && zones.all(|number| zone_is_good(deployment, number));
         if all_tried && is_enough { Status::Succeeded } else { Status::Failed }
     };
     demand!(status == expected, "{id} ended as {status:?}, and its hosts say {expected:?}");

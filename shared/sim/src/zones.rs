@@ -6,6 +6,7 @@ use engine::zonal::{self, Zonal};
 
 use crate::checks::{Checks, demand};
 use crate::random::Random;
+use crate::rule;
 
 /// What a seed decides about zones.
 #[derive(Debug, Clone)]
@@ -116,6 +117,7 @@ pub(crate) fn turns_hold(old: &Deployment, new: &Deployment) -> Result<(), Strin
     demand!(is.rung <= top(new), "{id} is at the zone {} of {}", is.rung, top(new));
     for number in was.rung..is.rung {
         demand!(!states(number).any(is_open), "{id} leaves the zone {number} behind unfinished");
+        demand!(rule::zone_is_good(new, number), "{id} leaves the broken zone {number} behind");
         let is_watched = number + 1 < top(new)
             && states(number).any(|state| state == HostState::Succeeded || state.is_failure());
         let since = was.baking_since.filter(|_| number == was.rung).unwrap_or(now);
