@@ -7,6 +7,7 @@ use engine::deployment::{
 use engine::group::Upload;
 use engine::health::{Minimum, Rule};
 use engine::ladder::{Ladder, Share};
+use engine::zonal::Zonal;
 use engine::{DeploymentId, GroupId, Pin, Revision, Timestamp};
 use wire::codedeploy::{AlarmConfiguration, ComputePlatform, ErrorName, TargetInstances};
 
@@ -81,6 +82,14 @@ impl Request {
 
 /// The rule of a configuration for what is no fleet.
 pub(crate) const NO_HOSTS: Rule = Rule { minimum: Minimum::FleetPercent(0), predefined: true };
+
+/// How a configuration paces a deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pace {
+    rule: Rule,
+    ladder: Ladder,
+    zonal: Option<Zonal>,
+}
 
 /// How long a shift may wait for people, hook functions and tasks, in milliseconds.
 fn longest_wait_ms(shift: &Shift) -> u64 {
@@ -183,11 +192,12 @@ impl Control {
         let config =
             request.config.clone().or_else(|| group.settings.deployment_config_name.clone());
         let config = config.unwrap_or_else(|| DEFAULT_CONFIG.to_owned());
-        let (rule, mut ladder) = self.rule(&config).await?;
+        let mut pace = self.pace(&config).await?;
         if request.is_way_back {
-            ladder = Ladder::default();
+            (pace.ladder, pace.zonal) = (Ladder::default(), None);
         }
-        let shift = self.shift_of(group, request, &config, &ladder)?;
+        let shift = self.shift_of(group, request, &config, &pace)?;
+        let Pace { rule, ladder, zonal } = pace;
         let waits = shift.as_ref().map_or(0, longest_wait_ms);
         let bakes: u64 = ladder.rungs().iter().map(|rung| rung.bake_ms).sum();
         let alarms = request.alarms.as_ref().or(group.settings.alarm_configuration.as_ref());
@@ -223,6 +233,7 @@ impl Control {
             rerun_interrupted: group.rerun_interrupted,
             start_ramp: Some(self.settings.start_ramp),
             ladder,
+            zonal,
             traffic: settings::traffic(&group.settings).filter(|_| shift.is_none()),
             shift,
             // A host that comes or goes alone says nothing about the revision.
@@ -244,7 +255,7 @@ impl Control {
         group: &Group,
         request: &Request,
         config: &str,
-        ladder: &Ladder,
+        pace: &Pace,
     ) -> Result<Option<Shift>, Error> {
         // A host that comes or goes alone moves no traffic but its own.
         let is_of_group = request.creator.is_of_group();
@@ -270,7 +281,14 @@ impl Control {
             let message = "`targetInstances` is for blue/green deployments, and the group is deployed to in place. Leave it out.";
             return Err(ErrorName::InvalidTargetInstances.because(message).into());
         };
-        if ladder.rungs().iter().any(|rung| matches!(rung.share, Share::Hosts(_))) {
+        if pace.zonal.is_some() {
+            let message = format!(
+                "The configuration `{config}` goes from one availability zone to the next, and here the traffic moves \
+                 for all of them together. Choose one without `zonalConfig`."
+            );
+            return Err(ErrorName::InvalidDeploymentConfigName.because(message).into());
+        }
+        if pace.ladder.rungs().iter().any(|rung| matches!(rung.share, Share::Hosts(_))) {
             let message = format!(
                 "The configuration `{config}` counts hosts, and here it is the traffic that goes by steps. \
                  Choose one whose steps are percentages."
@@ -306,13 +324,13 @@ impl Control {
         self.take_slot(group, &request, id, now).await
     }
 
-    /// The rule and the ladder of the configuration called `name`.
-    pub(crate) async fn rule(&self, name: &str) -> Result<(Rule, Ladder), Error> {
+    /// How the configuration called `name` paces a deployment.
+    pub(crate) async fn pace(&self, name: &str) -> Result<Pace, Error> {
         if let Some(rule) = predefined(name) {
-            return Ok((rule, Ladder::default()));
+            return Ok(Pace { rule, ladder: Ladder::default(), zonal: None });
         }
         if let Some(ladder) = crate::operations::predefined_ladder(name) {
-            return Ok((NO_HOSTS, ladder));
+            return Ok(Pace { rule: NO_HOSTS, ladder, zonal: None });
         }
         let config = rows::load::<Config>(&*self.table, &Config::key_of(name)).await?;
         let config = config.ok_or_else(|| {
@@ -321,7 +339,8 @@ impl Control {
             );
             ErrorName::DeploymentConfigDoesNotExist.because(message)
         })?;
-        Ok((config.row.rule, config.row.ladder))
+        let Config { rule, ladder, zonal, .. } = config.row;
+        Ok(Pace { rule, ladder, zonal })
     }
 
     /// The write that registers the deployment's revision, or notes that it was used once more.

@@ -13,7 +13,7 @@ use engine::{DeploymentId, GroupId, Timestamp};
 use wire::host::BatchKey;
 
 use crate::core::{Core, Shared};
-use crate::{rule, shift, traffic};
+use crate::{rule, shift, traffic, zones};
 
 /// Most bytes of a deployment's row.
 const ROW_BYTES_MAX: usize = 64 * 1024;
@@ -258,6 +258,8 @@ fn deployment_changed(old: &Deployment, new: &Deployment) -> Result<u32, String>
     let enrolled = (before.enrolled(), before.unhealthy());
     let kept = enrolled == (after.enrolled(), after.unhealthy());
     demand!(!old.is_sealed() || kept, "{id} forgets who arrived");
+    let zones_kept = before.zones().eq(after.zones());
+    demand!(!old.is_sealed() || zones_kept, "{id} has other zones than before");
     let mut started = Vec::new();
     for ordinal in 0..after.len() {
         let (Some(now), was) = (after.get(ordinal), before.get(ordinal)) else { continue };
@@ -303,7 +305,7 @@ fn roster_is_whole(checks: &Checks, deployment: &Deployment) -> Result<(), Strin
     let total = deployment.hosts().len();
     let is_whole = (0..total).all(|ordinal| rows.is_some_and(|rows| rows.contains_key(&ordinal)));
     demand!(is_whole, "{id} was sealed before all of its {total} hosts were enrolled");
-    Ok(())
+    zones::roster_holds(checks, deployment)
 }
 
 /// At the end, the deployment says of each host what the host's own row says.

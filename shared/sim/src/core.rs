@@ -29,6 +29,7 @@ use crate::outcome::Line;
 use crate::random::Random;
 use crate::traffic::TrafficWorld;
 use crate::world::ReplyTo;
+use crate::zones::ZoneStory;
 
 /// When a simulation begins, in milliseconds.
 pub(crate) const EPOCH_MS: u64 = 1_800_000_000_000;
@@ -188,6 +189,7 @@ pub(crate) struct Core {
     /// Whether that one may change deployments that there are.
     pub(crate) is_driver: bool,
     pub(crate) checks: Checks,
+    pub(crate) zones: Option<ZoneStory>,
     pub(crate) timers: BTreeMap<DeploymentId, (u64, u64)>,
     /// What each host was offered, with the place in its stream.
     pub(crate) offers: BTreeMap<String, Vec<(u64, Offer)>>,
@@ -227,6 +229,7 @@ impl Core {
             current: 0,
             is_driver: false,
             checks: Checks::default(),
+            zones: None,
             timers: BTreeMap::new(),
             offers: BTreeMap::new(),
             offered: 0,

@@ -20,6 +20,7 @@ mod shift;
 mod story;
 mod traffic;
 mod world;
+mod zones;
 
 pub use memory::{Kind, MemoryTable, TableFaults};
 pub use outcome::{Line, Outcome, Sum};

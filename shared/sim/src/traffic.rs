@@ -18,6 +18,7 @@ use crate::core::{Act, Core};
 use crate::ports::Ports;
 use crate::random::Random;
 use crate::shift::{self, ShiftStory, Weights, is_in_from_the_beginning};
+use crate::zones;
 
 const ALARM: &str = "home:web error_rate>5%";
 
@@ -132,6 +133,11 @@ impl TrafficStory {
                 events: Some(events.into()),
             });
         }
+    }
+
+    /// Whether traffic moves all together.
+    pub(crate) fn is_shifted(&self) -> bool {
+        self.shift.is_some()
     }
 
     pub(crate) fn faults(&self) -> TrafficFaults {
@@ -307,8 +313,9 @@ pub(crate) fn ladder_holds(
 ) -> Result<(), String> {
     let (id, ladder) = (new.id(), &new.order().ladder);
     let (was, is, wishes) = (old.climb(), new.climb(), new.wishes());
+    zones::turns_hold(old, new)?;
     demand!(is.rung >= was.rung, "{id} goes down its ladder from {was:?} to {is:?}");
-    demand!(is.rung <= ladder.len(), "{id} climbs above its ladder: {is:?}");
+    demand!(is.rung <= zones::top(new), "{id} climbs above its ladder: {is:?}");
     if let (Some(rung), Some(since)) = (ladder.get(was.rung), was.baking_since) {
         let has_baked = now >= since.plus_ms(rung.bake_ms);
         let is_excused = wishes.promoted || was.rung < wishes.baked_below;
@@ -334,7 +341,7 @@ pub(crate) fn end_holds(core: &Core, deployment: &Deployment) -> Result<(), Stri
     let (id, order) = (deployment.id(), deployment.order());
     let succeeded = deployment.status() == engine::deployment::Status::Succeeded;
     demand!(
-        !succeeded || deployment.climb().rung == order.ladder.len(),
+        !succeeded || deployment.climb().rung == zones::top(deployment),
         "{id} succeeded below the top of its ladder: {:?}",
         deployment.climb()
     );

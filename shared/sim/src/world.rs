@@ -91,6 +91,7 @@ impl World {
         let mut story = Story::by_chance(&mut random);
         story.add_cloud(seed);
         story.add_traffic(seed);
+        story.add_zones(seed);
         Self::of(&story, random, recording)
     }
 
@@ -100,6 +101,7 @@ impl World {
         core.has_errands = story.has_errands;
         core.start_ramp = story.start_ramp;
         core.is_cloud = story.cloud.is_some();
+        core.zones.clone_from(&story.zones);
         let shared = Shared::new(core);
         let servers = (0..3).map(|server| server_of(&shared, server, story.faults.skew_ms));
         let mut world = Self {

@@ -10,3 +10,4 @@ mod protocol;
 mod table;
 mod traffic;
 mod world;
+mod zones;

@@ -13,7 +13,7 @@ use engine::DeploymentId;
 use serde_json::{Value, json};
 use wire::cutover::{AddBalancer, BalancerInfo};
 
-use super::world::{World, group};
+use super::world::{World, deployment, group};
 
 /// Balancers that do as they are asked at once, and an alarm that fires when a test says so.
 #[derive(Default)]
@@ -225,6 +225,29 @@ async fn people_pause_resume_skip_and_promote_and_progress_says_so() {
     assert_eq!(world.refused("Cutover_v1.GetProgress", asked).await, "DeploymentDoesNotExist");
     let refusal = world.refused("Cutover_v1.GetProgress", json!({})).await;
     assert_eq!(refusal, "DeploymentIdRequired");
+}
+
+#[tokio::test]
+async fn traffic_that_moves_all_together_does_not_go_zone_by_zone() {
+    let (world, _) = world().await;
+    let create = json!({
+        "deploymentConfigName": "by-zone",
+        "minimumHealthyHosts": { "type": "HOST_COUNT", "value": 0 },
+        "zonalConfig": { "monitorDurationInSeconds": 60 },
+    });
+    world.ok("CreateDeploymentConfig", create).await;
+    let change = json!({
+        "deploymentConfigName": "by-zone",
+        "deploymentStyle": {
+            "deploymentType": "BLUE_GREEN", "deploymentOption": "WITH_TRAFFIC_CONTROL",
+        },
+        "loadBalancerInfo": balancers(&["home:one", "home:two"]),
+    });
+    update(&world, change).await;
+    let (_, answer) = world.call("CreateDeployment", deployment("v1")).await;
+    assert_eq!(answer["__type"], "InvalidDeploymentConfigNameException", "{answer}");
+    let message = answer["message"].as_str().unwrap();
+    assert!(message.contains("Choose one without `zonalConfig`"), "{message}");
 }
 
 #[tokio::test]
