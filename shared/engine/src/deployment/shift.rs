@@ -228,7 +228,7 @@ impl Deployment {
     }
 
     /// Since when a shift has failed.
-    pub(super) fn shift_failed_at(&self) -> Option<Timestamp> {
+    pub fn shift_failed_at(&self) -> Option<Timestamp> {
         self.shifting.failed.as_ref().map(|failed| failed.at)
     }
 
@@ -273,7 +273,7 @@ impl Deployment {
         if self.wishes.paused {
             return Ok(false);
         }
-        self.check_moves()?;
+        self.check_moves(now)?;
         let has_hosts = shift.has_hosts();
         let fleet = self.fleet();
         if has_hosts && stage > Stage::Install && !self.order.rule.is_met(&fleet) {
@@ -303,10 +303,10 @@ impl Deployment {
     }
 
     /// Whether what carries the traffic was asked in vain for too long.
-    fn check_moves(&self) -> Result<(), Failure> {
-        let is_move = |effect: &Effect| matches!(effect, Effect::MoveTraffic { .. });
-        let tries = self.asked.iter().find(|asked| is_move(&asked.effect)).map(|asked| asked.tries);
-        if tries.is_none_or(|tries| tries < MOVES_MAX) {
+    fn check_moves(&self, now: Timestamp) -> Result<(), Failure> {
+        let is_move = |effect: &&Effect| matches!(effect, Effect::MoveTraffic { .. });
+        let asked = self.asked.iter().map(|asked| &asked.effect).find(is_move);
+        if !asked.is_some_and(|asked| self.is_in_vain(asked, MOVES_MAX, now)) {
             return Ok(());
         }
         let message = format!(
@@ -417,8 +417,7 @@ impl Deployment {
     /// Whether the end has to wait until the traffic is back.
     fn is_going_back(&self, now: Timestamp) -> bool {
         let back = Effect::MoveTraffic { percent: 0 };
-        let tries = self.asked.iter().find(|asked| asked.effect == back).map(|asked| asked.tries);
-        self.goes_back(now) && tries.is_none_or(|tries| tries < RETURNS_MAX)
+        self.goes_back(now) && !self.is_in_vain(&back, RETURNS_MAX, now)
     }
 
     /// What is to be asked of what carries the traffic at `now`.
