@@ -16,7 +16,7 @@ pub use cloud::{
     Cloud, CloudError, Command, Errands, Fleet, Hold, Hooks, Instance, InstanceState, NoCloud,
     Push, Scaling, Selection, SendError,
 };
-pub use functions::{FunctionError, Functions, NoFunctions};
+pub use functions::{AliasStanding, FunctionError, Functions, NoFunctions};
 pub use meter::{HostOutcome, Measure, Meter, NoMeter};
 pub use traffic::{
     Alarms, BalancerError, BalancerKeeper, Balancers, NoTraffic, Pair, Reading, Standing, Traffic,
