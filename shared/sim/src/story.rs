@@ -20,6 +20,7 @@ use crate::bundles::Bundle;
 use crate::core::{Act, EPOCH_MS, Event, HostEvent};
 use crate::faults::Faults;
 use crate::fleet::CloudStory;
+use crate::functions::FunctionsStory;
 use crate::random::Random;
 use crate::traffic::TrafficStory;
 use crate::world::World;
@@ -66,6 +67,7 @@ pub(crate) struct Story {
     pub(crate) start_ramp: u32,
     pub(crate) cloud: Option<CloudStory>,
     pub(crate) traffic: Option<TrafficStory>,
+    pub(crate) functions: Option<FunctionsStory>,
 }
 
 impl Story {
@@ -104,6 +106,7 @@ impl Story {
             start_ramp: *random.pick(&[1, 3, 500, 500]).unwrap_or(&500),
             cloud: None,
             traffic: None,
+            functions: None,
         }
     }
 
@@ -112,6 +115,14 @@ impl Story {
         self.traffic = TrafficStory::by_chance(seed, self.groups, self.lasts_ms);
         if let Some(traffic) = &self.traffic {
             self.acts.extend(traffic.acts());
+        }
+    }
+
+    /// Adds Lambda applications, where the seed wants some.
+    pub(crate) fn add_functions(&mut self, seed: u64) {
+        self.functions = FunctionsStory::by_chance(seed, self.groups, self.hosts, self.lasts_ms);
+        if let Some(functions) = &self.functions {
+            self.acts.extend(functions.acts());
         }
     }
 
@@ -139,6 +150,7 @@ impl Story {
             start_ramp: 500,
             cloud: None,
             traffic: None,
+            functions: None,
         }
     }
 }
@@ -278,6 +290,9 @@ impl World {
                 key_hash: Some(control::hash_of(&host.key)),
             });
         }
+        if let Some(functions) = &story.functions {
+            self.begin_functions(functions, &mut rows);
+        }
         rows.write(self);
         self.shared.table.count_anew();
         self.shared.table.inject(story.faults.table, random.next());
@@ -311,6 +326,7 @@ impl World {
             Act::Continue { group } => self.go_on(group),
             Act::Deregister { host } => self.deregister(host),
             Act::Change(change) => self.change(change),
+            Act::Function(act) => self.function_act(act),
         }
     }
 
@@ -478,10 +494,10 @@ fn group_row(random: &mut Random, number: usize, hosts: usize) -> rows::Group {
 
 /// Rows that are there from the beginning.
 #[derive(Debug, Default)]
-struct Rows(Vec<Write>);
+pub(crate) struct Rows(Vec<Write>);
 
 impl Rows {
-    fn add<T: Row>(&mut self, row: &T) {
+    pub(crate) fn add<T: Row>(&mut self, row: &T) {
         self.0.extend(rows::create(row));
     }
 
