@@ -428,7 +428,7 @@ pub const CALLS: &[Call] = &[
         EVALUATOR,
     ),
     call("Balancers::split", "elasticloadbalancing:ModifyRule", On::Rules, NO_KEY, EVALUATOR),
-    call("Functions::percent, split", "lambda:GetAlias", On::Functions, NO_KEY, EVALUATOR),
+    call("Functions::standing", "lambda:GetAlias", On::Functions, NO_KEY, EVALUATOR),
     call("Functions::split", "lambda:UpdateAlias", On::Functions, NO_KEY, EVALUATOR),
     call("Functions::call", "lambda:Invoke", On::Functions, NO_KEY, EVALUATOR)
         .needs(&["lambda:InvokeFunction"]),

@@ -24,6 +24,7 @@ use crate::checks::Checks;
 use crate::cloud::Cloud;
 use crate::faults::Faults;
 use crate::fleet::{Change, Told};
+use crate::functions::{FunctionAct, FunctionEvent, FunctionsWorld};
 use crate::memory::MemoryTable;
 use crate::outcome::Line;
 use crate::random::Random;
@@ -70,6 +71,8 @@ pub(crate) enum Event {
     Handled(String),
     /// Somebody does something.
     Act(Act),
+    /// Something comes about of functions.
+    Function(FunctionEvent),
     /// A process of the control plane dies, and is there again at once.
     ServerDies(usize),
     /// From now on nothing fails any more.
@@ -97,6 +100,8 @@ pub(crate) enum Act {
     Deregister { host: usize },
     /// Something happens to an instance.
     Change(Change),
+    /// Something is done with aliases.
+    Function(FunctionAct),
 }
 
 /// What happens on a host.
@@ -210,6 +215,7 @@ pub(crate) struct Core {
     /// Most hosts that a deployment starts within a second.
     pub(crate) start_ramp: u32,
     pub(crate) traffic: TrafficWorld,
+    pub(crate) functions: FunctionsWorld,
 }
 
 impl fmt::Debug for Core {
@@ -243,6 +249,7 @@ impl Core {
             has_errands: false,
             start_ramp: 500,
             traffic: TrafficWorld::default(),
+            functions: FunctionsWorld::default(),
             is_cloud: false,
             cloud: Cloud::default(),
         }
@@ -315,7 +322,12 @@ impl Shared {
 
     /// Lets others go first, for as long as a request takes. The task may die here.
     pub(crate) fn pause(self: &Arc<Self>) -> Pause {
-        Pause { shared: Arc::clone(self), until: None }
+        Pause { shared: Arc::clone(self), ms: None, until: None }
+    }
+
+    /// The same for so many milliseconds.
+    pub(crate) fn pause_for(self: &Arc<Self>, ms: u64) -> Pause {
+        Pause { shared: Arc::clone(self), ms: Some(ms), until: None }
     }
 }
 
@@ -323,6 +335,8 @@ impl Shared {
 #[derive(Debug)]
 pub(crate) struct Pause {
     shared: Arc<Shared>,
+    /// How long it takes, where that is not left to chance.
+    ms: Option<u64>,
     until: Option<u64>,
 }
 
@@ -336,7 +350,7 @@ impl Future for Pause {
             Some(until) if core.now >= until => Poll::Ready(()),
             Some(_) => Poll::Pending,
             None => {
-                let ms = core.latency();
+                let ms = self.ms.unwrap_or_else(|| core.latency());
                 let until = core.now + ms;
                 let task = core.current;
                 core.push(ms, Event::Resume(task));

@@ -22,6 +22,7 @@ use crate::bundles::Bundle;
 use crate::core::{Act, EPOCH_MS, Event, HostEvent};
 use crate::faults::Faults;
 use crate::fleet::CloudStory;
+use crate::functions::FunctionsStory;
 use crate::random::Random;
 use crate::runner::Host;
 use crate::traffic::TrafficStory;
@@ -71,6 +72,7 @@ pub(crate) struct Story {
     pub(crate) cloud: Option<CloudStory>,
     pub(crate) traffic: Option<TrafficStory>,
     pub(crate) zones: Option<ZoneStory>,
+    pub(crate) functions: Option<FunctionsStory>,
 }
 
 impl Story {
@@ -110,6 +112,7 @@ impl Story {
             cloud: None,
             traffic: None,
             zones: None,
+            functions: None,
         }
     }
 
@@ -133,6 +136,14 @@ impl Story {
         match &self.zones {
             Some(zones) if steps.is_none() || number == 1 => (Ladder::default(), Some(zones.zonal)),
             Some(_) | None => (steps.and_then(|s| s.parse().ok()).unwrap_or_default(), None),
+        }
+    }
+
+    /// Adds Lambda applications, where the seed wants some.
+    pub(crate) fn add_functions(&mut self, seed: u64) {
+        self.functions = FunctionsStory::by_chance(seed, self.groups, self.hosts, self.lasts_ms);
+        if let Some(functions) = &self.functions {
+            self.acts.extend(functions.acts());
         }
     }
 
@@ -161,6 +172,7 @@ impl Story {
             cloud: None,
             traffic: None,
             zones: None,
+            functions: None,
         }
     }
 }
@@ -302,6 +314,9 @@ impl World {
                 key_hash: Some(control::hash_of(&host.key)),
             });
         }
+        if let Some(functions) = &story.functions {
+            self.begin_functions(functions, &mut rows);
+        }
         rows.write(self);
         self.shared.table.count_anew();
         self.shared.table.inject(story.faults.table, random.next());
@@ -342,6 +357,7 @@ impl World {
             Act::Continue { group } => self.go_on(group),
             Act::Deregister { host } => self.deregister(host),
             Act::Change(change) => self.change(change),
+            Act::Function(act) => self.function_act(act),
         }
     }
 
@@ -509,10 +525,10 @@ fn group_row(random: &mut Random, number: usize, hosts: usize) -> rows::Group {
 
 /// Rows that are there from the beginning.
 #[derive(Debug, Default)]
-struct Rows(Vec<Write>);
+pub(crate) struct Rows(Vec<Write>);
 
 impl Rows {
-    fn add<T: Row>(&mut self, row: &T) {
+    pub(crate) fn add<T: Row>(&mut self, row: &T) {
         self.0.extend(rows::create(row));
     }
 

@@ -15,6 +15,7 @@ use wire::cutover::Wish;
 
 use crate::checks::demand;
 use crate::core::{Act, Core};
+use crate::functions;
 use crate::ports::Ports;
 use crate::random::Random;
 use crate::shift::{self, ShiftStory, Weights, is_in_from_the_beginning};
@@ -43,6 +44,13 @@ pub(crate) struct TrafficFaults {
     unreadable: u32,
     /// Deployments whose alarm fires at some time.
     fires: u32,
+}
+
+impl TrafficFaults {
+    /// Of alarms alone.
+    pub(crate) fn of_alarms(unreadable: u32, fires: u32) -> Self {
+        Self { away: 0, unreadable, fires }
+    }
 }
 
 impl TrafficStory {
@@ -286,7 +294,9 @@ impl Alarms for Ports {
     async fn read(&self, alarms: &[String], version: &DeploymentId) -> Vec<Reading> {
         self.shared.pause().await;
         let mut core = self.shared.core();
-        let TrafficFaults { unreadable, fires, .. } = core.traffic.faults;
+        let is_of_alias = alarms.iter().any(|alarm| alarm == functions::ALARM);
+        let TrafficFaults { unreadable, fires, .. } =
+            if is_of_alias { core.functions.alarms } else { core.traffic.faults };
         if !core.traffic.fires_at.contains_key(version) {
             let fires = core.random.of_ten_thousand(fires);
             let at = core.now + core.random.between(0, 120_000);

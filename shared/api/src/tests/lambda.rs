@@ -1,7 +1,11 @@
 //! Deployments of Lambda functions: the alias moves between its hooks, which say how they went, and back.
 
+use control::driver::Errand;
 use control::intake::Uploaded;
+use engine::deployment::Effect;
+use engine::lifecycle::Event;
 use serde_json::{Value, json};
+use wire::codedeploy::StopDeployment;
 
 use super::world::World;
 
@@ -136,6 +140,50 @@ async fn a_hook_speaks_once_and_with_its_own_id() {
     world.ok("PutLifecycleEventHookExecutionStatus", put(own, "Succeeded")).await;
     world.ok("PutLifecycleEventHookExecutionStatus", put(own, "Succeeded")).await;
     assert_eq!(refused(put(own, "Failed")).await, "LifecycleEventAlreadyCompleted");
+}
+
+#[tokio::test]
+async fn a_stop_that_comes_while_the_alias_is_read_keeps_it_as_it_is() {
+    let world = world("CodeDeployDefault.LambdaAllAtOnce").await;
+    let id = deploy(&world).await;
+    let (control, stopped) = (world.control.clone(), id.clone());
+    *world.functions.at_reading.lock().unwrap() = Some(Box::pin(async move {
+        let request = StopDeployment {
+            deployment_id: Some(stopped.clone()),
+            auto_rollback_enabled: Some(true),
+        };
+        control.stop_deployment(&request).await.unwrap();
+        control.refresh(&stopped.parse().unwrap()).await.unwrap();
+    }));
+    say(&world, &id, "Succeeded").await;
+    assert_eq!(world.info(&id).await["status"], "Stopped");
+    assert_eq!(percent(&world), 0, "it was to be changed before the stop, and is not after it");
+}
+
+#[tokio::test]
+async fn a_hook_is_not_called_because_another_call_of_it_was() {
+    let world = world("CodeDeployDefault.LambdaAllAtOnce").await;
+    let answer = world.ok("CreateDeployment", deployment(SPEC)).await;
+    let id = answer["deploymentId"].as_str().unwrap().to_owned();
+    // While it is called, it is called anew, under another secret, and that call comes to nothing.
+    *world.functions.lost_calls.lock().unwrap() = 1;
+    let control = world.control.clone();
+    let effect = Effect::RunHook { event: Event::BeforeAllowTraffic };
+    let errand = Errand { deployment_id: id.parse().unwrap(), effect };
+    *world.functions.at_call.lock().unwrap() = Some(Box::pin(async move {
+        assert!(control.run_errand(&errand).await.is_err());
+    }));
+    world.advance(&id).await;
+    assert_eq!(world.functions.calls.lock().unwrap().len(), 1);
+    world.pass_ms(30_000);
+    world.advance(&id).await;
+    assert_eq!(
+        world.functions.calls.lock().unwrap().len(),
+        2,
+        "nobody knows the secret that counts"
+    );
+    assert_eq!(say(&world, &id, "Succeeded").await.0, 200);
+    assert_eq!(percent(&world), 100);
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ pub use cloud::{
     Cloud, CloudError, Command, Errands, Fleet, Hold, Hooks, Instance, InstanceState, NoCloud,
     Push, Scaling, Selection, SendError,
 };
-pub use functions::{FunctionError, Functions, NoFunctions};
+pub use functions::{AliasStanding, FunctionError, Functions, NoFunctions};
 pub use meter::{HostOutcome, Measure, Meter, NoMeter};
 pub use services::{NoServices, ServiceError, Services};
 pub use traffic::{

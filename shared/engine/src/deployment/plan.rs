@@ -67,6 +67,12 @@ impl Deployment {
         self.asked.iter().all(|asked| asked.effect != *effect || asked.again_at <= now)
     }
 
+    /// Whether an effect was asked for so often, and the last time was too long ago as well.
+    pub(super) fn is_in_vain(&self, effect: &Effect, most: u32, now: Timestamp) -> bool {
+        let asked = self.asked.iter().find(|asked| asked.effect == *effect);
+        asked.is_some_and(|asked| asked.tries >= most && asked.again_at <= now)
+    }
+
     fn dispatch(&self, now: Timestamp, effects: &mut Vec<Effect>) {
         if !self.is_ready() {
             return;

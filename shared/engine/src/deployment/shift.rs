@@ -300,7 +300,7 @@ impl Deployment {
     }
 
     /// Since when a shift has failed.
-    pub(super) fn shift_failed_at(&self) -> Option<Timestamp> {
+    pub fn shift_failed_at(&self) -> Option<Timestamp> {
         self.shifting.failed.as_ref().map(|failed| failed.at)
     }
 }

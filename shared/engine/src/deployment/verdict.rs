@@ -80,7 +80,7 @@ impl Deployment {
             });
         }
         let fleet = self.hosts.fleet();
-        if fleet.in_flight > 0 || self.is_withdrawing() {
+        if fleet.in_flight > 0 || self.is_withdrawing(now) {
             return None;
         }
         // A host that a stop left out is in none of the fleet's counts, and was not deployed to.
