@@ -38,7 +38,7 @@ impl Control {
         let again_ms = match deployment.stage() {
             Some(Stage::Ready) => for_person.max(apart),
             _ if host.waits_in == Some(event) => apart,
-            _ => self.settings.traffic_look_ms,
+            _ => self.look_again_ms(host),
         };
         Some((event, again_ms, self.look_at_shift(deployment, host, event).await))
     }

@@ -83,7 +83,7 @@ pub(crate) fn step_holds(core: &Core, new: &Deployment) -> Result<(), String> {
         return Ok(());
     }
     let id = new.id();
-    let has_hosts = new.hosts().len() > 0 || core.checks.hosts.contains_key(id);
+    let has_hosts = !new.hosts().is_empty() || core.checks.hosts.contains_key(id);
     demand!(!has_hosts, "{id} deploys to an alias, and has hosts");
     let is_moving = new.stage() >= Some(Stage::Move);
     let is_allowed = hook_is_good(core, new, Event::BeforeAllowTraffic);

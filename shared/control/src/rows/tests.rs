@@ -154,9 +154,9 @@ fn what_goes_zone_by_zone_still_knows_its_zones_and_whose_turn_it_is() {
     assert_eq!(deployment.bakes_until(), row.wake_at);
     let dispatched = |at| {
         let effects = deployment.plan(at).effects.into_iter();
-        let hosts = effects.filter_map(|effect| match effect {
-            Effect::Dispatch { hosts, .. } => Some(hosts),
-            _ => None,
+        let hosts = effects.filter_map(|effect| {
+            let Effect::Dispatch { hosts, .. } = effect else { return None };
+            Some(hosts)
         });
         hosts.flat_map(|hosts| hosts.iter().collect::<Vec<u32>>()).collect::<Vec<u32>>()
     };

@@ -274,9 +274,9 @@ fn check_zones(story: &Story, zones: &[Zone], minimum: u8) {
         let states: Vec<HostState> =
             (first..first + zone.hosts).map(|at| hosts.get(at).unwrap().state).collect();
         let is_new = |at: usize| u32::try_from(at).unwrap() < zone.unhealthy;
-        let healthy = states.iter().enumerate().filter(|(at, state)| match state {
-            HostState::Untouched => !is_new(*at),
-            state => **state == HostState::Succeeded,
+        let healthy = states.iter().enumerate().filter(|(at, state)| {
+            let is_spared = **state == HostState::Untouched && !is_new(*at);
+            is_spared || **state == HostState::Succeeded
         });
         let is_touched = |state: &HostState| {
             !matches!(state, HostState::Untouched | HostState::Skipped | HostState::Gone)
