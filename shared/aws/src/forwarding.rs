@@ -6,6 +6,8 @@
 //! Modifying a listener or a rule replaces its actions. So they are read, changed at the two weights and nowhere else, and
 //! sent back whole.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_elasticloadbalancingv2::types::{
     Action, ForwardActionConfig, RuleCondition, TargetGroupTuple,
 };
@@ -120,7 +122,8 @@ impl TargetGroups {
             return Ok((arns, found));
         }
         let mut found = Vec::new();
-        for balancer in old.load_balancers.iter().filter(|arn| new.load_balancers.contains(arn)) {
+        let balancers: BTreeSet<&String> = old.load_balancers.iter().collect();
+        for balancer in balancers.into_iter().filter(|arn| new.load_balancers.contains(arn)) {
             self.collect(&pair.new, balancer, &arns, &mut found).await?;
         }
         let found = only(found, pair).map_err(|message| refused(&pair.new, &message))?;
