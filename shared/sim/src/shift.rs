@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use control::ports::Pair;
+use control::ports::{Pair, Standing};
 use control::rows::Group;
 use engine::deployment::{Deployment, Stage, Status};
 use wire::codedeploy::{
@@ -23,6 +23,8 @@ const STEPS: [Option<&str>; 3] = [None, Some("10%@20s,100%"), Some("1%,5%@10s,50
 pub(crate) struct ShiftStory {
     ready_minutes: Option<i32>,
     keep_minutes: i32,
+    /// Whether the old hosts are ended.
+    terminates: bool,
     /// The steps of the configurations that users make.
     pub(crate) steps: Option<&'static str>,
 }
@@ -35,6 +37,7 @@ impl ShiftStory {
             ready_minutes: random.of_ten_thousand(5_000).then_some(2),
             keep_minutes: if random.of_ten_thousand(5_000) { 1 } else { 0 },
             steps: random.pick(&STEPS).copied().flatten(),
+            terminates: random.of_ten_thousand(5_000),
         })
     }
 
@@ -54,7 +57,7 @@ impl ShiftStory {
         });
         settings.blue_green_deployment_configuration = Some(BlueGreenDeploymentConfiguration {
             terminate_blue_instances_on_deployment_success: Some(BlueInstanceTerminationOption {
-                action: Some("KEEP_ALIVE".to_owned()),
+                action: Some(if self.terminates { "TERMINATE" } else { "KEEP_ALIVE" }.to_owned()),
                 termination_wait_time_in_minutes: Some(self.keep_minutes),
             }),
             deployment_ready_option: self.ready_minutes.map(|minutes| DeploymentReadyOption {
@@ -121,6 +124,32 @@ pub(crate) fn split_begins(core: &Core, pair: &Pair, percent: u8) -> Result<(), 
             );
         }
     }
+    Ok(())
+}
+
+/// What must hold when somebody begins to have an instance terminated.
+pub(crate) fn termination_begins(core: &Core, host: &str) -> Result<(), String> {
+    let all = core.checks.deployments.values().map(|row| &row.deployment);
+    let is_new = |deployment: &Deployment| {
+        let hosts = core.checks.hosts.get(deployment.id());
+        hosts.into_iter().flat_map(BTreeMap::values).any(|known| known.name == host)
+    };
+    let mut has_reason = false;
+    for deployment in all {
+        let Some((old, new)) = deployment.sides() else { continue };
+        for group in [old, new] {
+            let weight = core.traffic.weights.of(group, core.now);
+            let standing = core.traffic.standing(group, host, core.now);
+            demand!(
+                weight == 0 || standing == Standing::Out,
+                "{host} is terminated, is {standing:?} in {group}, and that has {weight}% of the traffic"
+            );
+        }
+        let retires = deployment.order().shift.as_ref().is_some_and(|shift| shift.retires);
+        let is_last = deployment.stage() >= Some(Stage::Retire);
+        has_reason |= retires && is_last && !is_new(deployment);
+    }
+    demand!(has_reason, "{host} is terminated, and no deployment is beyond going back to it");
     Ok(())
 }
 
