@@ -127,29 +127,23 @@ pub(crate) fn split_begins(core: &Core, pair: &Pair, percent: u8) -> Result<(), 
     Ok(())
 }
 
-/// What must hold when somebody begins to have an instance terminated.
+/// What must hold when somebody begins to have an instance terminated: for some deployment there is no way back to it any
+/// more, and it has no traffic of the two target groups of that.
 pub(crate) fn termination_begins(core: &Core, host: &str) -> Result<(), String> {
-    let all = core.checks.deployments.values().map(|row| &row.deployment);
-    let is_new = |deployment: &Deployment| {
-        let hosts = core.checks.hosts.get(deployment.id());
-        hosts.into_iter().flat_map(BTreeMap::values).any(|known| known.name == host)
+    let is_without_traffic = |group: &str| {
+        let weight = core.traffic.weights.of(group, core.now);
+        weight == 0 || core.traffic.standing(group, host, core.now) == Standing::Out
     };
-    let mut has_reason = false;
-    for deployment in all {
-        let Some((old, new)) = deployment.sides() else { continue };
-        for group in [old, new] {
-            let weight = core.traffic.weights.of(group, core.now);
-            let standing = core.traffic.standing(group, host, core.now);
-            demand!(
-                weight == 0 || standing == Standing::Out,
-                "{host} is terminated, is {standing:?} in {group}, and that has {weight}% of the traffic"
-            );
-        }
+    let is_reason = |deployment: &Deployment| {
         let retires = deployment.order().shift.as_ref().is_some_and(|shift| shift.retires);
         let is_last = deployment.stage() >= Some(Stage::Retire);
-        has_reason |= retires && is_last && !is_new(deployment);
-    }
-    demand!(has_reason, "{host} is terminated, and no deployment is beyond going back to it");
+        let hosts = core.checks.hosts.get(deployment.id()).into_iter().flat_map(BTreeMap::values);
+        let is_new = hosts.into_iter().any(|known| known.name == host);
+        let sides = deployment.sides().into_iter().flat_map(|(old, new)| [old, new]);
+        retires && is_last && !is_new && sides.into_iter().all(is_without_traffic)
+    };
+    let has_reason = core.checks.deployments.values().any(|row| is_reason(&row.deployment));
+    demand!(has_reason, "{host} is terminated, has traffic, or may have to have it back");
     Ok(())
 }
 
