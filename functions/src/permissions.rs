@@ -145,6 +145,8 @@ pub enum On {
     Unheard,
     /// The stack's document, and hosts with the stack's tag: a command needs a right on each.
     Hosts,
+    /// Instances with the stack's tag.
+    Instances,
     /// Auto Scaling groups with the stack's tag.
     Groups,
     /// Target groups with the stack's tag.
@@ -196,6 +198,7 @@ impl On {
             Self::Traffic => vec!["${Traffic.Arn}"],
             Self::Unheard => vec!["${Unheard.Arn}"],
             Self::Hosts => return host_places(),
+            Self::Instances => return tagged("ec2", "instance/*"),
             Self::Groups => {
                 return tagged("autoscaling", "autoScalingGroup:*:autoScalingGroupName/*");
             }
@@ -357,7 +360,21 @@ pub const CALLS: &[Call] = &[
         &[HookDispatcher, FleetWatcher],
     ),
     // The fleet.
-    call("Fleet::select, describe", "ec2:DescribeInstances", On::Anything, NO_KEY, WATCHER),
+    call(
+        "Fleet::select, describe",
+        "ec2:DescribeInstances",
+        On::Anything,
+        NO_KEY,
+        &[FleetWatcher, TrafficEvaluator],
+    ),
+    call("Fleet::terminate", "ec2:TerminateInstances", On::Instances, NO_KEY, EVALUATOR),
+    call(
+        "Scaling::terminate",
+        "autoscaling:TerminateInstanceInAutoScalingGroup",
+        On::Groups,
+        NO_KEY,
+        EVALUATOR,
+    ),
     call(
         "Scaling::running",
         "autoscaling:DescribeAutoScalingGroups",

@@ -51,6 +51,9 @@ pub(crate) struct Args {
     /// Keep watching so long after all traffic has moved, so that it can go back by itself
     #[arg(long, value_name = "MINUTES", requires = "blue_green")]
     keep: Option<u16>,
+    /// Terminate the instances that had the traffic before, when that time is over
+    #[arg(long, requires = "blue_green")]
+    terminate: bool,
     /// An alarm that stops a deployment, as `home:web error_rate>5%` or `prometheus:EXPRESSION`
     #[arg(long = "alarm", value_name = "ALARM")]
     alarms: Vec<String>,
@@ -223,13 +226,14 @@ fn blue_green(args: &Args) -> BlueGreenDeploymentConfiguration {
         Some(_) => DeploymentReadyAction::StopDeployment,
         None => DeploymentReadyAction::ContinueDeployment,
     };
+    let old = if args.terminate { InstanceAction::Terminate } else { InstanceAction::KeepAlive };
     BlueGreenDeploymentConfiguration {
         deployment_ready_option: Some(DeploymentReadyOption {
             action_on_timeout: Some(ready.name().to_owned()),
             wait_time_in_minutes: args.ready_wait.map(i32::from),
         }),
         terminate_blue_instances_on_deployment_success: Some(BlueInstanceTerminationOption {
-            action: Some(InstanceAction::KeepAlive.name().to_owned()),
+            action: Some(old.name().to_owned()),
             termination_wait_time_in_minutes: args.keep.map(i32::from),
         }),
         green_fleet_provisioning_option: None,

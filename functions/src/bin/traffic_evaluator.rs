@@ -5,7 +5,7 @@ use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let start = functions::start().await?.with_traffic();
+    let start = functions::start().await?.with_traffic().with_fleet();
     run(service_fn(|event: LambdaEvent<Event>| async {
         Ok::<_, Error>(handle(&start.control, event.payload).await?)
     }))

@@ -132,7 +132,7 @@ impl World {
             intake: start().performing().with_bundles().unwrap().control,
             stepper: start(),
             dispatcher: (dispatcher.control, kept),
-            evaluator: start_of(&evaluator).with_traffic().control,
+            evaluator: start_of(&evaluator).with_traffic().with_fleet().control,
             fleet: start().with_fleet().with_balancers().control,
             services,
             plot,

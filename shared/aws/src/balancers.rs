@@ -298,6 +298,12 @@ impl Balancers for TargetGroups {
         Ok(standings_of(self.targets(group).await?.1, hosts))
     }
 
+    async fn others(&self, group: &str, known: &[String]) -> Result<Vec<String>, BalancerError> {
+        let targets = self.targets(group).await?.1.into_iter();
+        let ids = targets.filter_map(|described| described.target?.id);
+        Ok(ids.filter(|id| !known.contains(id)).collect())
+    }
+
     async fn split(&self, pair: &Pair, percent: u8) -> Result<(), BalancerError> {
         self.set_percent(pair, percent).await
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use aws_sdk_ec2::Client;
+use aws_sdk_ec2::error::ProvideErrorMetadata as _;
 use aws_sdk_ec2::types::{Filter, InstanceStateName};
 use control::ports::{CloudError, Fleet, Instance, InstanceState, Selection};
 use wire::codedeploy::TagFilter;
@@ -15,6 +16,9 @@ const IDS_MAX: usize = 100;
 
 /// The tag that EC2 Auto Scaling gives its instances; it is taken from those that are detached.
 const SCALING_GROUP: &str = "aws:autoscaling:groupName";
+
+/// The code of a refusal because there is no such instance.
+const NOT_FOUND: &str = "InvalidInstanceID.NotFound";
 
 /// The fleet in EC2.
 #[derive(Debug, Clone)]
@@ -43,6 +47,18 @@ impl Ec2Fleet {
             found.extend(instances.filter_map(instance_of).map(|found| (found.id.clone(), found)));
         }
         Ok(())
+    }
+
+    /// Asks for instances to be terminated, all or none; why not, if it is refused.
+    async fn end(&self, ids: &[String]) -> Result<Option<String>, CloudError> {
+        let request = self.client.terminate_instances().set_instance_ids(Some(ids.to_vec()));
+        let Err(error) = request.send().await else { return Ok(None) };
+        let is_gone = error.code() == Some(NOT_FOUND);
+        match cloud_error("EC2", "TerminateInstances", error) {
+            CloudError::Refused { .. } if is_gone && ids.len() == 1 => Ok(None),
+            CloudError::Refused { message, .. } => Ok(Some(message)),
+            error @ CloudError::Unavailable { .. } => Err(error),
+        }
     }
 }
 
@@ -74,6 +90,22 @@ impl Fleet for Ec2Fleet {
         }
         // Only of these may anything be concluded, also where somebody answers who does not know the filter.
         Ok(found.into_values().filter(|instance| ids.contains(&instance.id)).collect())
+    }
+
+    /// One that is protected or not known keeps all of a request from being terminated: then each has its own.
+    async fn terminate(&self, ids: &[String]) -> Result<BTreeMap<String, String>, CloudError> {
+        let mut refused = BTreeMap::new();
+        for some in ids.chunks(IDS_MAX) {
+            if self.end(some).await?.is_none() {
+                continue;
+            }
+            for id in some {
+                if let Some(why) = self.end(std::slice::from_ref(id)).await? {
+                    refused.insert(id.clone(), format!("EC2 does not terminate it: {why}"));
+                }
+            }
+        }
+        Ok(refused)
     }
 }
 

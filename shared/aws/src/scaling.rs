@@ -175,4 +175,17 @@ impl Scaling for AutoScaling {
         };
         if is_gone(code.as_deref(), message.as_deref()) { Ok(()) } else { Err(error) }
     }
+
+    async fn terminate(&self, instance: &str) -> Result<(), CloudError> {
+        let request = self
+            .client
+            .terminate_instance_in_auto_scaling_group()
+            .instance_id(instance)
+            .should_decrement_desired_capacity(true);
+        match request.send().await {
+            Ok(_) => Ok(()),
+            Err(error) if is_gone(error.code(), error.message()) => Ok(()),
+            Err(error) => Err(cloud_error(SERVICE, "TerminateInstanceInAutoScalingGroup", error)),
+        }
+    }
 }

@@ -7,6 +7,7 @@ pub mod fleet;
 mod functions;
 pub mod hosts;
 pub mod intake;
+mod old_hosts;
 mod operations;
 pub mod ports;
 pub mod rows;

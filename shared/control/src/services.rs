@@ -101,7 +101,9 @@ impl Control {
             warn!(deployment = %id, ?side, read, "a side that has traffic, or may get some, is not ended");
             return Ok(Vec::new());
         }
-        let Some((service, new)) = service_of(deployment) else { return Ok(Vec::new()) };
+        let Some((service, new)) = service_of(deployment) else {
+            return self.retire_hosts(deployment).await;
+        };
         if let Some(pair) = test_pair(deployment, service)
             && !self.lead(&pair, without).await?
         {

@@ -99,10 +99,6 @@ pub fn shift(settings: &GroupSettings) -> Result<Option<Shift>, ApiError> {
     }
     let blue_green = settings.blue_green_deployment_configuration.clone().unwrap_or_default();
     let old = blue_green.terminate_blue_instances_on_deployment_success.clone().unwrap_or_default();
-    if old.action.as_deref() == Some("TERMINATE") {
-        let message = "The group asks for its old instances to be terminated, which Cutover does not do. Set terminateBlueInstancesOnDeploymentSuccess to KEEP_ALIVE, and terminate them when no rollback can need them any more.";
-        return Err(ErrorName::InvalidBlueGreenDeploymentConfiguration.because(message));
-    }
     let green = blue_green.green_fleet_provisioning_option.clone().unwrap_or_default();
     if green.action.as_deref() == Some("COPY_AUTO_SCALING_GROUP") {
         let message = "The group asks for a copy of its Auto Scaling group, which Cutover does not make. Set greenFleetProvisioningOption to DISCOVER_EXISTING, and name the new instances in targetInstances.";
@@ -112,7 +108,7 @@ pub fn shift(settings: &GroupSettings) -> Result<Option<Shift>, ApiError> {
         carrier: Carrier::Groups(pair(settings)?),
         ready_wait_ms: ready_wait_ms(&blue_green),
         keep_ms: milliseconds(old.termination_wait_time_in_minutes.unwrap_or(0)),
-        retires: false,
+        retires: old.action.as_deref() == Some("TERMINATE"),
         back_to: None,
     }))
 }

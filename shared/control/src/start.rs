@@ -296,6 +296,10 @@ impl Control {
             return Err(ErrorName::InvalidDeploymentConfigName.because(message).into());
         }
         shift.back_to = request.back_to;
+        if request.back_to.is_some() && matches!(shift.carrier, Carrier::Groups(_)) {
+            // The hosts that it takes the traffic from were not made for it, and may be wanted again.
+            shift.retires = false;
+        }
         if let Some(carrier) = &request.carrier {
             shift.carrier = carrier.clone();
         }

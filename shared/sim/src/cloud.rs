@@ -13,6 +13,7 @@ use thiserror::Error;
 use crate::core::{Core, Event};
 use crate::fleet::{Change, Told};
 use crate::ports::Ports;
+use crate::shift;
 
 /// The tag that an instance must carry so that it may be sent commands.
 pub(crate) const TAG: (&str, &str) = ("cutover", "here");
@@ -146,6 +147,18 @@ impl Fleet for Ports {
         let core = self.shared.core();
         let found = ids.iter().filter_map(|id| core.cloud.machines.get(id));
         Ok(found.map(|machine| machine.instance.clone()).collect())
+    }
+
+    async fn terminate(&self, ids: &[String]) -> Result<BTreeMap<String, String>, CloudError> {
+        for id in ids {
+            self.shared.core().terminating(id, false);
+        }
+        self.request("terminate").await?;
+        for id in ids {
+            self.shared.core().ends(id);
+        }
+        self.shared.pause().await;
+        Ok(BTreeMap::new())
     }
 }
 
@@ -319,6 +332,36 @@ impl Scaling for Ports {
         }
         self.shared.pause().await;
         Ok(())
+    }
+
+    async fn terminate(&self, id: &str) -> Result<(), CloudError> {
+        self.shared.core().terminating(id, true);
+        self.request("terminate").await?;
+        self.shared.core().ends(id);
+        self.shared.pause().await;
+        Ok(())
+    }
+}
+
+impl Core {
+    /// Somebody begins to have an instance terminated, by its Auto Scaling group or not.
+    fn terminating(&mut self, id: &str, is_scaled: bool) {
+        if let Err(broken) = shift::termination_begins(self, id) {
+            self.violate(broken);
+        }
+        let known = self.cloud.machines.get(id);
+        let instance = known.map(|machine| machine.instance.clone());
+        let is_tagged = instance.as_ref().is_some_and(|of| of.tags.contains_key(TAG.0));
+        if !is_tagged || instance.is_some_and(|of| of.scaling_group.is_some() != is_scaled) {
+            self.violate(format!("{id} is terminated, scaled: {is_scaled}, tagged: {is_tagged}"));
+        }
+    }
+
+    /// An instance shuts down.
+    fn ends(&mut self, id: &str) {
+        self.tell(id, || "is to be terminated".to_owned());
+        let ms = self.random.between(10, 20_000);
+        self.push(ms, Event::Change(Change::Dies(id.to_owned())));
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use control::ports::Pair;
+use control::ports::{Pair, Standing};
 use control::rows::Group;
 use engine::deployment::{Deployment, Stage, Status};
 use wire::codedeploy::{
@@ -23,6 +23,8 @@ const STEPS: [Option<&str>; 3] = [None, Some("10%@20s,100%"), Some("1%,5%@10s,50
 pub(crate) struct ShiftStory {
     ready_minutes: Option<i32>,
     keep_minutes: i32,
+    /// Whether the old hosts are ended.
+    terminates: bool,
     /// The steps of the configurations that users make.
     pub(crate) steps: Option<&'static str>,
 }
@@ -35,6 +37,7 @@ impl ShiftStory {
             ready_minutes: random.of_ten_thousand(5_000).then_some(2),
             keep_minutes: if random.of_ten_thousand(5_000) { 1 } else { 0 },
             steps: random.pick(&STEPS).copied().flatten(),
+            terminates: random.of_ten_thousand(5_000),
         })
     }
 
@@ -54,7 +57,7 @@ impl ShiftStory {
         });
         settings.blue_green_deployment_configuration = Some(BlueGreenDeploymentConfiguration {
             terminate_blue_instances_on_deployment_success: Some(BlueInstanceTerminationOption {
-                action: Some("KEEP_ALIVE".to_owned()),
+                action: Some(if self.terminates { "TERMINATE" } else { "KEEP_ALIVE" }.to_owned()),
                 termination_wait_time_in_minutes: Some(self.keep_minutes),
             }),
             deployment_ready_option: self.ready_minutes.map(|minutes| DeploymentReadyOption {
@@ -121,6 +124,26 @@ pub(crate) fn split_begins(core: &Core, pair: &Pair, percent: u8) -> Result<(), 
             );
         }
     }
+    Ok(())
+}
+
+/// What must hold when somebody begins to have an instance terminated: for some deployment there is no way back to it any
+/// more, and it has no traffic of the two target groups of that.
+pub(crate) fn termination_begins(core: &Core, host: &str) -> Result<(), String> {
+    let is_without_traffic = |group: &str| {
+        let weight = core.traffic.weights.of(group, core.now);
+        weight == 0 || core.traffic.standing(group, host, core.now) == Standing::Out
+    };
+    let is_reason = |deployment: &Deployment| {
+        let retires = deployment.order().shift.as_ref().is_some_and(|shift| shift.retires);
+        let is_last = deployment.stage() >= Some(Stage::Retire);
+        let hosts = core.checks.hosts.get(deployment.id()).into_iter().flat_map(BTreeMap::values);
+        let is_new = hosts.into_iter().any(|known| known.name == host);
+        let sides = deployment.sides().into_iter().flat_map(|(old, new)| [old, new]);
+        retires && is_last && !is_new && sides.into_iter().all(is_without_traffic)
+    };
+    let has_reason = core.checks.deployments.values().any(|row| is_reason(&row.deployment));
+    demand!(has_reason, "{host} is terminated, has traffic, or may have to have it back");
     Ok(())
 }
 

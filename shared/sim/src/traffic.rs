@@ -173,7 +173,7 @@ struct Target {
 }
 
 impl TrafficWorld {
-    fn standing(&self, group: &str, host: &str, now: u64) -> Standing {
+    pub(crate) fn standing(&self, group: &str, host: &str, now: u64) -> Standing {
         match self.targets.get(&(group.to_owned(), host.to_owned())) {
             None if is_in_from_the_beginning(group, host) => Standing::In,
             None => Standing::Out,

@@ -6,6 +6,7 @@ mod ecs;
 mod hosts;
 mod lambda;
 mod named;
+mod old_hosts;
 mod protocol;
 mod table;
 mod traffic;

@@ -125,7 +125,7 @@ impl Control {
 
     /// The hosts of a group: the registered on-premises instances and the EC2 instances that it selects. With `only`,
     /// those of them that are called so.
-    async fn members(
+    pub(crate) async fn members(
         &self,
         group: &GroupSettings,
         only: Option<&[String]>,

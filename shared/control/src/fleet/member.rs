@@ -40,6 +40,16 @@ impl Member {
         Self { name: instance.id, is_pushed: true, zone: instance.zone, unfit }
     }
 
+    /// Whether it is an instance.
+    pub(crate) fn is_instance(&self) -> bool {
+        self.is_pushed
+    }
+
+    /// Whether it carries the tag of what may be touched.
+    pub(crate) fn is_fit(&self) -> bool {
+        self.unfit.is_none()
+    }
+
     /// The row of the host in a deployment.
     pub(crate) fn enrolled(self, order: &Order, ordinal: u32, before: Before) -> HostRow {
         // All hosts of a deployment have the same time, by which they are found.

@@ -10,7 +10,7 @@ use wire::codedeploy::{
     RollbackInfo,
 };
 
-use crate::rows::{self, DeploymentRow, Group};
+use crate::rows::{self, DeploymentRow, Group, OldHostsRow};
 use crate::{Control, Error};
 
 /// The status, in CodeDeploy's words.
@@ -179,9 +179,21 @@ impl Control {
             ),
             target_instances: row.targets.clone(),
             file_exists_behavior: Some(behavior.to_owned()),
-            deployment_status_messages: Some(Vec::new()),
+            deployment_status_messages: Some(self.messages_of(deployment).await?),
             compute_platform: Some(platform_of(deployment)),
             ..Default::default()
         })
+    }
+
+    /// What is said of a deployment beside its status: which of the hosts that had the traffic before go on running.
+    async fn messages_of(&self, deployment: &Deployment) -> Result<Vec<String>, Error> {
+        let order = deployment.order();
+        let retires = order.shift.as_ref().is_some_and(|shift| shift.retires && shift.has_hosts());
+        if !retires || deployment.stage() < Some(Stage::Retire) {
+            return Ok(Vec::new());
+        }
+        let key = OldHostsRow::key_of(deployment.id());
+        let known = rows::load::<OldHostsRow>(&*self.table, &key).await?;
+        Ok(known.map_or_else(Vec::new, |known| known.row.messages()))
     }
 }

@@ -64,6 +64,10 @@ pub trait Fleet: Send + Sync {
 
     /// The instances called `ids`. One that is not known is left out, and that is no evidence that it is gone.
     async fn describe(&self, ids: &[String]) -> Result<Vec<Instance>, CloudError>;
+
+    /// Asks for instances to be terminated, and returns those that it may not terminate, each with the reason. One that
+    /// does not exist is no error, and to one that is being terminated nothing more happens.
+    async fn terminate(&self, ids: &[String]) -> Result<BTreeMap<String, String>, CloudError>;
 }
 
 /// Which instances a group wants: those that its tags select, and those of its Auto Scaling groups.
@@ -202,6 +206,13 @@ pub trait Scaling: Send + Sync {
         processes: &[String],
         suspended: bool,
     ) -> Result<(), CloudError>;
+
+    /// Asks for an instance of an Auto Scaling group to be terminated and not replaced: the group wants one less from then
+    /// on. One that is in no group any more is no error.
+    ///
+    /// # Errors
+    /// Refused where the group would have less instances than its minimum.
+    async fn terminate(&self, instance: &str) -> Result<(), CloudError>;
 }
 
 /// Hooks of a deployment group on an Auto Scaling group.
@@ -305,6 +316,10 @@ impl Fleet for NoCloud {
     async fn describe(&self, _: &[String]) -> Result<Vec<Instance>, CloudError> {
         Ok(Vec::new())
     }
+
+    async fn terminate(&self, _: &[String]) -> Result<BTreeMap<String, String>, CloudError> {
+        Err(Self::refused("terminate instances"))
+    }
 }
 
 #[async_trait]
@@ -346,5 +361,9 @@ impl Scaling for NoCloud {
 
     async fn set_suspended(&self, _: &str, _: &[String], _: bool) -> Result<(), CloudError> {
         Ok(())
+    }
+
+    async fn terminate(&self, _: &str) -> Result<(), CloudError> {
+        Err(Self::refused("terminate an instance"))
     }
 }

@@ -93,6 +93,12 @@ pub trait Balancers: Send + Sync {
         hosts: &[String],
     ) -> Result<BTreeMap<String, Standing>, BalancerError>;
 
+    /// Who else is registered with a target group besides those `known`, where it tells of others. For people: nothing is
+    /// decided by it.
+    async fn others(&self, _group: &str, _known: &[String]) -> Result<Vec<String>, BalancerError> {
+        Ok(Vec::new())
+    }
+
     /// Asks for the new group of a pair to get `percent` of the traffic, and the old one the rest.
     async fn split(&self, pair: &Pair, percent: u8) -> Result<(), BalancerError>;
 

@@ -1,6 +1,6 @@
 //! What a shift asks of what carries its traffic: to move it, to have it back, and to end a side.
 
-use super::carrier::{Side, Stage};
+use super::carrier::{Shift, Side, Stage};
 use super::effect::Effect;
 use super::{Deployment, Failure};
 use crate::Timestamp;
@@ -9,6 +9,10 @@ use crate::ladder::{Rung, Share};
 /// How often what carries the traffic is asked to take it back, or to end a side, before the deployment ends without
 /// knowing that it did.
 pub(super) const RETURNS_MAX: u32 = 30;
+
+/// How often it is asked for the old hosts to be ended, ten seconds apart: a balancer may let their connections end for an
+/// hour before that.
+const DRAINS_MAX: u32 = 400;
 
 impl Deployment {
     /// How much of the traffic the new side is to have at `now`, in percent.
@@ -77,8 +81,10 @@ impl Deployment {
         } else {
             return None;
         };
-        let is_wanted = shift.retires && shifting.retired.is_none();
-        let is_in_vain = self.is_in_vain(&Effect::Retire { side }, RETURNS_MAX, now);
+        // Hosts are whole until somebody ends them one by one: whatever goes wrong meanwhile, no more of them are ended.
+        let is_held = shift.has_hosts() && (self.wishes.paused || self.cause(now).is_some());
+        let is_wanted = shift.retires && shifting.retired.is_none() && !is_held;
+        let is_in_vain = self.is_in_vain(&Effect::Retire { side }, retires_max(shift), now);
         (is_wanted && !is_in_vain).then_some(side)
     }
 
@@ -156,6 +162,11 @@ impl Deployment {
             "The traffic stays as it is: the new version has {percent}% of it. Take it back with `cutover rollback {id}`."
         )
     }
+}
+
+/// How often a side of a shift is asked to be ended.
+pub(super) fn retires_max(shift: &Shift) -> u32 {
+    if shift.has_hosts() { DRAINS_MAX } else { RETURNS_MAX }
 }
 
 /// How much of the traffic a rung is, in percent.

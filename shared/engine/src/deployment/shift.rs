@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::carrier::{Carrier, Side, Stage, TaskSet};
+use super::carrier::{Carrier, Shift, Side, Stage, TaskSet};
 use super::effect::Effect;
 use super::{Deployment, Failure, FailureCode, Ordinals};
 use crate::Timestamp;
@@ -280,8 +280,10 @@ impl Deployment {
     /// Whether a side may be ended: the old one when the traffic does not go back any more, the new one when it has none.
     pub(super) fn may_retire(&self, side: Side) -> bool {
         let is_last = self.shifting.stage == Stage::Retire;
+        let has_hosts = self.order.shift.as_ref().is_some_and(Shift::has_hosts);
+        let is_held = has_hosts && (self.is_held() || self.wishes.paused);
         match side {
-            Side::Old => is_last && self.shifting.percent == 100,
+            Side::Old => is_last && self.shifting.percent == 100 && !is_held,
             Side::New => !is_last && !self.has_moved_any(),
         }
     }

@@ -3,7 +3,7 @@
 
 use super::carrier::{Shift, Side, Stage};
 use super::effect::Effect;
-use super::moves::RETURNS_MAX;
+use super::moves::retires_max;
 use super::shift::{Failed, Shifting};
 use super::{Deployment, Failure, FailureCode};
 use crate::Timestamp;
@@ -163,8 +163,15 @@ impl Deployment {
         if !shift.retires || self.shifting.retired.is_some() {
             return Ok(true);
         }
-        if !self.is_in_vain(&Effect::Retire { side: Side::Old }, RETURNS_MAX, now) {
+        if !self.is_in_vain(&Effect::Retire { side: Side::Old }, retires_max(shift), now) {
             return Ok(false);
+        }
+        if shift.has_hosts() {
+            let message = "The new version has all of the traffic, but not all instances that had it before could be \
+                           terminated within an hour: either their connections did not end, or EC2 did not say that they \
+                           are gone. Terminate them by hand; the log of the traffic evaluator says what is missing."
+                .to_owned();
+            return Err(Failure { code: FailureCode::Timeout, message });
         }
         let message = "The new version has all of the traffic, but what had it before could not be ended. End it by hand; the \
                        log of the traffic evaluator says why it could not be."

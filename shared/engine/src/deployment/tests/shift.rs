@@ -325,3 +325,91 @@ fn a_hook_that_fails_or_keeps_silent_for_an_hour_takes_the_traffic_back() {
         assert_eq!(ended.ending.failure.as_ref().unwrap().code, FailureCode::HookFailed);
     }
 }
+
+/// One whose new hosts have all of the traffic, and whose old ones are to be terminated.
+fn terminating(watch: Option<Watch>) -> Story {
+    let order = shifting("", Shift { retires: true, keep_ms: 60_000, ..shift(pair()) }, watch);
+    let is_watched = order.watch.is_some();
+    let mut story = begun(order);
+    if is_watched {
+        story.fact(alarm(false));
+    }
+    waits(&mut story, Event::BeforeAllowTraffic);
+    waits(&mut story, Event::AllowTraffic);
+    moved(&mut story, 100);
+    for ordinal in 0..2 {
+        story.seen(ordinal, Sighting::Succeeded);
+    }
+    story
+}
+
+#[test]
+fn old_hosts_are_ended_when_the_wait_is_over_and_not_before() {
+    let mut story = terminating(None);
+    let retire = Effect::Retire { side: Side::Old };
+    assert_eq!(story.deployment.stage(), Some(Stage::Keep));
+    assert!(!story.deployment.wants(&retire), "{}", story.told);
+    story.wait(60_000);
+    assert_eq!(story.deployment.stage(), Some(Stage::Retire));
+    assert!(story.deployment.wants(&retire), "{}", story.told);
+    story.fact(Fact::Retired { side: Side::Old });
+    let ended = story.deployment.ended().unwrap();
+    assert_eq!(
+        (ended.ending.status, story.deployment.retired()),
+        (Status::Succeeded, Some(Side::Old))
+    );
+}
+
+#[test]
+fn no_more_old_hosts_are_ended_after_an_alarm_or_a_stop_and_none_of_the_new_ones() {
+    for is_alarm in [true, false] {
+        for wait_ms in [0, 60_000] {
+            let mut story = terminating(watched());
+            story.wait(wait_ms);
+            match is_alarm {
+                true => story.fact(alarm(true)),
+                false => story.fact(Fact::StopRequested { at: story.now, roll_back: Some(true) }),
+            }
+            let is_wanted = |side| story.deployment.wants(&Effect::Retire { side });
+            assert!(!is_wanted(Side::Old) && !is_wanted(Side::New), "{}", story.told);
+            if wait_ms == 0 {
+                moved(&mut story, 0);
+                assert!(!story.told.contains("Retire"), "{}", story.told);
+            }
+            let ending = &story.deployment.ended().unwrap().ending;
+            assert_eq!(ending.status, Status::Stopped);
+            let is_back =
+                ending.rollback_refused.as_ref().unwrap().contains("stays with the new version");
+            assert_eq!(is_back, wait_ms > 0, "{ending:?}");
+        }
+    }
+}
+
+#[test]
+fn old_hosts_are_not_ended_while_it_is_paused() {
+    let mut story = terminating(None);
+    let wish = |version, paused| Fact::Wished(Wishes { version, paused, ..Wishes::default() });
+    story.fact(wish(1, true));
+    story.wait(60_000);
+    assert!(!story.told.contains("Retire"), "{}", story.told);
+    story.fact(wish(2, false));
+    assert!(story.deployment.wants(&Effect::Retire { side: Side::Old }), "{}", story.told);
+    story.fact(wish(3, true));
+    assert!(!story.deployment.wants(&Effect::Retire { side: Side::Old }));
+}
+
+#[test]
+fn old_hosts_may_take_an_hour_to_lose_their_connections_and_not_for_ever() {
+    let mut story = terminating(None);
+    story.wait(60_000);
+    for _ in 0..360 {
+        story.wait(10_000);
+    }
+    assert!(story.deployment.ended().is_none(), "{}", story.told);
+    for _ in 0..60 {
+        story.wait(10_000);
+    }
+    let failure = story.deployment.ended().unwrap().ending.failure.clone().unwrap();
+    assert_eq!(failure.code, FailureCode::Timeout);
+    assert!(failure.message.contains("has all of the traffic"), "{}", failure.message);
+}

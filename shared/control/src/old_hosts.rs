@@ -1,0 +1,198 @@
+//! The end of the hosts that had the traffic before a blue/green deployment (`docs/semantics.md#blue-green`).
+//!
+//! They are found out once, and written down. Each look then takes the next step: out of the old target group, and when the
+//! balancer says that they are out, to EC2. What a look has not seen is seen by the next one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use engine::deployment::{Deployment, Effect, Fact, Side};
+use tracing::{info, warn};
+
+use crate::fleet::Member;
+use crate::ports::{CloudError, Instance, InstanceState, Standing};
+use crate::rows::{self, Group, OldHostsRow, Stored};
+use crate::{Control, Error};
+
+/// Most instances that Auto Scaling is asked to terminate in one look: it takes one at a time.
+const ASKED_AT_ONCE: usize = 50;
+
+/// Why an instance is left alone that the new side has as well.
+const IS_NEW: &str = "it is registered with the target group that has the traffic now.";
+
+/// Instances that may not be terminated, each with the reason.
+type Refused = BTreeMap<String, String>;
+
+/// Those of some hosts that a target group has something to do with.
+fn registered(standings: BTreeMap<String, Standing>) -> BTreeSet<String> {
+    let is_there = |(host, standing)| (standing != Standing::Out).then_some(host);
+    standings.into_iter().filter_map(is_there).collect()
+}
+
+impl Control {
+    /// Takes the next step to the end of the hosts that had the traffic before, and tells when they have come to it. To be
+    /// called when the new side was read to have all of the traffic.
+    pub(crate) async fn retire_hosts(&self, deployment: &Deployment) -> Result<Vec<Fact>, Error> {
+        let Some((old, new)) = deployment.sides() else { return Ok(Vec::new()) };
+        let mut hosts = self.old_hosts(deployment, old, new).await?;
+        if !self.have_left(old, &hosts.row).await? {
+            return Ok(Vec::new());
+        }
+        // Asked and read again as late as can be: connections may have taken their time to end.
+        let side = Side::Old;
+        let stored = self.deployment(deployment.id()).await?;
+        let is_wanted =
+            stored.is_some_and(|stored| stored.row.deployment.wants(&Effect::Retire { side }));
+        let read = self.share(deployment).await?;
+        if !is_wanted || read != Some(100) {
+            warn!(deployment = %deployment.id(), is_wanted, read, "no host is terminated");
+            return Ok(Vec::new());
+        }
+        let is_over = self.terminate(&mut hosts, new).await?;
+        Ok(is_over.then_some(Fact::Retired { side }).into_iter().collect())
+    }
+
+    /// The hosts that had the traffic before: what was written of them, or else what is so now.
+    async fn old_hosts(
+        &self,
+        deployment: &Deployment,
+        old: &str,
+        new: &str,
+    ) -> Result<Stored<OldHostsRow>, Error> {
+        let key = OldHostsRow::key_of(deployment.id());
+        if let Some(known) = rows::load::<OldHostsRow>(&*self.table, &key).await? {
+            return Ok(known);
+        }
+        let row = self.find_old_hosts(deployment, old, new).await?;
+        for message in row.messages() {
+            warn!(deployment = %deployment.id(), "{message}");
+        }
+        self.table.write(&[rows::create(&row)?]).await?;
+        Ok(Stored { row, version: 1 })
+    }
+
+    /// The hosts of the group that are registered with the old target group, other than those that the deployment brought
+    /// the new version to. Whatever else is registered there is not ours to end.
+    async fn find_old_hosts(
+        &self,
+        deployment: &Deployment,
+        old: &str,
+        new: &str,
+    ) -> Result<OldHostsRow, Error> {
+        let (id, group) = (deployment.id(), &deployment.order().group_id);
+        let mut row = OldHostsRow::none(id.clone(), self.now());
+        let Some(group) = rows::load::<Group>(&*self.table, &Group::key_of(group)).await? else {
+            warn!(deployment = %id, "the group was deleted: nobody knows which hosts were its own");
+            return Ok(row);
+        };
+        let (members, enrolled) =
+            futures::try_join!(self.members(&group.row.settings, None), self.enrolled(id))?;
+        let targets: BTreeSet<String> = enrolled.into_iter().map(|host| host.name).collect();
+        let members: Vec<Member> =
+            members.into_iter().filter(|member| !targets.contains(&member.name)).collect();
+        let names: Vec<String> = members.iter().map(|member| member.name.clone()).collect();
+        let balancers = &self.traffic.balancers;
+        let (was_in, is_in) =
+            futures::try_join!(balancers.standing(old, &names), balancers.standing(new, &names))?;
+        let (was_in, is_in) = (registered(was_in), registered(is_in));
+        let known: Vec<String> = targets.into_iter().chain(names).collect();
+        let others = balancers.others(old, &known).await?;
+        if !others.is_empty() {
+            warn!(deployment = %id, group = old, ?others, "are not hosts of the group, and are left alone");
+        }
+        let (key, value) = self.cloud.push.tag();
+        let untagged = format!("it does not carry the tag `{key}` with the value `{value}`.");
+        for member in members.into_iter().filter(|member| was_in.contains(&member.name)) {
+            match (is_in.contains(&member.name), member.is_instance(), member.is_fit()) {
+                (false, false, _) => row.on_premises.push(member.name),
+                (false, true, true) => row.instances.push(member.name),
+                (false, true, false) => row.keep(&member.name, &untagged),
+                (true, ..) => row.keep(&member.name, IS_NEW),
+            }
+        }
+        Ok(row)
+    }
+
+    /// Takes hosts out of their target group, and tells whether they have no traffic left there.
+    async fn have_left(&self, group: &str, hosts: &OldHostsRow) -> Result<bool, Error> {
+        let names = [hosts.instances.as_slice(), hosts.on_premises.as_slice()].concat();
+        let balancers = &self.traffic.balancers;
+        let is_out = |standing: &Standing| *standing == Standing::Out;
+        let standings = balancers.standing(group, &names).await?;
+        if standings.values().all(is_out) {
+            return Ok(true);
+        }
+        let is_left = |(host, standing)| {
+            matches!(standing, Standing::In | Standing::Starting(_)).then_some(host)
+        };
+        let left: Vec<String> = standings.into_iter().filter_map(is_left).collect();
+        if left.is_empty() {
+            return Ok(false);
+        }
+        balancers.drain(group, &left).await?;
+        info!(group, hosts = ?left, "are taken out: the new version has the traffic");
+        Ok(balancers.standing(group, &names).await?.values().all(is_out))
+    }
+
+    /// Has the instances terminated, and tells whether they are.
+    async fn terminate(&self, hosts: &mut Stored<OldHostsRow>, new: &str) -> Result<bool, Error> {
+        let ids = hosts.row.instances.clone();
+        if ids.is_empty() {
+            return Ok(true);
+        }
+        let described = self.cloud.fleet.describe(&ids).await?;
+        let known: BTreeMap<&str, &Instance> =
+            described.iter().map(|instance| (instance.id.as_str(), instance)).collect();
+        let is_left = |id: &String| {
+            known.get(id.as_str()).is_none_or(|found| found.state != InstanceState::Terminated)
+        };
+        let left: Vec<String> = ids.into_iter().filter(is_left).collect();
+        if left.is_empty() {
+            info!(deployment = %hosts.row.deployment_id, "the old instances are terminated");
+            return Ok(true);
+        }
+        let busy = registered(self.traffic.balancers.standing(new, &left).await?);
+        let mut refused: Refused =
+            busy.into_iter().map(|instance| (instance, IS_NEW.to_owned())).collect();
+        // Auto Scaling would replace what EC2 is asked to terminate.
+        let is_scaled =
+            |id: &String| known.get(id.as_str()).is_some_and(|found| found.scaling_group.is_some());
+        let free = left.iter().filter(|id| !refused.contains_key(*id)).cloned();
+        let (scaled, plain): (Vec<String>, Vec<String>) = free.partition(is_scaled);
+        let asked = self.ask_for_the_end(&scaled, &plain, &mut hosts.row, &mut refused).await;
+        for (instance, why) in &refused {
+            warn!(instance, why, "had the traffic before, and goes on running");
+            hosts.row.keep(instance, why);
+        }
+        self.table.write(&[hosts.replace()?]).await?;
+        asked?;
+        // EC2 was asked for each by its name: there is nothing left of one that it does not know.
+        let is_over = |id: &String| refused.contains_key(id) || !known.contains_key(id.as_str());
+        Ok(left.iter().all(is_over))
+    }
+
+    /// Asks Auto Scaling and EC2 to terminate instances. What they say is in the row and in `refused`, also where it breaks
+    /// off.
+    async fn ask_for_the_end(
+        &self,
+        scaled: &[String],
+        plain: &[String],
+        row: &mut OldHostsRow,
+        refused: &mut Refused,
+    ) -> Result<(), CloudError> {
+        if !plain.is_empty() {
+            refused.extend(self.cloud.fleet.terminate(plain).await?);
+        }
+        let new: Vec<&String> = scaled.iter().filter(|id| !row.taken_on.contains(id)).collect();
+        for id in new.into_iter().take(ASKED_AT_ONCE) {
+            match self.cloud.scaling.terminate(id).await {
+                Ok(()) => row.taken_on.push(id.clone()),
+                Err(CloudError::Refused { message, .. }) => {
+                    let why = format!("Auto Scaling does not terminate it: {message}");
+                    refused.insert(id.clone(), why);
+                }
+                Err(error @ CloudError::Unavailable { .. }) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
