@@ -195,8 +195,7 @@ impl Balancers for Fake {
 async fn world() -> (World, Arc<Fake>) {
     let fake = Arc::new(Fake(Mutex::new(State { drains_at_once: true, ..State::default() })));
     let mut world = World::new();
-    world.control.cloud =
-        Cloud { fleet: fake.clone(), scaling: fake.clone(), ..Cloud::none() };
+    world.control.cloud = Cloud { fleet: fake.clone(), scaling: fake.clone(), ..Cloud::none() };
     world.traffic(Traffic { balancers: fake.clone(), ..Traffic::none() });
     world.ok("CreateApplication", json!({ "applicationName": "shop" })).await;
     let mut body = group("web");
@@ -286,7 +285,10 @@ async fn old_instances_are_terminated_when_they_are_out_and_the_wait_is_over() {
     later(&world, &id, 10_000).await;
     assert_eq!(fake.state().ended, ["i-1", "i-2"]);
     let info = later(&world, &id, 10_000).await;
-    assert_eq!((&info["status"], &info["deploymentStatusMessages"]), (&json!("Succeeded"), &json!([])));
+    assert_eq!(
+        (&info["status"], &info["deploymentStatusMessages"]),
+        (&json!("Succeeded"), &json!([]))
+    );
     assert_eq!(fake.state().ended.len(), 2, "once");
     let back = json!({ "deploymentId": id });
     assert_eq!(world.refused("Cutover_v1.RollBackDeployment", back).await, "RevisionDoesNotExist");

@@ -352,7 +352,10 @@ fn old_hosts_are_ended_when_the_wait_is_over_and_not_before() {
     assert!(story.deployment.wants(&retire), "{}", story.told);
     story.fact(Fact::Retired { side: Side::Old });
     let ended = story.deployment.ended().unwrap();
-    assert_eq!((ended.ending.status, story.deployment.retired()), (Status::Succeeded, Some(Side::Old)));
+    assert_eq!(
+        (ended.ending.status, story.deployment.retired()),
+        (Status::Succeeded, Some(Side::Old))
+    );
 }
 
 #[test]
@@ -361,12 +364,9 @@ fn no_more_old_hosts_are_ended_after_an_alarm_or_a_stop_and_none_of_the_new_ones
         for wait_ms in [0, 60_000] {
             let mut story = terminating(watched());
             story.wait(wait_ms);
-            match is_alarm {
-                true => story.fact(alarm(true)),
-                false => story.fact(Fact::StopRequested { at: story.now, roll_back: Some(true) }),
-            }
-            let is_wanted =
-                |side| story.deployment.wants(&Effect::Retire { side });
+            let stop = Fact::StopRequested { at: story.now, roll_back: Some(true) };
+            story.fact(if is_alarm { alarm(true) } else { stop });
+            let is_wanted = |side| story.deployment.wants(&Effect::Retire { side });
             assert!(!is_wanted(Side::Old) && !is_wanted(Side::New), "{}", story.told);
             if wait_ms == 0 {
                 moved(&mut story, 0);
@@ -374,7 +374,8 @@ fn no_more_old_hosts_are_ended_after_an_alarm_or_a_stop_and_none_of_the_new_ones
             }
             let ending = &story.deployment.ended().unwrap().ending;
             assert_eq!(ending.status, Status::Stopped);
-            let is_back = ending.rollback_refused.as_ref().unwrap().contains("stays with the new version");
+            let is_back =
+                ending.rollback_refused.as_ref().unwrap().contains("stays with the new version");
             assert_eq!(is_back, wait_ms > 0, "{ending:?}");
         }
     }
