@@ -71,10 +71,10 @@ impl Function {
     }
 }
 
-/// A call, or what AWS Lambda does with the function's role before or after it runs.
+/// A call, or what another service does with the function's role.
 #[derive(Debug)]
 pub struct Call {
-    /// Who calls: a port's method, which names its adapter's; or Lambda.
+    /// Who calls: a port's method, which names its adapter's; or a service with the function's role, Lambda or ECS.
     pub by: &'static str,
     /// The service and its operation, as `dynamodb:Query`. Of what Lambda calls, one that stands for the rest.
     pub operation: &'static str,
@@ -331,6 +331,8 @@ pub const CALLS: &[Call] = &[
     // Bundles and runners.
     call("Bundles::pin", "s3:GetObject", On::Revisions, DECRYPTS, INTAKE)
         .needs(&["s3:GetObject", "s3:GetObjectVersion"]),
+    call("Bundles::read", "s3:GetObject", On::Revisions, DECRYPTS, &[RevisionIntake, Api])
+        .needs(&["s3:GetObject", "s3:GetObjectVersion"]),
     call("Bundles::pin", "s3:HeadObject", On::Bundles, DECRYPTS, INTAKE).needs(&["s3:GetObject"]),
     call("Bundles::pin", "s3:PutObject", On::Bundles, ENCRYPTS, INTAKE),
     call("S3Bundles::keep_runner", "s3:HeadObject", On::Runners, DECRYPTS, DISPATCHER)
@@ -443,14 +445,13 @@ pub const CALLS: &[Call] = &[
         EVALUATOR,
     ),
     call("Balancers::split", "elasticloadbalancing:ModifyRule", On::Rules, NO_KEY, EVALUATOR),
-    call("Functions::percent, split", "lambda:GetAlias", On::Functions, NO_KEY, EVALUATOR),
+    call("Functions::standing", "lambda:GetAlias", On::Functions, NO_KEY, EVALUATOR),
     call("Functions::split", "lambda:UpdateAlias", On::Functions, NO_KEY, EVALUATOR),
     call("Functions::call", "lambda:Invoke", On::Functions, NO_KEY, EVALUATOR)
         .needs(&["lambda:InvokeFunction"]),
     call("Services::check", "ecs:DescribeServices", On::Services, NO_KEY, EVALUATOR),
     call("Services::bring_up", "ecs:CreateTaskSet", On::Anything, NO_KEY, EVALUATOR),
-    // It is ECS that gives its tasks their roles, with the right of the function.
-    call("Services::bring_up", "iam:PassRole", On::TaskRoles, NO_KEY, EVALUATOR),
+    call("ECS, the roles of tasks", "iam:PassRole", On::TaskRoles, NO_KEY, EVALUATOR),
     call("Services::bring_up", "ecs:ListTasks", On::Anything, NO_KEY, EVALUATOR),
     call("Services::bring_up", "ecs:DescribeTasks", On::Tasks, NO_KEY, EVALUATOR),
     call("Services::keep_only", "ecs:UpdateServicePrimaryTaskSet", On::Services, NO_KEY, EVALUATOR),

@@ -1,4 +1,4 @@
-//! How far a deployment is on its ladder, what watches it, and what a person can do about it: pure functions from the API's
+//! How far a deployment is on its ladder or among its zones, what watches it, and what a person can do about it: pure functions from the API's
 //! answer to lines, for `status` and `watch` alike.
 
 use engine::Timestamp;
@@ -81,6 +81,7 @@ pub(crate) fn lines(progress: &GetProgressOutput, of: Of<'_>, now: Timestamp) ->
     let mut lines = Vec::new();
     lines.extend(traffic(progress, of));
     lines.extend(step(progress, of, Some(now)));
+    lines.extend(zone(progress, of, Some(now)));
     if !of.has_ended {
         lines.extend(person(progress));
         lines.extend(watching(progress));
@@ -94,6 +95,7 @@ pub(crate) fn lines(progress: &GetProgressOutput, of: Of<'_>, now: Timestamp) ->
 pub(crate) fn news(progress: &GetProgressOutput, of: Of<'_>) -> Vec<Line> {
     let mut lines: Vec<Line> = traffic(progress, of).into_iter().collect();
     lines.extend(step(progress, of, None));
+    lines.extend(zone(progress, of, None));
     if !of.has_ended {
         lines.extend(person(progress));
     }
@@ -101,10 +103,11 @@ pub(crate) fn news(progress: &GetProgressOutput, of: Of<'_>) -> Vec<Line> {
     lines
 }
 
-/// Whether there is anything that could change: a ladder or an alarm.
+/// Whether there is anything that could change: a ladder, zones or an alarm.
 pub(crate) fn is_worth_asking(progress: &GetProgressOutput) -> bool {
     let has = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
-    has(&progress.steps) || has(&progress.alarms) || progress.stage.is_some()
+    let has_way = has(&progress.steps) || progress.zones.is_some() || progress.stage.is_some();
+    has_way || has(&progress.alarms)
 }
 
 /// Where the traffic is, and what is waited for before it moves on.
@@ -148,16 +151,39 @@ fn step(progress: &GetProgressOutput, of: Of<'_>, now: Option<Timestamp>) -> Opt
     };
     let what = if progress.stage.is_some() { "of the traffic" } else { "of hosts" };
     let place = format!("{} of {total}: {}", done + 1, share(rung, what));
+    at_place("step", place, progress, of, now)
+}
+
+/// The zone that is deployed to, or that bakes.
+fn zone(progress: &GetProgressOutput, of: Of<'_>, now: Option<Timestamp>) -> Option<Line> {
+    let zones = progress.zones.as_deref().filter(|zones| !zones.is_empty())?;
+    let done = usize::try_from(progress.zones_done.unwrap_or_default()).unwrap_or(usize::MAX);
+    let total = zones.len();
+    let Some(name) = zones.get(done) else {
+        return Some(Line::new("zone", Mark::Good, format!("{total} of {total} is done")));
+    };
+    let name = if name.is_empty() { "hosts without a zone".to_owned() } else { printable(name) };
+    at_place("zone", format!("{} of {total}: {name}", done + 1), progress, of, now)
+}
+
+/// A step or a zone that is not done yet.
+fn at_place(
+    what: &'static str,
+    place: String,
+    progress: &GetProgressOutput,
+    of: Of<'_>,
+    now: Option<Timestamp>,
+) -> Option<Line> {
     if of.has_ended {
         // One that succeeded without having climbed was promoted.
         return (!of.succeeded)
-            .then(|| Line::new("step", Mark::Bad, format!("{place}; it ended there")));
+            .then(|| Line::new(what, Mark::Bad, format!("{place}; it ended there")));
     }
     if progress.promoted == Some(true) {
-        return Some(Line::new("step", Mark::Working, place));
+        return Some(Line::new(what, Mark::Working, place));
     }
     let bakes = progress.baking_until.map(|until| bakes(until.into(), now)).unwrap_or_default();
-    Some(Line::new("step", Mark::Working, format!("{place}{bakes}")))
+    Some(Line::new(what, Mark::Working, format!("{place}{bakes}")))
 }
 
 /// `10% of hosts` of a step that is written `10%@5m`.
@@ -186,7 +212,10 @@ fn bakes(until: Timestamp, now: Option<Timestamp>) -> String {
 fn person(progress: &GetProgressOutput) -> Vec<Line> {
     let mut lines = Vec::new();
     if progress.promoted == Some(true) {
-        let text = "no step holds it back any more";
+        let text = match progress.zones {
+            Some(_) => "no zone is watched before the next one any more",
+            None => "no step holds it back any more",
+        };
         lines.push(Line::new("promoted", Mark::Working, text));
     }
     if progress.paused == Some(true) {
@@ -311,6 +340,30 @@ mod tests {
         );
         check(&ladder(3), ID, &["step 3 of 3 is done"]);
         check(&GetProgressOutput::default(), ID, &[]);
+    }
+
+    #[test]
+    fn a_zone_is_told_with_how_long_it_bakes_and_where_it_ended() {
+        let zones = |done| GetProgressOutput {
+            zones: Some(["eu-1a", "eu-1b", ""].map(str::to_owned).into()),
+            zones_done: Some(done),
+            steps: Some(Vec::new()),
+            ..GetProgressOutput::default()
+        };
+        check(&zones(0), ID, &["zone 1 of 3: eu-1a"]);
+        let until = Some(NOON.plus_ms(60_000).into());
+        let baking = GetProgressOutput { baking_until: until, ..zones(1) };
+        let skip = "`cutover skip-bake d-A1B2C3D4E` ends the bake; `pause`, `promote` and `abort` steer it too";
+        check(&baking, ID, &["zone 2 of 3: eu-1b, bakes until 12:01:00Z (1 min 00 s left)", skip]);
+        let promoted = GetProgressOutput { promoted: Some(true), ..baking };
+        let text = "promoted: no zone is watched before the next one any more";
+        check(&promoted, ID, &["zone 2 of 3: eu-1b", text]);
+        let ended = Of { has_ended: true, ..ID };
+        check(&zones(2), ended, &["zone 3 of 3: hosts without a zone; it ended there"]);
+        check(&zones(3), Of { succeeded: true, ..ended }, &["zone 3 of 3 is done"]);
+        let unknown = GetProgressOutput { zones: Some(Vec::new()), ..zones(0) };
+        check(&unknown, ID, &[]);
+        assert!(is_worth_asking(&unknown), "its zones are not known yet");
     }
 
     #[test]

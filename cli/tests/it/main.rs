@@ -4,6 +4,7 @@
 
 mod cloud;
 mod commands;
+mod config;
 mod connect;
 mod proxy;
 mod service;

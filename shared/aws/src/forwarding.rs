@@ -1,10 +1,16 @@
 //! The weights of two target groups: in the one forward action that has both, of a listener or of one of its rules; or,
 //! where a listener is named, in all of its forward actions that have one of the two.
 //!
+//! A rule of a header is a cohort's: whoever it matches gets the new one as soon as that gets anything at all.
+//!
 //! Modifying a listener or a rule replaces its actions. So they are read, changed at the two weights and nowhere else, and
 //! sent back whole.
 
-use aws_sdk_elasticloadbalancingv2::types::{Action, ForwardActionConfig, TargetGroupTuple};
+use std::collections::BTreeSet;
+
+use aws_sdk_elasticloadbalancingv2::types::{
+    Action, ForwardActionConfig, RuleCondition, TargetGroupTuple,
+};
 use control::ports::{BalancerError, Pair};
 
 use crate::balancers::{TargetGroups, refused};
@@ -14,6 +20,15 @@ use crate::balancers::{TargetGroups, refused};
 pub(crate) struct Forwarding {
     place: Place,
     actions: Vec<Action>,
+    /// Whether it is of requests with a certain header, a cookie for example.
+    is_cohort: bool,
+}
+
+impl Forwarding {
+    /// How much of its requests the new one is to get, if that gets `percent` of all others.
+    fn share(&self, percent: u8) -> u8 {
+        if self.is_cohort && percent > 0 { 100 } else { percent }
+    }
 }
 
 /// Where actions are kept, by ARN.
@@ -53,7 +68,7 @@ impl TargetGroups {
     pub(crate) async fn set_percent(&self, pair: &Pair, percent: u8) -> Result<(), BalancerError> {
         let (arns, found) = self.forwarding_of(pair).await?;
         for one in &found {
-            let changed = with_percent(&one.actions, &arns, percent);
+            let changed = with_percent(&one.actions, &arns, one.share(percent));
             if let Some(actions) = changed.map_err(|message| refused(&pair.new, &message))? {
                 self.modify(pair, &one.place, actions).await?;
             }
@@ -84,11 +99,17 @@ impl TargetGroups {
 
     pub(crate) async fn read_percent(&self, pair: &Pair) -> Result<u8, BalancerError> {
         let (arns, found) = self.forwarding_of(pair).await?;
-        let actions = found.iter().flat_map(|one| &one.actions);
-        let weights = actions.filter_map(|action| weights_of(action, &arns));
-        // The new one has as much as it has anywhere.
-        let percent = weights.filter_map(percent_of).max();
-        percent.ok_or_else(|| refused(&pair.new, "neither of the two target groups has a weight"))
+        let of = |one: &Forwarding| {
+            let weights = one.actions.iter().filter_map(|action| weights_of(action, &arns));
+            weights.filter_map(percent_of).max()
+        };
+        // The new one has as much as it has anywhere, and not nothing while a cohort gets it.
+        let (cohorts, others): (Vec<_>, Vec<_>) = found.iter().partition(|one| one.is_cohort);
+        let has_cohort = cohorts.into_iter().filter_map(of).any(|percent| percent > 0);
+        let percent = others.into_iter().filter_map(of).max();
+        percent
+            .map(|percent| percent.max(u8::from(has_cohort)))
+            .ok_or_else(|| refused(&pair.new, "neither of the two target groups has a weight"))
     }
 
     /// The one listener or rule that forwards to both target groups of a pair; or all of the listener that is named.
@@ -101,11 +122,12 @@ impl TargetGroups {
             return Ok((arns, found));
         }
         let mut found = Vec::new();
-        for balancer in old.load_balancers.iter().filter(|arn| new.load_balancers.contains(arn)) {
+        let balancers: BTreeSet<&String> = old.load_balancers.iter().collect();
+        for balancer in balancers.into_iter().filter(|arn| new.load_balancers.contains(arn)) {
             self.collect(&pair.new, balancer, &arns, &mut found).await?;
         }
-        let one = only(found, pair).map_err(|message| refused(&pair.new, &message))?;
-        Ok((arns, vec![one]))
+        let found = only(found, pair).map_err(|message| refused(&pair.new, &message))?;
+        Ok((arns, found))
     }
 
     /// All of a listener that forwards to one of a pair, as if it forwarded to both.
@@ -122,17 +144,18 @@ impl TargetGroups {
         for listener in described.listeners.unwrap_or_default() {
             let (arn, actions) = (listener.listener_arn, listener.default_actions);
             let place = Place::Listener(arn.unwrap_or_default());
-            found.push(Forwarding { place, actions: actions.unwrap_or_default() });
+            let actions = actions.unwrap_or_default();
+            found.push(Forwarding { place, actions, is_cohort: false });
         }
         found.extend(self.rules_of(&pair.new, listener).await?);
         let mut completed = Vec::new();
-        for Forwarding { place, actions } in found {
+        for Forwarding { place, actions, is_cohort } in found {
             if actions.iter().any(|action| has_one(action, arns)) {
-                let actions = actions.into_iter().map(|action| with_both(action, arns));
-                completed.push(Forwarding { place, actions: actions.collect() });
+                let actions = actions.into_iter().map(|action| with_both(action, arns)).collect();
+                completed.push(Forwarding { place, actions, is_cohort });
             }
         }
-        if completed.is_empty() {
+        if completed.iter().all(|one| one.is_cohort) {
             let Pair { old, new, .. } = pair;
             let message = format!(
                 "the listener `{listener}` forwards to neither `{old}` nor `{new}`: have it forward to one"
@@ -150,8 +173,9 @@ impl TargetGroups {
             let page = page.map_err(|error| self.error(name, "DescribeRules", error))?;
             for rule in page.rules.unwrap_or_default() {
                 if let (Some(arn), false) = (rule.rule_arn, rule.is_default == Some(true)) {
+                    let is_cohort = is_of_header(&rule.conditions.unwrap_or_default());
                     let actions = rule.actions.unwrap_or_default();
-                    found.push(Forwarding { place: Place::Rule(arn), actions });
+                    found.push(Forwarding { place: Place::Rule(arn), actions, is_cohort });
                 }
             }
         }
@@ -181,26 +205,31 @@ impl TargetGroups {
             found.extend(rules.into_iter().filter(|rule| has_both(&rule.actions)));
             let actions = listener.default_actions.unwrap_or_default();
             if has_both(&actions) {
-                found.push(Forwarding { place: Place::Listener(arn), actions });
+                let place = Place::Listener(arn);
+                found.push(Forwarding { place, actions, is_cohort: false });
             }
         }
         Ok(())
     }
 }
 
-/// The only one of those that forward to both.
-fn only(found: Vec<Forwarding>, pair: &Pair) -> Result<Forwarding, String> {
+/// Whether conditions of a rule are about a header: then those that it matches are a cohort.
+fn is_of_header(conditions: &[RuleCondition]) -> bool {
+    conditions.iter().any(|condition| condition.field.as_deref() == Some("http-header"))
+}
+
+/// Those that forward to both, of which all but one are of cohorts.
+fn only(found: Vec<Forwarding>, pair: &Pair) -> Result<Vec<Forwarding>, String> {
     let Pair { old, new, .. } = pair;
-    let places: Vec<&str> = found.iter().map(|one| one.place.arn()).collect();
-    let places = places.join("`, `");
-    let mut found = found.into_iter();
-    match (found.next(), found.next()) {
-        (Some(one), None) => Ok(one),
+    let mut places = found.iter().filter(|one| !one.is_cohort).map(|one| one.place.arn());
+    match (places.next(), places.next()) {
+        (Some(_), None) => Ok(found),
         (None, _) => Err(format!(
             "no listener and no rule forwards to both `{old}` and `{new}`: give one a forward action with the two"
         )),
-        (Some(_), Some(_)) => Err(format!(
-            "`{old}` and `{new}` share traffic in more than one place, and it is not said which one is meant: `{places}`"
+        (Some(one), Some(other)) => Err(format!(
+            "`{old}` and `{new}` share traffic in more than one place, and it is not said which one is meant: `{one}`, \
+             `{other}`"
         )),
     }
 }
@@ -384,9 +413,15 @@ mod tests {
         let at = |place: Place| Forwarding {
             place,
             actions: vec![forward(&[("blue", 100), ("green", 0)])],
+            is_cohort: false,
         };
         let (listener, rule) = (Place::Listener("front".into()), Place::Rule("beta".into()));
-        assert_eq!(only(vec![at(rule.clone())], &pair).unwrap().place, rule);
+        assert_eq!(only(vec![at(rule.clone())], &pair).unwrap()[0].place, rule);
+        let cohort = Forwarding { is_cohort: true, ..at(rule.clone()) };
+        assert_eq!(only(vec![at(listener.clone()), cohort.clone()], &pair).unwrap().len(), 2);
+        assert_eq!([0, 1, 100].map(|percent| cohort.share(percent)), [0, 100, 100]);
+        let why = only(vec![cohort], &pair).unwrap_err();
+        assert!(why.contains("no listener and no rule"), "{why}");
         let why = only(Vec::new(), &pair).unwrap_err();
         assert!(why.contains("forwards to both `blue` and `green`"), "{why}");
         let why = only(vec![at(listener), at(rule)], &pair).unwrap_err();

@@ -8,7 +8,7 @@ use aws_sdk_lambda::operation::get_alias::GetAliasOutput;
 use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{AliasRoutingConfiguration, InvocationType};
 use aws_sdk_lambda::{Client, Config};
-use control::ports::{CloudError, FunctionError, Functions};
+use control::ports::{AliasStanding, CloudError, FunctionError, Functions};
 use engine::deployment::Alias;
 
 use crate::error::{HasStatus, cloud_error};
@@ -38,17 +38,17 @@ impl LambdaFunctions {
 
 #[async_trait]
 impl Functions for LambdaFunctions {
-    async fn percent(&self, alias: &Alias) -> Result<u8, FunctionError> {
+    async fn standing(&self, alias: &Alias) -> Result<AliasStanding, FunctionError> {
         let found = self.alias(alias).await?;
         let weights = found.routing_config.and_then(|routing| routing.additional_version_weights);
         let main = found.function_version.unwrap_or_default();
-        percent_of(alias, &main, &weights.unwrap_or_default())
-            .map_err(|message| FunctionError::Refused { name: name_of(alias), message })
+        let percent = percent_of(alias, &main, &weights.unwrap_or_default())
+            .map_err(|message| FunctionError::Refused { name: name_of(alias), message })?;
+        Ok(AliasStanding { percent, revision: found.revision_id.unwrap_or_default() })
     }
 
-    async fn split(&self, alias: &Alias, percent: u8) -> Result<(), FunctionError> {
-        // Only the alias that was just read is changed: what comes late finds another revision of it, and does nothing.
-        let found = self.alias(alias).await?;
+    async fn split(&self, alias: &Alias, percent: u8, revision: &str) -> Result<(), FunctionError> {
+        // Only the alias that was read is changed: what comes late finds another revision of it, and does nothing.
         let main = if percent >= 100 { &alias.new } else { &alias.old };
         let weight = f64::from(percent) / 100.0;
         let is_shared = (1..100).contains(&percent);
@@ -57,7 +57,7 @@ impl Functions for LambdaFunctions {
             AliasRoutingConfiguration::builder().set_additional_version_weights(Some(weights));
         let request = self.client.update_alias().function_name(&alias.function).name(&alias.alias);
         let request = request.function_version(main).routing_config(routing.build());
-        let request = request.set_revision_id(found.revision_id);
+        let request = request.revision_id(revision);
         let done = request.send().await;
         done.map(drop).map_err(|error| error_of(&name_of(alias), "UpdateAlias", error))
     }

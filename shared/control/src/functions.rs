@@ -7,15 +7,15 @@ use serde_json::json;
 use tracing::info;
 
 use crate::ports::FunctionError;
-use crate::rows::{self, HookRow, HookStatus};
+use crate::rows::{self, HookRow, HookStatus, Stored};
 use crate::table::TableError;
 use crate::{Control, Error, hash_of};
 
 impl Control {
     /// Asks the alias which version has its traffic.
     pub(crate) async fn find_alias(&self, alias: &Alias) -> Result<Vec<Fact>, Error> {
-        match self.traffic.functions.percent(alias).await {
-            Ok(percent_of_second) => Ok(vec![Fact::SidesFound { percent_of_second }]),
+        match self.traffic.functions.standing(alias).await {
+            Ok(found) => Ok(vec![Fact::SidesFound { percent_of_second: found.percent }]),
             Err(error @ FunctionError::Unavailable { .. }) => Err(error.into()),
             Err(error @ FunctionError::Refused { .. }) => {
                 let code = FailureCode::InvalidFunction;
@@ -35,11 +35,11 @@ impl Control {
         let Some(function) = hook_of(deployment, event) else { return Ok(Vec::new()) };
         let id = deployment.id();
         let key = HookRow::key_of(id, event);
-        match rows::load::<HookRow>(&*self.table, &key).await? {
-            Some(hook) if hook.row.is_called || hook.row.status.is_some() => {
-                return Ok(hook.row.told().into_iter().collect());
-            }
-            Some(_) | None => {}
+        let known = rows::load::<HookRow>(&*self.table, &key).await?;
+        if let Some(Stored { row: hook, .. }) = &known
+            && (hook.is_called || hook.status.is_some())
+        {
+            return Ok(hook.told().into_iter().collect());
         }
         // A call that broke off before it was noted is made again under a new secret: the old one is worth nothing then.
         let secret = self.new_token();
@@ -51,7 +51,16 @@ impl Control {
             is_called: false,
             status: None,
         };
-        self.table.write(&[rows::put(&row)?]).await?;
+        let write = match &known {
+            Some(known) => Stored { row: row.clone(), version: known.version }.replace()?,
+            None => rows::create(&row)?,
+        };
+        match self.table.write(&[write]).await {
+            Ok(()) => {}
+            // Somebody else calls it just now, or it has said how it went: then that is told when this is asked again.
+            Err(TableError::Conflict(_)) => return Ok(Vec::new()),
+            Err(error) => return Err(error.into()),
+        }
         let payload = json!({ "DeploymentId": id, "LifecycleEventHookExecutionId": secret });
         match self.traffic.functions.call(function, &payload.to_string()).await {
             Ok(()) => self.note_called(row).await,
@@ -72,6 +81,10 @@ impl Control {
         };
         if let Some(told) = stored.row.told() {
             return Ok(vec![told]);
+        }
+        if stored.row.secret_hash != row.secret_hash {
+            // It is called anew, under the secret that counts now; whether it was, is for that call to note.
+            return Ok(Vec::new());
         }
         stored.row.is_called = true;
         match self.table.write(&[stored.replace()?]).await {

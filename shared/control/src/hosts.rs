@@ -5,8 +5,8 @@ use engine::{DeploymentId, Timestamp};
 use tracing::{Span, instrument};
 use wire::host::{
     BatchClaimRequest, BatchClaimResponse, BatchKey, Bundle, ClaimRequest, ClaimResponse,
-    EventStatus, HostStatus, Offer, PollRequest, PollResponse, Refusal, RefusalCode, ReportRequest,
-    ReportResponse, Specification,
+    EventReport, EventStatus, HostStatus, Offer, PollRequest, PollResponse, Refusal, RefusalCode,
+    ReportRequest, ReportResponse, Specification,
 };
 
 use crate::rows::{
@@ -315,6 +315,13 @@ impl Control {
                 piece.text = tail_of(&piece.text, OUTPUT_MAX / 8);
                 true
             });
+        }
+        let under_way = |events: &[EventReport]| {
+            let mut found = events.iter().filter(|event| event.status == EventStatus::InProgress);
+            found.next().map(|event| event.event)
+        };
+        if row.under_way_since.is_none() || under_way(&row.events) != under_way(&events) {
+            row.under_way_since = Some(now);
         }
         row.events = events;
         row.sequence = request.sequence;

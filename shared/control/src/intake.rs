@@ -1,8 +1,11 @@
 //! Uploads: from an object that was put into a bucket to the deployments that it starts.
 
 use engine::group::{Admission, Upload};
-use engine::{GroupId, Revision};
+use engine::{BundleType, GroupId, Pin, Revision};
 use tracing::info;
+use wire::codedeploy::{CONTENT_LIMIT, ComputePlatform};
+
+use crate::operations::content::pin_of;
 
 use crate::ports::{Object, PinError, Pinned, Refused};
 use crate::rows::{self, Group, RegisteredRevision, Stored, Subscription, UploadRow, UploadState};
@@ -28,28 +31,65 @@ pub struct Uploaded {
     pub size: Option<u64>,
 }
 
+fn object_of(uploaded: &Uploaded) -> Object {
+    Object {
+        bucket: uploaded.bucket.clone(),
+        key: uploaded.key.clone(),
+        version: uploaded.version.clone(),
+        e_tag: uploaded.e_tag.clone(),
+    }
+}
+
+fn revision_of(uploaded: &Uploaded, bundle_type: BundleType, content: Option<String>) -> Revision {
+    let Object { bucket, key, version, e_tag } = object_of(uploaded);
+    Revision { bucket, key, bundle_type, version, e_tag, content }
+}
+
+/// Tells what is refused for good from what may be tried again.
+fn refusable<T>(read: Result<T, PinError>) -> Result<Result<T, Refused>, Error> {
+    match read {
+        Ok(read) => Ok(Ok(read)),
+        Err(PinError::Refused(why)) => Ok(Err(why)),
+        Err(error @ PinError::Missing { .. }) => {
+            let message = format!("{error}: it was deleted or overwritten before it could be read");
+            Ok(Err(Refused { message, file: None, position: None }))
+        }
+        Err(error @ PinError::Unavailable(_)) => Err(error.into()),
+    }
+}
+
 impl Control {
     /// Handles an upload: for each group that subscribed to it, starts a deployment, lets it wait, or notes why not.
     /// Handling it again does nothing more. Only when this returns without an error is the upload handled.
     pub async fn take_upload(&self, uploaded: &Uploaded) -> Result<(), Error> {
         let subscribed = self.subscribed(uploaded).await?;
-        let mut pinned = None;
+        // As hosts take it, and as an AppSpec by itself.
+        let (mut bundle, mut spec) = (None, None);
         for group in subscribed {
             let key = UploadRow::key_of(&uploaded.bucket, &uploaded.identity, &group);
             if rows::load::<UploadRow>(&*self.table, &key).await?.is_some() {
                 continue;
             }
-            let outcome = match pinned.take() {
+            let goes_to_hosts = self.goes_to_hosts(&group).await?;
+            let read = if goes_to_hosts { &mut bundle } else { &mut spec };
+            let outcome = match read.take() {
                 Some(outcome) => outcome,
-                None => self.pin_upload(uploaded).await?,
+                None if goes_to_hosts => self.pin_upload(uploaded).await?,
+                None => self.read_upload(uploaded).await?,
             };
             match &outcome {
-                Ok(bundle) => self.admit(uploaded, &group, bundle).await?,
+                Ok(revision) => self.admit(uploaded, &group, revision).await?,
                 Err(why) => self.refuse_upload(uploaded, &group, why).await?,
             }
-            pinned = Some(outcome);
+            *read = Some(outcome);
         }
         Ok(())
+    }
+
+    async fn goes_to_hosts(&self, group: &GroupId) -> Result<bool, Error> {
+        let group = rows::load::<Group>(&*self.table, &Group::key_of(group)).await?;
+        let Some(group) = group else { return Ok(true) };
+        Ok(self.platform_of(&group.row.application_id).await? == ComputePlatform::Server)
     }
 
     /// The groups that want the upload, each once.
@@ -65,39 +105,26 @@ impl Control {
         Ok(groups)
     }
 
+    /// Checks an upload as a bundle for hosts, and keeps its bytes.
     async fn pin_upload(
         &self,
         uploaded: &Uploaded,
-    ) -> Result<Result<(Revision, Pinned), Refused>, Error> {
-        let object = Object {
-            bucket: uploaded.bucket.clone(),
-            key: uploaded.key.clone(),
-            version: uploaded.version.clone(),
-            e_tag: uploaded.e_tag.clone(),
-        };
-        match self.bundles.pin(&object).await {
-            Ok(pinned) => {
-                let Object { bucket, key, version, e_tag } = object;
-                Ok(Ok((
-                    Revision {
-                        bucket,
-                        key,
-                        bundle_type: pinned.bundle_type,
-                        version,
-                        e_tag,
-                        content: None,
-                    },
-                    pinned,
-                )))
-            }
-            Err(PinError::Refused(why)) => Ok(Err(why)),
-            Err(error @ PinError::Missing { .. }) => {
-                let message =
-                    format!("{error}: it was deleted or overwritten before it could be read");
-                Ok(Err(Refused { message, file: None, position: None }))
-            }
-            Err(error @ PinError::Unavailable(_)) => Err(error.into()),
-        }
+    ) -> Result<Result<(Revision, Pin), Refused>, Error> {
+        let pinned = self.bundles.pin(&object_of(uploaded)).await;
+        let of = |Pinned { pin, bundle_type, .. }| (revision_of(uploaded, bundle_type, None), pin);
+        refusable(pinned.map(of))
+    }
+
+    /// Reads an upload as an AppSpec by itself.
+    async fn read_upload(
+        &self,
+        uploaded: &Uploaded,
+    ) -> Result<Result<(Revision, Pin), Refused>, Error> {
+        let read = self.bundles.read(&object_of(uploaded), CONTENT_LIMIT).await;
+        refusable(read.map(|content| {
+            let pin = pin_of(&content);
+            (revision_of(uploaded, BundleType::of_content(&content), Some(content)), pin)
+        }))
     }
 
     /// Registers the revision and starts it, or lets it wait, with the record of the upload in one transaction.
@@ -105,7 +132,7 @@ impl Control {
         &self,
         uploaded: &Uploaded,
         group: &GroupId,
-        (revision, pinned): &(Revision, Pinned),
+        (revision, pin): &(Revision, Pin),
     ) -> Result<(), Error> {
         loop {
             let now = self.now();
@@ -117,7 +144,7 @@ impl Control {
                 identity: uploaded.identity.clone(),
                 order: uploaded.order,
                 revision: revision.clone(),
-                pin: pinned.pin.clone(),
+                pin: pin.clone(),
                 at: now,
             };
             let replaced = group.row.slot.queued.clone();

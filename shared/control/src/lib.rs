@@ -67,11 +67,18 @@ pub struct Settings {
     pub alarm_every_ms: u64,
     /// How soon a host asks again that waits for its balancer, in milliseconds.
     pub traffic_look_ms: u64,
+    /// How much later it asks at most, when it has waited for long, in milliseconds.
+    pub traffic_look_max_ms: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { start_ramp: 500, alarm_every_ms: 10_000, traffic_look_ms: 2_000 }
+        Self {
+            start_ramp: 500,
+            alarm_every_ms: 10_000,
+            traffic_look_ms: 2_000,
+            traffic_look_max_ms: 10_000,
+        }
     }
 }
 

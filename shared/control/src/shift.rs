@@ -38,7 +38,7 @@ impl Control {
         let again_ms = match deployment.stage() {
             Some(Stage::Ready) => for_person.max(apart),
             _ if host.waits_in == Some(event) => apart,
-            _ => self.settings.traffic_look_ms,
+            _ => self.look_again_ms(host),
         };
         Some((event, again_ms, self.look_at_shift(deployment, host, event).await))
     }
@@ -158,12 +158,14 @@ impl Control {
         if rises && !self.can_carry(deployment).await? {
             return Ok(Vec::new());
         }
+        let revision = self.revision(deployment).await?;
         // Asked again as late as can be: what nobody wants any more is not done, above all not after an alarm. Also what is
-        // so already is asked for, because something else that was asked for before may not have come about yet.
+        // so already is asked for, because something else that was asked for before may not have come about yet. An alias is
+        // changed only as it was read before this: so what is late finds it changed by whatever is wanted since.
         if self.wanting(id, percent).await?.is_none() {
             return Ok(Vec::new());
         }
-        self.give(deployment, percent).await?;
+        self.give(deployment, percent, &revision).await?;
         let read = self.share(deployment).await?;
         info!(deployment = %id, percent, read, "the traffic moves");
         let is_so = read == Some(percent);
@@ -185,17 +187,34 @@ impl Control {
     /// How much of the traffic the new side has, in percent, as what carries it says.
     pub(crate) async fn share(&self, deployment: &Deployment) -> Result<Option<u8>, Error> {
         Ok(match (deployment.carrier(), pair_of(deployment)) {
-            (Some(Carrier::Alias(alias)), _) => Some(self.traffic.functions.percent(alias).await?),
+            (Some(Carrier::Alias(alias)), _) => {
+                Some(self.traffic.functions.standing(alias).await?.percent)
+            }
             (_, Some(pair)) => Some(self.traffic.balancers.percent(&pair).await?),
             (_, None) => None,
         })
     }
 
+    /// The revision of what carries the traffic, where it has one under which it is changed.
+    async fn revision(&self, deployment: &Deployment) -> Result<String, Error> {
+        match deployment.carrier() {
+            Some(Carrier::Alias(alias)) => {
+                Ok(self.traffic.functions.standing(alias).await?.revision)
+            }
+            Some(Carrier::Groups(_) | Carrier::Service(_)) | None => Ok(String::new()),
+        }
+    }
+
     /// Asks what carries the traffic to give the new side its share.
-    async fn give(&self, deployment: &Deployment, percent: u8) -> Result<(), Error> {
+    async fn give(
+        &self,
+        deployment: &Deployment,
+        percent: u8,
+        revision: &str,
+    ) -> Result<(), Error> {
         match (deployment.carrier(), pair_of(deployment)) {
             (Some(Carrier::Alias(alias)), _) => {
-                self.traffic.functions.split(alias, percent).await?;
+                self.traffic.functions.split(alias, percent, revision).await?;
             }
             (_, Some(pair)) => self.traffic.balancers.split(&pair, percent).await?,
             (_, None) => {}

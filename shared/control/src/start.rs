@@ -7,9 +7,11 @@ use engine::deployment::{
 use engine::group::Upload;
 use engine::health::{Minimum, Rule};
 use engine::ladder::{Ladder, Share};
+use engine::zonal::Zonal;
 use engine::{DeploymentId, GroupId, Pin, Revision, Timestamp};
-use wire::codedeploy::{AlarmConfiguration, ErrorName, TargetInstances};
+use wire::codedeploy::{AlarmConfiguration, ComputePlatform, ErrorName, TargetInstances};
 
+use crate::operations::content::carrier_of;
 use crate::rows::{self, Application, Config, DeploymentRow, Group, RegisteredRevision, Stored};
 use crate::table::{Query, Write};
 use crate::{Control, Error, settings};
@@ -80,6 +82,14 @@ impl Request {
 
 /// The rule of a configuration for what is no fleet.
 pub(crate) const NO_HOSTS: Rule = Rule { minimum: Minimum::FleetPercent(0), predefined: true };
+
+/// How a configuration paces a deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pace {
+    rule: Rule,
+    ladder: Ladder,
+    zonal: Option<Zonal>,
+}
 
 /// How long a shift may wait for people, hook functions and tasks, in milliseconds.
 fn longest_wait_ms(shift: &Shift) -> u64 {
@@ -182,11 +192,12 @@ impl Control {
         let config =
             request.config.clone().or_else(|| group.settings.deployment_config_name.clone());
         let config = config.unwrap_or_else(|| DEFAULT_CONFIG.to_owned());
-        let (rule, mut ladder) = self.rule(&config).await?;
+        let mut pace = self.pace(&config).await?;
         if request.is_way_back {
-            ladder = Ladder::default();
+            (pace.ladder, pace.zonal) = (Ladder::default(), None);
         }
-        let shift = self.shift_of(group, request, &config, &ladder)?;
+        let shift = self.shift_of(group, request, &config, &pace)?;
+        let Pace { rule, ladder, zonal } = pace;
         let waits = shift.as_ref().map_or(0, longest_wait_ms);
         let bakes: u64 = ladder.rungs().iter().map(|rung| rung.bake_ms).sum();
         let alarms = request.alarms.as_ref().or(group.settings.alarm_configuration.as_ref());
@@ -222,6 +233,7 @@ impl Control {
             rerun_interrupted: group.rerun_interrupted,
             start_ramp: Some(self.settings.start_ramp),
             ladder,
+            zonal,
             traffic: settings::traffic(&group.settings).filter(|_| shift.is_none()),
             shift,
             // A host that comes or goes alone says nothing about the revision.
@@ -243,7 +255,7 @@ impl Control {
         group: &Group,
         request: &Request,
         config: &str,
-        ladder: &Ladder,
+        pace: &Pace,
     ) -> Result<Option<Shift>, Error> {
         // A host that comes or goes alone moves no traffic but its own.
         let is_of_group = request.creator.is_of_group();
@@ -269,7 +281,14 @@ impl Control {
             let message = "`targetInstances` is for blue/green deployments, and the group is deployed to in place. Leave it out.";
             return Err(ErrorName::InvalidTargetInstances.because(message).into());
         };
-        if ladder.rungs().iter().any(|rung| matches!(rung.share, Share::Hosts(_))) {
+        if pace.zonal.is_some() {
+            let message = format!(
+                "The configuration `{config}` goes from one availability zone to the next, and here the traffic moves \
+                 for all of them together. Choose one without `zonalConfig`."
+            );
+            return Err(ErrorName::InvalidDeploymentConfigName.because(message).into());
+        }
+        if pace.ladder.rungs().iter().any(|rung| matches!(rung.share, Share::Hosts(_))) {
             let message = format!(
                 "The configuration `{config}` counts hosts, and here it is the traffic that goes by steps. \
                  Choose one whose steps are percentages."
@@ -302,16 +321,20 @@ impl Control {
         request.upload = Some(upload.identity.clone());
         request.description =
             Some(format!("Upload of s3://{}/{}", upload.revision.bucket, upload.revision.key));
+        if let Some(content) = &upload.revision.content {
+            let platform = self.platform_of(&group.row.application_id).await?;
+            request.carrier = Some(carrier_of(platform, &group.row.settings, content)?);
+        }
         self.take_slot(group, &request, id, now).await
     }
 
-    /// The rule and the ladder of the configuration called `name`.
-    pub(crate) async fn rule(&self, name: &str) -> Result<(Rule, Ladder), Error> {
+    /// How the configuration called `name` paces a deployment.
+    pub(crate) async fn pace(&self, name: &str) -> Result<Pace, Error> {
         if let Some(rule) = predefined(name) {
-            return Ok((rule, Ladder::default()));
+            return Ok(Pace { rule, ladder: Ladder::default(), zonal: None });
         }
         if let Some(ladder) = crate::operations::predefined_ladder(name) {
-            return Ok((NO_HOSTS, ladder));
+            return Ok(Pace { rule: NO_HOSTS, ladder, zonal: None });
         }
         let config = rows::load::<Config>(&*self.table, &Config::key_of(name)).await?;
         let config = config.ok_or_else(|| {
@@ -320,7 +343,8 @@ impl Control {
             );
             ErrorName::DeploymentConfigDoesNotExist.because(message)
         })?;
-        Ok((config.row.rule, config.row.ladder))
+        let Config { rule, ladder, zonal, .. } = config.row;
+        Ok(Pace { rule, ladder, zonal })
     }
 
     /// The write that registers the deployment's revision, or notes that it was used once more.
@@ -331,7 +355,7 @@ impl Control {
         now: Timestamp,
     ) -> Result<Option<Write>, Error> {
         let order = row.deployment.order();
-        if order.revision.content.is_some() {
+        if order.revision.bucket.is_empty() {
             // It came with the request, and is found again with the deployment.
             return Ok(None);
         }
@@ -361,9 +385,18 @@ impl Control {
 
     /// The name of the application with `id`, unless it was deleted.
     pub(crate) async fn application_by_id(&self, id: &str) -> Result<Option<String>, Error> {
+        Ok(self.known_application(id).await?.map(|application| application.name))
+    }
+
+    /// What the application with `id` runs on.
+    pub(crate) async fn platform_of(&self, id: &str) -> Result<ComputePlatform, Error> {
+        let found = self.known_application(id).await?;
+        Ok(found.map_or(ComputePlatform::Server, |application| application.compute_platform))
+    }
+
+    async fn known_application(&self, id: &str) -> Result<Option<Application>, Error> {
         let all: Vec<Stored<Application>> =
             rows::load_all(&*self.table, Query::prefix(Application::ALL, "", 1000)).await?;
-        let found = all.into_iter().find(|application| application.row.id == id);
-        Ok(found.map(|application| application.row.name))
+        Ok(all.into_iter().map(|stored| stored.row).find(|application| application.id == id))
     }
 }

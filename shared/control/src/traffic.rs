@@ -18,6 +18,9 @@ use crate::ports::{BalancerError, Reading, Standing};
 use crate::rows::HostRow;
 use crate::{Control, Error};
 
+/// The part of the time that a host has waited after which it is looked at again: a fifth.
+const LOOKS: u64 = 5;
+
 /// What a look at a host's balancers found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Look {
@@ -45,7 +48,7 @@ impl Control {
                 event.event.is_of_balancer() && event.status == EventStatus::InProgress
             })?;
             let event = event.event;
-            (event, self.settings.traffic_look_ms, self.look(deployment, &host.name, event).await)
+            (event, self.look_again_ms(host), self.look(deployment, &host.name, event).await)
         };
         let look = look.unwrap_or_else(|error| match error {
             error @ (BalancerError::Unknown { .. } | BalancerError::Refused { .. }) => {
@@ -67,6 +70,13 @@ impl Control {
                 TrafficAnswer { event, done: false, failed: Some(why), again_after_ms }
             }
         })
+    }
+
+    /// After how long a host that waits for its balancers is looked at again: the longer it has waited, the later.
+    pub(crate) fn look_again_ms(&self, host: &HostRow) -> u64 {
+        let (least, most) = (self.settings.traffic_look_ms, self.settings.traffic_look_max_ms);
+        let waited = host.under_way_since.map_or(0, |since| self.now().since_ms(since));
+        (waited / LOOKS).clamp(least, most.max(least))
     }
 
     async fn look(

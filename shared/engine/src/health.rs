@@ -78,13 +78,17 @@ impl Rule {
 
     /// How many more hosts may start now: first of those that were unhealthy, then of the healthy ones.
     pub fn may_start(&self, fleet: &Fleet) -> u32 {
+        self.may_start_of(fleet, fleet.untouched_unhealthy, fleet.untouched_healthy)
+    }
+
+    /// The same where only so many of the hosts that are not started have their turn.
+    pub fn may_start_of(&self, fleet: &Fleet, unhealthy: u32, healthy: u32) -> u32 {
         let total = fleet.total();
         let spared = total.saturating_sub(self.required(total)).max(1);
         let concurrent = if self.minimum == Minimum::OneAtATime { 1 } else { spared };
         let slots = concurrent.saturating_sub(fleet.in_flight);
-        let unhealthy = slots.min(fleet.untouched_unhealthy);
-        unhealthy
-            + (slots - unhealthy).min(self.healthy_to_spare(fleet)).min(fleet.untouched_healthy)
+        let unhealthy = slots.min(unhealthy);
+        unhealthy + (slots - unhealthy).min(self.healthy_to_spare(fleet)).min(healthy)
     }
 
     /// How many healthy hosts may be taken out without falling below the minimum.
@@ -104,9 +108,13 @@ impl Rule {
         if fleet.untouched() == 0 {
             return false;
         }
+        self.is_broken_by(fleet) || (fleet.in_flight == 0 && self.may_start(fleet) == 0)
+    }
+
+    /// Whether so many hosts have failed that no other one may.
+    pub fn is_broken_by(&self, fleet: &Fleet) -> bool {
         let total = fleet.total();
-        let too_many_failed = fleet.failed > 0 && total - fleet.failed <= self.required(total);
-        too_many_failed || (fleet.in_flight == 0 && self.may_start(fleet) == 0)
+        fleet.failed > 0 && total - fleet.failed <= self.required(total)
     }
 
     /// Whether a fleet with nothing in flight and nothing left to start has been deployed to successfully.

@@ -183,7 +183,7 @@ impl FromStr for Rung {
 }
 
 /// The milliseconds that `500ms`, `30s`, `5m` or `2h` say.
-fn milliseconds(text: &str) -> Option<u64> {
+pub fn milliseconds(text: &str) -> Option<u64> {
     let units = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
     let (number, unit) =
         units.into_iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)))?;

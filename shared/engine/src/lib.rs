@@ -12,6 +12,7 @@ pub mod ladder;
 pub mod lifecycle;
 mod revision;
 mod time;
+pub mod zonal;
 
 pub use ids::{DeploymentId, GroupId, IdError};
 pub use revision::{BundleType, Pin, Revision};

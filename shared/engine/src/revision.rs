@@ -18,7 +18,8 @@ pub struct Revision {
     /// The object's ETag, without quotes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub e_tag: Option<String>,
-    /// An AppSpec that came with the request, where there is no object: then all of the above is empty.
+    /// The AppSpec, where that is all that is deployed. One that came with the request has no object: then all of the above
+    /// is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
 }
@@ -37,7 +38,7 @@ impl Revision {
     }
 }
 
-/// CodeDeploy's bundle types of a server deployment.
+/// CodeDeploy's bundle types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BundleType {
@@ -47,15 +48,31 @@ pub enum BundleType {
     Tgz,
     /// A zip archive.
     Zip,
+    /// An AppSpec by itself, in YAML; for what goes to no hosts.
+    Yaml,
+    /// The same in JSON.
+    Json,
 }
 
 impl BundleType {
+    /// The kind of an AppSpec that is deployed by itself, by its content.
+    pub fn of_content(content: &str) -> Self {
+        if content.trim_start().starts_with('{') { Self::Json } else { Self::Yaml }
+    }
+
+    /// Whether it is an archive, as hosts are deployed.
+    pub fn is_archive(self) -> bool {
+        matches!(self, Self::Tar | Self::Tgz | Self::Zip)
+    }
+
     /// CodeDeploy's word.
     pub fn name(self) -> &'static str {
         match self {
             Self::Tar => "tar",
             Self::Tgz => "tgz",
             Self::Zip => "zip",
+            Self::Yaml => "YAML",
+            Self::Json => "JSON",
         }
     }
 }

@@ -393,6 +393,7 @@ async fn assemble(
         settings: Settings {
             alarm_every_ms: ALARM_EVERY_MS,
             traffic_look_ms: TRAFFIC_LOOK_MS,
+            traffic_look_max_ms: TRAFFIC_LOOK_MS,
             ..Settings::default()
         },
         place: Place { account: ACCOUNT.to_owned(), region: REGION.to_owned() },

@@ -158,6 +158,7 @@ fn order(minimum: Minimum) -> Order {
         total_ms: 8 * 3_600_000,
         rerun_interrupted: false,
         ladder: Ladder::default(),
+        zonal: None,
         traffic: None,
         watch: None,
         shift: None,

@@ -23,5 +23,8 @@ fn main() -> ExitCode {
         sum.events,
         sum.broken.len()
     );
+    for (what, (deployments, worlds)) in &sum.tally {
+        println!("{deployments:>8} in {worlds:>6} worlds: {what}");
+    }
     if sum.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -69,6 +69,11 @@ impl Bundles for SimBundles {
         }
     }
 
+    async fn read(&self, object: &Object, _: usize) -> Result<String, PinError> {
+        let (bucket, key) = (object.bucket.clone(), object.key.clone());
+        Err(PinError::Missing { bucket, key })
+    }
+
     async fn url(&self, pin: &Pin) -> Result<String, PinError> {
         if self.is_away().await {
             return Err(PinError::Unavailable(Box::new(Away)));

@@ -8,12 +8,12 @@ use control::rows::{
     Verdict,
 };
 use control::table::{Condition, Record, Write};
-use engine::deployment::{Creator, Deployment, HostState, Status};
+use engine::deployment::{Carrier, Creator, Deployment, HostState, Status};
 use engine::{DeploymentId, GroupId, Timestamp};
 use wire::host::BatchKey;
 
 use crate::core::{Core, Shared};
-use crate::{rule, shift, traffic};
+use crate::{function_checks, rule, shift, traffic, zones};
 
 /// Most bytes of a deployment's row.
 const ROW_BYTES_MAX: usize = 64 * 1024;
@@ -45,8 +45,12 @@ pub(crate) struct Checks {
     /// Deployments that were created when that was noted already.
     forbidden: BTreeMap<DeploymentId, BTreeSet<String>>,
     pub(crate) terminated: BTreeSet<String>,
+    /// The requests to stop: whether they want the deployment rolled back.
+    pub(crate) stops: BTreeMap<DeploymentId, Option<bool>>,
     pub(crate) ended: u64,
     pub(crate) succeeded: u64,
+    /// How many deployments of each kind ended how.
+    pub(crate) tally: BTreeMap<String, u64>,
 }
 
 impl Checks {
@@ -59,8 +63,9 @@ impl Checks {
 /// Gives new deployments the time that they have in this world, in place of the eight hours that `control` gives them.
 pub(crate) fn shorten(shared: &Shared, writes: &[Write]) -> Option<Vec<Write>> {
     let total_ms = shared.core().total_ms;
+    let of_alias = shared.core().functions.total_ms;
     let is_new = |write: &Write| matches!(write, Write::Put(record, Condition::Absent) if record.key.sort == "META");
-    if total_ms == 8 * 3_600_000 || !writes.iter().any(is_new) {
+    if (total_ms == 8 * 3_600_000 && of_alias.is_none()) || !writes.iter().any(is_new) {
         return None;
     }
     let mut writes = writes.to_vec();
@@ -68,6 +73,9 @@ pub(crate) fn shorten(shared: &Shared, writes: &[Write]) -> Option<Vec<Write>> {
         if let Write::Put(record, _) = write {
             let ours = format!("\"totalMs\":{total_ms}");
             record.body = record.body.replace("\"totalMs\":28800000", &ours);
+            if let Some(total_ms) = of_alias {
+                function_checks::shorten(&mut record.body, total_ms);
+            }
         }
     }
     Some(writes)
@@ -92,6 +100,9 @@ pub(crate) fn written(shared: &Arc<Shared>, writes: &[Write]) {
             "GROUP" => group_written(&mut core, record),
             sort if sort.starts_with("HOST#") => host_written(&mut core, record),
             sort if sort.starts_with("BATCH#") => batch_written(&mut core, record),
+            sort if sort == "STOP" || sort.starts_with("HOOK#") => {
+                function_checks::said(&mut core, record)
+            }
             _ if record.key.partition == PassageRow::ALL => passage_written(&mut core, record),
             _ if record.key.partition.starts_with("UPLOAD#") => upload_written(&mut core, record),
             _ => Ok(()),
@@ -113,7 +124,7 @@ pub(crate) fn written(shared: &Arc<Shared>, writes: &[Write]) {
     }
 }
 
-fn read<T: rows::Row>(record: &Record) -> Result<T, String> {
+pub(crate) fn read<T: rows::Row>(record: &Record) -> Result<T, String> {
     rows::read(record)
         .map(|stored| stored.row)
         .map_err(|error| format!("a row cannot be read: {error}"))
@@ -179,6 +190,7 @@ fn deployment_written(core: &mut Core, record: &Record) -> Result<Option<Deploym
             let started = deployment_changed(&old.deployment, new)?;
             core.checks.ramp_holds(new, started)?;
             shift::step_holds(&old.deployment, new)?;
+            function_checks::step_holds(core, new)?;
             traffic::ladder_holds(&old.deployment, new, started, new.latest())?;
             arrivals_have_rows(&core.checks, &old.deployment, new)?;
             if new.is_sealed() && !old.deployment.is_sealed() {
@@ -196,13 +208,20 @@ fn deployment_written(core: &mut Core, record: &Record) -> Result<Option<Deploym
             shift::end_holds(core, new)?;
         }
         traffic::end_holds(core, new)?;
+        function_checks::end_holds(core, new)?;
+        core.checks.count(new);
         core.checks.ended += 1;
         let group = &new.order().group_id;
         core.checks.active.entry(group.clone()).or_default().remove(&id);
         if new.status() == Status::Succeeded {
             core.checks.succeeded += 1;
         }
-        if new.status() == Status::Succeeded && new.order().creator.is_of_group() {
+        // What only took the traffic back, to what nobody here had deployed, is nothing to go back to.
+        let order = new.order();
+        let only_went_back = order.shift.as_ref().is_some_and(|shift| shift.back_to.is_some())
+            && order.fallback.is_none();
+        let is_kept = order.creator.is_of_group() && !only_went_back;
+        if new.status() == Status::Succeeded && is_kept {
             let newest = (new.order().generation, id.clone());
             core.checks.newest_succeeded.insert(group.clone(), newest);
         }
@@ -258,6 +277,8 @@ fn deployment_changed(old: &Deployment, new: &Deployment) -> Result<u32, String>
     let enrolled = (before.enrolled(), before.unhealthy());
     let kept = enrolled == (after.enrolled(), after.unhealthy());
     demand!(!old.is_sealed() || kept, "{id} forgets who arrived");
+    let zones_kept = before.zones().eq(after.zones());
+    demand!(!old.is_sealed() || zones_kept, "{id} has other zones than before");
     let mut started = Vec::new();
     for ordinal in 0..after.len() {
         let (Some(now), was) = (after.get(ordinal), before.get(ordinal)) else { continue };
@@ -303,7 +324,7 @@ fn roster_is_whole(checks: &Checks, deployment: &Deployment) -> Result<(), Strin
     let total = deployment.hosts().len();
     let is_whole = (0..total).all(|ordinal| rows.is_some_and(|rows| rows.contains_key(&ordinal)));
     demand!(is_whole, "{id} was sealed before all of its {total} hosts were enrolled");
-    Ok(())
+    zones::roster_holds(checks, deployment)
 }
 
 /// At the end, the deployment says of each host what the host's own row says.
@@ -494,6 +515,23 @@ impl Checks {
         let sum: u32 = starts.iter().map(|(_, started)| started).sum();
         demand!(sum <= most.max(1), "{id} starts {sum} hosts within a second: {starts:?}");
         Ok(())
+    }
+
+    /// Counts a deployment that has ended.
+    fn count(&mut self, deployment: &Deployment) {
+        let Some(ended) = deployment.ended() else { return };
+        let kind = match deployment.order().shift.as_ref().map(|shift| &shift.carrier) {
+            None => "in place",
+            Some(Carrier::Groups(_)) => "blue/green",
+            Some(Carrier::Alias(_)) => "alias",
+            Some(Carrier::Service(_)) => "service",
+        };
+        let status = ended.ending.status.name();
+        let why = ended.ending.failure.as_ref().map(|failure| failure.code);
+        let why = why.map(|code| format!(" {code:?}")).unwrap_or_default();
+        for what in [kind.to_owned(), format!("{kind}: {status}{why}")] {
+            *self.tally.entry(what).or_default() += 1;
+        }
     }
 
     /// Whether a host is in a batch, or was.

@@ -24,11 +24,13 @@ use crate::checks::Checks;
 use crate::cloud::Cloud;
 use crate::faults::Faults;
 use crate::fleet::{Change, Told};
+use crate::functions::{FunctionAct, FunctionEvent, FunctionsWorld};
 use crate::memory::MemoryTable;
 use crate::outcome::Line;
 use crate::random::Random;
 use crate::traffic::TrafficWorld;
 use crate::world::ReplyTo;
+use crate::zones::ZoneStory;
 
 /// When a simulation begins, in milliseconds.
 pub(crate) const EPOCH_MS: u64 = 1_800_000_000_000;
@@ -69,6 +71,8 @@ pub(crate) enum Event {
     Handled(String),
     /// Somebody does something.
     Act(Act),
+    /// Something comes about of functions.
+    Function(FunctionEvent),
     /// A process of the control plane dies, and is there again at once.
     ServerDies(usize),
     /// From now on nothing fails any more.
@@ -96,6 +100,8 @@ pub(crate) enum Act {
     Deregister { host: usize },
     /// Something happens to an instance.
     Change(Change),
+    /// Something is done with aliases.
+    Function(FunctionAct),
 }
 
 /// What happens on a host.
@@ -188,6 +194,7 @@ pub(crate) struct Core {
     /// Whether that one may change deployments that there are.
     pub(crate) is_driver: bool,
     pub(crate) checks: Checks,
+    pub(crate) zones: Option<ZoneStory>,
     pub(crate) timers: BTreeMap<DeploymentId, (u64, u64)>,
     /// What each host was offered, with the place in its stream.
     pub(crate) offers: BTreeMap<String, Vec<(u64, Offer)>>,
@@ -208,6 +215,7 @@ pub(crate) struct Core {
     /// Most hosts that a deployment starts within a second.
     pub(crate) start_ramp: u32,
     pub(crate) traffic: TrafficWorld,
+    pub(crate) functions: FunctionsWorld,
 }
 
 impl fmt::Debug for Core {
@@ -227,6 +235,7 @@ impl Core {
             current: 0,
             is_driver: false,
             checks: Checks::default(),
+            zones: None,
             timers: BTreeMap::new(),
             offers: BTreeMap::new(),
             offered: 0,
@@ -240,6 +249,7 @@ impl Core {
             has_errands: false,
             start_ramp: 500,
             traffic: TrafficWorld::default(),
+            functions: FunctionsWorld::default(),
             is_cloud: false,
             cloud: Cloud::default(),
         }
@@ -312,7 +322,12 @@ impl Shared {
 
     /// Lets others go first, for as long as a request takes. The task may die here.
     pub(crate) fn pause(self: &Arc<Self>) -> Pause {
-        Pause { shared: Arc::clone(self), until: None }
+        Pause { shared: Arc::clone(self), ms: None, until: None }
+    }
+
+    /// The same for so many milliseconds.
+    pub(crate) fn pause_for(self: &Arc<Self>, ms: u64) -> Pause {
+        Pause { shared: Arc::clone(self), ms: Some(ms), until: None }
     }
 }
 
@@ -320,6 +335,8 @@ impl Shared {
 #[derive(Debug)]
 pub(crate) struct Pause {
     shared: Arc<Shared>,
+    /// How long it takes, where that is not left to chance.
+    ms: Option<u64>,
     until: Option<u64>,
 }
 
@@ -333,7 +350,7 @@ impl Future for Pause {
             Some(until) if core.now >= until => Poll::Ready(()),
             Some(_) => Poll::Pending,
             None => {
-                let ms = core.latency();
+                let ms = self.ms.unwrap_or_else(|| core.latency());
                 let until = core.now + ms;
                 let task = core.current;
                 core.push(ms, Event::Resume(task));

@@ -166,7 +166,8 @@ impl World {
         let is_bad = core.random.of_ten_thousand(300);
         let scaling_group = is_scaled.then(|| SCALING.to_owned());
         let id = host.name.clone();
-        let instance = Instance { id: id.clone(), tags, state, zone: None, scaling_group };
+        let zone = core.zones.as_ref().and_then(|zones| zones.zone_of(at));
+        let instance = Instance { id: id.clone(), tags, state, zone, scaling_group };
         let machine = Machine { instance, host: at, reachable_at, is_bad };
         drop(core.cloud.machines.insert(id, machine));
     }

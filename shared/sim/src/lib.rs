@@ -4,12 +4,16 @@
 //! checked after each step. It deliberately knows nothing of how the table, the bucket and the hosts really work: those
 //! have tests of their own.
 
+mod aliases;
 mod bundles;
 mod checks;
 mod cloud;
 mod core;
 mod faults;
 mod fleet;
+mod function_checks;
+mod functions;
+mod hook_functions;
 mod memory;
 mod outcome;
 mod ports;
@@ -20,6 +24,7 @@ mod shift;
 mod story;
 mod traffic;
 mod world;
+mod zones;
 
 pub use memory::{Kind, MemoryTable, TableFaults};
 pub use outcome::{Line, Outcome, Sum};
@@ -55,6 +60,7 @@ pub fn run_many(seeds: Range<u64>) -> Sum {
             let outcome = run(seed);
             sum.deployments += outcome.deployments;
             sum.events += outcome.events;
+            sum.count(&outcome);
             if outcome.violation.is_some() {
                 sum.broken.push(outcome);
             }
@@ -67,9 +73,10 @@ pub fn run_many(seeds: Range<u64>) -> Sum {
         for thread in threads {
             match thread.join() {
                 Ok(sum) => {
-                    all.broken.extend(sum.broken);
                     all.deployments += sum.deployments;
                     all.events += sum.events;
+                    all.add(sum.tally);
+                    all.broken.extend(sum.broken);
                 }
                 Err(panic) => std::panic::resume_unwind(panic),
             }

@@ -29,6 +29,8 @@ pub struct Outcome {
     pub deployments: u64,
     /// How many of them succeeded.
     pub succeeded: u64,
+    /// How many deployments of each kind ended how.
+    pub tally: BTreeMap<String, u64>,
     /// How many items were written, by kind.
     pub writes: BTreeMap<Kind, u64>,
     /// How many events happened.
@@ -70,4 +72,19 @@ pub struct Sum {
     pub deployments: u64,
     /// How many events happened in all.
     pub events: u64,
+    /// How many deployments of each kind ended how, and in how many worlds there was one of that kind.
+    pub tally: BTreeMap<String, (u64, u64)>,
+}
+
+impl Sum {
+    pub(crate) fn count(&mut self, outcome: &Outcome) {
+        self.add(outcome.tally.iter().map(|(what, count)| (what.clone(), (*count, 1))).collect());
+    }
+
+    pub(crate) fn add(&mut self, tally: BTreeMap<String, (u64, u64)>) {
+        for (what, (deployments, worlds)) in tally {
+            let sum = self.tally.entry(what).or_default();
+            *sum = (sum.0 + deployments, sum.1 + worlds);
+        }
+    }
 }

@@ -5,6 +5,7 @@ use engine::deployment::{Creator, Deployment, FailureCode, HostState, Status};
 use engine::health::{Minimum, Rule};
 
 use crate::checks::demand;
+use crate::zones;
 
 /// How many hosts of `total` the configuration wants healthy.
 fn required(rule: &Rule, total: u32) -> u32 {
@@ -27,16 +28,43 @@ fn is_bad(state: HostState) -> bool {
 
 /// Whether the hosts `started` may have been started, in the state that they were left in.
 pub(crate) fn allows(deployment: &Deployment, started: &[u32]) -> Result<(), String> {
+    let hosts = deployment.hosts();
+    spares(deployment, &deployment.order().rule, |_| true, started)?;
+    if let Some(zonal) = deployment.order().zonal {
+        for number in 0..zones::top(deployment) {
+            let is_in = |at: u32| zones::is_in(hosts, number, at);
+            let of_zone: Vec<u32> = started.iter().copied().filter(|at| is_in(*at)).collect();
+            spares(deployment, &zonal.rule(), is_in, &of_zone)
+                .map_err(|broken| format!("in the zone {number}, {broken}"))?;
+        }
+    }
+    let id = deployment.id();
+    let is_untouched =
+        |at: &u32| hosts.get(*at).is_some_and(|host| host.state == HostState::Untouched);
+    let place = |at: u32| zones::place(hosts, at);
+    let next = (0..hosts.len()).filter(is_untouched).map(place).min();
+    let in_order = next.is_none_or(|next| started.iter().all(|ordinal| place(*ordinal) < next));
+    demand!(in_order, "{id} started {started:?} before {next:?}");
+    Ok(())
+}
+
+/// Whether a rule lets hosts start, of the fleet or of a zone.
+fn spares(
+    deployment: &Deployment,
+    rule: &Rule,
+    is_in: impl Fn(u32) -> bool,
+    started: &[u32],
+) -> Result<(), String> {
     if started.is_empty() {
         return Ok(());
     }
     let id = deployment.id();
-    let rule = &deployment.order().rule;
-    let total = count(deployment, |_, state| state != HostState::Gone);
-    let failed = count(deployment, |_, state| is_bad(state));
+    let hosts = deployment.hosts();
+    let total = count(deployment, |at, state| is_in(at) && state != HostState::Gone);
+    let failed = count(deployment, |at, state| is_in(at) && is_bad(state));
     // In a shift, who waits for the traffic to move has succeeded so far.
     let waits = |at: u32| deployment.waiting().contains(at);
-    let in_flight = count(deployment, |at, state| state.in_flight() && !waits(at));
+    let in_flight = count(deployment, |at, state| is_in(at) && state.in_flight() && !waits(at));
     let required = required(rule, total);
     let at_once = match rule.minimum {
         Minimum::OneAtATime => 1,
@@ -48,29 +76,29 @@ pub(crate) fn allows(deployment: &Deployment, started: &[u32]) -> Result<(), Str
     );
     let too_many = failed > 0 && total - failed <= required;
     demand!(!too_many, "{id} goes on after {failed} of {total} hosts failed");
-    // Hosts that arrived are new, and come after those that were unhealthy and before the healthy ones.
-    let hosts = deployment.hosts();
-    let place = |at: u32| match at {
-        _ if at < hosts.unhealthy().min(hosts.enrolled()) => (0, at),
-        _ if at >= hosts.enrolled() => (1, at),
-        _ => (2, at),
-    };
-    let is_healthy = |at: u32| place(at).0 == 2;
+    // Hosts that arrived are new.
+    let is_healthy = |at: u32| zones::place(hosts, at).1 == 2;
     let was_healthy = started.iter().any(|ordinal| is_healthy(*ordinal));
     let healthy = count(deployment, |at, state| {
-        state == HostState::Succeeded
+        let is_good = state == HostState::Succeeded
             || (state == HostState::Untouched && is_healthy(at))
-            || (state.in_flight() && waits(at))
+            || (state.in_flight() && waits(at));
+        is_in(at) && is_good
     });
     // One of CodeDeploy's own configurations always spares a host.
     let least = if rule.predefined { required.min(total - 1) } else { required };
     demand!(!was_healthy || healthy >= least, "{id} leaves {healthy} healthy hosts of {least}");
-    let is_untouched =
-        |at: &u32| hosts.get(*at).is_some_and(|host| host.state == HostState::Untouched);
-    let next = (0..hosts.len()).filter(is_untouched).map(place).min();
-    let in_order = next.is_none_or(|next| started.iter().all(|ordinal| place(*ordinal) < next));
-    demand!(in_order, "{id} started {started:?} before {next:?}");
     Ok(())
+}
+
+/// Whether a zone has as many good hosts as it has to. Those that a stop left out are not counted.
+pub(crate) fn zone_is_good(deployment: &Deployment, number: u32) -> bool {
+    let Some(zonal) = deployment.order().zonal else { return true };
+    let is_in = |at: u32| zones::is_in(deployment.hosts(), number, at);
+    let is_counted = |state| !matches!(state, HostState::Gone | HostState::Skipped);
+    let total = count(deployment, |at, state| is_in(at) && is_counted(state));
+    let good = count(deployment, |at, state| is_in(at) && state == HostState::Succeeded);
+    good == total || (good > 0 && good >= required(&zonal.rule(), total))
 }
 
 /// Whether a deployment ended as its hosts say that it should have.
@@ -86,9 +114,9 @@ pub(crate) fn verdict_holds(deployment: &Deployment) -> Result<(), String> {
     let total = count(deployment, |_, state| state != HostState::Gone);
     let good = count(deployment, |_, state| state == HostState::Succeeded);
     let touched = count(deployment, |_, state| is_bad(state) || state == HostState::Succeeded);
-    let is_over_time = ended.at.since_ms(order.created_at) >= order.total_ms;
+    let is_over_time = ended.at.since_ms(order.created_at) >= deployment.limit_ms();
     let required = required(&order.rule, total);
-    let has_climbed = deployment.climb().rung == order.ladder.len();
+    let has_climbed = deployment.climb().rung == zones::top(deployment);
     let is_broken =
         matches!(code, Some(FailureCode::RevisionMissing | FailureCode::InvalidRevision));
     let expected = if is_broken {
@@ -105,7 +133,10 @@ pub(crate) fn verdict_holds(deployment: &Deployment) -> Result<(), String> {
     } else {
         demand!(deployment.is_sealed() && deployment.pin().is_some(), "{id} ended before it began");
         let all_tried = touched == total;
-        if all_tried && good > 0 && good >= required { Status::Succeeded } else { Status::Failed }
+        let is_enough = good > 0 && good >= required;
+        let mut zones = 0..zones::top(deployment);
+        let is_enough = is_enough && zones.all(|number| zone_is_good(deployment, number));
+        if all_tried && is_enough { Status::Succeeded } else { Status::Failed }
     };
     demand!(status == expected, "{id} ended as {status:?}, and its hosts say {expected:?}");
     demand!(

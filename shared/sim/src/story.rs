@@ -9,6 +9,8 @@ use control::table::{Condition, Table as _, Write};
 use engine::deployment::AutoRollback;
 use engine::group::Slot;
 use engine::health::{Minimum, Rule};
+use engine::ladder::Ladder;
+use engine::zonal::Zonal;
 use engine::{BundleType, GroupId, Revision, Timestamp};
 use futures::FutureExt as _;
 use wire::codedeploy::{
@@ -20,9 +22,12 @@ use crate::bundles::Bundle;
 use crate::core::{Act, EPOCH_MS, Event, HostEvent};
 use crate::faults::Faults;
 use crate::fleet::CloudStory;
+use crate::functions::FunctionsStory;
 use crate::random::Random;
+use crate::runner::Host;
 use crate::traffic::TrafficStory;
 use crate::world::World;
+use crate::zones::ZoneStory;
 
 /// How long hooks take.
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +71,8 @@ pub(crate) struct Story {
     pub(crate) start_ramp: u32,
     pub(crate) cloud: Option<CloudStory>,
     pub(crate) traffic: Option<TrafficStory>,
+    pub(crate) zones: Option<ZoneStory>,
+    pub(crate) functions: Option<FunctionsStory>,
 }
 
 impl Story {
@@ -104,6 +111,8 @@ impl Story {
             start_ramp: *random.pick(&[1, 3, 500, 500]).unwrap_or(&500),
             cloud: None,
             traffic: None,
+            zones: None,
+            functions: None,
         }
     }
 
@@ -112,6 +121,29 @@ impl Story {
         self.traffic = TrafficStory::by_chance(seed, self.groups, self.lasts_ms);
         if let Some(traffic) = &self.traffic {
             self.acts.extend(traffic.acts());
+        }
+    }
+
+    /// Adds availability zones, where the seed wants some and traffic does not move for all of them together.
+    pub(crate) fn add_zones(&mut self, seed: u64) {
+        let is_shifted = self.traffic.as_ref().is_some_and(TrafficStory::is_shifted);
+        self.zones = ZoneStory::by_chance(seed).filter(|_| !is_shifted);
+    }
+
+    /// What the configuration `number` of users has: steps or zones, if it has any of them.
+    fn pacing(&self, number: u32) -> (Ladder, Option<Zonal>) {
+        let steps = self.traffic.as_ref().and_then(|traffic| traffic.steps);
+        match &self.zones {
+            Some(zones) if steps.is_none() || number == 1 => (Ladder::default(), Some(zones.zonal)),
+            Some(_) | None => (steps.and_then(|s| s.parse().ok()).unwrap_or_default(), None),
+        }
+    }
+
+    /// Adds Lambda applications, where the seed wants some.
+    pub(crate) fn add_functions(&mut self, seed: u64) {
+        self.functions = FunctionsStory::by_chance(seed, self.groups, self.hosts, self.lasts_ms);
+        if let Some(functions) = &self.functions {
+            self.acts.extend(functions.acts());
         }
     }
 
@@ -139,6 +171,8 @@ impl Story {
             start_ramp: 500,
             cloud: None,
             traffic: None,
+            zones: None,
+            functions: None,
         }
     }
 }
@@ -223,17 +257,18 @@ impl World {
             tags: Vec::new(),
             deleting: false,
         });
-        let steps = story.traffic.as_ref().and_then(|traffic| traffic.steps);
         for number in 0..2 {
             let name = format!("custom-{number}");
             let created_at = Timestamp(EPOCH_MS);
+            let (ladder, zonal) = story.pacing(number);
             rows.add(&Config {
                 id: name.clone(),
                 name,
                 created_at,
                 rule: rule(&mut random),
-                ladder: steps.map(|steps| steps.parse().unwrap_or_default()).unwrap_or_default(),
+                ladder,
                 routing: None,
+                zonal,
             });
         }
         for number in 0..story.groups {
@@ -267,6 +302,7 @@ impl World {
             if story.groups > 1 && random.of_ten_thousand(3_000) {
                 drop(tags.pop_last());
             }
+            tags.extend(self.zone_tag(host));
             rows.add(&OnPremises {
                 name: host.name.clone(),
                 arn: host.name.clone(),
@@ -278,9 +314,19 @@ impl World {
                 key_hash: Some(control::hash_of(&host.key)),
             });
         }
+        if let Some(functions) = &story.functions {
+            self.begin_functions(functions, &mut rows);
+        }
         rows.write(self);
         self.shared.table.count_anew();
         self.shared.table.inject(story.faults.table, random.next());
+    }
+
+    /// The tag that names the zone of a host on premises, if it is in one.
+    fn zone_tag(&self, host: &Host) -> Option<(String, String)> {
+        let at = self.hosts.iter().position(|other| other.name == host.name)?;
+        let zone = self.shared.core().zones.as_ref()?.zone_of(at)?;
+        Some(("zone".to_owned(), zone))
     }
 
     /// Does what a user does.
@@ -311,6 +357,7 @@ impl World {
             Act::Continue { group } => self.go_on(group),
             Act::Deregister { host } => self.deregister(host),
             Act::Change(change) => self.change(change),
+            Act::Function(act) => self.function_act(act),
         }
     }
 
@@ -431,7 +478,7 @@ impl World {
     }
 
     fn deregister(&mut self, host: usize) {
-        let is_there = |host: &&mut crate::runner::Host| host.is_registered && !host.is_pushed;
+        let is_there = |host: &&mut Host| host.is_registered && !host.is_pushed;
         let Some(host) = self.hosts.get_mut(host).filter(is_there) else { return };
         host.is_registered = false;
         let name = host.name.clone();
@@ -478,10 +525,10 @@ fn group_row(random: &mut Random, number: usize, hosts: usize) -> rows::Group {
 
 /// Rows that are there from the beginning.
 #[derive(Debug, Default)]
-struct Rows(Vec<Write>);
+pub(crate) struct Rows(Vec<Write>);
 
 impl Rows {
-    fn add<T: Row>(&mut self, row: &T) {
+    pub(crate) fn add<T: Row>(&mut self, row: &T) {
         self.0.extend(rows::create(row));
     }
 

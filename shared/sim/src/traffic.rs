@@ -15,9 +15,11 @@ use wire::cutover::Wish;
 
 use crate::checks::demand;
 use crate::core::{Act, Core};
+use crate::functions;
 use crate::ports::Ports;
 use crate::random::Random;
 use crate::shift::{self, ShiftStory, Weights, is_in_from_the_beginning};
+use crate::zones;
 
 const ALARM: &str = "home:web error_rate>5%";
 
@@ -42,6 +44,13 @@ pub(crate) struct TrafficFaults {
     unreadable: u32,
     /// Deployments whose alarm fires at some time.
     fires: u32,
+}
+
+impl TrafficFaults {
+    /// Of alarms alone.
+    pub(crate) fn of_alarms(unreadable: u32, fires: u32) -> Self {
+        Self { away: 0, unreadable, fires }
+    }
 }
 
 impl TrafficStory {
@@ -132,6 +141,11 @@ impl TrafficStory {
                 events: Some(events.into()),
             });
         }
+    }
+
+    /// Whether traffic moves all together.
+    pub(crate) fn is_shifted(&self) -> bool {
+        self.shift.is_some()
     }
 
     pub(crate) fn faults(&self) -> TrafficFaults {
@@ -280,7 +294,9 @@ impl Alarms for Ports {
     async fn read(&self, alarms: &[String], version: &DeploymentId) -> Vec<Reading> {
         self.shared.pause().await;
         let mut core = self.shared.core();
-        let TrafficFaults { unreadable, fires, .. } = core.traffic.faults;
+        let is_of_alias = alarms.iter().any(|alarm| alarm == functions::ALARM);
+        let TrafficFaults { unreadable, fires, .. } =
+            if is_of_alias { core.functions.alarms } else { core.traffic.faults };
         if !core.traffic.fires_at.contains_key(version) {
             let fires = core.random.of_ten_thousand(fires);
             let at = core.now + core.random.between(0, 120_000);
@@ -307,8 +323,9 @@ pub(crate) fn ladder_holds(
 ) -> Result<(), String> {
     let (id, ladder) = (new.id(), &new.order().ladder);
     let (was, is, wishes) = (old.climb(), new.climb(), new.wishes());
+    zones::turns_hold(old, new)?;
     demand!(is.rung >= was.rung, "{id} goes down its ladder from {was:?} to {is:?}");
-    demand!(is.rung <= ladder.len(), "{id} climbs above its ladder: {is:?}");
+    demand!(is.rung <= zones::top(new), "{id} climbs above its ladder: {is:?}");
     if let (Some(rung), Some(since)) = (ladder.get(was.rung), was.baking_since) {
         let has_baked = now >= since.plus_ms(rung.bake_ms);
         let is_excused = wishes.promoted || was.rung < wishes.baked_below;
@@ -334,7 +351,7 @@ pub(crate) fn end_holds(core: &Core, deployment: &Deployment) -> Result<(), Stri
     let (id, order) = (deployment.id(), deployment.order());
     let succeeded = deployment.status() == engine::deployment::Status::Succeeded;
     demand!(
-        !succeeded || deployment.climb().rung == order.ladder.len(),
+        !succeeded || deployment.climb().rung == zones::top(deployment),
         "{id} succeeded below the top of its ladder: {:?}",
         deployment.climb()
     );

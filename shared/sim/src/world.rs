@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use control::driver::Errand;
 use control::intake::Uploaded;
-use control::ports::{NoFunctions, NoMeter, NoServices, Traffic};
+use control::ports::{NoMeter, NoServices, Traffic};
 use control::{Control, Error, Place, Settings};
 use engine::deployment::Effect;
 use engine::{DeploymentId, Timestamp};
@@ -91,6 +91,8 @@ impl World {
         let mut story = Story::by_chance(&mut random);
         story.add_cloud(seed);
         story.add_traffic(seed);
+        story.add_zones(seed);
+        story.add_functions(seed);
         Self::of(&story, random, recording)
     }
 
@@ -100,6 +102,7 @@ impl World {
         core.has_errands = story.has_errands;
         core.start_ramp = story.start_ramp;
         core.is_cloud = story.cloud.is_some();
+        core.zones.clone_from(&story.zones);
         let shared = Shared::new(core);
         let servers = (0..3).map(|server| server_of(&shared, server, story.faults.skew_ms));
         let mut world = Self {
@@ -138,6 +141,7 @@ impl World {
             lines: std::mem::take(&mut core.lines),
             deployments: core.checks.ended,
             succeeded: core.checks.succeeded,
+            tally: std::mem::take(&mut core.checks.tally),
             events: core.events,
             virtual_ms: core.now - EPOCH_MS,
         }
@@ -152,6 +156,7 @@ impl World {
         let Some(healed_at) = self.healed_at else { return false };
         let is_idle = self.acts_left == 0
             && self.unhandled.is_empty()
+            && core.functions.aliases.are_still()
             && core.checks.active.values().all(std::collections::BTreeSet::is_empty);
         let is_cloud = core.is_cloud;
         let now = core.now;
@@ -218,6 +223,7 @@ impl World {
                 self.acts_left -= 1;
                 self.act(act);
             }
+            Event::Function(event) => self.function_event(event),
             Event::ServerDies(server) => self.server_dies(server),
             Event::Ask { host, life, question, reply } => self.asked(host, life, question, reply),
             Event::Heal => self.heal(),
@@ -380,10 +386,17 @@ impl World {
         });
     }
 
+    /// Has somebody do something in `ms`.
+    pub(crate) fn act_later(&mut self, ms: u64, act: Act) {
+        self.acts_left += 1;
+        self.shared.core().push(ms, Event::Act(act));
+    }
+
     fn heal(&mut self) {
         let mut core = self.shared.core();
         core.tell("world", || "nothing fails any more".to_owned());
         core.faults = crate::faults::Faults::default();
+        core.functions.heal();
         let now = core.now;
         // Whoever has paused something comes back to it.
         for group in 0..self.groups.len() {
@@ -412,7 +425,7 @@ fn server_of(shared: &Arc<Shared>, server: u64, skew_ms: u64) -> Control {
             keeper: None,
             balancers: ports.clone(),
             alarms: ports.clone(),
-            functions: Arc::new(NoFunctions),
+            functions: ports.clone(),
             services: Arc::new(NoServices),
         },
         meter: Arc::new(NoMeter),
@@ -420,6 +433,7 @@ fn server_of(shared: &Arc<Shared>, server: u64, skew_ms: u64) -> Control {
             start_ramp: shared.core().start_ramp,
             alarm_every_ms: 60_000,
             traffic_look_ms: 2_000,
+            traffic_look_max_ms: 10_000,
         },
         place: Place { account: "111122223333".to_owned(), region: "eu-west-1".to_owned() },
         followed: Arc::default(),

@@ -172,6 +172,18 @@ impl Bundles for S3Bundles {
         Ok(Pinned { pin, bundle_type, e_tag, version })
     }
 
+    async fn read(&self, object: &Object, limit: usize) -> Result<String, PinError> {
+        let mut body = self.open(object).await?.body;
+        let mut bytes = Vec::new();
+        while let Some(chunk) = body.try_next().await.map_err(unavailable)? {
+            if bytes.len() + chunk.len() > limit {
+                return Err(refused(format!("the AppSpec is longer than {limit} bytes")));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        String::from_utf8(bytes).map_err(|_| refused("the AppSpec is no text in UTF-8".to_owned()))
+    }
+
     async fn url(&self, pin: &Pin) -> Result<String, PinError> {
         let expiry = PresigningConfig::expires_in(URL_LIFETIME).map_err(unavailable)?;
         let request = self.client.get_object().bucket(&self.bucket).key(key_of(pin));

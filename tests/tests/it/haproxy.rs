@@ -117,7 +117,7 @@ impl World {
 }
 
 fn pair() -> Pair {
-    Pair { old: "haproxy:web/blue-".into(), new: "haproxy:web/green-".into() }
+    Pair { old: "haproxy:web/blue-".into(), new: "haproxy:web/green-".into(), listener: None }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -231,10 +231,12 @@ async fn what_haproxy_does_not_have_or_cannot_do_is_said_with_what_to_write() {
     world.traffic.admit("haproxy:web", "green-host-2", &version).await.unwrap();
     world.traffic.admit("haproxy:web/green-", "green-host-2", &version).await.unwrap();
     assert_eq!(world.standing("haproxy:web", "host-9").await, Standing::Out);
-    let fixed = Pair { old: "haproxy:fixed/a".into(), new: "haproxy:fixed/b".into() };
+    let fixed =
+        Pair { old: "haproxy:fixed/a".into(), new: "haproxy:fixed/b".into(), listener: None };
     let said = text(world.traffic.split(&fixed, 40).await, false);
     assert!(said.contains("choose a `balance` whose weights can change"), "{said}");
-    let other = Pair { old: "haproxy:web/blue-".into(), new: "haproxy:fixed/b".into() };
+    let other =
+        Pair { old: "haproxy:web/blue-".into(), new: "haproxy:fixed/b".into(), listener: None };
     let said = text(world.traffic.split(&other, 50).await, false);
     assert!(said.contains("name servers of one backend by two prefixes"), "{said}");
 }

@@ -36,3 +36,5 @@ mod target_groups;
 mod template;
 mod upgrade;
 mod uploads;
+#[cfg(feature = "tools")]
+mod zones;

@@ -2,7 +2,7 @@
 //! tells it again. It sends no traffic, and finds every target healthy at once.
 
 use aws::TargetGroups;
-use control::ports::{BalancerError, Balancers as _, Pair, Standing};
+use control::ports::{Balancers as _, Pair, Standing};
 use engine::DeploymentId;
 
 use crate::support::moto::Moto;
@@ -32,6 +32,8 @@ login = {'Type': 'authenticate-oidc', 'Order': 1, 'AuthenticateOidcConfig': {
     'UserInfoEndpoint': 'https://id.test/u', 'ClientId': 'shop', 'ClientSecret': 'secret'}}
 listener = elb.create_listener(LoadBalancerArn=front, Protocol='HTTP', Port=80,
     DefaultActions=[login, forward(2, blue=100, green=0, other=7)])['Listeners'][0]['ListenerArn']
+cohort = {'Field': 'http-header', 'HttpHeaderConfig': {'HttpHeaderName': 'x-staff', 'Values': ['yes']}}
+elb.create_rule(ListenerArn=listener, Priority=2, Conditions=[cohort], Actions=[forward(1, blue=100, green=0)])
 elb.create_rule(ListenerArn=listener, Priority=1, Conditions=[{'Field': 'path-pattern', 'Values': ['/beta/*']}],
     Actions=[forward(1, beta_blue=1, beta_green=0)])
 ";
@@ -50,8 +52,9 @@ def told(actions):
 front = elb.describe_load_balancers()['LoadBalancers'][0]['LoadBalancerArn']
 listener = elb.describe_listeners(LoadBalancerArn=front)['Listeners'][0]
 rules = [r for r in elb.describe_rules(ListenerArn=listener['ListenerArn'])['Rules'] if not r['IsDefault']]
+rules.sort(key=lambda r: int(r['Priority']))
 result = {'listener': told(listener['DefaultActions']), 'rules': [told(r['Actions']) for r in rules],
-          'paths': [r['Conditions'][0]['Values'] for r in rules]}
+          'paths': [r['Conditions'][0].get('Values') for r in rules]}
 ";
 
 struct World {
@@ -120,6 +123,13 @@ async fn instances_come_and_go_and_weights_are_set_where_two_target_groups_share
     let weights = serde_json::json!({ "beta-blue": 75, "beta-green": 25 });
     assert_eq!(told["rules"][0][0]["weights"], weights, "{told:#}");
     assert_eq!(told["paths"][0][0], "/beta/*", "{told:#}");
+    // The rule of a header is a cohort's: it has all of the new one while that has anything.
+    let cohort = |told: &serde_json::Value| told["rules"][1][0]["weights"].clone();
+    assert_eq!(cohort(&told), serde_json::json!({ "blue": 0, "green": 100 }), "{told:#}");
+    groups.split(&front, 0).await.unwrap();
+    assert_eq!(groups.percent(&front).await.unwrap(), 0);
+    let told = world.moto.python(READ);
+    assert_eq!(cohort(&told), serde_json::json!({ "blue": 100, "green": 0 }), "{told:#}");
     let why = groups.split(&pair("blue", "beta-green"), 5).await.unwrap_err().to_string();
     assert!(why.contains("no listener and no rule forwards to both"), "{why}");
 }

@@ -1,6 +1,11 @@
 //! Deployments of Lambda functions: the alias moves between its hooks, which say how they went, and back.
 
+use control::driver::Errand;
+use control::intake::Uploaded;
+use engine::deployment::Effect;
+use engine::lifecycle::Event;
 use serde_json::{Value, json};
+use wire::codedeploy::StopDeployment;
 
 use super::world::World;
 
@@ -138,6 +143,50 @@ async fn a_hook_speaks_once_and_with_its_own_id() {
 }
 
 #[tokio::test]
+async fn a_stop_that_comes_while_the_alias_is_read_keeps_it_as_it_is() {
+    let world = world("CodeDeployDefault.LambdaAllAtOnce").await;
+    let id = deploy(&world).await;
+    let (control, stopped) = (world.control.clone(), id.clone());
+    *world.functions.at_reading.lock().unwrap() = Some(Box::pin(async move {
+        let request = StopDeployment {
+            deployment_id: Some(stopped.clone()),
+            auto_rollback_enabled: Some(true),
+        };
+        control.stop_deployment(&request).await.unwrap();
+        control.refresh(&stopped.parse().unwrap()).await.unwrap();
+    }));
+    say(&world, &id, "Succeeded").await;
+    assert_eq!(world.info(&id).await["status"], "Stopped");
+    assert_eq!(percent(&world), 0, "it was to be changed before the stop, and is not after it");
+}
+
+#[tokio::test]
+async fn a_hook_is_not_called_because_another_call_of_it_was() {
+    let world = world("CodeDeployDefault.LambdaAllAtOnce").await;
+    let answer = world.ok("CreateDeployment", deployment(SPEC)).await;
+    let id = answer["deploymentId"].as_str().unwrap().to_owned();
+    // While it is called, it is called anew, under another secret, and that call comes to nothing.
+    *world.functions.lost_calls.lock().unwrap() = 1;
+    let control = world.control.clone();
+    let effect = Effect::RunHook { event: Event::BeforeAllowTraffic };
+    let errand = Errand { deployment_id: id.parse().unwrap(), effect };
+    *world.functions.at_call.lock().unwrap() = Some(Box::pin(async move {
+        assert!(control.run_errand(&errand).await.is_err());
+    }));
+    world.advance(&id).await;
+    assert_eq!(world.functions.calls.lock().unwrap().len(), 1);
+    world.pass_ms(30_000);
+    world.advance(&id).await;
+    assert_eq!(
+        world.functions.calls.lock().unwrap().len(),
+        2,
+        "nobody knows the secret that counts"
+    );
+    assert_eq!(say(&world, &id, "Succeeded").await.0, 200);
+    assert_eq!(percent(&world), 100);
+}
+
+#[tokio::test]
 async fn what_cannot_be_deployed_is_refused_or_fails_with_its_reason() {
     let world = world("CodeDeployDefault.LambdaAllAtOnce").await;
     let same = SPEC.replace("\"TargetVersion\":\"2\"", "\"TargetVersion\":\"1\"");
@@ -191,4 +240,67 @@ async fn configurations_of_users_move_aliases_too() {
         seen.push(percent(&world));
     }
     assert_eq!(seen, [40, 80, 100, 100]);
+}
+
+fn in_bucket(key: &str, bundle_type: &str) -> Value {
+    let mut body = deployment("");
+    let place = json!({ "bucket": "revisions", "key": key, "bundleType": bundle_type });
+    body["revision"] = json!({ "revisionType": "S3", "s3Location": place });
+    body
+}
+
+#[tokio::test]
+async fn an_app_spec_in_a_bucket_is_read_before_it_is_accepted() {
+    let world = world("CodeDeployDefault.LambdaAllAtOnce").await;
+    let refused = async |key, kind| world.refused("CreateDeployment", in_bucket(key, kind)).await;
+    assert_eq!(refused("orders.json", "JSON").await, "RevisionDoesNotExist");
+    assert_eq!(refused("orders.zip", "zip").await, "InvalidRevision");
+    world.put_spec("orders.json", &SPEC.replace("\"Alias\":\"live\",", ""));
+    assert_eq!(refused("orders.json", "JSON").await, "InvalidRevision");
+
+    world.put_spec("orders.json", SPEC);
+    let answer = world.ok("CreateDeployment", in_bucket("orders.json", "JSON")).await;
+    let id = answer["deploymentId"].as_str().unwrap();
+    world.advance(id).await;
+    say(&world, id, "Succeeded").await;
+    say(&world, id, "Succeeded").await;
+    let info = world.info(id).await;
+    assert_eq!((&info["status"], percent(&world)), (&json!("Succeeded"), 100), "{info:#}");
+    assert_eq!(info["revision"]["s3Location"]["key"], "orders.json");
+    let listed = world.ok("ListApplicationRevisions", json!({ "applicationName": "orders" })).await;
+    assert_eq!(listed["revisions"][0]["s3Location"]["bundleType"], "JSON", "{listed:#}");
+    let group = json!({ "applicationName": "orders", "deploymentGroupName": "live" });
+    let group = world.ok("GetDeploymentGroup", group).await["deploymentGroupInfo"].take();
+    assert_eq!(group["lastSuccessfulDeployment"]["deploymentId"], id);
+}
+
+#[tokio::test]
+async fn an_upload_of_an_app_spec_starts_a_deployment() {
+    let world = world("CodeDeployDefault.LambdaAllAtOnce").await;
+    let wanted = json!({
+        "applicationName": "orders", "deploymentGroupName": "live", "bucket": "revisions", "prefix": "orders",
+    });
+    world.ok("Cutover_v1.Subscribe", wanted.clone()).await;
+    let upload = async |key: &str, order: u64| {
+        let uploaded = Uploaded {
+            bucket: "revisions".into(),
+            key: key.into(),
+            identity: order.to_string(),
+            order,
+            version: None,
+            e_tag: None,
+            size: None,
+        };
+        world.control.take_upload(&uploaded).await.unwrap();
+        let listed = json!({ "applicationName": "orders", "deploymentGroupName": "live" });
+        world.ok("ListDeployments", listed).await["deployments"].take()
+    };
+    world.put_spec("orders-1.yml", "version: 0.0\nResources: []\n");
+    assert_eq!(upload("orders-1.yml", 1).await, json!([]), "it is no AppSpec of a function");
+    world.put_spec("orders-2.json", SPEC);
+    let started = upload("orders-2.json", 2).await;
+    let id = started[0].as_str().unwrap();
+    world.advance(id).await;
+    say(&world, id, "Succeeded").await;
+    assert_eq!(percent(&world), 100);
 }

@@ -11,3 +11,4 @@ mod protocol;
 mod table;
 mod traffic;
 mod world;
+mod zones;

@@ -13,11 +13,13 @@ use engine::DeploymentId;
 use serde_json::{Value, json};
 use wire::cutover::{AddBalancer, BalancerInfo};
 
-use super::world::{World, group};
+use super::world::{World, deployment, group};
 
 /// Balancers that do as they are asked at once, and an alarm that fires when a test says so.
 #[derive(Default)]
 struct Fake {
+    /// Whether hosts keep the traffic that they have.
+    holds: AtomicBool,
     kept: Mutex<BTreeMap<String, BalancerInfo>>,
     out: Mutex<BTreeSet<String>>,
     fires: AtomicBool,
@@ -75,7 +77,12 @@ impl Balancers for Fake {
     ) -> Result<BTreeMap<String, Standing>, BalancerError> {
         let out = self.out.lock().unwrap();
         let standing = |host: &String| {
-            let standing = if out.contains(host) { Standing::Out } else { Standing::In };
+            let held = self.holds.load(Ordering::SeqCst);
+            let standing = match out.contains(host) {
+                true if held => Standing::Draining,
+                true => Standing::Out,
+                false => Standing::In,
+            };
             (host.clone(), standing)
         };
         Ok(hosts.iter().map(standing).collect())
@@ -228,6 +235,29 @@ async fn people_pause_resume_skip_and_promote_and_progress_says_so() {
 }
 
 #[tokio::test]
+async fn traffic_that_moves_all_together_does_not_go_zone_by_zone() {
+    let (world, _) = world().await;
+    let create = json!({
+        "deploymentConfigName": "by-zone",
+        "minimumHealthyHosts": { "type": "HOST_COUNT", "value": 0 },
+        "zonalConfig": { "monitorDurationInSeconds": 60 },
+    });
+    world.ok("CreateDeploymentConfig", create).await;
+    let change = json!({
+        "deploymentConfigName": "by-zone",
+        "deploymentStyle": {
+            "deploymentType": "BLUE_GREEN", "deploymentOption": "WITH_TRAFFIC_CONTROL",
+        },
+        "loadBalancerInfo": balancers(&["home:one", "home:two"]),
+    });
+    update(&world, change).await;
+    let (_, answer) = world.call("CreateDeployment", deployment("v1")).await;
+    assert_eq!(answer["__type"], "InvalidDeploymentConfigNameException", "{answer}");
+    let message = answer["message"].as_str().unwrap();
+    assert!(message.contains("Choose one without `zonalConfig`"), "{message}");
+}
+
+#[tokio::test]
 async fn progress_tells_what_watches_what_it_says_and_what_fired() {
     let (world, fake) = world().await;
     let alarms = json!([{ "name": "home:web errors worse than baseline" }, { "name": "other" }]);
@@ -255,6 +285,35 @@ async fn progress_tells_what_watches_what_it_says_and_what_fired() {
     assert_eq!(found["activatedAlarms"], names);
     assert!(found["alarmTime"].is_number() && found["trafficBackTime"].is_number(), "{found}");
     assert_eq!(*fake.out.lock().unwrap(), BTreeSet::from(["web-1".to_owned()]));
+}
+
+#[tokio::test]
+async fn a_host_is_looked_at_less_often_the_longer_it_waits() {
+    let (world, fake) = world().await;
+    fake.holds.store(true, Ordering::SeqCst);
+    let change = json!({
+        "deploymentStyle": {
+            "deploymentType": "IN_PLACE", "deploymentOption": "WITH_TRAFFIC_CONTROL",
+        },
+        "loadBalancerInfo": { "targetGroupInfoList": [{ "name": "home:web" }] },
+    });
+    update(&world, change).await;
+    world.deploy("v1").await;
+    let (token, mut report) = world.claim("web-1").await;
+    report["events"] = json!([{ "event": "BlockTraffic", "status": "InProgress" }]);
+    let mut again = Vec::new();
+    for (sequence, passed_ms) in [(2, 0), (3, 2_000), (4, 28_000), (5, 300_000)] {
+        world.pass_ms(passed_ms);
+        report["sequence"] = sequence.into();
+        let (_, answer) = world.host("report", &token, report.clone()).await;
+        assert_eq!(answer["traffic"]["done"], false, "{answer}");
+        again.push(answer["traffic"]["againAfterMs"].as_u64().unwrap());
+    }
+    assert_eq!(again, [2_000, 2_000, 6_000, 10_000]);
+    fake.holds.store(false, Ordering::SeqCst);
+    report["sequence"] = 6.into();
+    let (_, answer) = world.host("report", &token, report.clone()).await;
+    assert_eq!(answer["traffic"]["done"], true, "{answer}");
 }
 
 #[tokio::test]

@@ -8,12 +8,13 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use control::ports::{
-    Bell, Bundles, Clock, Cloud, Dispatcher, Entropy, FunctionError, NoMeter, Object, PinError,
-    Pinned, Traffic,
+    AliasStanding, Bell, Bundles, Clock, Cloud, Dispatcher, Entropy, FunctionError, NoMeter,
+    Object, PinError, Pinned, Traffic,
 };
 use control::{Control, Place, Settings, hash_of};
 use engine::deployment::{Alias, Fact};
 use engine::{BundleType, DeploymentId, Pin, Timestamp};
+use futures::future::BoxFuture;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
@@ -27,6 +28,8 @@ use super::table::MemoryTable;
 struct Ports {
     time: AtomicU64,
     random: AtomicU64,
+    /// AppSpecs in the bucket, by their keys.
+    specs: Mutex<BTreeMap<String, String>>,
 }
 
 impl Clock for Ports {
@@ -78,6 +81,12 @@ impl Bundles for Ports {
         Ok(Pinned { pin, bundle_type: BundleType::Tgz, e_tag, version })
     }
 
+    async fn read(&self, object: &Object, _: usize) -> Result<String, PinError> {
+        let (bucket, key) = (object.bucket.clone(), object.key.clone());
+        let found = self.specs.lock().unwrap().get(&key).cloned();
+        found.ok_or(PinError::Missing { bucket, key })
+    }
+
     async fn url(&self, pin: &Pin) -> Result<String, PinError> {
         Ok(format!("http://bucket/{}", pin.sha256))
     }
@@ -95,26 +104,48 @@ pub(crate) struct Functions {
     pub(crate) calls: Mutex<Vec<(String, String)>>,
     /// What nobody may read.
     pub(crate) refused: Mutex<Option<String>>,
+    /// What happens when an alias was read, before its reader hears of it.
+    pub(crate) at_reading: Mutex<Option<BoxFuture<'static, ()>>>,
+    /// What happens when a function was called, before its caller hears of it.
+    pub(crate) at_call: Mutex<Option<BoxFuture<'static, ()>>>,
+    /// How many calls come to nothing.
+    pub(crate) lost_calls: Mutex<u32>,
 }
 
 #[async_trait]
 impl control::ports::Functions for Functions {
-    async fn percent(&self, alias: &Alias) -> Result<u8, FunctionError> {
+    async fn standing(&self, alias: &Alias) -> Result<AliasStanding, FunctionError> {
         let name = format!("{}:{}", alias.function, alias.alias);
-        match self.refused.lock().unwrap().clone() {
-            Some(message) => Err(FunctionError::Refused { name, message }),
-            // Version 2 is what has the percent, whichever side asks for it.
-            None if alias.new == "2" => Ok(*self.percent.lock().unwrap()),
-            None => Ok(100 - *self.percent.lock().unwrap()),
+        if let Some(message) = self.refused.lock().unwrap().clone() {
+            return Err(FunctionError::Refused { name, message });
         }
+        let percent = *self.percent.lock().unwrap();
+        // Version 2 is what has the percent, whichever side asks for it.
+        let percent = if alias.new == "2" { percent } else { 100 - percent };
+        let happens = self.at_reading.lock().unwrap().take();
+        if let Some(happens) = happens {
+            happens.await;
+        }
+        Ok(AliasStanding { percent, revision: "1".to_owned() })
     }
 
-    async fn split(&self, alias: &Alias, percent: u8) -> Result<(), FunctionError> {
+    async fn split(&self, alias: &Alias, percent: u8, _: &str) -> Result<(), FunctionError> {
         *self.percent.lock().unwrap() = if alias.new == "2" { percent } else { 100 - percent };
         Ok(())
     }
 
     async fn call(&self, function: &str, payload: &str) -> Result<(), FunctionError> {
+        let happens = self.at_call.lock().unwrap().take();
+        let is_first = happens.is_some();
+        if let Some(happens) = happens {
+            happens.await;
+        }
+        let lost = *self.lost_calls.lock().unwrap();
+        if lost > 0 && !is_first {
+            *self.lost_calls.lock().unwrap() -= 1;
+            let (name, source) = (function.to_owned(), "no answer".into());
+            return Err(FunctionError::Unavailable { name, source });
+        }
         self.calls.lock().unwrap().push((function.to_owned(), payload.to_owned()));
         Ok(())
     }
@@ -130,8 +161,11 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
-        let ports =
-            Arc::new(Ports { time: AtomicU64::new(1_800_000_000_000), random: AtomicU64::new(1) });
+        let ports = Arc::new(Ports {
+            time: AtomicU64::new(1_800_000_000_000),
+            random: AtomicU64::new(1),
+            specs: Mutex::default(),
+        });
         let table = Arc::new(MemoryTable::default());
         let functions = Arc::new(Functions::default());
         let control = Control {
@@ -164,6 +198,11 @@ impl World {
         world.ok("CreateApplication", json!({ "applicationName": "shop" })).await;
         world.ok("CreateDeploymentGroup", group("web")).await;
         world
+    }
+
+    /// Puts an AppSpec into the bucket.
+    pub(crate) fn put_spec(&self, key: &str, content: &str) {
+        self.ports.specs.lock().unwrap().insert(key.to_owned(), content.to_owned());
     }
 
     pub(crate) fn pass_ms(&self, ms: u64) {

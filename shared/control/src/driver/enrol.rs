@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use engine::deployment::{Creator, Deployment, Fact, HostState};
-use engine::{DeploymentId, GroupId};
+use engine::{DeploymentId, GroupId, zonal};
 use wire::codedeploy::GroupSettings;
 
 use crate::fleet::Member;
@@ -21,8 +21,27 @@ const BEFORE_PAGE: usize = 25;
 /// A host that shall be enrolled, with what it was before. The order of these is the order of deployment.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Candidate {
+    /// The place of its zone, where hosts go zone by zone.
+    zone: Option<(bool, String)>,
     rank: Rank,
     member: Member,
+}
+
+/// What a zone is sorted by.
+fn place(zone: Option<&str>) -> (bool, String) {
+    let (is_last, name) = zonal::place(zone);
+    (is_last, name.to_owned())
+}
+
+/// What is known when hosts are enrolled, in their order.
+fn sealed(hosts: &[HostRow], by_zone: bool) -> Fact {
+    if by_zone {
+        let hosts = hosts.iter().map(|host| (host.zone.as_deref(), !host.before.healthy));
+        return Fact::ZonesSealed(zonal::zones_of(hosts));
+    }
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let unhealthy = hosts.iter().filter(|host| !host.before.healthy).count();
+    Fact::RosterSealed { total: number(hosts.len()), unhealthy: number(unhealthy) }
 }
 
 /// What decides a host's place: unhealthy or new ones first, then those whose revision is not known, then those with
@@ -71,18 +90,20 @@ impl Control {
         )?;
         let members = self.without_traffic(&deployment.row.deployment, members).await?;
         let current = group.row.slot.last_successful.as_ref().map(|last| last.pin.sha256.as_str());
+        let by_zone = order.zonal.is_some();
         let before_of = |name: &str| before.get(name).cloned().unwrap_or_default();
         let known: BTreeSet<&str> = enrolled.iter().map(|host| host.name.as_str()).collect();
         let mut candidates: Vec<Candidate> = members
             .into_iter()
             .filter(|member| !known.contains(member.name.as_str()))
             .filter(|member| !leaving.contains(&member.name))
-            .map(|member| Candidate { rank: rank(&before_of(&member.name), current), member })
+            .map(|member| Candidate {
+                zone: by_zone.then(|| place(member.zone.as_deref())),
+                rank: rank(&before_of(&member.name), current),
+                member,
+            })
             .collect();
         candidates.sort();
-        let unhealthy = enrolled.iter().filter(|host| !host.before.healthy).count()
-            + candidates.iter().filter(|candidate| candidate.rank == Rank::Unhealthy).count();
-        let total = enrolled.len() + candidates.len();
         let new: Vec<HostRow> = (enrolled.len()..)
             .zip(candidates)
             .map(|(ordinal, Candidate { member, .. })| {
@@ -98,8 +119,8 @@ impl Control {
             }
             self.table.write(&writes).await?;
         }
-        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        Ok(Some(Fact::RosterSealed { total: number(total), unhealthy: number(unhealthy) }))
+        let hosts: Vec<HostRow> = enrolled.into_iter().chain(new).collect();
+        Ok(Some(sealed(&hosts, by_zone)))
     }
 
     /// The hosts of a group: the registered on-premises instances and the EC2 instances that it selects. With `only`,
@@ -172,7 +193,7 @@ impl Control {
             host.deregistered_at.is_none() && selects_on_premises(group, &host.tags)
         };
         let selected = all.into_iter().map(|stored| stored.row).filter(selected);
-        Ok(selected.map(|host| Member::polling(host.name)).collect())
+        Ok(selected.map(Member::polling).collect())
     }
 
     /// What each host of the group was when the group's last deployment before `id` ended: as the last deployment of the

@@ -2,9 +2,13 @@
 
 use engine::Timestamp;
 use engine::deployment::Order;
+use engine::zonal;
 
 use crate::ports::Instance;
-use crate::rows::{Before, HostRow, Transport};
+use crate::rows::{Before, HostRow, OnPremises, Transport};
+
+/// The tag of an on-premises instance that names its zone (`docs/semantics.md#zones`).
+const ZONE_TAG: &str = "zone";
 
 /// A host that belongs to a group. Ordered by name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,14 +16,16 @@ pub(crate) struct Member {
     /// Its name: that of an on-premises instance, or an instance id.
     pub(crate) name: String,
     is_pushed: bool,
-    zone: Option<String>,
+    /// Its availability zone.
+    pub(crate) zone: Option<String>,
     unfit: Option<String>,
 }
 
 impl Member {
-    /// A host that asks by itself.
-    pub(crate) fn polling(name: String) -> Self {
-        Self { name, is_pushed: false, zone: None, unfit: None }
+    /// A host that asks by itself. No cloud knows its zone, so that its own tag `zone` is it.
+    pub(crate) fn polling(host: OnPremises) -> Self {
+        let zone = host.tags.get(ZONE_TAG).and_then(|tag| zonal::name_in(tag)).map(str::to_owned);
+        Self { name: host.name, is_pushed: false, zone, unfit: None }
     }
 
     /// An instance, whose commands are pushed to it if it carries the tag.

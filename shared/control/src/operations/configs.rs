@@ -3,11 +3,12 @@
 use engine::Timestamp;
 use engine::health::{Minimum, Rule};
 use engine::ladder::{Ladder, Rung, Share};
+use engine::zonal::Zonal;
 use wire::codedeploy::{
     ComputePlatform, CreateDeploymentConfig, CreateDeploymentConfigOutput, DeleteDeploymentConfig,
     DeploymentConfigInfo, Empty, ErrorName, GetDeploymentConfig, GetDeploymentConfigOutput,
     ListDeploymentConfigs, ListDeploymentConfigsOutput, MinimumHealthyHosts, PREDEFINED_PREFIX,
-    TimeBasedCanary, TimeBasedLinear, TrafficRoutingConfig,
+    TimeBasedCanary, TimeBasedLinear, TrafficRoutingConfig, ZonalConfig,
 };
 
 use super::paging::PAGE;
@@ -140,7 +141,11 @@ fn predefined_info(name: &str) -> Option<DeploymentConfigInfo> {
 }
 
 pub(super) fn minimum_of(rule: &Rule) -> MinimumHealthyHosts {
-    let (kind, value) = match rule.minimum {
+    told(rule.minimum)
+}
+
+fn told(minimum: Minimum) -> MinimumHealthyHosts {
+    let (kind, value) = match minimum {
         Minimum::OneAtATime => ("MOST_CONCURRENCY", 1),
         Minimum::HostCount(count) => ("HOST_COUNT", i32::try_from(count).unwrap_or(i32::MAX)),
         Minimum::FleetPercent(percent) => ("FLEET_PERCENT", i32::from(percent)),
@@ -154,14 +159,38 @@ pub(super) fn rule_of(request: &CreateDeploymentConfig) -> Result<Rule, Error> {
             "`minimumHealthyHosts` takes HOST_COUNT with 0 or more, or FLEET_PERCENT with 0 to 99.";
         refuse(ErrorName::InvalidMinimumHealthyHostValue, message)
     };
-    let given = request.minimum_healthy_hosts.clone().unwrap_or_default();
-    let value = given.value.ok_or_else(invalid)?;
-    let minimum = match given.r#type.as_deref() {
-        Some("HOST_COUNT") => Minimum::HostCount(u32::try_from(value).map_err(|_| invalid())?),
-        Some("FLEET_PERCENT") => Minimum::FleetPercent(u8::try_from(value).map_err(|_| invalid())?),
-        _ => return Err(invalid()),
-    };
+    let given = request.minimum_healthy_hosts.as_ref();
+    let minimum = given.and_then(minimum_in).ok_or_else(invalid)?;
     Ok(Rule { minimum, predefined: false })
+}
+
+/// A minimum that is not one of CodeDeploy's own.
+fn minimum_in(given: &MinimumHealthyHosts) -> Option<Minimum> {
+    match (given.r#type.as_deref()?, given.value?) {
+        ("HOST_COUNT", value) => u32::try_from(value).ok().map(Minimum::HostCount),
+        ("FLEET_PERCENT", value) => u8::try_from(value).ok().map(Minimum::FleetPercent),
+        _ => None,
+    }
+}
+
+/// How a configuration of CodeDeploy's form goes from zone to zone.
+fn zonal_in(given: &ZonalConfig) -> Zonal {
+    let ms = |seconds: i64| u64::try_from(seconds).unwrap_or(0).saturating_mul(1_000);
+    Zonal {
+        first_bake_ms: given.first_zone_monitor_duration_in_seconds.map(ms),
+        bake_ms: given.monitor_duration_in_seconds.map(ms),
+        minimum: given.minimum_healthy_hosts_per_zone.as_ref().and_then(minimum_in),
+    }
+}
+
+/// The same in CodeDeploy's form: what was not said is left out again.
+fn zonal_told(zonal: &Zonal) -> ZonalConfig {
+    let seconds = |ms: u64| i64::try_from(ms / 1_000).unwrap_or(i64::MAX);
+    ZonalConfig {
+        first_zone_monitor_duration_in_seconds: zonal.first_bake_ms.map(seconds),
+        monitor_duration_in_seconds: zonal.bake_ms.map(seconds),
+        minimum_healthy_hosts_per_zone: zonal.minimum.map(told),
+    }
 }
 
 impl Control {
@@ -176,14 +205,13 @@ impl Control {
         if let Some(platform @ (ComputePlatform::Lambda | ComputePlatform::Ecs)) = platform {
             let routing = request.traffic_routing_config.clone().unwrap_or_default();
             let (ladder, routing) = (ladder_of(&routing), Some((platform, routing)));
-            let id = self.create_config(name, NO_HOSTS, ladder, routing).await?;
+            let config = Config { ladder, routing, ..self.new_config(name, NO_HOSTS) };
+            let id = self.create_config(config).await?;
             return Ok(CreateDeploymentConfigOutput { deployment_config_id: Some(id) });
         }
-        if request.zonal_config.is_some() {
-            let message = "Availability zones cannot be taken one after another by this version of Cutover. Leave zonalConfig out.";
-            return Err(refuse(ErrorName::InvalidZonalDeploymentConfiguration, message));
-        }
-        let id = self.create_config(name, rule_of(request)?, Ladder::default(), None).await?;
+        let zonal = request.zonal_config.as_ref().map(zonal_in);
+        let config = Config { zonal, ..self.new_config(name, rule_of(request)?) };
+        let id = self.create_config(config).await?;
         Ok(CreateDeploymentConfigOutput { deployment_config_id: Some(id) })
     }
 
@@ -197,7 +225,7 @@ impl Control {
             return Ok(GetDeploymentConfigOutput { deployment_config_info: Some(info) });
         }
         let found = rows::load::<Config>(&*self.table, &Config::key_of(name)).await?;
-        let Some(Config { id, name, created_at, rule, routing, .. }) =
+        let Some(Config { id, name, created_at, rule, routing, zonal, .. }) =
             found.map(|stored| stored.row)
         else {
             let message = format!("No deployment configuration is called `{name}`. List them.");
@@ -212,7 +240,7 @@ impl Control {
                 routing.as_ref().map_or(ComputePlatform::Server, |(platform, _)| *platform),
             ),
             traffic_routing_config: routing.map(|(_, routing)| routing),
-            ..Default::default()
+            zonal_config: zonal.as_ref().map(zonal_told),
         };
         Ok(GetDeploymentConfigOutput { deployment_config_info: Some(info) })
     }

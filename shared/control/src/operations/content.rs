@@ -8,11 +8,12 @@ use engine::deployment::{Carrier, Deployment, Service, Stage, Status};
 use engine::lifecycle::Event;
 use engine::{Pin, Revision};
 use wire::codedeploy::{
-    ComputePlatform, CreateDeployment, CreateDeploymentOutput, DeploymentTarget, ErrorName,
-    GroupSettings, LifecycleEvent, LifecycleEventStatus, RevisionLocation, TargetStatus,
+    CONTENT_LIMIT, ComputePlatform, CreateDeployment, CreateDeploymentOutput, DeploymentTarget,
+    ErrorName, GroupSettings, LifecycleEvent, LifecycleEventStatus, RevisionLocation, TargetStatus,
 };
 
 use super::refuse;
+use crate::ports::{Object, PinError};
 use crate::rows::{self, Group, HookRow, HookStatus};
 use crate::start::Request;
 use crate::{Control, Error, hash_of, settings};
@@ -49,7 +50,7 @@ fn check_request(request: &CreateDeployment, platform: ComputePlatform) -> Resul
 }
 
 /// What an AppSpec moves between, for a group with these settings.
-pub(super) fn carrier_of(
+pub(crate) fn carrier_of(
     platform: ComputePlatform,
     group: &GroupSettings,
     content: &str,
@@ -76,7 +77,7 @@ pub(super) fn carrier_of(
 }
 
 /// What an AppSpec is known by: its own bytes, which are kept with the deployment.
-fn pin_of(content: &str) -> Pin {
+pub(crate) fn pin_of(content: &str) -> Pin {
     let size = u64::try_from(content.len()).unwrap_or(0);
     Pin { sha256: hash_of(content), size, hooks_s: None }
 }
@@ -109,8 +110,13 @@ impl Control {
             return Err(refuse(ErrorName::RevisionRequired, "RevisionLocation must be specified"));
         };
         check_request(request, platform)?;
-        let content = revision.required_content()?;
+        let revision = match &revision.s3_location {
+            Some(_) => self.read_revision(revision.try_into()?).await?,
+            None => Revision::of_content(revision.required_content()?.to_owned()),
+        };
+        let content = revision.content.as_deref().unwrap_or_default();
         let carrier = carrier_of(platform, &group.settings, content)?;
+        let pin = pin_of(content);
         let auto_rollback = request.auto_rollback_configuration.as_ref();
         let start = Request {
             config: request.deployment_config_name.clone(),
@@ -118,10 +124,30 @@ impl Control {
             auto_rollback: auto_rollback.map(|given| settings::auto_rollback(Some(given))),
             alarms: request.override_alarm_configuration.clone(),
             carrier: Some(carrier),
-            ..Request::new(Revision::of_content(content.to_owned()), Some(pin_of(content)))
+            ..Request::new(revision, Some(pin))
         };
         let id = self.start(&group.id, &start).await?;
         Ok(CreateDeploymentOutput { deployment_id: Some(id.to_string()) })
+    }
+
+    /// The AppSpec that a revision in a bucket is, with it.
+    async fn read_revision(&self, revision: Revision) -> Result<Revision, Error> {
+        if revision.bundle_type.is_archive() {
+            let message = "The revision is an archive, as hosts are deployed. Give the AppSpec by itself, with the `bundleType` YAML or JSON.";
+            return Err(refuse(ErrorName::InvalidRevision, message));
+        }
+        let Revision { bucket, key, version, e_tag, .. } = revision.clone();
+        match self.bundles.read(&Object { bucket, key, version, e_tag }, CONTENT_LIMIT).await {
+            Ok(content) => Ok(Revision { content: Some(content), ..revision }),
+            Err(error @ PinError::Missing { .. }) => {
+                Err(refuse(ErrorName::RevisionDoesNotExist, format!("{error}.")))
+            }
+            Err(PinError::Refused(why)) => {
+                let message = format!("The AppSpec cannot be read: {why}.");
+                Err(refuse(ErrorName::InvalidRevision, message))
+            }
+            Err(error @ PinError::Unavailable(_)) => Err(error.into()),
+        }
     }
 
     /// The one target of a deployment that goes to no hosts; none where it goes to hosts.

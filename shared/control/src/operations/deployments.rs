@@ -45,6 +45,10 @@ impl Control {
                 ));
             }
         };
+        if !revision.bundle_type.is_archive() {
+            let message = "Hosts are deployed archives, and the revision is an AppSpec by itself. Use the `bundleType` tar, tgz or zip.";
+            return Err(refuse(ErrorName::InvalidRevision, message));
+        }
         let auto_rollback = request.auto_rollback_configuration.as_ref();
         let request = Request {
             pin: self.known_pin(&application, &revision).await?,

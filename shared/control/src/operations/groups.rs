@@ -97,7 +97,7 @@ impl Control {
                 let config = rows::load::<Config>(&*self.table, &Config::key_of(name)).await?;
                 let Some(config) = config else {
                     // Tells that there is none.
-                    self.rule(name).await?;
+                    self.pace(name).await?;
                     return Ok(None);
                 };
                 // A ladder is for whatever its steps can be counted in, which each deployment looks at.

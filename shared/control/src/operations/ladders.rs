@@ -4,9 +4,7 @@ use engine::DeploymentId;
 use engine::deployment::{Deployment, Fact, Stage, Wishes};
 use engine::health::{Minimum, Rule};
 use engine::ladder::Ladder;
-use wire::codedeploy::{
-    ComputePlatform, CreateDeploymentConfig, Empty, ErrorName, Request as _, TrafficRoutingConfig,
-};
+use wire::codedeploy::{CreateDeploymentConfig, Empty, ErrorName, Request as _};
 use wire::cutover::{
     AlarmNote, CreateLadder, CreateLadderOutput, GetProgress, GetProgressOutput, ShiftStage,
     SteerDeployment, Wish,
@@ -37,6 +35,13 @@ fn stage_of(stage: Stage) -> ShiftStage {
     }
 }
 
+/// The zones of a deployment that goes from one to the next, as far as they are known, and how many are done.
+fn zones_of(deployment: &Deployment) -> Option<(Vec<String>, u32)> {
+    deployment.order().zonal?;
+    let names = deployment.hosts().zones().map(|zone| zone.name.clone().unwrap_or_default());
+    Some((names.collect(), deployment.climb().rung))
+}
+
 impl Control {
     /// `CreateLadder`.
     pub async fn create_ladder(&self, request: &CreateLadder) -> Result<CreateLadderOutput, Error> {
@@ -52,25 +57,30 @@ impl Control {
             refuse(ErrorName::InvalidTrafficRoutingConfiguration, message)
         })?;
         let rule = if minimum.is_some() { rule_of(&named)? } else { DEFAULT_RULE };
-        let id =
-            self.create_config(text(&named.deployment_config_name), rule, ladder, None).await?;
+        let name = text(&named.deployment_config_name);
+        let id = self.create_config(Config { ladder, ..self.new_config(name, rule) }).await?;
         Ok(CreateLadderOutput { deployment_config_id: Some(id) })
     }
 
-    pub(super) async fn create_config(
-        &self,
-        name: &str,
-        rule: Rule,
-        ladder: Ladder,
-        routing: Option<(ComputePlatform, TrafficRoutingConfig)>,
-    ) -> Result<String, Error> {
-        let id = self.new_uuid().to_string();
-        let (name, created_at) = (name.to_owned(), self.now());
-        let config =
-            Config { id: id.clone(), name: name.clone(), created_at, rule, ladder, routing };
-        if self.write_unless_changed(&[rows::create(&config)?]).await? {
-            return Ok(id);
+    /// A configuration of the rule alone, to be created.
+    pub(super) fn new_config(&self, name: &str, rule: Rule) -> Config {
+        Config {
+            id: self.new_uuid().to_string(),
+            name: name.to_owned(),
+            created_at: self.now(),
+            rule,
+            ladder: Ladder::default(),
+            routing: None,
+            zonal: None,
         }
+    }
+
+    /// Creates a configuration; gives its id.
+    pub(super) async fn create_config(&self, config: Config) -> Result<String, Error> {
+        if self.write_unless_changed(&[rows::create(&config)?]).await? {
+            return Ok(config.id);
+        }
+        let name = config.name;
         let message = format!("A deployment configuration is called `{name}` already.");
         Err(refuse(ErrorName::DeploymentConfigAlreadyExists, message))
     }
@@ -87,9 +97,12 @@ impl Control {
         };
         let mut task_sets = found.task_sets().iter();
         let new_tasks = task_sets.find(|set| Some(set.side) == found.new_side());
+        let (zones, zones_done) = zones_of(&found).unzip();
         Ok(GetProgressOutput {
             steps: Some(order.ladder.rungs().iter().map(ToString::to_string).collect()),
-            steps_done: Some(found.climb().rung),
+            steps_done: Some(found.climb().rung).filter(|_| zones.is_none()),
+            zones,
+            zones_done,
             baking_until: found.bakes_until().filter(|_| !is_over).map(Into::into),
             paused: Some(found.wishes().paused && !is_over),
             promoted: Some(found.wishes().promoted),
@@ -129,7 +142,7 @@ impl Control {
                 }
                 Wish::SkipBake => {
                     let message = format!(
-                        "No step of the deployment `{}` bakes just now. Ask for its progress, and try again when one does.",
+                        "No step and no zone of the deployment `{}` bakes just now. Ask for its progress, and try again when one does.",
                         deployment.id()
                     );
                     return Err(refuse(ErrorName::InvalidDeploymentStatus, message));

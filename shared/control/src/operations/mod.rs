@@ -8,7 +8,7 @@ mod applications;
 mod balancers;
 mod claims;
 mod configs;
-mod content;
+pub(crate) mod content;
 mod deployment_info;
 mod deployments;
 mod ecs;

@@ -283,6 +283,10 @@ impl Bundles for NoCloud {
         Err(PinError::Unavailable(Box::new(Self::refused("read a bundle"))))
     }
 
+    async fn read(&self, _: &Object, _: usize) -> Result<String, PinError> {
+        Err(PinError::Unavailable(Box::new(Self::refused("read an AppSpec"))))
+    }
+
     async fn url(&self, _: &Pin) -> Result<String, PinError> {
         Err(PinError::Unavailable(Box::new(Self::refused("sign a URL"))))
     }

@@ -26,15 +26,25 @@ pub enum FunctionError {
     },
 }
 
+/// How an alias stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AliasStanding {
+    /// How much of its traffic goes to its new version, in percent.
+    pub percent: u8,
+    /// What it is changed under. Each change gives it another one.
+    pub revision: String,
+}
+
 /// Lambda functions. Everything may be asked twice.
 #[async_trait]
 pub trait Functions: Send + Sync {
-    /// How much of an alias's traffic goes to its new version, in percent. An alias that sends traffic to a version that
-    /// is neither its old nor its new one is refused, and so is a version that is not there.
-    async fn percent(&self, alias: &Alias) -> Result<u8, FunctionError>;
+    /// How an alias stands. One that sends traffic to a version that is neither its old nor its new one is refused, and so
+    /// is a version that is not there.
+    async fn standing(&self, alias: &Alias) -> Result<AliasStanding, FunctionError>;
 
-    /// Has the alias send `percent` of its traffic to its new version, and the rest to its old one.
-    async fn split(&self, alias: &Alias, percent: u8) -> Result<(), FunctionError>;
+    /// Has the alias send `percent` of its traffic to its new version, and the rest to its old one, if it still has the
+    /// revision that was read. One that was changed since is left as it is, and counts as unavailable.
+    async fn split(&self, alias: &Alias, percent: u8, revision: &str) -> Result<(), FunctionError>;
 
     /// Calls a function without waiting for its answer.
     async fn call(&self, function: &str, payload: &str) -> Result<(), FunctionError>;
@@ -55,11 +65,11 @@ impl NoFunctions {
 
 #[async_trait]
 impl Functions for NoFunctions {
-    async fn percent(&self, alias: &Alias) -> Result<u8, FunctionError> {
+    async fn standing(&self, alias: &Alias) -> Result<AliasStanding, FunctionError> {
         Self::none(&alias.function)
     }
 
-    async fn split(&self, alias: &Alias, _: u8) -> Result<(), FunctionError> {
+    async fn split(&self, alias: &Alias, _: u8, _: &str) -> Result<(), FunctionError> {
         Self::none(&alias.function)
     }
 

@@ -17,7 +17,7 @@ pub use cloud::{
     Cloud, CloudError, Command, Errands, Fleet, Hold, Hooks, Instance, InstanceState, NoCloud,
     Push, Scaling, Selection, SendError,
 };
-pub use functions::{FunctionError, Functions, NoFunctions};
+pub use functions::{AliasStanding, FunctionError, Functions, NoFunctions};
 pub use meter::{HostOutcome, Measure, Meter, NoMeter};
 pub use services::{NoServices, ServiceError, Services};
 pub use traffic::{
@@ -41,6 +41,9 @@ pub trait Entropy: Send + Sync {
 pub trait Bundles: Send + Sync {
     /// Reads `object`, checks that it is a valid bundle, and keeps its bytes under their digest.
     async fn pin(&self, object: &Object) -> Result<Pinned, PinError>;
+
+    /// Reads `object` as text of at most `limit` bytes.
+    async fn read(&self, object: &Object, limit: usize) -> Result<String, PinError>;
 
     /// A URL at which a host can fetch the kept bytes with a plain GET for some minutes.
     async fn url(&self, pin: &Pin) -> Result<String, PinError>;

@@ -2,6 +2,7 @@
 //! decided.
 
 use engine::deployment::{Fact, Failure};
+use engine::zonal::Zone;
 use engine::{DeploymentId, Pin, Timestamp};
 use serde::{Deserialize, Serialize};
 use wire::host::BatchKey;
@@ -110,6 +111,11 @@ pub enum Outcome {
         /// How many of them come first.
         unhealthy: u32,
     },
+    /// [`Fact::ZonesSealed`].
+    ZonesSealed {
+        /// The zones, in order.
+        zones: Vec<Zone>,
+    },
 }
 
 impl Outcome {
@@ -121,6 +127,7 @@ impl Outcome {
             Fact::RosterSealed { total, unhealthy } => {
                 Some(Self::RosterSealed { total, unhealthy })
             }
+            Fact::ZonesSealed(zones) => Some(Self::ZonesSealed { zones }),
             Fact::HostsArrived { .. }
             | Fact::HostsSeen(_)
             | Fact::BatchChecked { .. }
@@ -147,6 +154,7 @@ impl Outcome {
             Self::RevisionPinned(pin) => Fact::RevisionPinned(pin),
             Self::RevisionRefused(failure) => Fact::RevisionRefused(failure),
             Self::RosterSealed { total, unhealthy } => Fact::RosterSealed { total, unhealthy },
+            Self::ZonesSealed { zones } => Fact::ZonesSealed(zones),
         }
     }
 }
@@ -171,7 +179,7 @@ impl Row for OutcomeRow {
     fn key(&self) -> Key {
         let what = match self.outcome {
             Outcome::RevisionPinned(_) | Outcome::RevisionRefused(_) => Self::REVISION,
-            Outcome::RosterSealed { .. } => Self::ROSTER,
+            Outcome::RosterSealed { .. } | Outcome::ZonesSealed { .. } => Self::ROSTER,
         };
         Key::new(partition(&self.deployment_id), what)
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use engine::group::Slot;
 use engine::health::Rule;
 use engine::ladder::Ladder;
+use engine::zonal::Zonal;
 use engine::{GroupId, Pin, Revision, Timestamp};
 use serde::{Deserialize, Serialize};
 use wire::codedeploy::{ComputePlatform, GroupSettings, Tag, TrafficRoutingConfig};
@@ -139,6 +140,9 @@ pub struct Config {
     /// The platform and the steps in CodeDeploy's form, of one that is for no fleet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub routing: Option<(ComputePlatform, TrafficRoutingConfig)>,
+    /// How it goes from one availability zone to the next, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zonal: Option<Zonal>,
 }
 
 impl Config {

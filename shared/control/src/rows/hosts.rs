@@ -71,6 +71,9 @@ pub struct HostRow {
     /// The event of a shift in which it waits for its traffic, once its balancer found it healthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_in: Option<Event>,
+    /// Since when its present event is under way, by the server's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub under_way_since: Option<Timestamp>,
     /// Whether this write is the one that says so.
     #[serde(default, skip_serializing_if = "is_false")]
     pub stirs: bool,
@@ -190,6 +193,7 @@ impl HostRow {
             zone: None,
             unfit: None,
             waits_in: None,
+            under_way_since: None,
             stirs: false,
             arrived: false,
         }

@@ -143,6 +143,37 @@ fn a_deployment_whose_traffic_moves_still_knows_its_sides_and_its_stage() {
 }
 
 #[test]
+fn what_goes_zone_by_zone_still_knows_its_zones_and_whose_turn_it_is() {
+    let row = check::<DeploymentRow>(golden!("deployment-zones", 2));
+    let deployment = &row.deployment;
+    let zones: Vec<String> = deployment.hosts().zones().map(ToString::to_string).collect();
+    let expected = [
+        "hosts of the zone `eu-central-1a`",
+        "hosts of the zone `eu-central-1b`",
+        "hosts without a zone",
+    ];
+    assert_eq!(zones, expected);
+    assert_eq!(deployment.bakes_until(), row.wake_at);
+    let dispatched = |at| {
+        let effects = deployment.plan(at).effects.into_iter();
+        let hosts = effects.filter_map(|effect| {
+            let Effect::Dispatch { hosts, .. } = effect else { return None };
+            Some(hosts)
+        });
+        hosts.flat_map(|hosts| hosts.iter().collect::<Vec<u32>>()).collect::<Vec<u32>>()
+    };
+    assert_eq!(dispatched(deployment.latest()), [5], "who arrived waits for no bake");
+    assert_eq!(dispatched(row.wake_at.unwrap()), [2, 5], "and one of the second zone");
+    let config = check::<Config>(golden!("config-zonal", 1));
+    assert_eq!(config.zonal.unwrap().bake_ms_of(0), 600_000);
+    let outcome = check::<OutcomeRow>(golden!("outcome-zones", 1));
+    let [_, roster] = OutcomeRow::keys_of(&outcome.deployment_id);
+    assert_eq!(outcome.key(), roster);
+    let Fact::ZonesSealed(zones) = outcome.outcome.into_fact() else { panic!("no zones") };
+    assert_eq!(zones.iter().map(|zone| zone.hosts).sum::<u32>(), 5);
+}
+
+#[test]
 fn what_people_want_is_still_read() {
     let wish = check::<WishRow>(golden!("wish", 1));
     assert_eq!(wish.key(), Key::new("D#d-7QX2MNB4K", "WISHES"));

@@ -31,7 +31,10 @@ impl Deployment {
                 }
                 asked || new
             }
-            Fact::RosterSealed { total, unhealthy } => self.seal(total, unhealthy),
+            Fact::RosterSealed { total, unhealthy } => {
+                self.seal(|| Hosts::untouched(total, unhealthy))
+            }
+            Fact::ZonesSealed(zones) => self.seal(|| Hosts::untouched_in(zones)),
             // In a shift, who comes late is brought what the group has when the deployment has ended.
             Fact::HostsArrived { total } => {
                 self.sealed && self.order.shift.is_none() && self.hosts.grow(total)
@@ -61,13 +64,13 @@ impl Deployment {
         self.asked.len() != before
     }
 
-    fn seal(&mut self, total: u32, unhealthy: u32) -> bool {
+    fn seal(&mut self, hosts: impl FnOnce() -> Hosts) -> bool {
         self.answered(&Effect::EnrolHosts);
         if self.sealed {
             return false;
         }
         self.sealed = true;
-        self.hosts = Hosts::untouched(total, unhealthy);
+        self.hosts = hosts();
         true
     }
 

@@ -1,4 +1,4 @@
-//! Climbing a ladder: how many hosts may be reached now, and what people may say about it
+//! Climbing a ladder, or going from zone to zone: how many hosts may be reached now, and what people may say about it
 //! (`docs/semantics.md#ladders`).
 
 use serde::{Deserialize, Serialize};
@@ -9,13 +9,13 @@ use crate::Timestamp;
 use crate::health::Fleet;
 use crate::ladder::Rung;
 
-/// Where a deployment stands on its ladder.
+/// Where a deployment stands on its ladder, or among its zones: a configuration has one or the other.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Climb {
-    /// The rung, from 0; as many as there are once the ladder is climbed.
+    /// The rung or the zone, from 0; as many as there are once all are done.
     pub rung: u32,
-    /// Since when all hosts of the rung have ended, and it bakes.
+    /// Since when all its hosts have ended, and it bakes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baking_since: Option<Timestamp>,
 }
@@ -35,10 +35,10 @@ pub struct Wishes {
     /// Nothing new is started.
     #[serde(default)]
     pub paused: bool,
-    /// No rung holds the deployment back any more, and nothing bakes.
+    /// No rung holds the deployment back any more, and nothing bakes. Zones still go one after another.
     #[serde(default)]
     pub promoted: bool,
-    /// Rungs below this one do not bake any more.
+    /// Rungs or zones below this one do not bake any more.
     #[serde(default)]
     pub baked_below: u32,
     /// A shift that is ready waits no longer for a person.
@@ -71,10 +71,22 @@ impl Deployment {
         self.wishes
     }
 
-    /// When the rung that bakes has baked, if nothing comes between.
+    /// When the rung or the zone that bakes has baked, if nothing comes between.
     pub fn bakes_until(&self) -> Option<Timestamp> {
-        let rung = self.order.ladder.get(self.climb.rung)?;
-        Some(self.climb.baking_since?.plus_ms(rung.bake_ms))
+        self.has_baked_at(self.climb)
+    }
+
+    /// When what bakes has baked.
+    pub(super) fn has_baked_at(&self, climb: Climb) -> Option<Timestamp> {
+        Some(climb.baking_since?.plus_ms(self.bake_ms(climb.rung)?))
+    }
+
+    /// How long the rung or the zone `number` bakes, in milliseconds; none behind the last one.
+    fn bake_ms(&self, number: u32) -> Option<u64> {
+        match &self.order.zonal {
+            Some(zonal) => self.zone_bakes_ms(zonal, number),
+            None => self.order.ladder.get(number).map(|rung| rung.bake_ms),
+        }
     }
 
     /// Whether time alone has changed where the deployment stands, on its ladder or in a shift.
@@ -83,11 +95,16 @@ impl Deployment {
         self.climb_at(now) != self.climb || self.shifting_at(now) != self.shifting
     }
 
-    /// Where the deployment stands on its ladder at `now`.
+    /// Where the deployment stands on its ladder or among its zones at `now`.
     pub(super) fn climb_at(&self, now: Timestamp) -> Climb {
         let mut climb = self.climb;
-        while let Some(rung) = self.order.ladder.get(climb.rung) {
-            let is_full = self.has_reached(rung);
+        while let Some(bake_ms) = self.bake_ms(climb.rung) {
+            let is_full = match &self.order.zonal {
+                Some(zonal) => self.is_zone_through(zonal, climb.rung),
+                None => {
+                    self.order.ladder.get(climb.rung).is_some_and(|rung| self.has_reached(rung))
+                }
+            };
             let since = match climb.baking_since {
                 Some(since) => since,
                 None if is_full => now,
@@ -95,7 +112,7 @@ impl Deployment {
             };
             climb.baking_since = Some(since);
             let bakes_no_more = self.wishes.promoted || climb.rung < self.wishes.baked_below;
-            let has_baked = bakes_no_more || now >= since.plus_ms(rung.bake_ms);
+            let has_baked = bakes_no_more || now >= since.plus_ms(bake_ms);
             if !has_baked || self.wishes.paused {
                 break;
             }
@@ -116,9 +133,9 @@ impl Deployment {
         }
     }
 
-    /// Whether no rung is left to be climbed at `now`.
+    /// Whether no rung is left to be climbed at `now`, and no zone to be gone to.
     pub(super) fn has_climbed(&self, now: Timestamp) -> bool {
-        self.climb_at(now).rung >= self.order.ladder.len()
+        self.bake_ms(self.climb_at(now).rung).is_none()
     }
 
     /// How many more hosts the ladder and people let start at `now`.

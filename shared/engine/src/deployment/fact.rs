@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Effect, Failure, Plan, Side, TaskSet, Wishes};
 use crate::lifecycle::Event;
+use crate::zonal::Zone;
 use crate::{DeploymentId, Pin, Timestamp};
 
 /// Something that happened.
@@ -20,6 +21,8 @@ pub enum Fact {
         /// How many of them come first for that reason.
         unhealthy: u32,
     },
+    /// All hosts are enrolled, in the order of these zones, to which the deployment goes one after another.
+    ZonesSealed(Vec<Zone>),
     /// Hosts arrived after the roster was sealed; with them there are `total`, gone ones included.
     HostsArrived {
         /// The number of hosts.

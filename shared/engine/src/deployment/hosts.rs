@@ -1,10 +1,12 @@
 //! The hosts of a deployment, a byte each: state and attempt, in deployment order.
 
 use std::fmt;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
 use crate::health::Fleet;
+use crate::zonal::Zone;
 
 /// Where one host stands, as far as the deployment has to know. Everything else is on the host's own item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -79,12 +81,63 @@ pub struct Host {
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Hosts {
     packed: Vec<u8>,
-    /// Ordinals below this were unhealthy, or new to the group, when the deployment began.
+    /// Ordinals below this were unhealthy, or new to the group, when the deployment began. Where there are zones, so
+    /// many were in all of them.
     unhealthy: u32,
     /// Ordinals from this on arrived later, and are new to the group.
     enrolled: u32,
-    counts: [[u32; 10]; 2],
+    counts: Counts,
+    /// The zones that the enrolled hosts are in, where they are gone through one after another.
+    zones: Vec<Tally>,
     first_untouched: u32,
+}
+
+/// How many hosts are in each state: first those that were unhealthy or are new, then the others.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+struct Counts([[u32; 10]; 2]);
+
+impl Counts {
+    fn of(&self, state: HostState) -> u32 {
+        self.0.iter().filter_map(|side| side.get(state.index())).sum()
+    }
+
+    fn slot(&mut self, is_new: bool, state: HostState) -> &mut u32 {
+        let [bad, good] = &mut self.0;
+        let index = state.index();
+        let [first, rest @ ..] = if is_new { bad } else { good };
+        if index == 0 { first } else { rest.get_mut(index - 1).unwrap_or(first) }
+    }
+
+    fn fleet(&self) -> Fleet {
+        let [[untouched_unhealthy, ..], [untouched_healthy, ..]] = self.0;
+        let sum = |pick: fn(HostState) -> bool| {
+            HostState::ALL.into_iter().filter(|s| pick(*s)).map(|s| self.of(s)).sum()
+        };
+        Fleet {
+            untouched_unhealthy,
+            untouched_healthy,
+            in_flight: sum(HostState::in_flight),
+            succeeded: self.of(HostState::Succeeded),
+            failed: sum(HostState::is_failure),
+        }
+    }
+}
+
+/// A zone with its hosts, counted.
+#[derive(Clone, PartialEq, Eq)]
+struct Tally {
+    zone: Zone,
+    /// The ordinal of its first host.
+    first: u32,
+    counts: Counts,
+}
+
+impl Tally {
+    /// The ordinals of the hosts that were unhealthy, and those of the others.
+    fn ordinals(&self) -> [Range<u32>; 2] {
+        let healthy = self.first.saturating_add(self.zone.unhealthy.min(self.zone.hosts));
+        [self.first..healthy, healthy..self.first.saturating_add(self.zone.hosts)]
+    }
 }
 
 impl Hosts {
@@ -99,15 +152,30 @@ impl Hosts {
     /// `total` untouched hosts, of which the first `unhealthy` were unhealthy or new.
     pub fn untouched(total: u32, unhealthy: u32) -> Self {
         let hosts = usize::try_from(total).unwrap_or(0);
-        Self::counted(vec![0; hosts], unhealthy, total)
+        Self::counted(vec![0; hosts], unhealthy, total, Vec::new())
     }
 
-    fn counted(packed: Vec<u8>, unhealthy: u32, enrolled: u32) -> Self {
-        let counts = Default::default();
-        let mut hosts = Self { packed, unhealthy, enrolled, counts, first_untouched: 0 };
+    /// The untouched hosts of these zones.
+    pub fn untouched_in(zones: Vec<Zone>) -> Self {
+        let sum = |of: fn(&Zone) -> u32| zones.iter().map(of).fold(0, u32::saturating_add);
+        let (total, unhealthy) = (sum(|zone| zone.hosts), sum(|zone| zone.unhealthy));
+        let hosts = usize::try_from(total).unwrap_or(0);
+        Self::counted(vec![0; hosts], unhealthy, total, zones)
+    }
+
+    fn counted(packed: Vec<u8>, unhealthy: u32, enrolled: u32, zones: Vec<Zone>) -> Self {
+        let mut first = 0;
+        let tally = |zone: Zone| {
+            let tally = Tally { first, zone, counts: Counts::default() };
+            first = first.saturating_add(tally.zone.hosts);
+            tally
+        };
+        let zones = zones.into_iter().map(tally).collect();
+        let counts = Counts::default();
+        let mut hosts = Self { packed, unhealthy, enrolled, counts, zones, first_untouched: 0 };
         for ordinal in 0..hosts.len() {
             let state = hosts.get(ordinal).map_or(HostState::Untouched, |host| host.state);
-            *hosts.count_mut(ordinal, state) += 1;
+            hosts.recount(ordinal, |counts, is_new| *counts.slot(is_new, state) += 1);
         }
         hosts.skip_touched();
         hosts
@@ -131,9 +199,7 @@ impl Hosts {
         }
         let arrived = total - self.len();
         self.packed.resize(length, 0);
-        let [arriving, _] = &mut self.counts;
-        let [untouched, ..] = arriving;
-        *untouched += arrived;
+        *self.counts.slot(true, HostState::Untouched) += arrived;
         true
     }
 
@@ -147,6 +213,17 @@ impl Hosts {
         self.enrolled.min(self.len())
     }
 
+    /// The zones that the enrolled hosts are in, in order; none where they are not gone through one after another.
+    pub fn zones(&self) -> impl ExactSizeIterator<Item = &Zone> {
+        self.zones.iter().map(|tally| &tally.zone)
+    }
+
+    /// The zone `number`, from 0, and its hosts as its own rule sees them.
+    pub fn zone(&self, number: u32) -> Option<(&Zone, Fleet)> {
+        let tally = self.zones.get(usize::try_from(number).ok()?)?;
+        Some((&tally.zone, tally.counts.fleet()))
+    }
+
     /// The host at `ordinal`.
     pub fn get(&self, ordinal: u32) -> Option<Host> {
         let byte = *self.packed.get(usize::try_from(ordinal).ok()?)?;
@@ -155,37 +232,51 @@ impl Hosts {
 
     /// How many hosts are in `state`.
     pub fn count(&self, state: HostState) -> u32 {
-        self.counts.iter().filter_map(|side| side.get(state.index())).sum()
+        self.counts.of(state)
     }
 
     /// The hosts as the rule of minimum healthy hosts sees them.
     pub fn fleet(&self) -> Fleet {
-        let untouched =
-            |side: usize| self.counts.get(side).and_then(|s| s.first()).copied().unwrap_or(0);
-        let sum = |pick: fn(HostState) -> bool| {
-            HostState::ALL.into_iter().filter(|s| pick(*s)).map(|s| self.count(s)).sum()
-        };
-        Fleet {
-            untouched_unhealthy: untouched(0),
-            untouched_healthy: untouched(1),
-            in_flight: sum(HostState::in_flight),
-            succeeded: self.count(HostState::Succeeded),
-            failed: sum(HostState::is_failure),
-        }
+        self.counts.fleet()
+    }
+
+    /// How many hosts that arrived later are untouched, where there are zones. They are in none of them.
+    pub(super) fn arrived_untouched(&self) -> u32 {
+        let in_zones = self.zones.iter().map(|tally| tally.counts.fleet().untouched_unhealthy);
+        self.fleet().untouched_unhealthy.saturating_sub(in_zones.sum())
     }
 
     /// The ordinals of the next `limit` untouched hosts: first those that were unhealthy, then those that arrived
     /// later, then the healthy ones.
     pub fn next_untouched(&self, limit: u32) -> impl Iterator<Item = u32> + '_ {
+        let enrolled = self.enrolled();
+        let unhealthy = 0..self.unhealthy.min(enrolled);
+        self.untouched_of([unhealthy, enrolled..self.len(), self.unhealthy..enrolled], limit)
+    }
+
+    /// The same where the zone `number` has its turn, of which only its own hosts and those that arrived can be next.
+    pub(super) fn next_untouched_in(
+        &self,
+        number: u32,
+        limit: u32,
+    ) -> impl Iterator<Item = u32> + '_ {
+        let zone = usize::try_from(number).ok().and_then(|number| self.zones.get(number));
+        let [unhealthy, healthy] = zone.map_or([0..0, 0..0], Tally::ordinals);
+        self.untouched_of([self.enrolled()..self.len(), unhealthy, healthy], limit)
+    }
+
+    fn untouched_of(
+        &self,
+        ordinals: [Range<u32>; 3],
+        limit: u32,
+    ) -> impl Iterator<Item = u32> + '_ {
         let is_untouched = |ordinal: &u32| {
             self.get(*ordinal).is_some_and(|host| host.state == HostState::Untouched)
         };
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let (first, enrolled) = (self.first_untouched, self.enrolled());
-        let unhealthy = first..self.unhealthy.min(enrolled);
-        let arrived = first.max(enrolled)..self.len();
-        let healthy = first.max(self.unhealthy)..enrolled;
-        unhealthy.chain(arrived).chain(healthy).filter(is_untouched).take(limit)
+        let first = self.first_untouched;
+        let left = move |range: Range<u32>| range.start.max(first)..range.end;
+        ordinals.into_iter().flat_map(left).filter(is_untouched).take(limit)
     }
 
     /// Changes one host; the only way to.
@@ -196,19 +287,29 @@ impl Hosts {
         if let Some(byte) = self.packed.get_mut(index) {
             *byte = host.attempt.min(Self::ATTEMPTS_MAX) * 10 + state;
         }
-        let count = self.count_mut(ordinal, before.state);
-        *count = count.saturating_sub(1);
-        *self.count_mut(ordinal, host.state) += 1;
+        self.recount(ordinal, |counts, is_new| {
+            let count = counts.slot(is_new, before.state);
+            *count = count.saturating_sub(1);
+            *counts.slot(is_new, host.state) += 1;
+        });
         self.skip_touched();
     }
 
-    fn count_mut(&mut self, ordinal: u32, state: HostState) -> &mut u32 {
-        let is_new = ordinal < self.unhealthy || ordinal >= self.enrolled;
-        let [bad, good] = &mut self.counts;
-        let side = if is_new { bad } else { good };
-        let index = state.index();
-        let [first, rest @ ..] = side;
-        if index == 0 { first } else { rest.get_mut(index - 1).unwrap_or(first) }
+    /// Changes the counts that a host is in: those of all hosts, and those of its zone.
+    fn recount(&mut self, ordinal: u32, change: impl Fn(&mut Counts, bool)) {
+        let after = self.zones.partition_point(|tally| tally.first <= ordinal);
+        let has_arrived = ordinal >= self.enrolled;
+        let zone = after.checked_sub(1).filter(|_| !has_arrived);
+        let is_new = match zone.and_then(|at| self.zones.get_mut(at)) {
+            Some(tally) => {
+                let [unhealthy, _] = tally.ordinals();
+                let is_new = unhealthy.contains(&ordinal);
+                change(&mut tally.counts, is_new);
+                is_new
+            }
+            None => ordinal < self.unhealthy || has_arrived,
+        };
+        change(&mut self.counts, is_new);
     }
 
     fn skip_touched(&mut self) {
@@ -239,13 +340,17 @@ struct Written {
     /// How many were there when the roster was sealed, where more have arrived since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     enrolled: Option<u32>,
+    /// The zones that they are in, where they are gone through one after another.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    zones: Vec<Zone>,
     states: String,
 }
 
 impl Serialize for Hosts {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let enrolled = Some(self.enrolled).filter(|enrolled| *enrolled < self.len());
-        Written { unhealthy: self.unhealthy, enrolled, states: self.letters() }
+        let zones = self.zones().cloned().collect();
+        Written { unhealthy: self.unhealthy, enrolled, zones, states: self.letters() }
             .serialize(serializer)
     }
 }
@@ -260,12 +365,15 @@ impl<'de> Deserialize<'de> for Hosts {
         };
         let packed = written.states.bytes().map(number).collect::<Result<Vec<u8>, D::Error>>()?;
         let length = u32::try_from(packed.len()).unwrap_or(u32::MAX);
-        Ok(Self::counted(packed, written.unhealthy, written.enrolled.unwrap_or(length)))
+        let enrolled = written.enrolled.unwrap_or(length);
+        Ok(Self::counted(packed, written.unhealthy, enrolled, written.zones))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -302,6 +410,35 @@ mod tests {
         assert_eq!(read.next_untouched(9).collect::<Vec<_>>(), [4, 1, 2]);
         let fleet = read.fleet();
         assert_eq!((fleet.untouched_unhealthy, fleet.untouched_healthy), (1, 2));
+    }
+
+    #[test]
+    fn zones_are_counted_and_come_next_one_by_one_also_when_they_are_read_back() {
+        let zone =
+            |name: &str, hosts, unhealthy| Zone { name: Some(name.to_owned()), hosts, unhealthy };
+        let mut hosts = Hosts::untouched_in(vec![zone("a", 3, 1), zone("b", 2, 2)]);
+        assert!(hosts.grow(6));
+        hosts.set(1, Host { state: HostState::Failed, attempt: 1 });
+        hosts.set(3, Host { state: HostState::Sent, attempt: 1 });
+        let written = serde_json::to_string(&hosts).unwrap();
+        let read: Hosts = serde_json::from_str(&written).unwrap();
+        assert_eq!(read, hosts, "{written}");
+        let next = |zone| read.next_untouched_in(zone, 9).collect::<Vec<_>>();
+        assert_eq!([next(0), next(1), next(2)], [vec![5, 0, 2], vec![5, 4], vec![5]]);
+        let all: BTreeSet<u32> = read.next_untouched(9).collect();
+        assert_eq!(all, [0, 2, 4, 5].into());
+        let first =
+            Fleet { untouched_unhealthy: 1, untouched_healthy: 1, failed: 1, ..Fleet::default() };
+        assert_eq!(read.zone(0).unwrap().1, first);
+        let second = Fleet { untouched_unhealthy: 1, in_flight: 1, ..Fleet::default() };
+        assert_eq!(read.zone(1).unwrap().1, second);
+        assert_eq!((read.fleet().untouched_unhealthy, read.arrived_untouched()), (3, 1));
+    }
+
+    #[test]
+    fn hosts_without_zones_are_written_as_they_always_were() {
+        let written = serde_json::to_string(&Hosts::untouched(3, 1)).unwrap();
+        assert_eq!(written, r#"{"unhealthy":1,"states":"AAA"}"#);
     }
 
     #[test]

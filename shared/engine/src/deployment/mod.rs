@@ -17,6 +17,7 @@ mod shift;
 mod stages;
 mod verdict;
 mod watch;
+mod zones;
 
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +37,7 @@ use crate::appspec::FileExistsBehavior;
 use crate::health::Rule;
 use crate::ladder::Ladder;
 use crate::lifecycle::Event;
+use crate::zonal::Zonal;
 use crate::{DeploymentId, GroupId, Pin, Revision, Timestamp};
 
 /// The schema of the stored form. A reader accepts its own and the one before, and defers what is newer.
@@ -98,6 +100,9 @@ pub struct Order {
     /// How far it goes before it waits and looks; empty where only the rule counts.
     #[serde(default, skip_serializing_if = "Ladder::is_empty")]
     pub ladder: Ladder,
+    /// How it goes from zone to zone; none where zones do not matter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zonal: Option<Zonal>,
     /// The balancers that its hosts get their traffic from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<Traffic>,
@@ -346,6 +351,7 @@ impl Deployment {
             auto_rollback: AutoRollback::default(),
             // What worked before comes back as fast as the rule allows, and whatever fires meanwhile.
             ladder: Ladder::default(),
+            zonal: None,
             watch: None,
             ..self.order.clone()
         };
@@ -505,8 +511,13 @@ impl Deployment {
         self.order.silence_ms / 2
     }
 
+    /// How long the whole may take, in milliseconds. How long zones bake comes on top, once it is known how many there are.
+    pub fn limit_ms(&self) -> u64 {
+        self.order.total_ms.saturating_add(self.zones_bake_ms())
+    }
+
     fn deadline(&self) -> Timestamp {
-        self.order.created_at.plus_ms(self.order.total_ms)
+        self.order.created_at.plus_ms(self.limit_ms())
     }
 }
 

@@ -63,7 +63,8 @@ impl Deployment {
 
     /// Whether the end has to wait until the traffic is back.
     fn is_going_back(&self, now: Timestamp) -> bool {
-        self.goes_back(now) && self.tries(&Effect::MoveTraffic { percent: 0 }) < RETURNS_MAX
+        let back = Effect::MoveTraffic { percent: 0 };
+        self.goes_back(now) && !self.is_in_vain(&back, RETURNS_MAX, now)
     }
 
     /// The side that is to be ended at `now`: the old one when it is needed no more, or what was made for the new one when
@@ -71,7 +72,8 @@ impl Deployment {
     fn to_retire(&self, now: Timestamp) -> Option<Side> {
         let shift = self.order.shift.as_ref()?;
         let shifting = self.shifting_at(now);
-        let is_made = self.tries(&Effect::BringUp) > 0 || !shifting.tasks.is_empty();
+        let is_making = self.asked.iter().any(|asked| asked.effect == Effect::BringUp);
+        let is_made = is_making || !shifting.tasks.is_empty();
         let side = if shifting.stage == Stage::Retire {
             Side::Old
         } else if is_made && !self.has_moved_any() && self.cause(now).is_some() {
@@ -82,7 +84,8 @@ impl Deployment {
         // Hosts are whole until somebody ends them one by one: whatever goes wrong meanwhile, no more of them are ended.
         let is_held = shift.has_hosts() && (self.wishes.paused || self.cause(now).is_some());
         let is_wanted = shift.retires && shifting.retired.is_none() && !is_held;
-        (is_wanted && self.tries(&Effect::Retire { side }) < retires_max(shift)).then_some(side)
+        let is_in_vain = self.is_in_vain(&Effect::Retire { side }, retires_max(shift), now);
+        (is_wanted && !is_in_vain).then_some(side)
     }
 
     /// What is to be asked of what carries the traffic at `now`.

@@ -67,6 +67,12 @@ impl Deployment {
         self.asked.iter().all(|asked| asked.effect != *effect || asked.again_at <= now)
     }
 
+    /// Whether an effect was asked for so often, and the last time was too long ago as well.
+    pub(super) fn is_in_vain(&self, effect: &Effect, most: u32, now: Timestamp) -> bool {
+        let asked = self.asked.iter().find(|asked| asked.effect == *effect);
+        asked.is_some_and(|asked| asked.tries >= most && asked.again_at <= now)
+    }
+
     fn dispatch(&self, now: Timestamp, effects: &mut Vec<Effect>) {
         if !self.is_ready() {
             return;
@@ -86,12 +92,9 @@ impl Deployment {
             push(Self::ATTEMPTS, &self.unclaimed());
         }
         let fleet = self.fleet();
-        if !self.order.rule.must_stop(&fleet) {
-            let next: Vec<u32> = self
-                .hosts
-                .next_untouched(self.may_start(&fleet, now).min(self.ramp_allows(now)))
-                .collect();
-            push(1, &next);
+        if !self.must_stop(&fleet, now) {
+            let limit = self.may_start(&fleet, now).min(self.ramp_allows(now));
+            push(1, &self.next_hosts(limit, now));
         }
     }
 
@@ -101,9 +104,9 @@ impl Deployment {
         is_free && self.pin.is_some() && self.sealed && !self.awaits_first_reading()
     }
 
-    /// How many more hosts the rule and the ladder let start.
+    /// How many more hosts the rules and the ladder let start.
     fn may_start(&self, fleet: &Fleet, now: Timestamp) -> u32 {
-        self.order.rule.may_start(fleet).min(self.ladder_allows(fleet, now))
+        self.rules_allow(fleet, now).min(self.ladder_allows(fleet, now))
     }
 
     /// How many more hosts may be sent their first command in the second that ends now.
@@ -140,7 +143,7 @@ impl Deployment {
             .sum();
         let fleet = self.fleet();
         let wanted = self.may_start(&fleet, now).min(fleet.untouched());
-        let is_held_back = wanted > decided && !self.order.rule.must_stop(&fleet);
+        let is_held_back = wanted > decided && !self.must_stop(&fleet, now);
         let first = self.ramp.iter().find(|step| step.counts_at(now));
         is_held_back.then(|| first.map_or(now, |step| step.until).plus_ms(Self::RAMP_MS))
     }
@@ -204,9 +207,7 @@ impl Deployment {
         let every = self.order.watch.as_ref().map(|watch| now.plus_ms(watch.every_ms.max(1)));
         let is_read = effects.contains(&Effect::ReadAlarms);
         let reading = if is_read { every } else { self.reads_alarms_at(now) };
-        let climb = self.climb_at(now);
-        let bake = self.order.ladder.get(climb.rung).zip(climb.baking_since);
-        let bake = bake.map(|(rung, since)| since.plus_ms(rung.bake_ms));
+        let bake = self.has_baked_at(self.climb_at(now));
         asked
             .chain(reading)
             .chain(bake)

@@ -230,9 +230,8 @@ impl Deployment {
         let was_asked = self.answered(&Effect::Retire { side });
         if was_asked {
             self.shifting.retired = Some(side);
-            let gone = self.shifting.new_side.filter(|_| side == Side::New);
-            let gone = gone.or(self.shifting.new_side.map(|new| 1 - new.min(1)));
-            self.shifting.tasks.retain(|set| Some(set.side) != gone);
+            let new = self.shifting.new_side;
+            self.shifting.tasks.retain(|set| (Some(set.side) == new) == (side == Side::Old));
         }
         was_asked
     }
@@ -302,7 +301,7 @@ impl Deployment {
     }
 
     /// Since when a shift has failed.
-    pub(super) fn shift_failed_at(&self) -> Option<Timestamp> {
+    pub fn shift_failed_at(&self) -> Option<Timestamp> {
         self.shifting.failed.as_ref().map(|failed| failed.at)
     }
 }

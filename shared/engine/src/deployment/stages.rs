@@ -61,7 +61,7 @@ impl Deployment {
         if self.wishes.paused {
             return Ok(false);
         }
-        self.check_moves()?;
+        self.check_moves(now)?;
         let has_hosts = shift.has_hosts();
         let fleet = self.fleet();
         if has_hosts && stage > Stage::Install && !self.order.rule.is_met(&fleet) {
@@ -88,7 +88,7 @@ impl Deployment {
             | Stage::After => self.is_hook_over(stage, since, now),
             Stage::Move => Ok(self.shifting.percent == 100 && self.has_climbed(now)),
             Stage::Keep => Ok(self.wishes.ends_wait || now >= since.plus_ms(shift.keep_ms)),
-            Stage::Retire => self.is_old_ended(shift),
+            Stage::Retire => self.is_old_ended(shift, now),
             Stage::Over => Ok(true),
         }
     }
@@ -105,10 +105,10 @@ impl Deployment {
     }
 
     /// Whether what carries the traffic was asked in vain for too long.
-    fn check_moves(&self) -> Result<(), Failure> {
-        let is_move = |effect: &Effect| matches!(effect, Effect::MoveTraffic { .. });
-        let tries = self.asked.iter().find(|asked| is_move(&asked.effect)).map(|asked| asked.tries);
-        if tries.is_none_or(|tries| tries < MOVES_MAX) {
+    fn check_moves(&self, now: Timestamp) -> Result<(), Failure> {
+        let is_move = |effect: &&Effect| matches!(effect, Effect::MoveTraffic { .. });
+        let asked = self.asked.iter().map(|asked| &asked.effect).find(is_move);
+        if !asked.is_some_and(|asked| self.is_in_vain(asked, MOVES_MAX, now)) {
             return Ok(());
         }
         let message = format!(
@@ -159,11 +159,11 @@ impl Deployment {
         Err(Failure { code: FailureCode::TasksFailed, message })
     }
 
-    fn is_old_ended(&self, shift: &Shift) -> Result<bool, Failure> {
+    fn is_old_ended(&self, shift: &Shift, now: Timestamp) -> Result<bool, Failure> {
         if !shift.retires || self.shifting.retired.is_some() {
             return Ok(true);
         }
-        if self.tries(&Effect::Retire { side: Side::Old }) < retires_max(shift) {
+        if !self.is_in_vain(&Effect::Retire { side: Side::Old }, retires_max(shift), now) {
             return Ok(false);
         }
         if shift.has_hosts() {
@@ -177,11 +177,6 @@ impl Deployment {
                        log of the traffic evaluator says why it could not be."
             .to_owned();
         Err(Failure { code: FailureCode::TasksFailed, message })
-    }
-
-    /// How often an effect was asked for in vain.
-    pub(super) fn tries(&self, effect: &Effect) -> u32 {
-        self.asked.iter().find(|asked| asked.effect == *effect).map_or(0, |asked| asked.tries)
     }
 
     /// The event whose hook function a stage waits for.

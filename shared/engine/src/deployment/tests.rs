@@ -4,6 +4,7 @@ mod fleet;
 mod service;
 mod shift;
 mod traffic;
+mod zones;
 
 use expect_test::{Expect, expect};
 
@@ -47,6 +48,7 @@ fn order(rule: Minimum, fallback: bool) -> Order {
         rerun_interrupted: false,
         start_ramp: None,
         ladder: Ladder::default(),
+        zonal: None,
         traffic: None,
         watch: None,
         shift: None,

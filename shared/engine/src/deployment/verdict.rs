@@ -80,7 +80,7 @@ impl Deployment {
             });
         }
         let fleet = self.hosts.fleet();
-        if fleet.in_flight > 0 || self.is_withdrawing() {
+        if fleet.in_flight > 0 || self.is_withdrawing(now) {
             return None;
         }
         // A host that a stop left out is in none of the fleet's counts, and was not deployed to.
@@ -91,7 +91,7 @@ impl Deployment {
         }
         let failure = match self.cut_short(now) {
             Some(failure) => failure,
-            None => match self.judged(&fleet)? {
+            None => match self.judged_at(&fleet, now)? {
                 Ok(()) if self.has_climbed(now) => return Some(Ending::succeeded()),
                 Ok(()) => return None,
                 Err(failure) => failure,
@@ -118,15 +118,21 @@ impl Deployment {
             let message = "The deployment was stopped on request.".to_owned();
             return Some(Failure { code: FailureCode::ManualStop, message });
         }
-        let minutes = self.order.total_ms / 60_000;
+        let minutes = self.limit_ms() / 60_000;
         let message = format!(
             "The deployment took longer than its limit of {minutes} minutes. Hosts that were not reached were skipped."
         );
         (now >= self.deadline()).then_some(Failure { code: FailureCode::Timeout, message })
     }
 
-    /// What the rule of minimum healthy hosts says; nothing while there is something to do.
+    /// What the rule of minimum healthy hosts says; nothing while there is something to do. A shift knows no zones, so
+    /// that the moment does not matter.
     pub(super) fn judged(&self, fleet: &Fleet) -> Option<Result<(), Failure>> {
+        self.judged_at(fleet, self.latest)
+    }
+
+    /// What the rules of the fleet and of the zone say whose turn it is at `now`; nothing while there is something to do.
+    fn judged_at(&self, fleet: &Fleet, now: Timestamp) -> Option<Result<(), Failure>> {
         if !self.sealed || self.pin.is_none() {
             return None;
         }
@@ -151,13 +157,18 @@ impl Deployment {
             );
             return failure(FailureCode::HealthConstraintsInvalid, message);
         }
-        if fleet.untouched() > 0 && !rule.must_stop(fleet) {
+        if fleet.untouched() == fleet.total()
+            && let Some(impossible) = self.impossible_zone()
+        {
+            return Some(Err(impossible));
+        }
+        if fleet.untouched() > 0 && !self.must_stop(fleet, now) {
             return None;
         }
-        if rule.is_met(fleet) {
+        if rule.is_met(fleet) && self.broken_zone(now).is_none() {
             return Some(Ok(()));
         }
-        failure(FailureCode::HealthConstraints, self.unhealthy_message(fleet))
+        failure(FailureCode::HealthConstraints, self.unhealthy_message_at(fleet, now))
     }
 
     pub(super) fn unhealthy_message(&self, fleet: &Fleet) -> String {

@@ -84,9 +84,8 @@ impl Deployment {
     }
 
     /// Whether the end has to wait for that.
-    pub(super) fn is_withdrawing(&self) -> bool {
-        let tries = self.asked.iter().find(|asked| asked.effect == Effect::Withdraw);
-        self.withdraws() && tries.is_none_or(|asked| asked.tries < WITHDRAWALS_MAX)
+    pub(super) fn is_withdrawing(&self, now: Timestamp) -> bool {
+        self.withdraws() && !self.is_in_vain(&Effect::Withdraw, WITHDRAWALS_MAX, now)
     }
 
     /// What is to be asked of balancers and alarms at `now`.

@@ -1,5 +1,7 @@
 //! Deployment configurations: how many hosts stay healthy (`docs/semantics.md#minimum-healthy-hosts`).
 
+use engine::zonal::BAKE_MS_MAX;
+
 use super::checks;
 use super::common::{ComputePlatform, Seconds};
 use super::errors::{ApiError, ErrorName};
@@ -262,8 +264,10 @@ fn zones(zonal: &ZonalConfig) -> Result<(), ApiError> {
     let invalid = ErrorName::InvalidZonalDeploymentConfiguration;
     let durations =
         [zonal.first_zone_monitor_duration_in_seconds, zonal.monitor_duration_in_seconds];
-    checks::ensure(durations.iter().flatten().all(|seconds| *seconds >= 0), invalid, || {
-        "a zone's monitor duration is negative; give 0 or more seconds".to_owned()
+    let most = i64::try_from(BAKE_MS_MAX / 1_000).unwrap_or(i64::MAX);
+    let fits = |seconds: &i64| (0..=most).contains(seconds);
+    checks::ensure(durations.iter().flatten().all(fits), invalid, || {
+        format!("a zone's monitor duration is negative or too long; give 0 to {most} seconds")
     })?;
     zonal.minimum_healthy_hosts_per_zone.as_ref().map_or(Ok(()), |hosts| minimum(hosts, invalid))
 }

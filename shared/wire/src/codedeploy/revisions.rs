@@ -299,7 +299,7 @@ pub(super) fn optional(revision: &Option<RevisionLocation>) -> Result<(), ApiErr
 
 impl From<&Revision> for RevisionLocation {
     fn from(revision: &Revision) -> Self {
-        if let Some(content) = &revision.content {
+        if let Some(content) = revision.content.as_ref().filter(|_| revision.bucket.is_empty()) {
             return Self {
                 revision_type: Some(RevisionLocationType::AppSpecContent.name().to_owned()),
                 app_spec_content: Some(AppSpecContent {
@@ -313,6 +313,8 @@ impl From<&Revision> for RevisionLocation {
             engine::BundleType::Tar => BundleType::Tar,
             engine::BundleType::Tgz => BundleType::Tgz,
             engine::BundleType::Zip => BundleType::Zip,
+            engine::BundleType::Yaml => BundleType::Yaml,
+            engine::BundleType::Json => BundleType::Json,
         };
         Self {
             revision_type: Some(RevisionLocationType::S3.name().to_owned()),
@@ -331,20 +333,22 @@ impl From<&Revision> for RevisionLocation {
 impl TryFrom<&RevisionLocation> for Revision {
     type Error = ApiError;
 
-    /// The revision of a deployment to hosts; quotes around the ETag are dropped.
+    /// The revision in a bucket; quotes around the ETag are dropped.
     fn try_from(location: &RevisionLocation) -> Result<Self, ApiError> {
         location.check(true)?;
         let invalid = |message: &str| ErrorName::InvalidRevision.because(message);
         let Some(s3) = &location.s3_location else {
-            return Err(invalid("hosts are deployed to from a bucket; use `revisionType` S3"));
+            return Err(invalid("the revision has to be in a bucket; use `revisionType` S3"));
         };
         let bundle_type = match s3.bundle_type.as_deref().map(str::parse) {
             Some(Ok(BundleType::Tar)) => engine::BundleType::Tar,
             Some(Ok(BundleType::Tgz)) => engine::BundleType::Tgz,
             Some(Ok(BundleType::Zip)) => engine::BundleType::Zip,
-            Some(Ok(BundleType::Yaml | BundleType::Json) | Err(_)) | None => {
+            Some(Ok(BundleType::Yaml)) => engine::BundleType::Yaml,
+            Some(Ok(BundleType::Json)) => engine::BundleType::Json,
+            Some(Err(_)) | None => {
                 return Err(invalid(
-                    "hosts are deployed archives; use `bundleType` tar, tgz or zip",
+                    "the bundle type is unknown; use `bundleType` tar, tgz or zip for hosts, YAML or JSON else",
                 ));
             }
         };
@@ -360,8 +364,8 @@ impl TryFrom<&RevisionLocation> for Revision {
     }
 }
 
-/// Longest AppSpec that may come with a request, in bytes.
-const CONTENT_LIMIT: usize = 20_000;
+/// Longest AppSpec that is deployed by itself, in bytes.
+pub const CONTENT_LIMIT: usize = 20_000;
 
 impl RevisionLocation {
     /// The AppSpec that came with the request.
@@ -374,8 +378,8 @@ impl RevisionLocation {
         let given = self.app_spec_content.as_ref().or(self.string.as_ref());
         let content = given.and_then(|spec| spec.content.as_deref()).ok_or_else(|| {
             invalid.because(
-                "what goes to no hosts is deployed with an AppSpec in the request; use `revisionType` AppSpecContent, with \
-                 its `content`",
+                "what goes to no hosts is deployed with an AppSpec; use `revisionType` AppSpecContent with its `content`, or \
+                 S3 with the place of a YAML or JSON file",
             )
         })?;
         checks::ensure(content.len() <= CONTENT_LIMIT, invalid, || {

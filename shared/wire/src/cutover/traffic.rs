@@ -24,7 +24,7 @@ shape! {
 }
 
 shape! {
-    /// Asks how far a deployment is on its ladder, and what watches it.
+    /// Asks how far a deployment is on its ladder or among its zones, and what watches it.
     GetProgress {
         /// The deployment.
         deployment_id: String,
@@ -38,7 +38,12 @@ shape! {
         steps: Vec<String>,
         /// How many of them are climbed.
         steps_done: u32,
-        /// Until when the present one bakes, if nothing comes between.
+        /// The availability zones of a deployment that goes from one to the next, in their order, as far as they are known;
+        /// empty for the hosts without one.
+        zones: Vec<String>,
+        /// How many of them are done.
+        zones_done: u32,
+        /// Until when the present step or zone bakes, if nothing comes between.
         baking_until: Seconds,
         /// Whether it is paused.
         paused: bool,
@@ -116,9 +121,9 @@ words! {
         Pause = "Pause",
         /// Go on.
         Resume = "Resume",
-        /// Go on to the end without waiting for any rung.
+        /// Go on to the end without waiting for any rung, nor between zones.
         Promote = "Promote",
-        /// Let the present rung bake no longer.
+        /// Let the present rung or zone bake no longer.
         SkipBake = "SkipBake",
     }
 }

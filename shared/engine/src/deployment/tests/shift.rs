@@ -154,6 +154,8 @@ fn a_balancer_that_never_answers_does_not_hold_the_end_for_ever() {
     for _ in 0..29 {
         story.wait(1_000);
         assert!(story.deployment.ended().is_none());
+        let left = story.deployment.plan(story.now).effects;
+        assert!(left.is_empty(), "the last time is waited for as every time before: {left:?}");
     }
     story.wait(1_000);
     story.wait(1_000);
