@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr, reason = "tests")]
 
 mod hosts;
+mod old_hosts;
 mod services;
 mod traffic;
 mod world;

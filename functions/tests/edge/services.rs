@@ -36,6 +36,10 @@ pub(crate) enum Kind {
 #[derive(Debug, Clone)]
 pub(crate) struct Sent {
     pub(crate) instances: Vec<String>,
+    /// Those that are protected from being terminated.
+    pub(crate) protected: Vec<String>,
+    /// Those that were terminated.
+    pub(crate) terminated: Vec<String>,
     pub(crate) batch: String,
     pub(crate) secret: String,
 }
@@ -58,6 +62,10 @@ pub(crate) struct State {
     /// Records of the table's stream that pass the template's filter.
     pub(crate) written: Vec<Value>,
     pub(crate) instances: Vec<String>,
+    /// Those that are protected from being terminated.
+    pub(crate) protected: Vec<String>,
+    /// Those that were terminated.
+    pub(crate) terminated: Vec<String>,
     pub(crate) suspended: Vec<String>,
     pub(crate) balancer: Balancer,
     pub(crate) alarm_fires: bool,
@@ -324,7 +332,49 @@ impl Services {
         Reply::json(200, json!({ "MessageId": state.posted.len().to_string() }).to_string())
     }
 
+    /// All that are named are terminated, or none.
+    fn terminate(&self, call: &Call) -> Reply {
+        let named = |number| form(&call.body, &format!("InstanceId.{number}"));
+        let ids: Vec<String> = (1..).map_while(named).collect();
+        let mut state = self.state();
+        let refused = ids.iter().find_map(|id| {
+            if state.protected.contains(id) {
+                return Some(("OperationNotPermitted", format!("The instance '{id}' may not be terminated. Modify its 'disableApiTermination' instance attribute and try again.")));
+            }
+            let is_known = state.instances.contains(id) || state.terminated.contains(id);
+            (!is_known).then(|| ("InvalidInstanceID.NotFound", format!("The instance ID '{id}' does not exist")))
+        });
+        if let Some((code, message)) = refused {
+            return Reply::xml(
+                400,
+                format!(
+                    "<Response><Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors>\
+                     <RequestID>r</RequestID></Response>"
+                ),
+            );
+        }
+        let ended = |id: &String| {
+            format!(
+                "<item><instanceId>{id}</instanceId><currentState><code>32</code><name>shutting-down</name>\
+                 </currentState><previousState><code>16</code><name>running</name></previousState></item>"
+            )
+        };
+        let items: String = ids.iter().map(ended).collect();
+        state.instances.retain(|id| !ids.contains(id));
+        state.terminated.extend(ids);
+        Reply::xml(
+            200,
+            format!(
+                "<TerminateInstancesResponse xmlns=\"http://ec2.amazonaws.com/doc/2016-11-15/\">\
+                 <requestId>r</requestId><instancesSet>{items}</instancesSet></TerminateInstancesResponse>"
+            ),
+        )
+    }
+
     fn ec2(&self, call: &Call) -> Reply {
+        if call.operation == "TerminateInstances" {
+            return self.terminate(call);
+        }
         assert_eq!(call.operation, "DescribeInstances");
         let asked = String::from_utf8_lossy(&call.body).into_owned();
         let state = self.state();
@@ -370,6 +420,32 @@ impl Services {
                 <AutoScalingGroupName>web</AutoScalingGroupName><SuspendedProcesses/>\
                 </member></AutoScalingGroups></DescribeAutoScalingGroupsResult>"
                     .to_owned()
+            }
+            "TerminateInstanceInAutoScalingGroup" => {
+                assert_eq!(form(&call.body, "ShouldDecrementDesiredCapacity").unwrap(), "true");
+                let id = form(&call.body, "InstanceId").unwrap();
+                let refused = if state.protected.contains(&id) {
+                    Some("Currently, desiredSize equals minSize (1). Terminating instance without replacement will violate group's min size constraint.".to_owned())
+                } else if state.instances.contains(&id) {
+                    None
+                } else {
+                    Some(format!(
+                        "Instance Id not found - No managed instance found for instance ID: {id}"
+                    ))
+                };
+                if let Some(message) = refused {
+                    return Reply::xml(
+                        400,
+                        format!(
+                            "<ErrorResponse xmlns=\"http://autoscaling.amazonaws.com/doc/2011-01-01/\"><Error>\
+                             <Type>Sender</Type><Code>ValidationError</Code><Message>{message}</Message></Error>\
+                             <RequestId>r</RequestId></ErrorResponse>"
+                        ),
+                    );
+                }
+                state.instances.retain(|known| *known != id);
+                state.terminated.push(id);
+                format!("<{}Result/>", call.operation)
             }
             "PutLifecycleHook" | "DeleteLifecycleHook" => format!("<{}Result/>", call.operation),
             other => panic!("Auto Scaling is asked for {other}"),

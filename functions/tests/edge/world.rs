@@ -77,7 +77,7 @@ pub(crate) struct World {
     intake: Control,
     stepper: Start,
     dispatcher: (Control, KeptRunner),
-    evaluator: Control,
+    pub(crate) evaluator: Control,
     fleet: Control,
     /// What was last installed on each host, by key of the bundle.
     pub(crate) installed: BTreeMap<String, String>,

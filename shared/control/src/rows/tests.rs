@@ -66,6 +66,8 @@ fn rows_of_the_first_schema_are_still_read() {
     check::<Subscription>(golden!("subscription", 1));
     check::<UploadRow>(golden!("upload", 1));
     check::<StopRow>(golden!("stop", 1));
+    let old = check::<OldHostsRow>(golden!("old-hosts", 1));
+    assert!(old.messages().iter().any(|message| message.contains("may not be terminated")));
     let claim = check::<TrafficClaim>(golden!("traffic-claim", 1));
     assert_eq!(claim.key(), Key::new("TRAFFIC-CLAIMS", "home:shop"));
     check::<LogRow>(golden!("log", 1));

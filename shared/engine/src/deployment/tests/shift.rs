@@ -366,10 +366,8 @@ fn no_more_old_hosts_are_ended_after_an_alarm_or_a_stop_and_none_of_the_new_ones
         for wait_ms in [0, 60_000] {
             let mut story = terminating(watched());
             story.wait(wait_ms);
-            match is_alarm {
-                true => story.fact(alarm(true)),
-                false => story.fact(Fact::StopRequested { at: story.now, roll_back: Some(true) }),
-            }
+            let stop = Fact::StopRequested { at: story.now, roll_back: Some(true) };
+            story.fact(if is_alarm { alarm(true) } else { stop });
             let is_wanted = |side| story.deployment.wants(&Effect::Retire { side });
             assert!(!is_wanted(Side::Old) && !is_wanted(Side::New), "{}", story.told);
             if wait_ms == 0 {
