@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use engine::deployment::{Alias, Carrier, Deployment, Service, Side};
+use engine::deployment::{Alias, Carrier, Deployment, Service, Stage};
 use wire::codedeploy::ErrorName;
 use wire::cutover::{RollBackDeployment, RollBackDeploymentOutput};
 
@@ -67,7 +67,8 @@ impl Control {
         let Some(shift) = order.shift.as_ref().filter(|shift| shift.back_to.is_none()) else {
             return Ok(None);
         };
-        if deployment.retired() == Some(Side::Old) {
+        // Where it was not confirmed that the other side was ended, a part of it may be gone all the same.
+        if shift.retires && deployment.stage() >= Some(Stage::Retire) {
             return Ok(None);
         }
         let group = rows::load::<Group>(&*self.table, &Group::key_of(&order.group_id)).await?;
