@@ -50,11 +50,10 @@ impl Control {
     pub(crate) async fn bring_up(&self, deployment: &Deployment) -> Result<Vec<Fact>, Error> {
         let Some((service, side)) = service_of(deployment) else { return Ok(Vec::new()) };
         // A target group that no listener forwards to finds nobody healthy: with none of the traffic it is named there.
-        let is_led = match pair_of(deployment) {
-            Some(pair) => self.lead(&pair, 0).await?,
-            None => false,
-        };
-        if !is_led {
+        let Some(pair) = pair_of(deployment) else { return Ok(Vec::new()) };
+        let (id, effect) = (deployment.id(), Effect::BringUp);
+        let is_led = self.is_wanted(id, &effect).await? && self.lead(&pair, 0).await?;
+        if !is_led || !self.is_wanted(id, &effect).await? {
             return Ok(Vec::new());
         }
         match self.traffic.services.bring_up(service, side, deployment.id()).await {
@@ -70,6 +69,9 @@ impl Control {
     ) -> Result<Vec<Fact>, Error> {
         let pair = service_of(deployment).and_then(|(service, _)| test_pair(deployment, service));
         let Some(pair) = pair else { return Ok(Vec::new()) };
+        if !self.is_wanted(deployment.id(), &Effect::MoveTestTraffic).await? {
+            return Ok(Vec::new());
+        }
         match self.lead(&pair, 100).await {
             Ok(is_so) => Ok(is_so.then_some(Fact::TestTrafficMoved).into_iter().collect()),
             Err(Error::Balancer(
@@ -81,6 +83,13 @@ impl Control {
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether a deployment wants an effect, asked as late as can be: a listener and ECS know nothing of what a request was
+    /// meant for, and one that comes late would move the traffic, or end the tasks, of a later deployment.
+    async fn is_wanted(&self, id: &DeploymentId, effect: &Effect) -> Result<bool, Error> {
+        let stored = self.deployment(id).await?;
+        Ok(stored.is_some_and(|stored| stored.row.deployment.wants(effect)))
     }
 
     /// Has a listener give `percent` to the new side, and tells whether that is so.
@@ -97,7 +106,8 @@ impl Control {
         // Nothing is ended that was read to have traffic, whatever is believed.
         let without = if side == Side::Old { 100 } else { 0 };
         let read = self.share(deployment).await?;
-        if read != Some(without) || !deployment.wants(&Effect::Retire { side }) {
+        let effect = Effect::Retire { side };
+        if read != Some(without) || !self.is_wanted(id, &effect).await? {
             warn!(deployment = %id, ?side, read, "a side that has traffic, or may get some, is not ended");
             return Ok(Vec::new());
         }
@@ -107,6 +117,9 @@ impl Control {
         if let Some(pair) = test_pair(deployment, service)
             && !self.lead(&pair, without).await?
         {
+            return Ok(Vec::new());
+        }
+        if !self.is_wanted(id, &effect).await? {
             return Ok(Vec::new());
         }
         let kept = if side == Side::Old { new } else { 1 - new.min(1) };

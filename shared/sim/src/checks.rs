@@ -13,7 +13,7 @@ use engine::{DeploymentId, GroupId, Timestamp};
 use wire::host::BatchKey;
 
 use crate::core::{Core, Shared};
-use crate::{function_checks, rule, shift, traffic, zones};
+use crate::{function_checks, rule, service_checks, shift, traffic, zones};
 
 /// Most bytes of a deployment's row.
 const ROW_BYTES_MAX: usize = 64 * 1024;
@@ -63,9 +63,14 @@ impl Checks {
 /// Gives new deployments the time that they have in this world, in place of the eight hours that `control` gives them.
 pub(crate) fn shorten(shared: &Shared, writes: &[Write]) -> Option<Vec<Write>> {
     let total_ms = shared.core().total_ms;
-    let of_alias = shared.core().functions.total_ms;
+    let (of_alias, of_service) = {
+        let core = shared.core();
+        (core.functions.total_ms, core.services.total_ms)
+    };
     let is_new = |write: &Write| matches!(write, Write::Put(record, Condition::Absent) if record.key.sort == "META");
-    if (total_ms == 8 * 3_600_000 && of_alias.is_none()) || !writes.iter().any(is_new) {
+    if (total_ms == 8 * 3_600_000 && of_alias.is_none() && of_service.is_none())
+        || !writes.iter().any(is_new)
+    {
         return None;
     }
     let mut writes = writes.to_vec();
@@ -73,8 +78,10 @@ pub(crate) fn shorten(shared: &Shared, writes: &[Write]) -> Option<Vec<Write>> {
         if let Write::Put(record, _) = write {
             let ours = format!("\"totalMs\":{total_ms}");
             record.body = record.body.replace("\"totalMs\":28800000", &ours);
-            if let Some(total_ms) = of_alias {
-                function_checks::shorten(&mut record.body, total_ms);
+            for (carrier, total_ms) in [("alias", of_alias), ("service", of_service)] {
+                if let Some(total_ms) = total_ms {
+                    function_checks::shorten(&mut record.body, carrier, total_ms);
+                }
             }
         }
     }
@@ -191,6 +198,7 @@ fn deployment_written(core: &mut Core, record: &Record) -> Result<Option<Deploym
             core.checks.ramp_holds(new, started)?;
             shift::step_holds(&old.deployment, new)?;
             function_checks::step_holds(core, new)?;
+            service_checks::step_holds(core, &old.deployment, new)?;
             traffic::ladder_holds(&old.deployment, new, started, new.latest())?;
             arrivals_have_rows(&core.checks, &old.deployment, new)?;
             if new.is_sealed() && !old.deployment.is_sealed() {
@@ -209,6 +217,7 @@ fn deployment_written(core: &mut Core, record: &Record) -> Result<Option<Deploym
         }
         traffic::end_holds(core, new)?;
         function_checks::end_holds(core, new)?;
+        service_checks::end_holds(core, new)?;
         core.checks.count(new);
         core.checks.ended += 1;
         let group = &new.order().group_id;

@@ -28,6 +28,8 @@ use crate::functions::{FunctionAct, FunctionEvent, FunctionsWorld};
 use crate::memory::MemoryTable;
 use crate::outcome::Line;
 use crate::random::Random;
+use crate::services::ServiceAct;
+use crate::task_sets::{Change as ServiceChange, ServicesWorld};
 use crate::traffic::TrafficWorld;
 use crate::world::ReplyTo;
 use crate::zones::ZoneStory;
@@ -73,6 +75,8 @@ pub(crate) enum Event {
     Act(Act),
     /// Something comes about of functions.
     Function(FunctionEvent),
+    /// A change of a service reaches ECS.
+    Service(ServiceChange),
     /// A process of the control plane dies, and is there again at once.
     ServerDies(usize),
     /// From now on nothing fails any more.
@@ -102,6 +106,8 @@ pub(crate) enum Act {
     Change(Change),
     /// Something is done with aliases.
     Function(FunctionAct),
+    /// Something is done with services.
+    Service(ServiceAct),
 }
 
 /// What happens on a host.
@@ -216,6 +222,7 @@ pub(crate) struct Core {
     pub(crate) start_ramp: u32,
     pub(crate) traffic: TrafficWorld,
     pub(crate) functions: FunctionsWorld,
+    pub(crate) services: ServicesWorld,
 }
 
 impl fmt::Debug for Core {
@@ -250,6 +257,7 @@ impl Core {
             start_ramp: 500,
             traffic: TrafficWorld::default(),
             functions: FunctionsWorld::default(),
+            services: ServicesWorld::default(),
             is_cloud: false,
             cloud: Cloud::default(),
         }

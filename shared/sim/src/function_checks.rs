@@ -18,7 +18,7 @@ fn alias_of(deployment: &Deployment) -> Option<&Alias> {
 }
 
 /// Whether the deployment says that its traffic is where it was before.
-fn is_back(deployment: &Deployment) -> bool {
+pub(crate) fn is_back(deployment: &Deployment) -> bool {
     let said = deployment.ended().and_then(|ended| ended.ending.rollback_refused.as_deref());
     said.is_some_and(|said| said.contains("where it was before"))
 }
@@ -49,8 +49,11 @@ pub(crate) fn share_begins(core: &Core, alias: &Alias, percent: u8) -> Result<()
 }
 
 /// Whether the hook of an event has said that it went well, or there is none.
-fn hook_is_good(core: &Core, deployment: &Deployment, event: Event) -> bool {
-    let has_one = alias_of(deployment).is_some_and(|alias| alias.hooks.contains_key(&event));
+pub(crate) fn hook_is_good(core: &Core, deployment: &Deployment, event: Event) -> bool {
+    let has_one = deployment
+        .carrier()
+        .and_then(Carrier::hooks)
+        .is_some_and(|hooks| hooks.contains_key(&event));
     let verdict = core.functions.hooks.verdict(deployment.id(), event);
     !has_one || verdict == Some(HookStatus::Succeeded)
 }
@@ -152,11 +155,11 @@ pub(crate) fn said(core: &mut Core, record: &Record) -> Result<(), String> {
     Ok(())
 }
 
-/// Gives a new deployment of an alias the time that it has in this world.
-pub(crate) fn shorten(body: &mut String, total_ms: u64) {
+/// Gives a new deployment of a kind of carrier the time that it has in this world.
+pub(crate) fn shorten(body: &mut String, carrier: &str, total_ms: u64) {
     const LIMIT: &str = "\"totalMs\":";
-    let is_of_alias = body.contains("\"carrier\":{\"alias\"");
-    if let Some(at) = body.find(LIMIT).filter(|_| is_of_alias) {
+    let is_of_kind = body.contains(&format!("\"carrier\":{{\"{carrier}\""));
+    if let Some(at) = body.find(LIMIT).filter(|_| is_of_kind) {
         let digits = at + LIMIT.len();
         let end = body.get(digits..).and_then(|rest| rest.find(|c: char| !c.is_ascii_digit()));
         if let Some(end) = end {

@@ -91,6 +91,11 @@ impl FunctionsStory {
         })
     }
 
+    /// How many groups there are of them.
+    pub(crate) fn groups(&self) -> usize {
+        self.groups
+    }
+
     /// What people want of aliases, and when.
     pub(crate) fn acts(&self) -> impl Iterator<Item = (u64, Act)> + '_ {
         self.acts.iter().cloned()
@@ -331,7 +336,7 @@ impl FunctionsStory {
 }
 
 /// When a deployment is taken back by itself, in place of what the group says.
-fn rollback(random: &mut Random) -> AutoRollbackConfiguration {
+pub(crate) fn rollback(random: &mut Random) -> AutoRollbackConfiguration {
     let all = ["DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_ALARM", "DEPLOYMENT_STOP_ON_REQUEST"];
     let events = all.iter().filter(|_| random.of_ten_thousand(6_000));
     let events: Vec<String> = events.map(|event| (*event).to_owned()).collect();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use control::ports::{Pair, Standing};
 use control::rows::Group;
-use engine::deployment::{Deployment, Stage, Status};
+use engine::deployment::{Carrier, Deployment, Stage, Status};
 use wire::codedeploy::{
     BlueGreenDeploymentConfiguration, BlueInstanceTerminationOption, DeploymentReadyOption,
     DeploymentStyle, LoadBalancerInfo, TargetGroupInfo,
@@ -14,6 +14,7 @@ use wire::codedeploy::{
 use crate::checks::demand;
 use crate::core::Core;
 use crate::random::Random;
+use crate::task_sets::place;
 
 /// The steps that configurations have in worlds with blue/green groups: traffic is not counted in hosts.
 const STEPS: [Option<&str>; 3] = [None, Some("10%@20s,100%"), Some("1%,5%@10s,50%@1m,100%@10s")];
@@ -69,8 +70,8 @@ impl ShiftStory {
     }
 }
 
-const ONE: &str = "-one";
-const TWO: &str = "-two";
+pub(crate) const ONE: &str = "-one";
+pub(crate) const TWO: &str = "-two";
 
 /// Whether a host is in a target group from the beginning: half of them are where the traffic is.
 pub(crate) fn is_in_from_the_beginning(group: &str, host: &str) -> bool {
@@ -179,11 +180,16 @@ pub(crate) fn end_holds(core: &Core, deployment: &Deployment) -> Result<(), Stri
         demand!(has_reason || is_over_time, "{id} ended as {status:?} without a reason");
     }
     let Some((old, new)) = deployment.sides() else { return Ok(()) };
-    let real = core.traffic.weights.of(new, core.now);
-    demand!(
-        real + core.traffic.weights.of(old, core.now) == 100,
-        "the weights of {old} and {new} do not add up"
-    );
+    let weight = |group: &str| match deployment.carrier() {
+        Some(Carrier::Service(service)) => {
+            core.services.weights.of(&place(&service.listener, group), core.now)
+        }
+        Some(Carrier::Groups(_) | Carrier::Alias(_)) | None => {
+            core.traffic.weights.of(group, core.now)
+        }
+    };
+    let real = weight(new);
+    demand!(real + weight(old) == 100, "the weights of {old} and {new} do not add up");
     let is_told = ended.ending.rollback_refused.as_deref().unwrap_or_default();
     if is_told.contains("where it was before") || status == Status::Succeeded {
         demand!(real == percent, "{id} says {percent}%, and {new} has {real}%");

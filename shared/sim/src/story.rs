@@ -25,6 +25,7 @@ use crate::fleet::CloudStory;
 use crate::functions::FunctionsStory;
 use crate::random::Random;
 use crate::runner::Host;
+use crate::services::ServicesStory;
 use crate::traffic::TrafficStory;
 use crate::world::World;
 use crate::zones::ZoneStory;
@@ -73,6 +74,7 @@ pub(crate) struct Story {
     pub(crate) traffic: Option<TrafficStory>,
     pub(crate) zones: Option<ZoneStory>,
     pub(crate) functions: Option<FunctionsStory>,
+    pub(crate) services: Option<ServicesStory>,
 }
 
 impl Story {
@@ -113,6 +115,7 @@ impl Story {
             traffic: None,
             zones: None,
             functions: None,
+            services: None,
         }
     }
 
@@ -147,6 +150,15 @@ impl Story {
         }
     }
 
+    /// Adds ECS applications, where the seed wants some.
+    pub(crate) fn add_services(&mut self, seed: u64) {
+        let before = self.groups + self.functions.as_ref().map_or(0, FunctionsStory::groups);
+        self.services = ServicesStory::by_chance(seed, before, self.hosts, self.lasts_ms);
+        if let Some(services) = &self.services {
+            self.acts.extend(services.acts());
+        }
+    }
+
     /// Adds a cloud, where the seed wants one.
     pub(crate) fn add_cloud(&mut self, seed: u64) {
         let Some(cloud) = CloudStory::by_chance(seed, self.hosts, self.lasts_ms) else { return };
@@ -173,6 +185,7 @@ impl Story {
             traffic: None,
             zones: None,
             functions: None,
+            services: None,
         }
     }
 }
@@ -317,6 +330,9 @@ impl World {
         if let Some(functions) = &story.functions {
             self.begin_functions(functions, &mut rows);
         }
+        if let Some(services) = &story.services {
+            self.begin_services(services, story.functions.is_some(), &mut rows);
+        }
         rows.write(self);
         self.shared.table.count_anew();
         self.shared.table.inject(story.faults.table, random.next());
@@ -358,6 +374,7 @@ impl World {
             Act::Deregister { host } => self.deregister(host),
             Act::Change(change) => self.change(change),
             Act::Function(act) => self.function_act(act),
+            Act::Service(act) => self.service_act(act),
         }
     }
 

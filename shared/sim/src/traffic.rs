@@ -18,6 +18,7 @@ use crate::core::{Act, Core};
 use crate::functions;
 use crate::ports::Ports;
 use crate::random::Random;
+use crate::services;
 use crate::shift::{self, ShiftStory, Weights, is_in_from_the_beginning};
 use crate::zones;
 
@@ -265,6 +266,9 @@ impl Balancers for Ports {
     }
 
     async fn split(&self, pair: &Pair, percent: u8) -> Result<(), BalancerError> {
+        if let Some(listener) = &pair.listener {
+            return self.split_listener(listener, pair, percent).await;
+        }
         {
             let mut core = self.shared.core();
             if let Err(broken) = shift::split_begins(&core, pair, percent) {
@@ -283,6 +287,9 @@ impl Balancers for Ports {
     }
 
     async fn percent(&self, pair: &Pair) -> Result<u8, BalancerError> {
+        if let Some(listener) = &pair.listener {
+            return self.percent_of_listener(listener, pair).await;
+        }
         self.balancer(&pair.new).await?;
         let core = self.shared.core();
         Ok(core.traffic.weights.of(&pair.new, core.now))
@@ -294,9 +301,14 @@ impl Alarms for Ports {
     async fn read(&self, alarms: &[String], version: &DeploymentId) -> Vec<Reading> {
         self.shared.pause().await;
         let mut core = self.shared.core();
-        let is_of_alias = alarms.iter().any(|alarm| alarm == functions::ALARM);
-        let TrafficFaults { unreadable, fires, .. } =
-            if is_of_alias { core.functions.alarms } else { core.traffic.faults };
+        let is_called = |name: &str| alarms.iter().any(|alarm| alarm == name);
+        let TrafficFaults { unreadable, fires, .. } = if is_called(functions::ALARM) {
+            core.functions.alarms
+        } else if is_called(services::ALARM) {
+            core.services.alarms
+        } else {
+            core.traffic.faults
+        };
         if !core.traffic.fires_at.contains_key(version) {
             let fires = core.random.of_ten_thousand(fires);
             let at = core.now + core.random.between(0, 120_000);

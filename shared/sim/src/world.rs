@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use control::driver::Errand;
 use control::intake::Uploaded;
-use control::ports::{NoMeter, NoServices, Traffic};
+use control::ports::{NoMeter, Traffic};
 use control::{Control, Error, Place, Settings};
 use engine::deployment::Effect;
 use engine::{DeploymentId, Timestamp};
@@ -93,6 +93,7 @@ impl World {
         story.add_traffic(seed);
         story.add_zones(seed);
         story.add_functions(seed);
+        story.add_services(seed);
         Self::of(&story, random, recording)
     }
 
@@ -157,9 +158,10 @@ impl World {
         let is_idle = self.acts_left == 0
             && self.unhandled.is_empty()
             && core.functions.aliases.are_still()
+            && core.services.are_still()
             && core.checks.active.values().all(std::collections::BTreeSet::is_empty);
         let is_cloud = core.is_cloud;
-        let now = core.now;
+        let (now, has_services) = (core.now, core.services.are_some());
         drop(core);
         let open = if is_idle && is_cloud { self.open_passages() } else { Vec::new() };
         if is_idle && open.is_empty() {
@@ -169,6 +171,8 @@ impl World {
         // Every host at its slowest, one after the other, in everything that can still come.
         let hosts = u64::try_from(self.hosts.len()).unwrap_or(u64::MAX);
         let bound = (hosts + 5) * 1_200_000 * 3;
+        // Each of five hooks may take an hour, and so may tasks; and one deployment follows another.
+        let bound = bound + if has_services { 24 * 3_600_000 } else { 0 };
         if now > healed_at + bound {
             let stuck: Vec<_> = core.checks.active.values().flatten().cloned().collect();
             core.violate(format!("{stuck:?} are stuck, and {:?}, {open:?}", self.unhandled.keys()));
@@ -224,6 +228,7 @@ impl World {
                 self.act(act);
             }
             Event::Function(event) => self.function_event(event),
+            Event::Service(change) => self.shared.core().change_service(change),
             Event::ServerDies(server) => self.server_dies(server),
             Event::Ask { host, life, question, reply } => self.asked(host, life, question, reply),
             Event::Heal => self.heal(),
@@ -397,6 +402,7 @@ impl World {
         core.tell("world", || "nothing fails any more".to_owned());
         core.faults = crate::faults::Faults::default();
         core.functions.heal();
+        core.services.faults.heal();
         let now = core.now;
         // Whoever has paused something comes back to it.
         for group in 0..self.groups.len() {
@@ -426,7 +432,7 @@ fn server_of(shared: &Arc<Shared>, server: u64, skew_ms: u64) -> Control {
             balancers: ports.clone(),
             alarms: ports.clone(),
             functions: ports.clone(),
-            services: Arc::new(NoServices),
+            services: ports.clone(),
         },
         meter: Arc::new(NoMeter),
         settings: Settings {

@@ -67,9 +67,8 @@ impl Control {
         let Some(shift) = order.shift.as_ref().filter(|shift| shift.back_to.is_none()) else {
             return Ok(None);
         };
-        // Also where not all of it was: some is gone then.
-        let is_ended = shift.retires && deployment.stage() >= Some(Stage::Retire);
-        if is_ended {
+        // Where it was not confirmed that the other side was ended, a part of it may be gone all the same.
+        if shift.retires && deployment.stage() >= Some(Stage::Retire) {
             return Ok(None);
         }
         let group = rows::load::<Group>(&*self.table, &Group::key_of(&order.group_id)).await?;

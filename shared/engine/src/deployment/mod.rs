@@ -423,7 +423,9 @@ impl Deployment {
         match effect {
             Effect::MoveTraffic { percent } if !self.may_move(*percent) => false,
             Effect::Retire { side } if !self.may_retire(*side) => false,
-            Effect::BringUp | Effect::MoveTestTraffic if self.is_held() => false,
+            Effect::BringUp | Effect::MoveTestTraffic if self.is_held() || self.is_retiring() => {
+                false
+            }
             Effect::PinRevision
             | Effect::EnrolHosts
             | Effect::ReadAlarms

@@ -293,6 +293,12 @@ impl Deployment {
         self.stop.is_some() || self.alarm().is_some() || self.shifting.failed.is_some()
     }
 
+    /// Whether a side is being ended, or has been: nothing is made any more.
+    pub(super) fn is_retiring(&self) -> bool {
+        let is_retire = |effect: &Effect| matches!(effect, Effect::Retire { .. });
+        self.shifting.retired.is_some() || self.asked.iter().any(|asked| is_retire(&asked.effect))
+    }
+
     /// Forgets that other shares of the traffic were asked for.
     pub(super) fn forget_moves(&mut self, wanted: &Effect) {
         self.asked.retain(|asked| {

@@ -203,3 +203,19 @@ fn a_way_back_moves_the_traffic_and_ends_what_had_it_without_new_tasks() {
         0 End(Ending { status: Succeeded, failure: None, roll_back: false, rollback_refused: None })
     "#]]);
 }
+
+#[test]
+fn nothing_is_made_while_what_was_made_is_ended_because_the_time_is_up() {
+    let mut order = shifting("", service(&[], false), None);
+    order.total_ms = 60_000;
+    let mut story = Story::new(order);
+    story.step();
+    story.fact(Fact::SidesFound { percent_of_second: 0 });
+    story.fact(Fact::TasksSeen(vec![set(0, 4), set(1, 1)]));
+    assert!(story.deployment.wants(&Effect::BringUp));
+    story.wait(60_000);
+    assert!(story.deployment.wants(&Effect::Retire { side: Side::New }));
+    assert!(!story.deployment.wants(&Effect::BringUp), "a late one would make them again");
+    story.fact(Fact::Retired { side: Side::New });
+    assert_eq!(ending(&story).failure.unwrap().code, FailureCode::Timeout);
+}
