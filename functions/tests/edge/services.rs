@@ -36,10 +36,6 @@ pub(crate) enum Kind {
 #[derive(Debug, Clone)]
 pub(crate) struct Sent {
     pub(crate) instances: Vec<String>,
-    /// Those that are protected from being terminated.
-    pub(crate) protected: Vec<String>,
-    /// Those that were terminated.
-    pub(crate) terminated: Vec<String>,
     pub(crate) batch: String,
     pub(crate) secret: String,
 }
