@@ -50,7 +50,10 @@ pub(crate) fn share_begins(core: &Core, alias: &Alias, percent: u8) -> Result<()
 
 /// Whether the hook of an event has said that it went well, or there is none.
 pub(crate) fn hook_is_good(core: &Core, deployment: &Deployment, event: Event) -> bool {
-    let has_one = deployment.carrier().and_then(Carrier::hooks).is_some_and(|hooks| hooks.contains_key(&event));
+    let has_one = deployment
+        .carrier()
+        .and_then(Carrier::hooks)
+        .is_some_and(|hooks| hooks.contains_key(&event));
     let verdict = core.functions.hooks.verdict(deployment.id(), event);
     !has_one || verdict == Some(HookStatus::Succeeded)
 }

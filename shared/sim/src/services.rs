@@ -196,8 +196,7 @@ impl World {
             });
         }
         let mut world = ServicesWorld::default();
-        (world.alarms, world.faults, world.total_ms) =
-            (story.alarms, story.faults, story.total_ms);
+        (world.alarms, world.faults, world.total_ms) = (story.alarms, story.faults, story.total_ms);
         for number in 0..story.groups {
             let group = story.group(&mut random, format!("store-{number}"));
             self.groups.push(Group { id: group.id.clone(), tag: group.name.clone() });

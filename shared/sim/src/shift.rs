@@ -166,10 +166,7 @@ pub(crate) fn end_holds(core: &Core, deployment: &Deployment) -> Result<(), Stri
         }
     };
     let real = weight(new);
-    demand!(
-        real + weight(old) == 100,
-        "the weights of {old} and {new} do not add up"
-    );
+    demand!(real + weight(old) == 100, "the weights of {old} and {new} do not add up");
     let is_told = ended.ending.rollback_refused.as_deref().unwrap_or_default();
     if is_told.contains("where it was before") || status == Status::Succeeded {
         demand!(real == percent, "{id} says {percent}%, and {new} has {real}%");
