@@ -208,32 +208,7 @@ fn deployment_written(core: &mut Core, record: &Record) -> Result<Option<Deploym
     }
     let has_ended = new.ended().is_some();
     if has_ended {
-        demand!(row.wake_at.is_none(), "{id} has ended and wants to be woken");
-        demand!(new.hosts().fleet().in_flight == 0, "{id} has ended with hosts in flight");
-        rule::verdict_holds(new)?;
-        hosts_agree(&core.checks, new)?;
-        if new.order().shift.is_some() {
-            shift::end_holds(core, new)?;
-        }
-        traffic::end_holds(core, new)?;
-        function_checks::end_holds(core, new)?;
-        service_checks::end_holds(core, new)?;
-        core.checks.count(new);
-        core.checks.ended += 1;
-        let group = &new.order().group_id;
-        core.checks.active.entry(group.clone()).or_default().remove(&id);
-        if new.status() == Status::Succeeded {
-            core.checks.succeeded += 1;
-        }
-        // What only took the traffic back, to what nobody here had deployed, is nothing to go back to.
-        let order = new.order();
-        let only_went_back = order.shift.as_ref().is_some_and(|shift| shift.back_to.is_some())
-            && order.fallback.is_none();
-        let is_kept = order.creator.is_of_group() && !only_went_back;
-        if new.status() == Status::Succeeded && is_kept {
-            let newest = (new.order().generation, id.clone());
-            core.checks.newest_succeeded.insert(group.clone(), newest);
-        }
+        end_written(core, &row)?;
     } else if old.is_some() {
         let plan = new.plan(Timestamp(0));
         demand!(
@@ -247,6 +222,39 @@ fn deployment_written(core: &mut Core, record: &Record) -> Result<Option<Deploym
     }
     core.checks.deployments.insert(id.clone(), row);
     Ok(has_ended.then_some(id))
+}
+
+/// Checks a deployment that has ended, and notes what it leaves.
+fn end_written(core: &mut Core, row: &DeploymentRow) -> Result<(), String> {
+    let new = &row.deployment;
+    let id = new.id().clone();
+    demand!(row.wake_at.is_none(), "{id} has ended and wants to be woken");
+    demand!(new.hosts().fleet().in_flight == 0, "{id} has ended with hosts in flight");
+    rule::verdict_holds(new)?;
+    hosts_agree(&core.checks, new)?;
+    if new.order().shift.is_some() {
+        shift::end_holds(core, new)?;
+    }
+    traffic::end_holds(core, new)?;
+    function_checks::end_holds(core, new)?;
+    service_checks::end_holds(core, new)?;
+    core.checks.count(new);
+    core.checks.ended += 1;
+    let group = &new.order().group_id;
+    core.checks.active.entry(group.clone()).or_default().remove(&id);
+    if new.status() == Status::Succeeded {
+        core.checks.succeeded += 1;
+    }
+    // What only took the traffic back, to what nobody here had deployed, is nothing to go back to.
+    let order = new.order();
+    let only_went_back = order.shift.as_ref().is_some_and(|shift| shift.back_to.is_some())
+        && order.fallback.is_none();
+    let is_kept = order.creator.is_of_group() && !only_went_back;
+    if new.status() == Status::Succeeded && is_kept {
+        let newest = (new.order().generation, id.clone());
+        core.checks.newest_succeeded.insert(group.clone(), newest);
+    }
+    Ok(())
 }
 
 fn describe(old: Option<&Deployment>, row: &DeploymentRow) -> String {

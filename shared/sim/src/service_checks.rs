@@ -21,6 +21,9 @@ const HOOKS: [(Event, Stage); 5] = [
     (Event::AfterAllowTraffic, Stage::After),
 ];
 
+/// How long a deployment tries at least to take its traffic back, in milliseconds.
+const TRIES_MS: u64 = 25_000;
+
 fn service_of(deployment: &Deployment) -> Option<&Service> {
     match deployment.carrier()? {
         Carrier::Service(service) => Some(service),
@@ -156,7 +159,7 @@ pub(crate) fn end_of_side_begins(core: &Core, service: &Service, kept: u8) -> Re
         return Ok(());
     }
     demand!(stage == Stage::Retire, "{id} is to end its old side in {stage:?}");
-    let is_kept = core.services.doomed.contains(id);
+    let is_kept = core.services.doomed.contains_key(id);
     demand!(!is_kept, "{id} is to end its old side, and was stopped or had failed before that");
     let is_good = hook_is_good(core, deployment, Event::AfterAllowTraffic);
     demand!(is_good, "{id} is to end its old side before its last hook has succeeded");
@@ -208,10 +211,10 @@ pub(crate) fn step_holds(
         demand!(!is_tried || has_test, "{id} is in {is:?} without the test traffic");
     }
     if is < Stage::Retire && is_doomed(new) {
-        core.services.doomed.insert(id.clone());
+        core.services.doomed.entry(id.clone()).or_insert(new.latest());
     }
     demand!(
-        is < Stage::Retire || was >= Stage::Retire || !core.services.doomed.contains(id),
+        is < Stage::Retire || was >= Stage::Retire || !core.services.doomed.contains_key(id),
         "{id} was stopped or has failed, and goes on to {is:?}"
     );
     Ok(())
@@ -247,6 +250,14 @@ pub(crate) fn end_holds(core: &Core, deployment: &Deployment) -> Result<(), Stri
         let is_there = state.on(old).next().is_some() || goes_back(deployment);
         demand!(is_there, "{id} ended in {stage:?}, and what was before is no more");
     }
+    let said = ended.ending.rollback_refused.as_deref().unwrap_or_default();
+    let since = core.services.doomed.get(id).copied();
+    let has_tried = since.is_none_or(|since| ended.at.since_ms(since) >= TRIES_MS);
+    // Also when its time was up first, and then something else came.
+    let gives_up = said.contains("could not be taken back")
+        && !goes_back(deployment)
+        && !has_timed_out(core, deployment);
+    demand!(has_tried || !gives_up, "{id} did not try for long to take its traffic back");
     if !is_back(deployment) || goes_back(deployment) {
         return Ok(());
     }

@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use control::ports::{BalancerError, Pair, ServiceError, Services};
-use engine::DeploymentId;
 use engine::deployment::{Service, TaskSet};
+use engine::{DeploymentId, Timestamp};
 
 use crate::core::Core;
 use crate::ports::Ports;
@@ -155,8 +155,8 @@ pub(crate) struct ServicesWorld {
     by_name: BTreeMap<String, ServiceState>,
     /// How much each listener sends to each target group.
     pub(crate) weights: Weights,
-    /// Deployments that were stopped, or failed, before their old side was being ended.
-    pub(crate) doomed: BTreeSet<DeploymentId>,
+    /// Deployments that were stopped, or failed, before their old side was being ended, and when.
+    pub(crate) doomed: BTreeMap<DeploymentId, Timestamp>,
     sent: u64,
     made: u64,
     /// How many changes are on their way.

@@ -26,6 +26,8 @@ struct Ecs {
     green: Mutex<BTreeMap<String, u8>>,
     controller: Mutex<Option<String>>,
     failing: Mutex<Option<String>>,
+    /// Whether the end of tasks is never confirmed.
+    stuck: Mutex<bool>,
 }
 
 #[async_trait]
@@ -68,7 +70,7 @@ impl Services for Ecs {
     async fn keep_only(&self, _: &Service, kept: u8) -> Result<bool, ServiceError> {
         *self.primary.lock().unwrap() = kept;
         self.tasks.lock().unwrap().retain(|side, _| *side == kept);
-        Ok(true)
+        Ok(!*self.stuck.lock().unwrap())
     }
 }
 
@@ -294,6 +296,22 @@ async fn a_stop_with_a_rollback_takes_the_traffic_back_before_the_tasks_go() {
     later(&world, &id, 1_000).await;
     assert_eq!((ecs.green("front"), ecs.sides()), (Some(0), vec![0]));
     assert_eq!(world.info(&id).await["status"], "Stopped");
+}
+
+#[tokio::test]
+async fn traffic_never_goes_back_by_hand_to_tasks_that_may_have_been_ended() {
+    let (world, ecs, _) = world(false).await;
+    *ecs.stuck.lock().unwrap() = true;
+    let id = deploy(&world).await;
+    later(&world, &id, 300_000).await;
+    for _ in 0..50 {
+        later(&world, &id, 10_000).await;
+    }
+    let info = world.info(&id).await;
+    assert_eq!(info["errorInformation"]["code"], "ECS_UPDATE_ERROR", "{info:#}");
+    assert_eq!((ecs.green("front"), ecs.sides()), (Some(100), vec![1]));
+    let back = json!({ "deploymentId": id });
+    assert_eq!(world.refused("Cutover_v1.RollBackDeployment", back).await, "RevisionDoesNotExist");
 }
 
 #[tokio::test]
