@@ -19,6 +19,9 @@ const ASKED_AT_ONCE: usize = 50;
 /// Why an instance is left alone that the new side has as well.
 const IS_NEW: &str = "it is registered with the target group that has the traffic now.";
 
+/// Why an instance is left alone that the deployment went to after all.
+const IS_TARGET: &str = "the deployment has brought the new version to it.";
+
 /// Instances that may not be terminated, each with the reason.
 type Refused = BTreeMap<String, String>;
 
@@ -150,9 +153,7 @@ impl Control {
             info!(deployment = %hosts.row.deployment_id, "the old instances are terminated");
             return Ok(true);
         }
-        let busy = registered(self.traffic.balancers.standing(new, &left).await?);
-        let mut refused: Refused =
-            busy.into_iter().map(|instance| (instance, IS_NEW.to_owned())).collect();
+        let mut refused = self.in_use(&hosts.row, &left, new).await?;
         // Auto Scaling would replace what EC2 is asked to terminate.
         let is_scaled =
             |id: &String| known.get(id.as_str()).is_some_and(|found| found.scaling_group.is_some());
@@ -168,6 +169,23 @@ impl Control {
         // EC2 was asked for each by its name: there is nothing left of one that it does not know.
         let is_over = |id: &String| refused.contains_key(id) || !known.contains_key(id.as_str());
         Ok(left.iter().all(is_over))
+    }
+
+    /// Those of the old instances that have got a use since they were found out.
+    async fn in_use(
+        &self,
+        row: &OldHostsRow,
+        left: &[String],
+        new: &str,
+    ) -> Result<Refused, Error> {
+        let busy = registered(self.traffic.balancers.standing(new, left).await?);
+        let mut in_use: Refused =
+            busy.into_iter().map(|instance| (instance, IS_NEW.to_owned())).collect();
+        // One that had just been launched may have been appended to the deployment.
+        let enrolled = self.enrolled(&row.deployment_id).await?;
+        let targets = enrolled.into_iter().map(|host| host.name).filter(|name| left.contains(name));
+        in_use.extend(targets.map(|name| (name, IS_TARGET.to_owned())));
+        Ok(in_use)
     }
 
     /// Asks Auto Scaling and EC2 to terminate instances. What they say is in the row and in `refused`, also where it breaks
