@@ -121,11 +121,12 @@ impl Deployment {
         if let Some(event) = self.hook_of(shifting.stage) {
             return (!shifting.hooks.contains(&event)).then_some(Effect::RunHook { event });
         }
+        // While it is paused, a stage lasts although all is done.
         if shifting.stage == Stage::Install && shift.has_tasks() {
-            return Some(Effect::BringUp);
+            return (!self.are_tasks_steady()).then_some(Effect::BringUp);
         }
         let is_test = shifting.stage == Stage::Test && shift.has_test_traffic();
-        is_test.then_some(Effect::MoveTestTraffic)
+        (is_test && !shifting.tested).then_some(Effect::MoveTestTraffic)
     }
 
     /// How a shift ends at `now`: none while it has to go on, else why it did not succeed, or that it did.

@@ -219,3 +219,23 @@ fn nothing_is_made_while_what_was_made_is_ended_because_the_time_is_up() {
     story.fact(Fact::Retired { side: Side::New });
     assert_eq!(ending(&story).failure.unwrap().code, FailureCode::Timeout);
 }
+
+#[test]
+fn what_is_done_is_not_asked_for_again_while_it_is_paused() {
+    let mut story = Story::new(shifting("", service(&[], true), None));
+    story.step();
+    story.fact(Fact::SidesFound { percent_of_second: 0 });
+    let wish = |version, paused| Fact::Wished(Wishes { version, paused, ..Wishes::default() });
+    story.fact(wish(1, true));
+    story.fact(Fact::TasksSeen(vec![set(0, 4), set(1, 4)]));
+    story.wait(60_000);
+    story.fact(wish(2, false));
+    story.fact(wish(3, true));
+    story.fact(Fact::TestTrafficMoved);
+    story.wait(60_000);
+    story.tells(expect![[r#"
+        0 FindSides
+        0 BringUp
+        60000 MoveTestTraffic
+    "#]]);
+}
