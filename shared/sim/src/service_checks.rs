@@ -193,7 +193,7 @@ pub(crate) fn step_holds(
     let Some(service) = service_of(new) else { return Ok(()) };
     let (id, was, is) =
         (new.id(), old.stage().unwrap_or_default(), new.stage().unwrap_or_default());
-    demand!(new.hosts().len() == 0, "{id} deploys to a service, and has hosts");
+    demand!(new.hosts().is_empty(), "{id} deploys to a service, and has hosts");
     for (event, stage) in HOOKS {
         let has_one = stage != Stage::AfterTest || service.test_listener.is_some();
         let is_past = is > stage && has_one;
@@ -211,7 +211,7 @@ pub(crate) fn step_holds(
         demand!(!is_tried || has_test, "{id} is in {is:?} without the test traffic");
     }
     if is < Stage::Retire && is_doomed(new) {
-        core.services.doomed.entry(id.clone()).or_insert(new.latest());
+        core.services.doomed.entry(id.clone()).or_insert_with(|| new.latest());
     }
     demand!(
         is < Stage::Retire || was >= Stage::Retire || !core.services.doomed.contains_key(id),
