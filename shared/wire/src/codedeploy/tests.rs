@@ -125,7 +125,12 @@ fn a_revision_is_the_same_before_and_after_the_wire() {
     assert_eq!(engine::Revision::try_from(&RevisionLocation::from(&revision)).unwrap(), revision);
     let yaml: RevisionLocation = read(&json!({"revisionType": "S3", "s3Location": {
         "bucket": "b", "key": "k", "bundleType": "YAML"}}));
-    let error = engine::Revision::try_from(&yaml).unwrap_err();
+    let revision = engine::Revision::try_from(&yaml).unwrap();
+    assert!(!revision.bundle_type.is_archive(), "{revision:?}");
+    assert_eq!(engine::Revision::try_from(&RevisionLocation::from(&revision)).unwrap(), revision);
+    let rar: RevisionLocation = read(&json!({"revisionType": "S3", "s3Location": {
+        "bucket": "b", "key": "k", "bundleType": "rar"}}));
+    let error = engine::Revision::try_from(&rar).unwrap_err();
     assert_eq!(error.name, ErrorName::InvalidRevision);
 }
 
