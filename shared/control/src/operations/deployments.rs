@@ -230,9 +230,13 @@ impl Control {
         let (at, roll_back) = (self.now(), request.auto_rollback_enabled);
         let row = StopRow { deployment_id: id.clone(), at, roll_back };
         // A request that came before stays as it is, and is only told again.
-        self.write_unless_changed(&[rows::create(&row)?]).await?;
-        let stop = rows::load::<StopRow>(&*self.table, &StopRow::key_of(&id)).await?;
-        let StopRow { at, roll_back, .. } = stop.map_or(row, |stored| stored.row);
+        // One that met something else at the same moment is not there, and is made again: a bell may be lost.
+        let StopRow { at, roll_back, .. } = loop {
+            self.write_unless_changed(&[rows::create(&row)?]).await?;
+            if let Some(stop) = rows::load::<StopRow>(&*self.table, &StopRow::key_of(&id)).await? {
+                break stop.row;
+            }
+        };
         self.bell.ring(&id, vec![Fact::StopRequested { at, roll_back }]);
         let (status, message) = if deployment.hosts().fleet().in_flight > 0 {
             (StopStatus::Pending, "Hosts that are at work end the lifecycle event that runs")
