@@ -171,8 +171,12 @@ impl EcsServices {
             .send()
             .await
             .map_err(|error| error_of(service, "CreateTaskSet", error))?;
-        made.task_set
-            .ok_or_else(|| refused(service, "CreateTaskSet told of no task set".to_owned()))
+        made.task_set.ok_or_else(|| {
+            refused(
+                service,
+                "ECS did not tell of the task set that it was to make: deploy again".to_owned(),
+            )
+        })
     }
 
     /// Refuses a task set whose tasks stop again and again, with what ECS says of one of them.
@@ -239,10 +243,9 @@ impl Services for EcsServices {
             Some(_) => {}
             // Of a service that had no tasks before, those that are not wanted are ended all the same.
             None if left.iter().any(|set| is_primary(set)) => {
-                return Err(refused(
-                    service,
-                    "no task set is left to become the primary one".into(),
-                ));
+                let message = "no task set is left in the other target group to become the primary one: deploy to it, or end \
+                               this one by hand";
+                return Err(refused(service, message.to_owned()));
             }
             None => {}
         }

@@ -201,12 +201,11 @@ async fn target(world: &World, id: &str) -> Value {
     world.ok("GetDeploymentTarget", body).await["deploymentTarget"]["ecsTarget"].take()
 }
 
+/// The lifecycle events of a target, each with how it stands.
 fn statuses(target: &Value) -> Vec<(&str, &str)> {
     let events = target["lifecycleEvents"].as_array().unwrap().iter();
-    let text = |value: &'_ Value, of: &str| -> &'static str {
-        Box::leak(value[of].as_str().unwrap().to_owned().into_boxed_str())
-    };
-    events.map(|event| (text(event, "lifecycleEventName"), text(event, "status"))).collect()
+    let text = |value: &Value| value.as_str().unwrap();
+    events.map(|event| (text(&event["lifecycleEventName"]), text(&event["status"]))).collect()
 }
 
 #[tokio::test]

@@ -9,6 +9,8 @@ mod zones;
 use expect_test::{Expect, expect};
 
 use super::*;
+use crate::GroupId;
+use crate::appspec::FileExistsBehavior;
 use crate::health::{Minimum, Rule};
 use crate::{BundleType, Pin, Revision};
 

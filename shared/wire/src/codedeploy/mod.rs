@@ -10,6 +10,7 @@ mod common;
 mod configs;
 mod deployments;
 mod errors;
+mod group_settings;
 mod groups;
 mod instances;
 mod operation;
