@@ -202,10 +202,13 @@ async fn target(world: &World, id: &str) -> Value {
 }
 
 /// The lifecycle events of a target, each with how it stands.
-fn statuses(target: &Value) -> Vec<(&str, &str)> {
+fn statuses(target: &Value) -> Vec<(String, String)> {
     let events = target["lifecycleEvents"].as_array().unwrap().iter();
-    let text = |value: &Value| value.as_str().unwrap();
-    events.map(|event| (text(&event["lifecycleEventName"]), text(&event["status"]))).collect()
+    let one = |event: &Value| -> (String, String) {
+        let text = |of: &str| event[of].as_str().unwrap().to_owned();
+        (text("lifecycleEventName"), text("status"))
+    };
+    events.map(one).collect()
 }
 
 #[tokio::test]
@@ -238,7 +241,8 @@ async fn a_service_is_brought_up_tried_shifted_and_its_old_tasks_are_ended() {
         ("BeforeAllowTraffic", "Succeeded"),
         ("AllowTraffic", "InProgress"),
         ("AfterAllowTraffic", "Pending"),
-    ];
+    ]
+    .map(|(event, status)| (event.to_owned(), status.to_owned()));
     assert_eq!(statuses(&shown), expected);
     let sets = &shown["taskSetsInfo"];
     assert_eq!((&sets[0]["status"], &sets[0]["trafficWeight"]), (&json!("PRIMARY"), &json!(90)));
