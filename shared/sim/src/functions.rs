@@ -4,49 +4,47 @@
 //! those of hosts, so that the same people stop, steer and continue them; and a port. Hook functions
 //! ([`crate::hook_functions`]) are the same for all kinds that have some.
 
-use control::rows::{self, Application, Config, GroupName};
-use engine::group::Slot;
-use engine::{DeploymentId, GroupId, Timestamp};
+use engine::{DeploymentId, GroupId};
 use serde_json::json;
-use wire::codedeploy::{
-    Alarm, AlarmConfiguration, AppSpecContent, AutoRollbackConfiguration, ComputePlatform,
-    CreateDeployment, GroupSettings, RevisionLocation,
-};
+use wire::codedeploy::ComputePlatform;
 use wire::cutover::{RollBackDeployment, Wish};
 
 use crate::aliases::{AliasFaults, Aliases, Meddling, Update};
-use crate::core::{Act, EPOCH_MS, Event};
+use crate::contents::{Content, Guard};
+use crate::core::{Act, Event};
 use crate::hook_functions::{Answer, Habits, HookFunctions, NOT_THERE};
 use crate::random::Random;
-use crate::story::{Group, Rows};
+use crate::story::Rows;
 use crate::traffic::TrafficFaults;
 use crate::world::World;
 
 /// What gives the kind its chance. It is one that leaves the worlds of `regressions.txt` what they were.
 const SALT: u64 = 0x6c61_6d62_6461_0ac0;
 
-const APPLICATION: &str = "orders";
-
 /// The alarm that watches aliases.
 pub(crate) const ALARM: &str = "orders-errors";
 
-const CONFIGS: [&str; 6] = [
-    "CodeDeployDefault.LambdaAllAtOnce",
-    "CodeDeployDefault.LambdaCanary10Percent5Minutes",
-    "CodeDeployDefault.LambdaLinear10PercentEvery1Minute",
-    "short-canary",
-    "short-linear",
-    // Of hosts: it may count them, and it may be deleted.
-    "custom-0",
-];
+const ORDERS: Content = Content {
+    application: "orders",
+    platform: ComputePlatform::Lambda,
+    alarm: ALARM,
+    configs: &[
+        "CodeDeployDefault.LambdaAllAtOnce",
+        "CodeDeployDefault.LambdaCanary10Percent5Minutes",
+        "CodeDeployDefault.LambdaLinear10PercentEvery1Minute",
+        "short-canary",
+        "short-linear",
+        // Of hosts: it may count them, and it may be deleted.
+        "custom-0",
+    ],
+    steps: &[("short-canary", "10%@20s,100%"), ("short-linear", "1%,30%@5s,60%@40s,100%@10s")],
+};
 
 /// What a seed decides about Lambda applications.
 #[derive(Debug, Clone)]
 pub(crate) struct FunctionsStory {
     groups: usize,
-    is_watched: bool,
-    ignores_unreadable: bool,
-    takes_back: bool,
+    guard: Guard,
     alarms: TrafficFaults,
     faults: AliasFaults,
     habits: Habits,
@@ -79,9 +77,7 @@ impl FunctionsStory {
         let habits = Habits::by_chance(&mut often);
         Some(Self {
             groups,
-            is_watched: random.of_ten_thousand(5_000),
-            ignores_unreadable: random.of_ten_thousand(3_000),
-            takes_back: random.of_ten_thousand(7_000),
+            guard: Guard::by_chance(&mut random),
             alarms,
             faults: if fails_at_all { faults } else { AliasFaults::default() },
             habits,
@@ -182,40 +178,11 @@ impl World {
     /// Puts the Lambda application in place. Its groups come behind those that there are.
     pub(crate) fn begin_functions(&mut self, story: &FunctionsStory, rows: &mut Rows) {
         let mut random = story.random.clone();
-        rows.add(&Application {
-            id: APPLICATION.to_owned(),
-            name: APPLICATION.to_owned(),
-            created_at: Timestamp(EPOCH_MS),
-            compute_platform: ComputePlatform::Lambda,
-            tags: Vec::new(),
-            deleting: false,
-        });
-        for (name, steps) in
-            [("short-canary", "10%@20s,100%"), ("short-linear", "1%,30%@5s,60%@40s,100%@10s")]
-        {
-            rows.add(&Config {
-                id: name.to_owned(),
-                name: name.to_owned(),
-                created_at: Timestamp(EPOCH_MS),
-                rule: engine::health::Rule {
-                    minimum: engine::health::Minimum::FleetPercent(0),
-                    predefined: true,
-                },
-                ladder: steps.parse().unwrap_or_default(),
-                routing: None,
-                zonal: None,
-            });
-        }
+        ORDERS.begin(rows);
         for number in 0..story.groups {
-            let group = story.group(&mut random, format!("live-{number}"));
-            self.groups.push(Group { id: group.id.clone(), tag: group.name.clone() });
-            rows.add(&GroupName {
-                application_id: APPLICATION.to_owned(),
-                name: group.name.clone(),
-                id: group.id.clone(),
-            });
-            self.shared.core().functions.aliases.publish(APPLICATION, &group.name);
-            rows.add(&group);
+            let group = ORDERS.group(story.guard, format!("live-{number}"), &mut random);
+            self.shared.core().functions.aliases.publish(ORDERS.application, &group.name);
+            self.add_group(&group, rows);
         }
         let functions = &mut self.shared.core().functions;
         functions.random = random;
@@ -232,7 +199,7 @@ impl World {
             FunctionAct::RollBack { group, waits } => self.take_back(group, waits),
             FunctionAct::Meddle { group, how } => {
                 let Some(group) = self.groups.get(group) else { return };
-                self.shared.core().meddle(&format!("{APPLICATION}:{}", group.tag), how);
+                self.shared.core().meddle(&format!("{}:{}", ORDERS.application, group.tag), how);
             }
         }
     }
@@ -248,30 +215,14 @@ impl World {
     fn deploy_alias(&mut self, group: usize) {
         let Some(alias) = self.groups.get(group).map(|group| group.tag.clone()) else { return };
         let mut core = self.shared.core();
-        let (old, new) = core.version_to_deploy(&format!("{APPLICATION}:{alias}"));
+        let (old, new) = core.version_to_deploy(&format!("{}:{alias}", ORDERS.application));
         let random = &mut core.functions.random;
         let content = app_spec(random, &alias, (&old, &new));
-        let config = random.pick(&CONFIGS).map(|name| (*name).to_owned());
-        let config = config.filter(|_| random.of_ten_thousand(8_000));
-        let rollback = random.of_ten_thousand(6_000).then(|| rollback(random));
-        core.tell("user", || format!("deploys {content}"));
+        let said = content.clone();
+        let request = ORDERS.request(alias, content, random);
+        core.tell("user", || format!("deploys {said}"));
         drop(core);
-        let content = AppSpecContent { content: Some(content), sha256: None };
-        let request = CreateDeployment {
-            application_name: Some(APPLICATION.to_owned()),
-            deployment_group_name: Some(alias),
-            revision: Some(RevisionLocation {
-                revision_type: Some("AppSpecContent".to_owned()),
-                app_spec_content: Some(content),
-                ..RevisionLocation::default()
-            }),
-            deployment_config_name: config,
-            auto_rollback_configuration: rollback,
-            ..CreateDeployment::default()
-        };
-        self.spawn("start", false, None, |control, _| async move {
-            drop(control.create_deployment(&request).await);
-        });
+        self.deploy_content(request);
     }
 
     fn take_back(&mut self, group: usize, waits: bool) {
@@ -301,48 +252,6 @@ impl World {
     }
 }
 
-impl FunctionsStory {
-    fn group(&self, random: &mut Random, name: String) -> rows::Group {
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&[random.next().to_le_bytes(), random.next().to_le_bytes()].concat());
-        let alarms = AlarmConfiguration {
-            enabled: Some(true),
-            ignore_poll_alarm_failure: Some(self.ignores_unreadable),
-            alarms: Some(vec![Alarm { name: Some(ALARM.to_owned()) }]),
-        };
-        let events =
-            ["DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_ALARM", "DEPLOYMENT_STOP_ON_REQUEST"];
-        let settings = GroupSettings {
-            deployment_config_name: random.pick(&CONFIGS).map(|config| (*config).to_owned()),
-            alarm_configuration: self.is_watched.then_some(alarms),
-            auto_rollback_configuration: self.takes_back.then(|| AutoRollbackConfiguration {
-                enabled: Some(true),
-                events: Some(events.map(str::to_owned).into()),
-            }),
-            ..GroupSettings::default()
-        };
-        rows::Group {
-            id: GroupId::from_random(bytes),
-            application_id: APPLICATION.to_owned(),
-            name,
-            created_at: Timestamp(EPOCH_MS),
-            settings,
-            silence_ms: 60_000,
-            rerun_interrupted: false,
-            tags: Vec::new(),
-            slot: Slot::default(),
-        }
-    }
-}
-
-/// When a deployment is taken back by itself, in place of what the group says.
-pub(crate) fn rollback(random: &mut Random) -> AutoRollbackConfiguration {
-    let all = ["DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_ALARM", "DEPLOYMENT_STOP_ON_REQUEST"];
-    let events = all.iter().filter(|_| random.of_ten_thousand(6_000));
-    let events: Vec<String> = events.map(|event| (*event).to_owned()).collect();
-    AutoRollbackConfiguration { enabled: Some(!events.is_empty()), events: Some(events) }
-}
-
 fn app_spec(random: &mut Random, alias: &str, (old, new): (&str, &str)) -> String {
     let mut hooks = Vec::new();
     for event in ["BeforeAllowTraffic", "AfterAllowTraffic"] {
@@ -353,10 +262,10 @@ fn app_spec(random: &mut Random, alias: &str, (old, new): (&str, &str)) -> Strin
     }
     json!({
         "version": "0.0",
-        "Resources": [{ APPLICATION: {
+        "Resources": [{ ORDERS.application: {
             "Type": "AWS::Lambda::Function",
             "Properties": {
-                "Name": APPLICATION, "Alias": alias, "CurrentVersion": old, "TargetVersion": new,
+                "Name": ORDERS.application, "Alias": alias, "CurrentVersion": old, "TargetVersion": new,
             },
         }}],
         "Hooks": hooks,

@@ -8,6 +8,7 @@ mod aliases;
 mod bundles;
 mod checks;
 mod cloud;
+mod contents;
 mod core;
 mod faults;
 mod fleet;

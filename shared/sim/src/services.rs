@@ -1,24 +1,21 @@
 //! ECS applications of the simulated world: what a seed decides about them, and what people do with their services. They
 //! are added as Lambda applications are ([`crate::functions`]), and share the hook functions with them.
 
-use control::rows::{self, Application, Config, GroupName};
-use engine::group::Slot;
-use engine::{GroupId, Timestamp};
 use serde_json::json;
 use wire::codedeploy::{
-    Alarm, AlarmConfiguration, AppSpecContent, AutoRollbackConfiguration,
     BlueGreenDeploymentConfiguration, BlueInstanceTerminationOption, ComputePlatform,
-    CreateDeployment, DeploymentReadyOption, EcsService, GroupSettings, LoadBalancerInfo,
-    RevisionLocation, TargetGroupInfo, TargetGroupPairInfo, TrafficRoute,
+    DeploymentReadyOption, EcsService, LoadBalancerInfo, TargetGroupInfo, TargetGroupPairInfo,
+    TrafficRoute,
 };
 use wire::cutover::Wish;
 
-use crate::core::{Act, EPOCH_MS, Event};
-use crate::functions::{FunctionAct, rollback};
+use crate::contents::{Content, Guard};
+use crate::core::{Act, Event};
+use crate::functions::FunctionAct;
 use crate::hook_functions::{Habits, NOT_THERE};
 use crate::random::Random;
 use crate::shift::{ONE, TWO};
-use crate::story::{Group, Rows};
+use crate::story::Rows;
 use crate::task_sets::{Change, ServiceFaults, ServicesWorld};
 use crate::traffic::TrafficFaults;
 use crate::world::World;
@@ -26,23 +23,24 @@ use crate::world::World;
 /// What gives the kind its chance. It is one that leaves the worlds of `regressions.txt` what they were.
 const SALT: u64 = 0x6563_7300_0000_34ed;
 
-const APPLICATION: &str = "store";
-
 pub(crate) const CLUSTER: &str = "main";
 
 /// The alarm that watches services.
 pub(crate) const ALARM: &str = "store-errors";
 
-const CONFIGS: [&str; 5] = [
-    "CodeDeployDefault.ECSAllAtOnce",
-    "CodeDeployDefault.ECSCanary10Percent5Minutes",
-    "CodeDeployDefault.ECSLinear10PercentEvery1Minutes",
-    "quick-canary",
-    "quick-linear",
-];
-
-const STEPS: [(&str, &str); 2] =
-    [("quick-canary", "10%@20s,100%"), ("quick-linear", "1%,30%@5s,60%@40s,100%@10s")];
+const STORE: Content = Content {
+    application: "store",
+    platform: ComputePlatform::Ecs,
+    alarm: ALARM,
+    configs: &[
+        "CodeDeployDefault.ECSAllAtOnce",
+        "CodeDeployDefault.ECSCanary10Percent5Minutes",
+        "CodeDeployDefault.ECSLinear10PercentEvery1Minutes",
+        "quick-canary",
+        "quick-linear",
+    ],
+    steps: &[("quick-canary", "10%@20s,100%"), ("quick-linear", "1%,30%@5s,60%@40s,100%@10s")],
+};
 
 const EVENTS: [&str; 5] = [
     "BeforeInstall",
@@ -56,9 +54,7 @@ const EVENTS: [&str; 5] = [
 #[derive(Debug, Clone)]
 pub(crate) struct ServicesStory {
     groups: usize,
-    is_watched: bool,
-    ignores_unreadable: bool,
-    takes_back: bool,
+    guard: Guard,
     alarms: TrafficFaults,
     faults: ServiceFaults,
     habits: Habits,
@@ -94,9 +90,7 @@ impl ServicesStory {
         let habits = Habits::by_chance(&mut often);
         Some(Self {
             groups,
-            is_watched: random.of_ten_thousand(5_000),
-            ignores_unreadable: random.of_ten_thousand(3_000),
-            takes_back: random.of_ten_thousand(7_000),
+            guard: Guard::by_chance(&mut random),
             alarms,
             faults,
             habits,
@@ -173,40 +167,21 @@ impl World {
         rows: &mut Rows,
     ) {
         let mut random = story.random.clone();
-        rows.add(&Application {
-            id: APPLICATION.to_owned(),
-            name: APPLICATION.to_owned(),
-            created_at: Timestamp(EPOCH_MS),
-            compute_platform: ComputePlatform::Ecs,
-            tags: Vec::new(),
-            deleting: false,
-        });
-        for (name, steps) in STEPS {
-            rows.add(&Config {
-                id: name.to_owned(),
-                name: name.to_owned(),
-                created_at: Timestamp(EPOCH_MS),
-                rule: engine::health::Rule {
-                    minimum: engine::health::Minimum::FleetPercent(0),
-                    predefined: true,
-                },
-                ladder: steps.parse().unwrap_or_default(),
-                routing: None,
-                zonal: None,
-            });
-        }
+        STORE.begin(rows);
         let mut world = ServicesWorld::default();
         (world.alarms, world.faults, world.total_ms) = (story.alarms, story.faults, story.total_ms);
         for number in 0..story.groups {
-            let group = story.group(&mut random, format!("store-{number}"));
-            self.groups.push(Group { id: group.id.clone(), tag: group.name.clone() });
-            rows.add(&GroupName {
-                application_id: APPLICATION.to_owned(),
-                name: group.name.clone(),
-                id: group.id.clone(),
-            });
-            world.create(&group.name);
-            rows.add(&group);
+            let name = format!("store-{number}");
+            let mut group = STORE.group(story.guard, name.clone(), &mut random);
+            let settings = &mut group.settings;
+            settings.ecs_services = Some(vec![EcsService {
+                service_name: Some(name.clone()),
+                cluster_name: Some(CLUSTER.to_owned()),
+            }]);
+            settings.load_balancer_info = Some(balancers(&mut random, &name));
+            settings.blue_green_deployment_configuration = Some(waits(&mut random));
+            world.create(&name);
+            self.add_group(&group, rows);
         }
         let mut core = self.shared.core();
         if !has_functions {
@@ -244,67 +219,11 @@ impl World {
         let definition = core.services.defined;
         let random = &mut core.services.random;
         let content = app_spec(random, definition);
-        let config = random.pick(&CONFIGS).map(|name| (*name).to_owned());
-        let config = config.filter(|_| random.of_ten_thousand(8_000));
-        let rollback = random.of_ten_thousand(6_000).then(|| rollback(random));
-        core.tell("user", || format!("deploys {content} to {name}"));
+        let said = content.clone();
+        let request = STORE.request(name.clone(), content, random);
+        core.tell("user", || format!("deploys {said} to {name}"));
         drop(core);
-        let content = AppSpecContent { content: Some(content), sha256: None };
-        let request = CreateDeployment {
-            application_name: Some(APPLICATION.to_owned()),
-            deployment_group_name: Some(name),
-            revision: Some(RevisionLocation {
-                revision_type: Some("AppSpecContent".to_owned()),
-                app_spec_content: Some(content),
-                ..RevisionLocation::default()
-            }),
-            deployment_config_name: config,
-            auto_rollback_configuration: rollback,
-            ..CreateDeployment::default()
-        };
-        self.spawn("start", false, None, |control, _| async move {
-            drop(control.create_deployment(&request).await);
-        });
-    }
-}
-
-impl ServicesStory {
-    fn group(&self, random: &mut Random, name: String) -> rows::Group {
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&[random.next().to_le_bytes(), random.next().to_le_bytes()].concat());
-        let alarms = AlarmConfiguration {
-            enabled: Some(true),
-            ignore_poll_alarm_failure: Some(self.ignores_unreadable),
-            alarms: Some(vec![Alarm { name: Some(ALARM.to_owned()) }]),
-        };
-        let events =
-            ["DEPLOYMENT_FAILURE", "DEPLOYMENT_STOP_ON_ALARM", "DEPLOYMENT_STOP_ON_REQUEST"];
-        let settings = GroupSettings {
-            deployment_config_name: random.pick(&CONFIGS).map(|config| (*config).to_owned()),
-            alarm_configuration: self.is_watched.then_some(alarms),
-            auto_rollback_configuration: self.takes_back.then(|| AutoRollbackConfiguration {
-                enabled: Some(true),
-                events: Some(events.map(str::to_owned).into()),
-            }),
-            ecs_services: Some(vec![EcsService {
-                service_name: Some(name.clone()),
-                cluster_name: Some(CLUSTER.to_owned()),
-            }]),
-            load_balancer_info: Some(balancers(random, &name)),
-            blue_green_deployment_configuration: Some(waits(random)),
-            ..GroupSettings::default()
-        };
-        rows::Group {
-            id: GroupId::from_random(bytes),
-            application_id: APPLICATION.to_owned(),
-            name,
-            created_at: Timestamp(EPOCH_MS),
-            settings,
-            silence_ms: 60_000,
-            rerun_interrupted: false,
-            tags: Vec::new(),
-            slot: Slot::default(),
-        }
+        self.deploy_content(request);
     }
 }
 
