@@ -317,8 +317,8 @@ impl Control {
             });
         }
         let under_way = |events: &[EventReport]| {
-            let mut found = events.iter().filter(|event| event.status == EventStatus::InProgress);
-            found.next().map(|event| event.event)
+            let found = events.iter().find(|event| event.status == EventStatus::InProgress);
+            found.map(|event| event.event)
         };
         if row.under_way_since.is_none() || under_way(&row.events) != under_way(&events) {
             row.under_way_since = Some(now);

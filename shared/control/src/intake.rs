@@ -5,7 +5,7 @@ use engine::{BundleType, GroupId, Pin, Revision};
 use tracing::info;
 use wire::codedeploy::{CONTENT_LIMIT, ComputePlatform};
 
-use crate::operations::content::pin_of;
+use crate::content::pin_of;
 
 use crate::ports::{Object, PinError, Pinned, Refused};
 use crate::rows::{self, Group, RegisteredRevision, Stored, Subscription, UploadRow, UploadState};

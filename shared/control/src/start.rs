@@ -11,7 +11,7 @@ use engine::zonal::Zonal;
 use engine::{DeploymentId, GroupId, Pin, Revision, Timestamp};
 use wire::codedeploy::{AlarmConfiguration, ComputePlatform, ErrorName, TargetInstances};
 
-use crate::operations::content::carrier_of;
+use crate::content::carrier_of;
 use crate::rows::{self, Application, Config, DeploymentRow, Group, RegisteredRevision, Stored};
 use crate::table::{Query, Write};
 use crate::{Control, Error, settings};

@@ -1,22 +1,22 @@
-//! Deployments that go to no hosts: what an AppSpec moves between, and the lifecycle events of that
+//! Deployments that go to no hosts: what is asked of one, its target, and the lifecycle events of that
 //! (`docs/semantics.md#lambda`, `docs/semantics.md#ecs`).
 
 use std::cmp::Ordering;
 
-use engine::appspec::{parse_lambda, parse_service};
-use engine::deployment::{Carrier, Deployment, Service, Stage, Status};
+use engine::Revision;
+use engine::deployment::{Carrier, Deployment, Stage, Status};
 use engine::lifecycle::Event;
-use engine::{Pin, Revision};
 use wire::codedeploy::{
     CONTENT_LIMIT, ComputePlatform, CreateDeployment, CreateDeploymentOutput, DeploymentTarget,
     ErrorName, GroupSettings, LifecycleEvent, LifecycleEventStatus, RevisionLocation, TargetStatus,
 };
 
 use super::refuse;
+use crate::content::{carrier_of, pin_of};
 use crate::ports::{Object, PinError};
 use crate::rows::{self, Group, HookRow, HookStatus};
 use crate::start::Request;
-use crate::{Control, Error, hash_of, settings};
+use crate::{Control, Error, settings};
 
 /// Refuses what only a deployment to hosts can be asked for.
 fn check_request(request: &CreateDeployment, platform: ComputePlatform) -> Result<(), Error> {
@@ -49,39 +49,6 @@ fn check_request(request: &CreateDeployment, platform: ComputePlatform) -> Resul
     }
 }
 
-/// What an AppSpec moves between, for a group with these settings.
-pub(crate) fn carrier_of(
-    platform: ComputePlatform,
-    group: &GroupSettings,
-    content: &str,
-) -> Result<Carrier, Error> {
-    let wrong = |error: engine::appspec::ResourceError| {
-        let message = format!("The AppSpec of the {platform} deployment is not valid. {error}.");
-        refuse(ErrorName::InvalidRevision, message)
-    };
-    match platform {
-        ComputePlatform::Lambda => {
-            parse_lambda(content.as_bytes()).map(Carrier::Alias).map_err(wrong)
-        }
-        ComputePlatform::Ecs => {
-            let place = settings::service(group)?;
-            let (tasks, hooks) = parse_service(content.as_bytes()).map_err(wrong)?;
-            let service = Service { tasks, hooks, ..place };
-            Ok(Carrier::Service(Box::new(service)))
-        }
-        ComputePlatform::Server => {
-            let message = "The application runs on servers, which are deployed a bundle, and no AppSpec by itself.";
-            Err(refuse(ErrorName::InvalidRevision, message))
-        }
-    }
-}
-
-/// What an AppSpec is known by: its own bytes, which are kept with the deployment.
-pub(crate) fn pin_of(content: &str) -> Pin {
-    let size = u64::try_from(content.len()).unwrap_or(0);
-    Pin { sha256: hash_of(content), size, hooks_s: None }
-}
-
 /// What carries the traffic of a deployment that deploys `revision` again, to where `deployment` deployed.
 pub(super) fn carrier_again(
     deployment: &Deployment,
@@ -94,7 +61,7 @@ pub(super) fn carrier_again(
         Some(Carrier::Groups(_)) | None => return Ok(None),
     };
     let content = revision.content.as_deref();
-    content.map(|content| carrier_of(platform, group, content)).transpose()
+    Ok(content.map(|content| carrier_of(platform, group, content)).transpose()?)
 }
 
 impl Control {

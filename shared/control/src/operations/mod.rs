@@ -8,7 +8,7 @@ mod applications;
 mod balancers;
 mod claims;
 mod configs;
-pub(crate) mod content;
+mod content;
 mod deployment_info;
 mod deployments;
 mod ecs;
