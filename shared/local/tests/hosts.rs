@@ -19,7 +19,7 @@ use local::hosts::layout::{Connection, HostFiles, HostNumber};
 use local::hosts::process::{self, HostLock, ProcessError, RunningHost};
 use local::hosts::{namespace, namespace::NamespaceError};
 
-const TESTS: [(&str, fn()); 13] = [
+const TESTS: [(&str, fn()); 14] = [
     ("a_host_writes_to_its_root_and_not_to_the_machine", a_host_writes_to_its_root),
     ("a_file_of_the_machine_is_only_deleted_for_the_host", a_deletion_is_the_hosts_own),
     ("two_hosts_do_not_see_each_others_files", two_hosts_are_apart),
@@ -27,6 +27,10 @@ const TESTS: [(&str, fn()); 13] = [
     ("a_host_keeps_its_files_from_start_to_start", a_host_keeps_its_files),
     ("a_restarted_host_joins_the_processes_that_it_left", a_restarted_host_joins_survivors),
     ("a_file_system_mounted_on_the_machine_is_written_above_too", other_file_systems_are_covered),
+    (
+        "a_mount_in_a_private_directory_does_not_make_what_is_beside_read_only",
+        hidden_mounts_do_no_harm,
+    ),
     ("a_probe_passes_and_leaves_nothing", a_probe_passes),
     ("a_refused_namespace_is_reported_with_the_way_to_allow_it", a_refusal_says_what_to_do),
     ("a_host_outlives_who_started_it_and_is_found_by_its_lock", a_host_is_found),
@@ -348,6 +352,25 @@ fn other_file_systems_are_covered() {
         assert_eq!(output, "machine\nhost\nhost\nmachine\ngone");
         let upper = ground.files("1").root().join(dir.strip_prefix("/").unwrap());
         assert_eq!(std::fs::read_to_string(upper.join("new")).unwrap(), "host\n");
+        assert!(!dir.join("new").exists());
+    }
+}
+
+fn hidden_mounts_do_no_harm() {
+    // Only root can hide a mount from another user.
+    for ground in Ground::all().filter(|ground| ground.user.is_some()) {
+        let dir = ground.temp.path();
+        let script = format!(
+            "set -e; mkdir -p '{dir}/private/mount'; chmod 700 '{dir}/private'
+            mount -t tmpfs other '{dir}/private/mount'
+            setpriv --reuid 65534 --regid 65534 --clear-groups '{program}' in-view '{home}' 1 \
+                'set -e; cd {dir}; echo host > new; cat new'",
+            dir = dir.display(),
+            program = ground.program().display(),
+            home = ground.home().display(),
+        );
+        let output = Command::new("unshare").args(["-m", "sh", "-c", &script]).output();
+        assert_eq!(said(output.expect("these tests need unshare of util-linux")), "host");
         assert!(!dir.join("new").exists());
     }
 }

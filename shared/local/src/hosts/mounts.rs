@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, StatxFlags};
+use rustix::io::Errno;
 
 /// Directories that a host shares with the machine as they are: the kernel's own file systems and devices.
 pub(super) const SHARED: [&str; 3] = ["/dev", "/proc", "/sys"];
@@ -84,11 +85,14 @@ fn unescaped(field: &[u8]) -> OsString {
 }
 
 /// Whether the mount's path leads to it, and not to another mount that covers it. Automatic mounts are not triggered, and
-/// a file system that does not answer is not asked.
+/// a file system that does not answer is not asked. Where this user may not go, the kernel minds what is mounted all the
+/// same.
 fn is_on_top(mount: &Mount) -> bool {
     let flags = AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
-    rustix::fs::statx(CWD, &mount.point, flags, StatxFlags::MNT_ID)
-        .is_ok_and(|found| found.stx_mnt_id == mount.id)
+    match rustix::fs::statx(CWD, &mount.point, flags, StatxFlags::MNT_ID) {
+        Ok(found) => found.stx_mnt_id == mount.id,
+        Err(errno) => errno == Errno::ACCESS,
+    }
 }
 
 fn is_shared(path: &Path) -> bool {
