@@ -41,8 +41,8 @@ pub(crate) struct Args {
     /// A target group that the hosts get their traffic from, as `home:NAME` or `haproxy:NAME`
     #[arg(long = "balancer", value_name = "NAME")]
     balancers: Vec<String>,
-    /// Bring each revision to those hosts that have no traffic, and then move the traffic, between two target groups of
-    /// one balancer
+    /// Bring each revision to those hosts that have no traffic, and then move the traffic: between two target groups of one
+    /// balancer, or by exchanging the hosts of a single one
     #[arg(long, requires = "balancers")]
     blue_green: bool,
     /// Wait for `cutover continue` before the traffic moves, so long; without it the deployment is stopped

@@ -4,6 +4,7 @@
 mod content;
 pub mod driver;
 mod error;
+mod exchange;
 pub mod fleet;
 mod functions;
 pub mod hosts;

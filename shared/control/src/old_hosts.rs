@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use engine::deployment::{Deployment, Effect, Fact, Side};
+use engine::deployment::{Carrier, Deployment, Effect, Exchange, Fact, Side};
 use tracing::{info, warn};
 
 use crate::fleet::Member;
@@ -31,12 +31,22 @@ fn registered(standings: BTreeMap<String, Standing>) -> BTreeSet<String> {
     standings.into_iter().filter_map(is_there).collect()
 }
 
+/// The target group that hosts leave, and the one that has the traffic instead, where that is another one.
+fn groups_of(deployment: &Deployment) -> Option<(&str, Option<&str>)> {
+    match deployment.carrier()? {
+        Carrier::Exchange(exchange) => Some((&exchange.group, None)),
+        Carrier::Groups(_) | Carrier::Service(_) | Carrier::Alias(_) => {
+            deployment.sides().map(|(old, new)| (old, Some(new)))
+        }
+    }
+}
+
 impl Control {
     /// Takes the next step to the end of the hosts that had the traffic before, and tells when they have come to it. To be
     /// called when the new side was read to have all of the traffic.
     pub(crate) async fn retire_hosts(&self, deployment: &Deployment) -> Result<Vec<Fact>, Error> {
-        let Some((old, new)) = deployment.sides() else { return Ok(Vec::new()) };
-        let mut hosts = self.old_hosts(deployment, old, new).await?;
+        let Some((old, new)) = groups_of(deployment) else { return Ok(Vec::new()) };
+        let mut hosts = self.old_hosts(deployment).await?;
         if !self.have_left(old, &hosts.row).await? {
             return Ok(Vec::new());
         }
@@ -50,22 +60,20 @@ impl Control {
             warn!(deployment = %deployment.id(), is_wanted, read, "no host is terminated");
             return Ok(Vec::new());
         }
-        let is_over = self.terminate(&mut hosts, new).await?;
+        let is_over = self.terminate(&mut hosts, new.unwrap_or(old)).await?;
         Ok(is_over.then_some(Fact::Retired { side }).into_iter().collect())
     }
 
     /// The hosts that had the traffic before: what was written of them, or else what is so now.
-    async fn old_hosts(
+    pub(crate) async fn old_hosts(
         &self,
         deployment: &Deployment,
-        old: &str,
-        new: &str,
     ) -> Result<Stored<OldHostsRow>, Error> {
         let key = OldHostsRow::key_of(deployment.id());
         if let Some(known) = rows::load::<OldHostsRow>(&*self.table, &key).await? {
             return Ok(known);
         }
-        let row = self.find_old_hosts(deployment, old, new).await?;
+        let row = self.find_old_hosts(deployment).await?;
         for message in row.messages() {
             warn!(deployment = %deployment.id(), "{message}");
         }
@@ -73,16 +81,13 @@ impl Control {
         Ok(Stored { row, version: 1 })
     }
 
-    /// The hosts of the group that are registered with the old target group, other than those that the deployment brought
-    /// the new version to. Whatever else is registered there is not ours to end.
-    async fn find_old_hosts(
-        &self,
-        deployment: &Deployment,
-        old: &str,
-        new: &str,
-    ) -> Result<OldHostsRow, Error> {
+    /// The hosts that are registered with the old target group, other than those that the deployment brought the new version
+    /// to: the group's own, and where hosts are exchanged those of its last deployment, too. Whatever else is registered
+    /// there is not ours.
+    async fn find_old_hosts(&self, deployment: &Deployment) -> Result<OldHostsRow, Error> {
         let (id, group) = (deployment.id(), &deployment.order().group_id);
         let mut row = OldHostsRow::none(id.clone(), self.now());
+        let Some((old, new)) = groups_of(deployment) else { return Ok(row) };
         let Some(group) = rows::load::<Group>(&*self.table, &Group::key_of(group)).await? else {
             warn!(deployment = %id, "the group was deleted: nobody knows which hosts were its own");
             return Ok(row);
@@ -93,26 +98,69 @@ impl Control {
         let members: Vec<Member> =
             members.into_iter().filter(|member| !targets.contains(&member.name)).collect();
         let names: Vec<String> = members.iter().map(|member| member.name.clone()).collect();
+        let brought = match deployment.carrier() {
+            Some(Carrier::Exchange(_)) => self.brought_last(&group.row).await?,
+            Some(Carrier::Groups(_) | Carrier::Service(_) | Carrier::Alias(_)) | None => Vec::new(),
+        };
+        let brought: Vec<String> = brought
+            .into_iter()
+            .filter(|name| !targets.contains(name) && !names.contains(name))
+            .collect();
+        let known: Vec<String> =
+            targets.into_iter().chain(names).chain(brought.iter().cloned()).collect();
         let balancers = &self.traffic.balancers;
-        let (was_in, is_in) =
-            futures::try_join!(balancers.standing(old, &names), balancers.standing(new, &names))?;
-        let (was_in, is_in) = (registered(was_in), registered(is_in));
-        let known: Vec<String> = targets.into_iter().chain(names).collect();
+        let was_in = registered(balancers.standing(old, &known).await?);
+        let is_in = match new {
+            Some(new) => registered(balancers.standing(new, &known).await?),
+            None => BTreeSet::new(),
+        };
         let others = balancers.others(old, &known).await?;
         if !others.is_empty() {
             warn!(deployment = %id, group = old, ?others, "are not hosts of the group, and are left alone");
         }
+        for member in members.into_iter().filter(|member| was_in.contains(&member.name)) {
+            self.sort(member, &is_in, new.is_none(), &mut row);
+        }
+        row.spared.extend(brought.into_iter().filter(|name| was_in.contains(name)));
+        Ok(row)
+    }
+
+    /// Puts a host of the group that had the traffic where it belongs.
+    fn sort(
+        &self,
+        member: Member,
+        is_in: &BTreeSet<String>,
+        is_exchanged: bool,
+        row: &mut OldHostsRow,
+    ) {
         let (key, value) = self.cloud.push.tag();
         let untagged = format!("it does not carry the tag `{key}` with the value `{value}`.");
-        for member in members.into_iter().filter(|member| was_in.contains(&member.name)) {
-            match (is_in.contains(&member.name), member.is_instance(), member.is_fit()) {
-                (false, false, _) => row.on_premises.push(member.name),
-                (false, true, true) => row.instances.push(member.name),
-                (false, true, false) => row.keep(&member.name, &untagged),
-                (true, ..) => row.keep(&member.name, IS_NEW),
+        match (is_in.contains(&member.name), member.is_instance(), member.is_fit()) {
+            (false, false, _) => row.on_premises.push(member.name),
+            (false, true, true) => row.instances.push(member.name),
+            (false, true, false) => {
+                row.keep(&member.name, &untagged);
+                if is_exchanged {
+                    row.spared.push(member.name);
+                }
             }
+            (true, ..) => row.keep(&member.name, IS_NEW),
         }
-        Ok(row)
+    }
+
+    /// The hosts that have the traffic since the group's last successful deployment: its targets, which the group itself
+    /// need not select.
+    async fn brought_last(&self, group: &Group) -> Result<Vec<String>, Error> {
+        let Some(last) = &group.slot.last_successful else { return Ok(Vec::new()) };
+        let last = &last.deployment;
+        let stored = self.deployment(last).await?;
+        let carrier = stored.as_ref().and_then(|stored| stored.row.deployment.carrier());
+        if let Some(Carrier::Exchange(Exchange { back_of: Some(earlier), .. })) = carrier {
+            let key = OldHostsRow::key_of(earlier);
+            let known = rows::load::<OldHostsRow>(&*self.table, &key).await?;
+            return Ok(known.map(|known| known.row.with_traffic()).unwrap_or_default());
+        }
+        Ok(self.enrolled(last).await?.into_iter().map(|host| host.name).collect())
     }
 
     /// Takes hosts out of their target group, and tells whether they have no traffic left there.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use engine::deployment::{AutoRollback, Carrier, Service, Shift, Tasks, Traffic, Watch};
+use engine::deployment::{AutoRollback, Carrier, Exchange, Service, Shift, Tasks, Traffic, Watch};
 use wire::codedeploy::{
     AlarmConfiguration, ApiError, AutoRollbackConfiguration, BlueGreenDeploymentConfiguration,
     ErrorName, GroupSettings, TagFilter, TargetInstances, TrafficRoute,
@@ -105,7 +105,7 @@ pub fn shift(settings: &GroupSettings) -> Result<Option<Shift>, ApiError> {
         return Err(ErrorName::InvalidBlueGreenDeploymentConfiguration.because(message));
     }
     Ok(Some(Shift {
-        carrier: Carrier::Groups(pair(settings)?),
+        carrier: carrier(settings)?,
         ready_wait_ms: ready_wait_ms(&blue_green),
         keep_ms: milliseconds(old.termination_wait_time_in_minutes.unwrap_or(0)),
         retires: old.action.as_deref() == Some("TERMINATE"),
@@ -176,8 +176,8 @@ fn milliseconds(minutes: i32) -> u64 {
     u64::try_from(minutes).unwrap_or(0) * 60_000
 }
 
-/// The two target groups that share the traffic of a blue/green group.
-fn pair(settings: &GroupSettings) -> Result<[String; 2], ApiError> {
+/// What carries the traffic of a blue/green group: one target group, or two that share the traffic of a listener.
+fn carrier(settings: &GroupSettings) -> Result<Carrier, ApiError> {
     let balancers = settings.load_balancer_info.clone().unwrap_or_default();
     let pairs = balancers.target_group_pair_info_list.unwrap_or_default();
     let groups = match pairs.into_iter().next() {
@@ -186,15 +186,18 @@ fn pair(settings: &GroupSettings) -> Result<[String; 2], ApiError> {
     };
     let names = groups.unwrap_or_default().into_iter().filter_map(|group| group.name);
     let names: Vec<String> = names.collect();
-    <[String; 2]>::try_from(names).map_err(|names| {
-        let found = names.len();
-        let message = format!(
-            "A blue/green group names two target groups that share the traffic of one listener, and this one names {found}. \
-             Name both in loadBalancerInfo.targetGroupInfoList: the one that has the traffic, and the one that the new \
-             hosts are registered with. Then going back is one change of weights."
-        );
-        ErrorName::InvalidLoadBalancerInfo.because(message)
-    })
+    match <[String; 1]>::try_from(names) {
+        Ok([group]) => Ok(Carrier::Exchange(Exchange { group, back_of: None })),
+        Err(names) => <[String; 2]>::try_from(names).map(Carrier::Groups).map_err(|names| {
+            let found = names.len();
+            let message = format!(
+                "A blue/green group names one target group, whose hosts are exchanged, or two that share the traffic of one \
+                 listener, and this one names {found}. Name them in loadBalancerInfo.targetGroupInfoList. With two, the \
+                 traffic can go by steps, and going back is one change of weights."
+            );
+            ErrorName::InvalidLoadBalancerInfo.because(message)
+        }),
+    }
 }
 
 /// The settings of a group that selects the replacement hosts of a deployment, on premises as well as in EC2.

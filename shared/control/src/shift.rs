@@ -5,7 +5,7 @@
 
 use engine::DeploymentId;
 use engine::deployment::{
-    Carrier, Deployment, Effect, Fact, Failure, FailureCode, Ordinals, Stage,
+    Carrier, Deployment, Effect, Exchange, Fact, Failure, FailureCode, Stage,
 };
 use engine::lifecycle::Event;
 use tracing::{info, warn};
@@ -49,20 +49,17 @@ impl Control {
         host: &HostRow,
         event: Event,
     ) -> Result<Look, BalancerError> {
-        let Some((_, new)) = deployment.sides() else { return Ok(Look::Waits) };
-        let hosts = [host.name.clone()];
-        let standing = self.traffic.balancers.standing(new, &hosts).await?.remove(&host.name);
-        match standing.unwrap_or(Standing::Out) {
-            Standing::Out | Standing::Draining => {
-                if let Some(look) = self.refuses_traffic(deployment.id()).await {
-                    return Ok(look);
-                }
-                self.traffic.balancers.admit(new, &host.name, deployment.id()).await?;
-                info!(host = host.name, group = new, "is ready for traffic of the new side");
-                return Ok(Look::Waits);
-            }
-            Standing::Starting(_) => return Ok(Look::Waits),
-            Standing::In => {}
+        let is_ready = match (deployment.carrier(), deployment.sides()) {
+            // Its target group has the traffic: it comes into it with the others, when the traffic moves.
+            (Some(Carrier::Exchange(_)), _) => true,
+            (_, Some((_, new))) => match self.come_in(deployment, new, &host.name).await? {
+                Ok(is_in) => is_in,
+                Err(look) => return Ok(look),
+            },
+            (_, None) => false,
+        };
+        if !is_ready {
+            return Ok(Look::Waits);
         }
         if host.waits_in != Some(event) {
             self.note_waiting(host, event).await;
@@ -70,6 +67,28 @@ impl Control {
         let goes_on_at = if event == Event::AllowTraffic { Stage::After } else { Stage::Before };
         let goes_on = deployment.stage().is_some_and(|stage| stage >= goes_on_at);
         Ok(if goes_on { Look::Passed } else { Look::Waits })
+    }
+
+    /// Lets a host into the target group of the new side, which has no traffic yet, and tells whether it is ready there.
+    async fn come_in(
+        &self,
+        deployment: &Deployment,
+        new: &str,
+        host: &str,
+    ) -> Result<Result<bool, Look>, BalancerError> {
+        let standing = self.traffic.balancers.standing(new, &[host.to_owned()]).await?.remove(host);
+        match standing.unwrap_or(Standing::Out) {
+            Standing::Out | Standing::Draining => {
+                if let Some(look) = self.refuses_traffic(deployment.id()).await {
+                    return Ok(Err(look));
+                }
+                self.traffic.balancers.admit(new, host, deployment.id()).await?;
+                info!(host, group = new, "is ready for traffic of the new side");
+                Ok(Ok(false))
+            }
+            Standing::Starting(_) => Ok(Ok(false)),
+            Standing::In => Ok(Ok(true)),
+        }
     }
 
     /// Notes on the host's item that it waits, and tells the deployment. What fails is said again by the next report.
@@ -107,6 +126,9 @@ impl Control {
         let listener = match deployment.carrier() {
             None => return Ok(Vec::new()),
             Some(Carrier::Alias(alias)) => return self.find_alias(alias).await,
+            Some(Carrier::Exchange(exchange)) => {
+                return self.find_exchange(deployment, exchange).await;
+            }
             Some(Carrier::Service(service)) => {
                 let refused = self.check_service(service).await?;
                 if !refused.is_empty() {
@@ -120,15 +142,21 @@ impl Control {
             return Ok(Vec::new());
         };
         let pair = Pair { old: first.clone(), new: second.clone(), listener };
-        match self.traffic.balancers.percent(&pair).await {
-            Ok(percent_of_second) => Ok(vec![Fact::SidesFound { percent_of_second }]),
-            Err(error @ BalancerError::Unavailable { .. }) => Err(error.into()),
-            Err(error @ (BalancerError::Unknown { .. } | BalancerError::Refused { .. })) => {
-                let code = FailureCode::InvalidBalancer;
-                let why = Failure { code, message: error.to_string() };
-                Ok(vec![Fact::ShiftRefused { effect: Effect::FindSides, why }])
-            }
+        sides_found(self.traffic.balancers.percent(&pair).await.map_err(Error::Balancer))
+    }
+
+    /// How much of the traffic the new hosts of an exchange have before it. Those of a new version are not known yet, and
+    /// only hosts without traffic will be among them.
+    async fn find_exchange(
+        &self,
+        deployment: &Deployment,
+        exchange: &Exchange,
+    ) -> Result<Vec<Fact>, Error> {
+        if exchange.back_of.is_some() {
+            return sides_found(self.exchanged(deployment, exchange).await);
         }
+        let group = self.traffic.balancers.check(&exchange.group).await;
+        sides_found(group.map(|()| 0).map_err(Error::Balancer))
     }
 
     /// Gives the new side of a shift its share of the traffic, and tells so when that is read back, or why it cannot have it.
@@ -190,6 +218,9 @@ impl Control {
             (Some(Carrier::Alias(alias)), _) => {
                 Some(self.traffic.functions.standing(alias).await?.percent)
             }
+            (Some(Carrier::Exchange(exchange)), _) => {
+                Some(self.exchanged(deployment, exchange).await?)
+            }
             (_, Some(pair)) => Some(self.traffic.balancers.percent(&pair).await?),
             (_, None) => None,
         })
@@ -201,7 +232,9 @@ impl Control {
             Some(Carrier::Alias(alias)) => {
                 Ok(self.traffic.functions.standing(alias).await?.revision)
             }
-            Some(Carrier::Groups(_) | Carrier::Service(_)) | None => Ok(String::new()),
+            Some(Carrier::Groups(_) | Carrier::Exchange(_) | Carrier::Service(_)) | None => {
+                Ok(String::new())
+            }
         }
     }
 
@@ -216,6 +249,9 @@ impl Control {
             (Some(Carrier::Alias(alias)), _) => {
                 self.traffic.functions.split(alias, percent, revision).await?;
             }
+            (Some(Carrier::Exchange(exchange)), _) => {
+                self.exchange(deployment, exchange, percent).await?;
+            }
             (_, Some(pair)) => self.traffic.balancers.split(&pair, percent).await?,
             (_, None) => {}
         }
@@ -228,10 +264,7 @@ impl Control {
             return Ok(true);
         };
         let id = deployment.id();
-        let hosts: Ordinals = deployment.poised().iter().collect();
-        let keys: Vec<_> = hosts.iter().map(|ordinal| HostRow::key_of(id, ordinal)).collect();
-        let hosts: Vec<Stored<HostRow>> = rows::load_many(&*self.table, &keys).await?;
-        let names: Vec<String> = hosts.into_iter().map(|host| host.row.name).collect();
+        let names = self.poised_names(deployment).await?;
         let standings = self.traffic.balancers.standing(group, &names).await?;
         let healthy = standings.values().filter(|standing| **standing == Standing::In).count();
         let total = deployment.hosts().fleet().total();
@@ -244,11 +277,25 @@ impl Control {
     }
 }
 
+/// What is known of the sides of a shift, from what was read of what carries its traffic.
+fn sides_found(read: Result<u8, Error>) -> Result<Vec<Fact>, Error> {
+    match read {
+        Ok(percent_of_second) => Ok(vec![Fact::SidesFound { percent_of_second }]),
+        Err(Error::Balancer(
+            error @ (BalancerError::Unknown { .. } | BalancerError::Refused { .. }),
+        )) => {
+            let why = Failure { code: FailureCode::InvalidBalancer, message: error.to_string() };
+            Ok(vec![Fact::ShiftRefused { effect: Effect::FindSides, why }])
+        }
+        Err(error) => Err(error),
+    }
+}
+
 pub(crate) fn pair_of(deployment: &Deployment) -> Option<Pair> {
     let (old, new) = deployment.sides()?;
     let listener = match deployment.carrier()? {
         Carrier::Service(service) => Some(service.listener.clone()),
-        Carrier::Groups(_) | Carrier::Alias(_) => None,
+        Carrier::Groups(_) | Carrier::Exchange(_) | Carrier::Alias(_) => None,
     };
     Some(Pair { old: old.to_owned(), new: new.to_owned(), listener })
 }

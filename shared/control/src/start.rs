@@ -270,7 +270,7 @@ impl Control {
             Some(carrier @ Carrier::Service(_)) => {
                 Some(settings::service_shift(&group.settings, carrier.clone())?)
             }
-            Some(Carrier::Groups(_)) | None => {
+            Some(Carrier::Groups(_) | Carrier::Exchange(_)) | None => {
                 settings::shift(&group.settings)?.filter(|_| is_of_group)
             }
         };
@@ -295,8 +295,15 @@ impl Control {
             );
             return Err(ErrorName::InvalidDeploymentConfigName.because(message).into());
         }
+        if matches!(shift.carrier, Carrier::Exchange(_)) && !pace.ladder.is_empty() {
+            let message = format!(
+                "The configuration `{config}` moves the traffic by steps, which takes two target groups that share it. Name \
+                 both in loadBalancerInfo.targetGroupInfoList, or choose a configuration without steps."
+            );
+            return Err(ErrorName::InvalidDeploymentConfigName.because(message).into());
+        }
         shift.back_to = request.back_to;
-        if request.back_to.is_some() && matches!(shift.carrier, Carrier::Groups(_)) {
+        if request.back_to.is_some() && !matches!(shift.carrier, Carrier::Service(_)) {
             // The hosts that it takes the traffic from were not made for it, and may be wanted again.
             shift.retires = false;
         }

@@ -13,7 +13,7 @@ use engine::{DeploymentId, GroupId, Timestamp};
 use wire::host::BatchKey;
 
 use crate::core::{Core, Shared};
-use crate::{function_checks, rule, service_checks, shift, traffic, zones};
+use crate::{exchange, function_checks, rule, service_checks, shift, traffic, zones};
 
 /// Most bytes of a deployment's row.
 const ROW_BYTES_MAX: usize = 64 * 1024;
@@ -235,6 +235,7 @@ fn end_written(core: &mut Core, row: &DeploymentRow) -> Result<(), String> {
     if new.order().shift.is_some() {
         shift::end_holds(core, new)?;
     }
+    exchange::end_holds(core, new)?;
     traffic::end_holds(core, new)?;
     function_checks::end_holds(core, new)?;
     service_checks::end_holds(core, new)?;
@@ -540,6 +541,7 @@ impl Checks {
         let kind = match deployment.order().shift.as_ref().map(|shift| &shift.carrier) {
             None => "in place",
             Some(Carrier::Groups(_)) => "blue/green",
+            Some(Carrier::Exchange(_)) => "exchange",
             Some(Carrier::Alias(_)) => "alias",
             Some(Carrier::Service(_)) => "service",
         };

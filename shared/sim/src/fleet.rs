@@ -232,6 +232,7 @@ impl World {
         self.add_machine(at, is_scaled, InstanceState::Pending);
         let mut core = self.shared.core();
         core.tell(&id, || format!("is launched, scaled {is_scaled}, hooked {is_hooked}"));
+        core.traffic.strangers.insert(id.clone());
         let holds = if is_hooked { core.cloud.hold(&id, true) } else { Vec::new() };
         let ms = core.random.between(100, 40_000);
         core.push(ms, Event::Change(Change::Runs(id.clone())));
@@ -245,6 +246,7 @@ impl World {
     }
 
     fn dies(&mut self, id: &str) {
+        self.shared.core().traffic.strangers.insert(id.to_owned());
         let mut core = self.shared.core();
         core.tell(id, || "is terminated".to_owned());
         core.cloud.terminate(id);

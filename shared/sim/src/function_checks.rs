@@ -13,7 +13,7 @@ use crate::hook_functions::hook_written;
 fn alias_of(deployment: &Deployment) -> Option<&Alias> {
     match &deployment.order().shift.as_ref()?.carrier {
         Carrier::Alias(alias) => Some(alias),
-        Carrier::Groups(_) | Carrier::Service(_) => None,
+        Carrier::Groups(_) | Carrier::Exchange(_) | Carrier::Service(_) => None,
     }
 }
 

@@ -10,6 +10,7 @@ mod checks;
 mod cloud;
 mod contents;
 mod core;
+mod exchange;
 mod faults;
 mod fleet;
 mod function_checks;

@@ -27,7 +27,7 @@ const TRIES_MS: u64 = 25_000;
 fn service_of(deployment: &Deployment) -> Option<&Service> {
     match deployment.carrier()? {
         Carrier::Service(service) => Some(service),
-        Carrier::Groups(_) | Carrier::Alias(_) => None,
+        Carrier::Groups(_) | Carrier::Exchange(_) | Carrier::Alias(_) => None,
     }
 }
 

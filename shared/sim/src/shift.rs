@@ -26,6 +26,8 @@ pub(crate) struct ShiftStory {
     keep_minutes: i32,
     /// Whether the old hosts are ended.
     terminates: bool,
+    /// Whether there is one target group, whose hosts are exchanged.
+    is_exchange: bool,
     /// The steps of the configurations that users make.
     pub(crate) steps: Option<&'static str>,
 }
@@ -34,19 +36,22 @@ impl ShiftStory {
     /// Two of five worlds with traffic has its groups deployed to by blue/green.
     pub(crate) fn by_chance(seed: u64) -> Option<Self> {
         let mut random = Random::new(seed ^ 0x0067_7265_656e);
+        let is_exchange = Random::new(seed ^ 0x6578_6368_616e).of_ten_thousand(4_000);
         random.of_ten_thousand(4_000).then(|| Self {
             ready_minutes: random.of_ten_thousand(5_000).then_some(2),
             keep_minutes: if random.of_ten_thousand(5_000) { 1 } else { 0 },
-            steps: random.pick(&STEPS).copied().flatten(),
+            steps: random.pick(&STEPS).copied().flatten().filter(|_| !is_exchange),
             terminates: random.of_ten_thousand(5_000),
+            is_exchange,
         })
     }
 
-    /// Gives a group two target groups.
+    /// Gives a group its target groups.
     pub(crate) fn set(&self, group: &mut Group) {
         let name =
             |side: &str| TargetGroupInfo { name: Some(format!("home:{}{side}", group.name)) };
-        let groups = vec![name(ONE), name(TWO)];
+        let mut groups = vec![name(ONE)];
+        groups.extend((!self.is_exchange).then(|| name(TWO)));
         let settings = &mut group.settings;
         settings.deployment_style = Some(DeploymentStyle {
             deployment_type: Some("BLUE_GREEN".to_owned()),
@@ -141,7 +146,8 @@ pub(crate) fn termination_begins(core: &Core, host: &str) -> Result<(), String> 
         let hosts = core.checks.hosts.get(deployment.id()).into_iter().flat_map(BTreeMap::values);
         let is_new = hosts.into_iter().any(|known| known.name == host);
         let sides = deployment.sides().into_iter().flat_map(|(old, new)| [old, new]);
-        retires && is_last && !is_new && sides.into_iter().all(is_without_traffic)
+        let mut groups = sides.chain(deployment.group_in_use());
+        retires && is_last && !is_new && groups.all(is_without_traffic)
     };
     let has_reason = core.checks.deployments.values().any(|row| is_reason(&row.deployment));
     demand!(has_reason, "{host} is terminated, has traffic, or may have to have it back");
@@ -159,7 +165,7 @@ pub(crate) fn step_holds(old: &Deployment, new: &Deployment) -> Result<(), Strin
         demand!(new.poised().len() == all, "{id} moves traffic while hosts are not ready");
     }
     let (before, after) = (old.percent().unwrap_or(0), new.percent().unwrap_or(0));
-    let may_rise = was >= Stage::Move || old.sides().is_none();
+    let may_rise = was >= Stage::Move || old.new_side().is_none();
     demand!(after <= before || may_rise, "{id} has {after}% of the traffic in {was:?}");
     Ok(())
 }
@@ -184,7 +190,7 @@ pub(crate) fn end_holds(core: &Core, deployment: &Deployment) -> Result<(), Stri
         Some(Carrier::Service(service)) => {
             core.services.weights.of(&place(&service.listener, group), core.now)
         }
-        Some(Carrier::Groups(_) | Carrier::Alias(_)) | None => {
+        Some(Carrier::Groups(_) | Carrier::Exchange(_) | Carrier::Alias(_)) | None => {
             core.traffic.weights.of(group, core.now)
         }
     };

@@ -499,6 +499,7 @@ impl World {
         let Some(host) = self.hosts.get_mut(host).filter(is_there) else { return };
         host.is_registered = false;
         let name = host.name.clone();
+        self.shared.core().traffic.strangers.insert(name.clone());
         let request = DeregisterOnPremisesInstance { instance_name: Some(name.clone()) };
         self.spawn(format!("deregister {name}"), false, None, |control, _| async move {
             drop(control.deregister_on_premises_instance(&request).await);

@@ -1,6 +1,6 @@
 //! The simulated balancer and alarms, what a seed decides about them, and the invariants of traffic and ladders.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use control::ports::{Alarms, BalancerError, Balancers, Pair, Reading, Standing};
@@ -15,6 +15,7 @@ use wire::cutover::Wish;
 
 use crate::checks::demand;
 use crate::core::{Act, Core};
+use crate::exchange;
 use crate::functions;
 use crate::ports::Ports;
 use crate::random::Random;
@@ -160,6 +161,10 @@ pub(crate) struct TrafficWorld {
     pub(crate) faults: TrafficFaults,
     /// By target group and host.
     targets: BTreeMap<(String, String), Target>,
+    /// Whom somebody asked about, by target group and host.
+    known: BTreeSet<(String, String)>,
+    /// Hosts that nobody takes out for who they are: launched while others were there, or gone.
+    pub(crate) strangers: BTreeSet<String>,
     /// How much of its listener's traffic each target group has.
     pub(crate) weights: Weights,
     /// From when on the alarm of a deployment fires.
@@ -185,6 +190,31 @@ impl TrafficWorld {
                 (false, false) => Standing::Draining,
             },
         }
+    }
+
+    /// Whoever was asked about in a target group, but for some hosts.
+    fn others<'a>(
+        &'a self,
+        group: &'a str,
+        hosts: &'a BTreeSet<&str>,
+    ) -> impl Iterator<Item = &'a String> {
+        let of_group = self.known.iter().filter(move |(of, _)| of == group).map(|(_, host)| host);
+        of_group.filter(|host| !hosts.contains(host.as_str()))
+    }
+
+    /// How many hosts of a target group have traffic, but for some of them.
+    pub(crate) fn others_in(&self, group: &str, hosts: &BTreeSet<&str>, now: u64) -> usize {
+        let is_in = |host: &&String| self.standing(group, host, now) == Standing::In;
+        self.others(group, hosts).filter(is_in).count()
+    }
+
+    /// Whether hosts ever had traffic of a target group but for some of them.
+    pub(crate) fn had_others(&self, group: &str, hosts: &BTreeSet<&str>) -> bool {
+        let had = |host: &String| {
+            let place = (group.to_owned(), host.clone());
+            self.targets.contains_key(&place) || is_in_from_the_beginning(group, host)
+        };
+        self.others(group, hosts).any(had)
     }
 
     fn ask(&mut self, group: &str, host: &str, is_wanted: bool, settled_at: u64) {
@@ -246,6 +276,9 @@ impl Balancers for Ports {
     async fn drain(&self, group: &str, hosts: &[String]) -> Result<(), BalancerError> {
         self.balancer(group).await?;
         let mut core = self.shared.core();
+        if let Err(broken) = exchange::drain_begins(&core, group, hosts) {
+            core.violate(broken);
+        }
         let settled_at = core.now + core.random.between(0, 20_000);
         for host in hosts {
             core.tell(host, || "is to get no traffic".to_owned());
@@ -260,7 +293,8 @@ impl Balancers for Ports {
         hosts: &[String],
     ) -> Result<BTreeMap<String, Standing>, BalancerError> {
         self.balancer(group).await?;
-        let core = self.shared.core();
+        let mut core = self.shared.core();
+        core.traffic.known.extend(hosts.iter().map(|host| (group.to_owned(), host.clone())));
         let standing = |host: &String| (host.clone(), core.traffic.standing(group, host, core.now));
         Ok(hosts.iter().map(standing).collect())
     }

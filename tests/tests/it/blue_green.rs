@@ -7,7 +7,7 @@ use crate::support::client::http_client;
 use crate::support::home::Home;
 use crate::support::{free_port, wait_for};
 
-/// A home whose first two hosts are blue and whose others are green, with a balancer of two target groups.
+/// A home whose first two hosts are blue and whose others are green, with a balancer.
 struct World {
     home: Home,
     port: u16,
@@ -18,30 +18,20 @@ struct World {
 }
 
 impl World {
+    /// With two target groups, and a port at which the one without traffic can be tried.
     fn start() -> Self {
+        Self::with(&["--target-group=one", "--target-group=two", "--test-port", "0"])
+    }
+
+    fn with(balancer: &[&str]) -> Self {
         let home = Home::started(4);
         let port = free_port();
-        let (target, one, two) = (port.to_string(), "--target-group=one", "--target-group=two");
-        let added = [
-            "balancer",
-            "add",
-            "shop",
-            "--target-port",
-            &target,
-            one,
-            two,
-            "--drain",
-            "1",
-            "--test-port",
-            "0",
-            "--health-path",
-            "/health",
-            "--format",
-            "json",
-        ];
-        let added = cutover(&home, &added);
+        let target = port.to_string();
+        let add = ["balancer", "add", "shop", "--target-port", &target, "--drain", "1"];
+        let more = ["--health-path", "/health", "--format", "json"];
+        let added = cutover(&home, &[&add, balancer, &more].concat());
         let added: Value = serde_json::from_str(&added).unwrap();
-        let url = |name: &str| added["balancer"][name].as_str().unwrap().to_owned();
+        let url = |name: &str| added["balancer"][name].as_str().unwrap_or_default().to_owned();
         for (color, hosts) in [("blue", [1, 2]), ("green", [3, 4])] {
             let names = hosts.map(|host| format!("host-{host}"));
             let tags = json!([{ "Key": "color", "Value": color }]);
@@ -57,19 +47,13 @@ impl World {
 
     /// Makes the group `shop/web` of both target groups.
     fn group(&self, args: &[&str]) {
-        let group = [
-            "init",
-            "shop/web",
-            "--balancer",
-            "home:one",
-            "--balancer",
-            "home:two",
-            "--blue-green",
-            "--auto-rollback",
-            "--config",
-            "CodeDeployDefault.AllAtOnce",
-        ];
-        cutover(&self.home, &[&group, args].concat());
+        self.group_of(&["--balancer", "home:one", "--balancer", "home:two"], args);
+    }
+
+    fn group_of(&self, balancers: &[&str], args: &[&str]) {
+        let group = ["init", "shop/web", "--blue-green", "--auto-rollback"];
+        let config = ["--config", "CodeDeployDefault.AllAtOnce"];
+        cutover(&self.home, &[&group, balancers, &config, args].concat());
     }
 
     /// Puts a version of the shop where nobody subscribed to it, and deploys it.
@@ -179,6 +163,80 @@ fn a_bad_version_loses_its_traffic_by_its_own_errors_and_what_had_it_has_it_agai
 }
 
 #[test]
+fn hosts_of_a_single_target_group_are_exchanged_and_exchanged_back() {
+    let world = World::with(&[]);
+    let home = &world.home;
+    world.group_of(&["--balancer", "home:shop"], &["--ready-wait", "10"]);
+    let until_done = |id: &str| {
+        let mut seen = std::collections::BTreeSet::new();
+        world.until_status(id, "Ready");
+        cutover(home, &["continue", id]);
+        wait_for(&format!("{id} to end"), || {
+            seen.extend(world.answers(&world.url, 5));
+            (home.deployment(id)["status"] == "Succeeded").then_some(())
+        });
+        seen.into_iter().collect::<Vec<String>>()
+    };
+    let first = world.deploy(1, 0, &["--target-tag", "color=blue"]);
+    world.until_status(&first, "Ready");
+    assert_eq!(
+        world.answers(&world.url, 1),
+        ["503 none"],
+        "nobody has traffic before it is continued"
+    );
+    cutover(home, &["continue", &first]);
+    home.succeeded(&first);
+    assert!(world.all_get(&world.url, 1));
+
+    // Those who have the traffic are not touched, and each request is answered by one version or the other.
+    let second = world.deploy(2, 0, &[]);
+    let seen = until_done(&second);
+    assert!(seen.iter().all(|answer| answer == "200 1" || answer == "200 2"), "{seen:?}");
+    assert!(world.all_get(&world.url, 2));
+    assert_eq!(home.text(1, "srv/shop/page.txt"), "version 1");
+    assert_eq!(home.text(3, "srv/shop/traffic"), "before\nafter\n");
+
+    let back = cutover(home, &["rollback", &second]).trim().to_owned();
+    let told = home.succeeded(&back);
+    assert_eq!(told["deploymentOverview"]["Succeeded"], 0, "nothing was installed: {told:#}");
+    assert!(world.all_get(&world.url, 1));
+
+    // The next one finds that the traffic is where it was, and goes to the others.
+    let third = world.deploy(3, 0, &[]);
+    let seen = until_done(&third);
+    assert!(seen.iter().all(|answer| answer == "200 1" || answer == "200 3"), "{seen:?}");
+    assert!(world.all_get(&world.url, 3));
+    assert_eq!(home.text(1, "srv/shop/page.txt"), "version 1");
+}
+
+#[test]
+fn a_bad_version_in_a_single_target_group_goes_out_of_it_by_itself() {
+    let world = World::with(&[]);
+    let home = &world.home;
+    let alarm = ["--alarm", "home:shop error_rate>5%", "--keep", "5"];
+    world.group_of(&["--balancer", "home:shop"], &alarm);
+    let first = world.deploy(1, 0, &["--target-tag", "color=blue"]);
+    wait_for("all traffic of the first version", || world.all_get(&world.url, 1).then_some(()));
+    cutover(home, &["continue", "--termination-wait", &first]);
+    home.succeeded(&first);
+    let bad = world.deploy(2, 2, &[]);
+    let mut answers = Vec::new();
+    wait_for("the end of the bad version", || {
+        answers.extend(world.answers(&world.url, 20));
+        (home.deployment(&bad)["status"] == "Stopped").then_some(())
+    });
+    assert!(answers.iter().any(|answer| answer == "500 2"), "{answers:?}");
+    let by_a_version = |answer: &String| ["200 1", "200 2", "500 2"].contains(&answer.as_str());
+    assert!(answers.iter().all(by_a_version), "{answers:?}");
+    let told = home.deployment(&bad);
+    assert_eq!(told["errorInformation"]["code"], "ALARM_ACTIVE", "{told:#}");
+    let message = told["rollbackInfo"]["rollbackMessage"].as_str().unwrap();
+    assert!(message.contains("where it was before"), "{message}");
+    assert!(world.all_get(&world.url, 1), "{:?}", world.answers(&world.url, 20));
+    assert_eq!(home.deployments().len(), 2, "nothing was deployed to go back");
+}
+
+#[test]
 fn what_a_blue_green_group_cannot_be_is_refused_with_what_to_do() {
     let world = World::start();
     world.group(&[]);
@@ -197,11 +255,9 @@ fn what_a_blue_green_group_cannot_be_is_refused_with_what_to_do() {
     let said = refused(&["continue", &id]);
     assert!(said.contains("has ended already"), "{said}");
     cutover(&world.home, &["init", "shop/web", "--balancer", "home:one", "--blue-green"]);
-    let said = refused(&deploy);
-    assert!(
-        said.contains("names two target groups") && said.contains("this one names 1"),
-        "{said}"
-    );
+    cutover(&world.home, &["config", "create", "steps", "--steps", "20%@1m,100%"]);
+    let said = refused(&[&deploy[..], &["--config", "steps"]].concat());
+    assert!(said.contains("moves the traffic by steps, which takes two target groups"), "{said}");
     cutover(&world.home, &["init", "shop/web", "--balancer", "home:one"]);
     let said = refused(&[&deploy[..], &["--target-tag", "color=blue"]].concat());
     assert!(said.contains("in place"), "{said}");

@@ -3,6 +3,7 @@
 mod catalog;
 mod deployments;
 mod ecs;
+mod exchange;
 mod hosts;
 mod lambda;
 mod named;

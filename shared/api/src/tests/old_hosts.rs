@@ -15,27 +15,31 @@ use super::world::{World, group};
 
 /// What there is: instances and their states, who is in which target group, and the weights.
 #[derive(Default)]
-struct State {
-    instances: BTreeMap<String, Instance>,
+pub(super) struct State {
+    pub(super) instances: BTreeMap<String, Instance>,
     /// Who is registered, by target group. Who was taken out drains until a test says that it is out.
-    registered: BTreeMap<String, BTreeSet<String>>,
-    draining: BTreeSet<String>,
+    pub(super) registered: BTreeMap<String, BTreeSet<String>>,
+    pub(super) draining: BTreeSet<String>,
     drains_at_once: bool,
+    /// Who is not found healthy.
+    pub(super) unhealthy: BTreeSet<String>,
+    /// Whom target groups do not take.
+    pub(super) gone: BTreeSet<String>,
     /// How much of the traffic `home:two` has.
     second: u8,
     /// What cannot be terminated, and why.
     protected: BTreeMap<String, String>,
     /// Whether EC2 does not answer.
     is_away: bool,
-    ended: Vec<String>,
+    pub(super) ended: Vec<String>,
     scaled_in: Vec<String>,
 }
 
 #[derive(Default)]
-struct Fake(Mutex<State>);
+pub(super) struct Fake(Mutex<State>);
 
 impl Fake {
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap()
     }
 
@@ -45,7 +49,7 @@ impl Fake {
         (state.second, state.ended.clone())
     }
 
-    fn add(&self, id: &str, scaling_group: Option<&str>, tag: bool) {
+    pub(super) fn add(&self, id: &str, scaling_group: Option<&str>, tag: bool) {
         let mut tags = BTreeMap::from([("role".to_owned(), "web".to_owned())]);
         if tag {
             tags.insert("cutover".to_owned(), String::new());
@@ -61,7 +65,7 @@ impl Fake {
         self.register("home:one", id);
     }
 
-    fn register(&self, group: &str, host: &str) {
+    pub(super) fn register(&self, group: &str, host: &str) {
         self.state().registered.entry(group.to_owned()).or_default().insert(host.to_owned());
     }
 }
@@ -146,6 +150,10 @@ impl Balancers for Fake {
     }
 
     async fn admit(&self, group: &str, host: &str, _: &DeploymentId) -> Result<(), BalancerError> {
+        if self.state().gone.contains(host) {
+            let (name, message) = (group.to_owned(), format!("{host} is gone"));
+            return Err(BalancerError::Refused { name, message });
+        }
         self.register(group, host);
         Ok(())
     }
@@ -171,6 +179,7 @@ impl Balancers for Fake {
             let is_in = state.registered.get(group).is_some_and(|hosts| hosts.contains(host));
             let drains = group == "home:one" && state.draining.contains(host);
             let standing = match (is_in, drains) {
+                (true, _) if state.unhealthy.contains(host) => Standing::Starting(None),
                 (true, _) => Standing::In,
                 (false, true) => Standing::Draining,
                 (false, false) => Standing::Out,
@@ -193,6 +202,12 @@ impl Balancers for Fake {
 
 /// A world whose group `web` has one new host on premises, and old ones in the target group with the traffic.
 async fn world() -> (World, Arc<Fake>) {
+    world_of(&["home:one", "home:two"]).await
+}
+
+/// One whose group has these target groups.
+pub(super) async fn world_of(groups: &[&str]) -> (World, Arc<Fake>) {
+    let groups: Vec<Value> = groups.iter().map(|name| json!({ "name": name })).collect();
     let fake = Arc::new(Fake(Mutex::new(State { drains_at_once: true, ..State::default() })));
     let mut world = World::new();
     world.control.cloud = Cloud { fleet: fake.clone(), scaling: fake.clone(), ..Cloud::none() };
@@ -204,9 +219,7 @@ async fn world() -> (World, Arc<Fake>) {
         "deploymentStyle": {
             "deploymentType": "BLUE_GREEN", "deploymentOption": "WITH_TRAFFIC_CONTROL",
         },
-        "loadBalancerInfo": {
-            "targetGroupInfoList": [{ "name": "home:one" }, { "name": "home:two" }],
-        },
+        "loadBalancerInfo": { "targetGroupInfoList": groups },
         "blueGreenDeploymentConfiguration": {
             "terminateBlueInstancesOnDeploymentSuccess": {
                 "action": "TERMINATE", "terminationWaitTimeInMinutes": 5,
@@ -221,6 +234,29 @@ async fn world() -> (World, Arc<Fake>) {
 
 /// Deploys to the new host, until the traffic has moved and the old hosts are kept.
 async fn moved(world: &World) -> String {
+    let (id, done) = poised(world).await;
+    done.report(world, &id).await;
+    let progress = world.ok("Cutover_v1.GetProgress", json!({ "deploymentId": id })).await;
+    assert_eq!(progress["stage"], "TerminationWait", "{progress:#}");
+    id
+}
+
+/// What the new host reports when it has its traffic.
+pub(super) struct Done(String, Value);
+
+impl Done {
+    pub(super) async fn report(self, world: &World, id: &str) {
+        let Self(token, mut report) = self;
+        report["sequence"] = 1_000_000.into();
+        report["status"] = "Succeeded".into();
+        let (code, answer) = world.host("report", &token, report).await;
+        assert_eq!(code, 200, "{answer}");
+        world.advance(id).await;
+    }
+}
+
+/// Deploys to the new host, until it is ready to get traffic, and gets it where nothing is in its way.
+pub(super) async fn poised(world: &World) -> (String, Done) {
     let id = world.deploy("v1").await;
     let (token, mut report) = world.claim("new").await;
     for (sequence, event) in [(1, "BeforeAllowTraffic"), (2, "AllowTraffic"), (3, "AllowTraffic")] {
@@ -240,17 +276,10 @@ async fn moved(world: &World) -> String {
             report["sequence"] = (report["sequence"].as_u64().unwrap() * 10).into();
         }
     }
-    report["sequence"] = 1_000_000.into();
-    report["status"] = "Succeeded".into();
-    let (code, answer) = world.host("report", &token, report.clone()).await;
-    assert_eq!(code, 200, "{answer}");
-    world.advance(&id).await;
-    let progress = world.ok("Cutover_v1.GetProgress", json!({ "deploymentId": id })).await;
-    assert_eq!(progress["stage"], "TerminationWait", "{progress:#}");
-    id
+    (id, Done(token, report))
 }
 
-async fn later(world: &World, id: &str, ms: u64) -> Value {
+pub(super) async fn later(world: &World, id: &str, ms: u64) -> Value {
     world.pass_ms(ms);
     world.advance(id).await;
     world.info(id).await

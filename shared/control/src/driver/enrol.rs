@@ -161,7 +161,7 @@ impl Control {
         deployment: &Deployment,
         mut members: Vec<Member>,
     ) -> Result<Vec<Member>, Error> {
-        let Some((old, _)) = deployment.sides() else { return Ok(members) };
+        let Some(old) = deployment.group_in_use() else { return Ok(members) };
         let names: Vec<String> = members.iter().map(|member| member.name.clone()).collect();
         let standings = self.traffic.balancers.standing(old, &names).await?;
         members.retain(|member| {

@@ -58,7 +58,7 @@ pub(super) fn carrier_again(
     let platform = match deployment.carrier() {
         Some(Carrier::Alias(_)) => ComputePlatform::Lambda,
         Some(Carrier::Service(_)) => ComputePlatform::Ecs,
-        Some(Carrier::Groups(_)) | None => return Ok(None),
+        Some(Carrier::Groups(_) | Carrier::Exchange(_)) | None => return Ok(None),
     };
     let content = revision.content.as_deref();
     Ok(content.map(|content| carrier_of(platform, group, content)).transpose()?)
@@ -125,7 +125,7 @@ impl Control {
         Ok(match deployment.carrier() {
             Some(Carrier::Alias(alias)) => Some(self.lambda_target(deployment, alias).await?),
             Some(Carrier::Service(service)) => Some(self.ecs_target(deployment, service).await?),
-            Some(Carrier::Groups(_)) | None => None,
+            Some(Carrier::Groups(_) | Carrier::Exchange(_)) | None => None,
         })
     }
 

@@ -68,7 +68,7 @@ fn platform_of(deployment: &Deployment) -> ComputePlatform {
     match deployment.carrier() {
         Some(Carrier::Alias(_)) => ComputePlatform::Lambda,
         Some(Carrier::Service(_)) => ComputePlatform::Ecs,
-        Some(Carrier::Groups(_)) | None => ComputePlatform::Server,
+        Some(Carrier::Groups(_) | Carrier::Exchange(_)) | None => ComputePlatform::Server,
     }
 }
 

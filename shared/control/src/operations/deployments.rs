@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use engine::appspec::FileExistsBehavior;
-use engine::deployment::{Carrier, Deployment, Fact, Shift};
+use engine::deployment::{Carrier, Deployment, Fact};
 use engine::{GroupId, Pin, Revision, Timestamp};
 use wire::codedeploy::{
     BatchGetDeployments, BatchGetDeploymentsOutput, ComputePlatform, CreateDeployment,
@@ -74,8 +74,10 @@ impl Control {
     /// Refuses a deployment whose hosts could not be let in again.
     async fn check_balancers(&self, group: &GroupSettings) -> Result<(), Error> {
         let mut groups = settings::traffic(group).map(|traffic| traffic.groups).unwrap_or_default();
-        if let Some(Shift { carrier: Carrier::Groups(pair), .. }) = settings::shift(group)? {
-            groups.extend(pair);
+        match settings::shift(group)?.map(|shift| shift.carrier) {
+            Some(Carrier::Groups(pair)) => groups.extend(pair),
+            Some(Carrier::Exchange(exchange)) => groups.push(exchange.group),
+            Some(Carrier::Alias(_) | Carrier::Service(_)) | None => {}
         }
         for group in &groups {
             match self.traffic.balancers.check(group).await {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use engine::deployment::{Alias, Carrier, Deployment, Service, Stage};
+use engine::deployment::{Alias, Carrier, Deployment, Exchange, Service, Stage};
 use wire::codedeploy::ErrorName;
 use wire::cutover::{RollBackDeployment, RollBackDeploymentOutput};
 
@@ -86,10 +86,13 @@ impl Control {
             Carrier::Groups(_) | Carrier::Service(_) => {
                 1 - deployment.new_side().unwrap_or(1).min(1)
             }
-            Carrier::Alias(_) => 1,
+            Carrier::Alias(_) | Carrier::Exchange(_) => 1,
         });
         request.carrier = Some(match shift.carrier.clone() {
             Carrier::Groups(groups) => Carrier::Groups(groups),
+            Carrier::Exchange(Exchange { group, .. }) => {
+                Carrier::Exchange(Exchange { group, back_of: Some(deployment.id().clone()) })
+            }
             Carrier::Service(service) => {
                 Carrier::Service(Box::new(Service { hooks: BTreeMap::new(), ..*service }))
             }

@@ -25,6 +25,9 @@ pub struct OldHostsRow {
     /// Hosts on premises: they lose their traffic, and go on running.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub on_premises: Vec<String>,
+    /// Instances that lose their traffic as well, and are never terminated.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spared: Vec<String>,
     /// Instances that go on running, the first of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kept: Vec<Kept>,
@@ -61,6 +64,7 @@ impl OldHostsRow {
             instances: Vec::new(),
             taken_on: Vec::new(),
             on_premises: Vec::new(),
+            spared: Vec::new(),
             kept: Vec::new(),
             more_kept: 0,
         }
@@ -69,6 +73,11 @@ impl OldHostsRow {
     /// The old hosts of deployment `id`.
     pub fn key_of(id: &DeploymentId) -> Key {
         Key::new(partition(id), "OLD")
+    }
+
+    /// All hosts that have to lose their traffic.
+    pub(crate) fn with_traffic(&self) -> Vec<String> {
+        [self.instances.as_slice(), self.on_premises.as_slice(), self.spared.as_slice()].concat()
     }
 
     /// Leaves an instance as it is.

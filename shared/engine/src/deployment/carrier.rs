@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::DeploymentId;
 use crate::lifecycle::Event;
 
 /// What a deployment moves traffic between. It never changes.
@@ -29,7 +30,8 @@ pub struct Shift {
 impl Shift {
     /// Whether there are hosts that the new version is brought to.
     pub fn has_hosts(&self) -> bool {
-        matches!(self.carrier, Carrier::Groups(_)) && self.back_to.is_none()
+        let is_of_hosts = matches!(self.carrier, Carrier::Groups(_) | Carrier::Exchange(_));
+        is_of_hosts && self.back_to.is_none()
     }
 
     /// Whether there are tasks that the new version is brought up with.
@@ -50,6 +52,8 @@ impl Shift {
 pub enum Carrier {
     /// Two target groups of one listener or rule, in the group's order. Which of them has the traffic is read.
     Groups([String; 2]),
+    /// One target group, whose hosts are exchanged for others.
+    Exchange(Exchange),
     /// An alias of a Lambda function.
     Alias(Alias),
     /// A service of ECS.
@@ -62,18 +66,30 @@ impl Carrier {
         match self {
             Self::Groups(groups) => Some(groups),
             Self::Service(service) => Some(&service.groups),
-            Self::Alias(_) => None,
+            Self::Exchange(_) | Self::Alias(_) => None,
         }
     }
 
     /// The functions that events call, where hooks are functions and no scripts on hosts.
     pub fn hooks(&self) -> Option<&BTreeMap<Event, String>> {
         match self {
-            Self::Groups(_) => None,
+            Self::Groups(_) | Self::Exchange(_) => None,
             Self::Alias(alias) => Some(&alias.hooks),
             Self::Service(service) => Some(&service.hooks),
         }
     }
+}
+
+/// One target group, whose hosts are exchanged: those of the new version come, and then the others go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Exchange {
+    /// The target group.
+    pub group: String,
+    /// The deployment whose exchange is taken back, where the traffic only goes back: its hosts go, and those come that had
+    /// the traffic before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub back_of: Option<DeploymentId>,
 }
 
 /// An alias of a Lambda function, and the versions that its traffic moves between.

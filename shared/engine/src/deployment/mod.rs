@@ -22,7 +22,9 @@ mod zones;
 
 use serde::{Deserialize, Serialize};
 
-pub use carrier::{Alias, Capacity, Carrier, Network, Service, Shift, Side, Stage, TaskSet, Tasks};
+pub use carrier::{
+    Alias, Capacity, Carrier, Exchange, Network, Service, Shift, Side, Stage, TaskSet, Tasks,
+};
 pub use climb::{Climb, Wishes};
 pub use effect::{Effect, Ending, Plan};
 pub use fact::{Fact, HostSeen, Sighting};

@@ -83,6 +83,16 @@ impl Deployment {
         }
     }
 
+    /// The target group whose hosts have the traffic before a shift, and are not to be changed; none until it is known.
+    pub fn group_in_use(&self) -> Option<&str> {
+        match self.carrier()? {
+            Carrier::Exchange(exchange) => Some(&exchange.group),
+            Carrier::Groups(_) | Carrier::Service(_) | Carrier::Alias(_) => {
+                self.sides().map(|(old, _)| old)
+            }
+        }
+    }
+
     /// Whether a person is waited for.
     pub fn awaits_person(&self) -> bool {
         let waits = self.order.shift.as_ref().is_some_and(|shift| shift.ready_wait_ms.is_some());
@@ -169,7 +179,7 @@ impl Deployment {
         let lesser = if second <= 50 { 1 } else { 0 };
         let side = match self.order.shift.as_ref().map(|shift| (&shift.carrier, shift.back_to)) {
             Some((_, Some(back_to))) => back_to.min(1),
-            Some((Carrier::Alias(_), None)) => 1,
+            Some((Carrier::Alias(_) | Carrier::Exchange(_), None)) => 1,
             Some((Carrier::Groups(_) | Carrier::Service(_), None)) | None => lesser,
         };
         let percent = if side == 1 { second } else { 100 - second };

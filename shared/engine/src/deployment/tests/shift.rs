@@ -243,6 +243,21 @@ fn the_side_that_has_less_is_the_new_one_and_weights_begin_where_they_are() {
 }
 
 #[test]
+fn one_target_group_is_both_sides_and_its_new_hosts_start_without_traffic() {
+    let one = Exchange { group: "home:one".into(), back_of: None };
+    let mut story = poised(shifting("", shift(Carrier::Exchange(one)), None));
+    assert_eq!(
+        (story.deployment.sides(), story.deployment.group_in_use()),
+        (None, Some("home:one"))
+    );
+    assert!(story.told.ends_with("MoveTraffic { percent: 100 }\n"), "{}", story.told);
+    moved(&mut story, 100);
+    story.seen(0, Sighting::Succeeded);
+    story.seen(1, Sighting::Succeeded);
+    assert_eq!(story.deployment.status(), Status::Succeeded);
+}
+
+#[test]
 fn a_new_side_that_has_traffic_loses_it_before_its_hosts_are_touched() {
     let mut story = Story::new(shifting("10%,100%", shift(pair()), None));
     story.deployment.pin = Some(pin());
