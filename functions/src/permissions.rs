@@ -74,7 +74,8 @@ impl Function {
 /// A call, or what another service does with the function's role.
 #[derive(Debug)]
 pub struct Call {
-    /// Who calls: a port's method, which names its adapter's; or a service with the function's role, Lambda or ECS.
+    /// Who calls: a port's method, which names its adapter's; or a service with the function's role: Lambda, ECS, or Auto
+    /// Scaling.
     pub by: &'static str,
     /// The service and its operation, as `dynamodb:Query`. Of what Lambda calls, one that stands for the rest.
     pub operation: &'static str,
@@ -149,6 +150,18 @@ pub enum On {
     Instances,
     /// Auto Scaling groups with the stack's tag.
     Groups,
+    /// Those of them that a deployment has made.
+    Copies,
+    /// Groups that are made with the stack's tag, and with the one that says which deployment makes them.
+    NewCopies,
+    /// The tags of copies, as far as they are Cutover's own.
+    CopyTags,
+    /// What instances of a launch template are made of.
+    Launches,
+    /// What is tagged while an instance is launched.
+    LaunchTags,
+    /// Roles that the user has named, for instances and hooks of copied groups.
+    CopiedRoles,
     /// Target groups with the stack's tag.
     TargetGroups,
     /// Listeners with the stack's tag.
@@ -202,6 +215,29 @@ impl On {
             Self::Groups => {
                 return tagged("autoscaling", "autoScalingGroup:*:autoScalingGroupName/*");
             }
+            Self::Copies => return copies("aws:ResourceTag", ""),
+            Self::NewCopies => return copies("aws:RequestTag", ""),
+            Self::CopyTags => {
+                return copies(
+                    "aws:ResourceTag",
+                    "ForAllValues:StringEquals aws:TagKeys cutover:sized; ",
+                );
+            }
+            Self::Launches => {
+                let template = within("ec2", "launch-template/*");
+                let condition = format!("ArnLike ec2:LaunchTemplate {template}");
+                let all = "arn:${AWS::Partition}:ec2:${AWS::Region}:*:*/*";
+                return vec![place(all, &condition)];
+            }
+            Self::LaunchTags => {
+                let launch = "StringEquals ec2:CreateAction RunInstances";
+                return vec![place(&within("ec2", "*/*"), launch)];
+            }
+            Self::CopiedRoles => {
+                let services = "ec2.amazonaws.com autoscaling.amazonaws.com";
+                let condition = format!("StringEquals iam:PassedToService {services}");
+                return vec![place("${CopiedRoleArns}", &condition)];
+            }
             Self::TargetGroups => return tagged("elasticloadbalancing", "targetgroup/*"),
             Self::Listeners => return tagged("elasticloadbalancing", "listener/*"),
             Self::Rules => return tagged("elasticloadbalancing", "listener-rule/*"),
@@ -235,6 +271,15 @@ fn tagged(service: &str, resource: &str) -> Vec<Place> {
     )]
 }
 
+/// Auto Scaling groups whose tags, on them or in the request for them, say that they are the stack's, and made by a
+/// deployment.
+fn copies(tags: &str, further: &str) -> Vec<Place> {
+    let groups = within("autoscaling", "autoScalingGroup:*:autoScalingGroupName/*");
+    let made = format!("Null {tags}/cutover:made-by false");
+    let of_stack = format!("StringEquals {tags}/cutover ${{AWS::StackName}}");
+    vec![place(&groups, &format!("{further}{made}; {of_stack}"))]
+}
+
 fn host_places() -> Vec<Place> {
     let own = "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:document/${Document}";
     let emulated = "arn:${AWS::Partition}:ssm:${AWS::Region}::document/AWS-RunShellScript";
@@ -257,8 +302,16 @@ fn place(resource: &str, condition: &str) -> Place {
 }
 
 /// The actions that are allowed on everything, and why no less will do.
-pub const UNBOUNDED: [(&str, &str); 12] = [
+pub const UNBOUNDED: [(&str, &str); 17] = [
     ("autoscaling:DescribeAutoScalingGroups", "a list; Auto Scaling knows no resource for it"),
+    ("autoscaling:DescribeLifecycleHooks", "a list; Auto Scaling knows no resource for it"),
+    (
+        "autoscaling:DescribeNotificationConfigurations",
+        "a list; Auto Scaling knows no resource for it",
+    ),
+    ("autoscaling:DescribePolicies", "a list; Auto Scaling knows no resource for it"),
+    ("autoscaling:DescribeScalingActivities", "a list; Auto Scaling knows no resource for it"),
+    ("autoscaling:DescribeScheduledActions", "a list; Auto Scaling knows no resource for it"),
     (
         "cloudwatch:DescribeAlarms",
         "CloudWatch tells of alarms that are composed of others only whom it tells of all",
@@ -376,13 +429,13 @@ pub const CALLS: &[Call] = &[
         EVALUATOR,
     ),
     call(
-        "Scaling::running",
+        "Scaling::running, copy, delete_copy",
         "autoscaling:DescribeAutoScalingGroups",
         On::Anything,
         NO_KEY,
-        WATCHER,
+        &[FleetWatcher, TrafficEvaluator],
     ),
-    call("Scaling::keep_hooks", "autoscaling:PutLifecycleHook", On::Groups, NO_KEY, WATCHER),
+    call("Scaling::keep_hooks, copy", "autoscaling:PutLifecycleHook", On::Groups, NO_KEY, WATCHER),
     call("Scaling::keep_hooks", "autoscaling:DeleteLifecycleHook", On::Groups, NO_KEY, WATCHER),
     call(
         "Scaling::heartbeat",
@@ -392,8 +445,44 @@ pub const CALLS: &[Call] = &[
         WATCHER,
     ),
     call("Scaling::release", "autoscaling:CompleteLifecycleAction", On::Groups, NO_KEY, WATCHER),
-    call("Scaling::set_suspended", "autoscaling:SuspendProcesses", On::Groups, NO_KEY, WATCHER),
+    call(
+        "Scaling::set_suspended, copy",
+        "autoscaling:SuspendProcesses",
+        On::Groups,
+        NO_KEY,
+        WATCHER,
+    ),
     call("Scaling::set_suspended", "autoscaling:ResumeProcesses", On::Groups, NO_KEY, WATCHER),
+    // Copies of groups.
+    call("Scaling::copy", "autoscaling:CreateAutoScalingGroup", On::NewCopies, NO_KEY, WATCHER),
+    call("Scaling::copy", "autoscaling:UpdateAutoScalingGroup", On::Copies, NO_KEY, WATCHER),
+    call("Scaling::copy", "autoscaling:CreateOrUpdateTags", On::CopyTags, NO_KEY, WATCHER),
+    call("Scaling::copy", "autoscaling:EnableMetricsCollection", On::Copies, NO_KEY, WATCHER),
+    call("Scaling::copy", "autoscaling:PutNotificationConfiguration", On::Copies, NO_KEY, WATCHER),
+    call("Scaling::copy", "autoscaling:PutScalingPolicy", On::Copies, NO_KEY, WATCHER),
+    call("Scaling::copy", "autoscaling:PutScheduledUpdateGroupAction", On::Copies, NO_KEY, WATCHER),
+    call("Scaling::copy", "autoscaling:DescribeLifecycleHooks", On::Anything, NO_KEY, WATCHER),
+    call(
+        "Scaling::copy",
+        "autoscaling:DescribeNotificationConfigurations",
+        On::Anything,
+        NO_KEY,
+        WATCHER,
+    ),
+    call("Scaling::copy", "autoscaling:DescribePolicies", On::Anything, NO_KEY, WATCHER),
+    call("Scaling::copy", "autoscaling:DescribeScalingActivities", On::Anything, NO_KEY, WATCHER),
+    call("Scaling::copy", "autoscaling:DescribeScheduledActions", On::Anything, NO_KEY, WATCHER),
+    call(
+        "Scaling::delete_copy",
+        "autoscaling:DeleteAutoScalingGroup",
+        On::Copies,
+        NO_KEY,
+        EVALUATOR,
+    ),
+    // What Auto Scaling asks of whoever makes a group with a launch template. Only where the user has named roles.
+    call("Auto Scaling, the launch", "ec2:RunInstances", On::Launches, NO_KEY, WATCHER),
+    call("Auto Scaling, the launch", "ec2:CreateTags", On::LaunchTags, NO_KEY, WATCHER),
+    call("Auto Scaling, the roles", "iam:PassRole", On::CopiedRoles, NO_KEY, WATCHER),
     // Traffic.
     call(
         "Balancers, each method",

@@ -135,8 +135,7 @@ impl Start {
         let patient = self.patient();
         let fleet = Ec2Fleet::new(aws_sdk_ec2::Client::new(&patient));
         self.control.cloud.fleet = Arc::new(fleet);
-        self.control.cloud.scaling =
-            Arc::new(AutoScaling::new(aws_sdk_autoscaling::Client::new(&patient)));
+        self.control.cloud.scaling = Arc::new(AutoScaling::new(&patient));
         let nothing = Runner { version: String::new(), digest: String::new() };
         self.control.cloud.push = Arc::new(self.run_command(&patient, "", "", nothing));
         self

@@ -4,7 +4,7 @@ use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 use control::ports::CloudError;
 
 /// Codes of refusals that pass by themselves, although their HTTP status says that the request was wrong.
-const PASSING: [&str; 10] = [
+const PASSING: [&str; 12] = [
     "EC2ThrottledException",
     "ExpiredToken",
     "ExpiredTokenException",
@@ -12,6 +12,8 @@ const PASSING: [&str; 10] = [
     "RequestLimitExceeded",
     "RequestThrottled",
     "RequestTimeout",
+    "ResourceContention",
+    "ScalingActivityInProgress",
     "Throttling",
     "ThrottlingException",
     "TooManyRequestsException",

@@ -12,6 +12,7 @@ mod functions;
 mod instances;
 mod queues;
 mod scaling;
+mod scaling_copy;
 pub mod script;
 mod services;
 

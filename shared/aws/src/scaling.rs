@@ -1,13 +1,14 @@
-//! EC2 Auto Scaling: lifecycle hooks and suspended processes.
+//! EC2 Auto Scaling: lifecycle hooks and suspended processes. Copies of groups are in `scaling_copy`.
 
 use async_trait::async_trait;
-use aws_sdk_autoscaling::Client;
 use aws_sdk_autoscaling::error::ProvideErrorMetadata as _;
-use control::ports::{CloudError, Hold, Hooks, Scaling};
+use aws_sdk_autoscaling::types::AutoScalingGroup;
+use aws_sdk_autoscaling::{Client, Config};
+use control::ports::{CloudError, CopyStanding, GroupCopy, Hold, Hooks, Scaling};
 
 use crate::error::cloud_error;
 
-const SERVICE: &str = "Auto Scaling";
+pub(crate) const SERVICE: &str = "Auto Scaling";
 
 /// How long a hook holds an instance without a heartbeat, in seconds.
 const HEARTBEAT_S: i32 = 600;
@@ -19,13 +20,25 @@ const TERMINATING: &str = "autoscaling:EC2_INSTANCE_TERMINATING";
 /// Auto Scaling groups.
 #[derive(Debug, Clone)]
 pub struct AutoScaling {
-    client: Client,
+    pub(crate) client: Client,
 }
 
 impl AutoScaling {
-    /// The groups that `client` reaches.
-    pub fn new(client: Client) -> Self {
-        Self { client }
+    /// The groups that a client of this configuration reaches.
+    pub fn new(config: impl Into<Config>) -> Self {
+        Self { client: Client::from_conf(config.into()) }
+    }
+
+    /// The group of a name, if there is one.
+    pub(crate) async fn described(
+        &self,
+        group: &str,
+    ) -> Result<Option<AutoScalingGroup>, CloudError> {
+        let request = self.client.describe_auto_scaling_groups().auto_scaling_group_names(group);
+        let found = request.send().await;
+        let found =
+            found.map_err(|error| cloud_error(SERVICE, "DescribeAutoScalingGroups", error))?;
+        Ok(found.auto_scaling_groups.unwrap_or_default().into_iter().next())
     }
 
     async fn put(
@@ -63,7 +76,7 @@ impl AutoScaling {
 }
 
 /// Whether a refusal says that a group, a hook or a hold does not exist.
-fn is_gone(code: Option<&str>, message: Option<&str>) -> bool {
+pub(crate) fn is_gone(code: Option<&str>, message: Option<&str>) -> bool {
     let message = message.unwrap_or_default().to_lowercase();
     code == Some("ValidationError")
         && ["not found", "no active lifecycle action", "does not exist", "no lifecycle hook"]
@@ -124,14 +137,7 @@ impl Scaling for AutoScaling {
         scaling_group: &str,
         processes: &[String],
     ) -> Result<Vec<String>, CloudError> {
-        let request =
-            self.client.describe_auto_scaling_groups().auto_scaling_group_names(scaling_group);
-        let found = request.send().await;
-        let found =
-            found.map_err(|error| cloud_error(SERVICE, "DescribeAutoScalingGroups", error))?;
-        let Some(group) = found.auto_scaling_groups.unwrap_or_default().into_iter().next() else {
-            return Ok(Vec::new());
-        };
+        let Some(group) = self.described(scaling_group).await? else { return Ok(Vec::new()) };
         let suspended: Vec<String> = group
             .suspended_processes
             .into_iter()
@@ -187,5 +193,13 @@ impl Scaling for AutoScaling {
             Err(error) if is_gone(error.code(), error.message()) => Ok(()),
             Err(error) => Err(cloud_error(SERVICE, "TerminateInstanceInAutoScalingGroup", error)),
         }
+    }
+
+    async fn copy(&self, copy: &GroupCopy) -> Result<CopyStanding, CloudError> {
+        self.make_copy(copy).await
+    }
+
+    async fn delete_copy(&self, scaling_group: &str) -> Result<bool, CloudError> {
+        self.delete_made(scaling_group).await
     }
 }

@@ -32,6 +32,8 @@ mod policies;
 mod prometheus;
 mod refusals;
 #[cfg(feature = "tools")]
+mod scaling_copies;
+#[cfg(feature = "tools")]
 mod target_groups;
 mod template;
 mod upgrade;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use control::ports::{
-    BalancerError, Balancers, Cloud, CloudError, Fleet, Hold, Hooks, Instance, InstanceState, Pair,
+    BalancerError, Balancers, Cloud, CloudError, CopyStanding, Fleet, GroupCopy, Hold, Hooks, Instance, InstanceState, Pair,
     Scaling, Selection, Standing, Traffic,
 };
 use engine::DeploymentId;
@@ -140,6 +140,14 @@ impl Scaling for Fake {
                 Ok(())
             }
         }
+    }
+
+    async fn copy(&self, _: &GroupCopy) -> Result<CopyStanding, CloudError> {
+        Err(unavailable("CreateAutoScalingGroup"))
+    }
+
+    async fn delete_copy(&self, _: &str) -> Result<bool, CloudError> {
+        Ok(true)
     }
 }
 

@@ -213,6 +213,52 @@ pub trait Scaling: Send + Sync {
     /// # Errors
     /// Refused where the group would have less instances than its minimum.
     async fn terminate(&self, instance: &str) -> Result<(), CloudError>;
+
+    /// Makes a group like another one, as far as that has not been done, and tells how it stands. Until it is resumed by
+    /// [`Scaling::set_suspended`], the copy runs none of [`GroupCopy::RESTING`].
+    ///
+    /// # Errors
+    /// Refused where the group cannot be copied; asking again gives the same answer.
+    async fn copy(&self, copy: &GroupCopy) -> Result<CopyStanding, CloudError>;
+
+    /// Deletes a group with its instances, if a deployment has made it, and tells whether it is gone. One that somebody else
+    /// has made is left as it is, and counts as gone: nothing is left to be done.
+    async fn delete_copy(&self, scaling_group: &str) -> Result<bool, CloudError>;
+}
+
+/// An Auto Scaling group that a deployment makes like another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupCopy {
+    /// The group that is copied.
+    pub from: String,
+    /// The name of the copy.
+    pub to: String,
+    /// The deployment that makes it.
+    pub made_by: DeploymentId,
+}
+
+impl GroupCopy {
+    /// Processes that rest in a copy: it keeps its instances as they are, and out of target groups, until the deployment
+    /// has put them to use.
+    pub const RESTING: [&str; 6] = [
+        "AZRebalance",
+        "AddToLoadBalancer",
+        "AlarmNotification",
+        "HealthCheck",
+        "ReplaceUnhealthy",
+        "ScheduledActions",
+    ];
+}
+
+/// How a copy of an Auto Scaling group stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CopyStanding {
+    /// How many instances it is to have: as many as the copied group had when the copy was made.
+    pub wanted: u32,
+    /// How many of them are in service.
+    pub in_service: u32,
+    /// Why the last launch failed, in the words of Auto Scaling; none if it did not.
+    pub trouble: Option<String>,
 }
 
 /// Hooks of a deployment group on an Auto Scaling group.
@@ -365,5 +411,13 @@ impl Scaling for NoCloud {
 
     async fn terminate(&self, _: &str) -> Result<(), CloudError> {
         Err(Self::refused("terminate an instance"))
+    }
+
+    async fn copy(&self, _: &GroupCopy) -> Result<CopyStanding, CloudError> {
+        Err(Self::refused("copy an Auto Scaling group"))
+    }
+
+    async fn delete_copy(&self, _: &str) -> Result<bool, CloudError> {
+        Err(Self::refused("delete an Auto Scaling group"))
     }
 }

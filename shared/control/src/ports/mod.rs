@@ -14,8 +14,8 @@ use thiserror::Error;
 use wire::host::Offer;
 
 pub use cloud::{
-    Cloud, CloudError, Command, Errands, Fleet, Hold, Hooks, Instance, InstanceState, NoCloud,
-    Push, Scaling, Selection, SendError,
+    Cloud, CloudError, Command, CopyStanding, Errands, Fleet, GroupCopy, Hold, Hooks, Instance,
+    InstanceState, NoCloud, Push, Scaling, Selection, SendError,
 };
 pub use functions::{AliasStanding, FunctionError, Functions, NoFunctions};
 pub use meter::{HostOutcome, Measure, Meter, NoMeter};

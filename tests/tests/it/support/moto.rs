@@ -28,11 +28,16 @@ pub(crate) struct Moto {
 impl Moto {
     /// Starts a server, and waits until it answers.
     pub(crate) async fn start() -> Self {
+        Self::start_taught("").await
+    }
+
+    /// Starts a server that a Python program has taught what moto does not know, and waits until it answers.
+    pub(crate) async fn start_taught(lesson: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = free_port();
-        let server = tool("moto_server");
-        let args = ["-H", "127.0.0.1", "-p", &port.to_string()];
-        let server = Daemon::start_at(dir.path(), &server, &args);
+        let program = format!("{lesson}\nfrom moto.server import main\nmain()\n");
+        let args = ["-c", &program, "-H", "127.0.0.1", "-p", &port.to_string()];
+        let server = Daemon::start_at(dir.path(), &tool("python"), &args);
         let endpoint = format!("http://127.0.0.1:{port}");
         let config = SdkConfig::builder()
             .region(Region::new(REGION))
