@@ -131,7 +131,7 @@ impl Errands for QueuedErrands {
         let queues = &self.sender.queues;
         let queue = match effect {
             Effect::PinRevision => &queues.uploads,
-            Effect::EnrolHosts => &queues.fleet,
+            Effect::EnrolHosts | Effect::CopyGroup => &queues.fleet,
             Effect::Dispatch { .. } => &queues.commands,
             Effect::ReadAlarms
             | Effect::Withdraw

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use engine::deployment::{Carrier, Deployment, Effect, Exchange, Fact, Side};
 use tracing::{info, warn};
 
-use crate::fleet::Member;
+use crate::fleet::{Member, copies};
 use crate::ports::{CloudError, Instance, InstanceState, Standing};
 use crate::rows::{self, Group, OldHostsRow, Stored};
 use crate::{Control, Error};
@@ -60,8 +60,24 @@ impl Control {
             warn!(deployment = %deployment.id(), is_wanted, read, "no host is terminated");
             return Ok(Vec::new());
         }
+        // A group that an earlier deployment has made goes as a whole.
+        if let Some(copy) = copies::copy_of(deployment)
+            && !self.cloud.scaling.delete_copy(&copy.from).await?
+        {
+            return Ok(Vec::new());
+        }
         let is_over = self.terminate(&mut hosts, new.unwrap_or(old)).await?;
         Ok(is_over.then_some(Fact::Retired { side }).into_iter().collect())
+    }
+
+    /// Deletes the copy of an Auto Scaling group that was made for new hosts which are not to have the traffic, and tells when
+    /// it is gone.
+    pub(crate) async fn retire_copy(&self, deployment: &Deployment) -> Result<Vec<Fact>, Error> {
+        let Some(copy) = copies::copy_of(deployment) else { return Ok(Vec::new()) };
+        let is_gone = self.cloud.scaling.delete_copy(&copy.to).await?;
+        info!(deployment = %deployment.id(), scaling_group = copy.to, is_gone, "the copy is not needed");
+        let retired = Fact::Retired { side: Side::New };
+        Ok(is_gone.then_some(retired).into_iter().collect())
     }
 
     /// The hosts that had the traffic before: what was written of them, or else what is so now.

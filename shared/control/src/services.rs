@@ -112,7 +112,10 @@ impl Control {
             return Ok(Vec::new());
         }
         let Some((service, new)) = service_of(deployment) else {
-            return self.retire_hosts(deployment).await;
+            return match side {
+                Side::Old => self.retire_hosts(deployment).await,
+                Side::New => self.retire_copy(deployment).await,
+            };
         };
         if let Some(pair) = test_pair(deployment, service)
             && !self.lead(&pair, without).await?

@@ -99,18 +99,43 @@ pub fn shift(settings: &GroupSettings) -> Result<Option<Shift>, ApiError> {
     }
     let blue_green = settings.blue_green_deployment_configuration.clone().unwrap_or_default();
     let old = blue_green.terminate_blue_instances_on_deployment_success.clone().unwrap_or_default();
-    let green = blue_green.green_fleet_provisioning_option.clone().unwrap_or_default();
-    if green.action.as_deref() == Some("COPY_AUTO_SCALING_GROUP") {
-        let message = "The group asks for a copy of its Auto Scaling group, which Cutover does not make. Set greenFleetProvisioningOption to DISCOVER_EXISTING, and name the new instances in targetInstances.";
+    let carrier = carrier(settings)?;
+    if copied(settings)?.is_some() && !matches!(carrier, Carrier::Exchange(_)) {
+        let message = "The group asks for a copy of its Auto Scaling group, which takes one target group: the copy is attached to those that the group itself is attached to. Name that one alone in loadBalancerInfo.targetGroupInfoList, or set greenFleetProvisioningOption to DISCOVER_EXISTING.";
         return Err(ErrorName::InvalidBlueGreenDeploymentConfiguration.because(message));
     }
     Ok(Some(Shift {
-        carrier: carrier(settings)?,
+        carrier,
         ready_wait_ms: ready_wait_ms(&blue_green),
         keep_ms: milliseconds(old.termination_wait_time_in_minutes.unwrap_or(0)),
         retires: old.action.as_deref() == Some("TERMINATE"),
+        copies: None,
         back_to: None,
     }))
+}
+
+/// The Auto Scaling group of a group of hosts that is copied for each blue/green deployment, if one is.
+///
+/// # Errors
+/// Where it is not one that is to be copied.
+pub fn copied(settings: &GroupSettings) -> Result<Option<String>, ApiError> {
+    let blue_green = settings.blue_green_deployment_configuration.clone().unwrap_or_default();
+    let green = blue_green.green_fleet_provisioning_option.unwrap_or_default();
+    let copies = green.action.as_deref() == Some("COPY_AUTO_SCALING_GROUP");
+    if !copies || !is_blue_green(settings) {
+        return Ok(None);
+    }
+    match settings.auto_scaling_groups.as_deref().unwrap_or_default() {
+        [scaling_group] => Ok(Some(scaling_group.clone())),
+        found => {
+            let message = format!(
+                "The group asks for a copy of its Auto Scaling group, and names {} of them. Name one in autoScalingGroups, \
+                 or set greenFleetProvisioningOption to DISCOVER_EXISTING, and name the new instances in targetInstances.",
+                found.len()
+            );
+            Err(ErrorName::InvalidBlueGreenDeploymentConfiguration.because(message))
+        }
+    }
 }
 
 /// How long a person is waited for, if one is.
@@ -136,6 +161,7 @@ pub fn service_shift(settings: &GroupSettings, carrier: Carrier) -> Result<Shift
         ready_wait_ms: ready_wait_ms(&blue_green),
         keep_ms: milliseconds(old.termination_wait_time_in_minutes.unwrap_or(0)),
         retires: true,
+        copies: None,
         back_to: None,
     })
 }

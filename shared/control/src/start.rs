@@ -2,7 +2,8 @@
 
 use engine::appspec::FileExistsBehavior;
 use engine::deployment::{
-    AutoRollback, Carrier, Creator, Deployment, HOOK_MS, Order, Shift, TASKS_MS,
+    AutoRollback, COPY_MS, Carrier, Creator, Deployment, HOOK_MS, Order, ScalingCopy, Shift,
+    TASKS_MS,
 };
 use engine::group::Upload;
 use engine::health::{Minimum, Rule};
@@ -12,6 +13,7 @@ use engine::{DeploymentId, GroupId, Pin, Revision, Timestamp};
 use wire::codedeploy::{AlarmConfiguration, ComputePlatform, ErrorName, TargetInstances};
 
 use crate::content::carrier_of;
+use crate::fleet::copies;
 use crate::rows::{self, Application, Config, DeploymentRow, Group, RegisteredRevision, Stored};
 use crate::table::{Query, Write};
 use crate::{Control, Error, settings};
@@ -91,11 +93,30 @@ pub(crate) struct Pace {
     zonal: Option<Zonal>,
 }
 
-/// How long a shift may wait for people, hook functions and tasks, in milliseconds.
+/// The Auto Scaling group that a deployment copies for its new hosts, and the copy's name, which is CodeDeploy's.
+fn copied(
+    group: &Group,
+    request: &Request,
+    id: &DeploymentId,
+) -> Result<Option<ScalingCopy>, Error> {
+    if request.back_to.is_some() || request.carrier.is_some() {
+        return Ok(None);
+    }
+    let Some(from) = settings::copied(&group.settings)? else { return Ok(None) };
+    if request.targets.is_some() {
+        let message = "The group asks for a copy of its Auto Scaling group, so the new instances are those of the copy. Leave `targetInstances` out, or set greenFleetProvisioningOption to DISCOVER_EXISTING.";
+        return Err(ErrorName::InvalidTargetInstances.because(message).into());
+    }
+    let to = format!("CodeDeploy_{}_{id}", group.name);
+    Ok(Some(ScalingCopy { from, to }))
+}
+
+/// How long a shift may wait for people, hook functions, tasks and instances, in milliseconds.
 fn longest_wait_ms(shift: &Shift) -> u64 {
     let hooks = shift.carrier.hooks().map_or(2, |hooks| u64::try_from(hooks.len()).unwrap_or(0));
     let tasks = if shift.has_tasks() { TASKS_MS } else { 0 };
-    shift.ready_wait_ms.unwrap_or(0) + shift.keep_ms + hooks * HOOK_MS + tasks
+    let copy = if shift.copies.is_some() { COPY_MS } else { 0 };
+    shift.ready_wait_ms.unwrap_or(0) + shift.keep_ms + hooks * HOOK_MS + tasks + copy
 }
 
 /// The rule of a predefined configuration for servers.
@@ -196,7 +217,12 @@ impl Control {
         if request.is_way_back {
             (pace.ladder, pace.zonal) = (Ladder::default(), None);
         }
-        let shift = self.shift_of(group, request, &config, &pace)?;
+        let mut shift = self.shift_of(group, request, &config, &pace)?;
+        if let Some(shift) = &mut shift {
+            shift.copies = copied(group, request, &id)?;
+        }
+        let copies = shift.as_ref().and_then(|shift| shift.copies.as_ref());
+        let targets = copies.map(copies::targets_of).or_else(|| request.targets.clone());
         let Pace { rule, ladder, zonal } = pace;
         let waits = shift.as_ref().map_or(0, longest_wait_ms);
         let bakes: u64 = ladder.rungs().iter().map(|rung| rung.bake_ms).sum();
@@ -245,7 +271,7 @@ impl Control {
             wake_at: Some(now),
             upload: request.upload.clone(),
             only: request.only.clone(),
-            targets: request.targets.clone(),
+            targets,
         })
     }
 
@@ -265,6 +291,7 @@ impl Control {
                 ready_wait_ms: None,
                 keep_ms: 0,
                 retires: false,
+                copies: None,
                 back_to: None,
             }),
             Some(carrier @ Carrier::Service(_)) => {

@@ -13,7 +13,7 @@ use engine::{DeploymentId, GroupId, Timestamp};
 use wire::host::BatchKey;
 
 use crate::core::{Core, Shared};
-use crate::{exchange, function_checks, rule, service_checks, shift, traffic, zones};
+use crate::{copies, exchange, function_checks, rule, service_checks, shift, traffic, zones};
 
 /// Most bytes of a deployment's row.
 const ROW_BYTES_MAX: usize = 64 * 1024;
@@ -236,6 +236,7 @@ fn end_written(core: &mut Core, row: &DeploymentRow) -> Result<(), String> {
         shift::end_holds(core, new)?;
     }
     exchange::end_holds(core, new)?;
+    copies::end_holds(core, new)?;
     traffic::end_holds(core, new)?;
     function_checks::end_holds(core, new)?;
     service_checks::end_holds(core, new)?;
@@ -538,9 +539,11 @@ impl Checks {
     /// Counts a deployment that has ended.
     fn count(&mut self, deployment: &Deployment) {
         let Some(ended) = deployment.ended() else { return };
+        let is_copy = deployment.order().shift.as_ref().is_some_and(|shift| shift.copies.is_some());
         let kind = match deployment.order().shift.as_ref().map(|shift| &shift.carrier) {
             None => "in place",
             Some(Carrier::Groups(_)) => "blue/green",
+            Some(Carrier::Exchange(_)) if is_copy => "exchange of copies",
             Some(Carrier::Exchange(_)) => "exchange",
             Some(Carrier::Alias(_)) => "alias",
             Some(Carrier::Service(_)) => "service",

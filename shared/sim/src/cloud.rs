@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use control::ports::{
-    CloudError, Command, Fleet, Hold, Hooks, Instance, InstanceState, Push, Scaling, Selection,
-    SendError,
+    CloudError, Command, CopyStanding, Fleet, GroupCopy, Hold, Hooks, Instance, InstanceState,
+    Push, Scaling, Selection, SendError,
 };
 use thiserror::Error;
 
@@ -33,10 +33,14 @@ pub(crate) struct Machine {
 /// An Auto Scaling group.
 #[derive(Debug, Default)]
 pub(crate) struct ScalingGroup {
-    hooks: BTreeSet<String>,
-    suspended: BTreeSet<String>,
+    pub(crate) hooks: BTreeSet<String>,
+    pub(crate) suspended: BTreeSet<String>,
     /// What a user suspended before.
     pub(crate) by_user: BTreeSet<String>,
+    /// How many instances it was made with, where a deployment has made it.
+    pub(crate) copied: Option<u32>,
+    /// Whether it is being deleted.
+    pub(crate) is_ending: bool,
 }
 
 /// An instance that is held, and what was said of it.
@@ -341,6 +345,20 @@ impl Scaling for Ports {
         self.shared.pause().await;
         Ok(())
     }
+
+    async fn copy(&self, copy: &GroupCopy) -> Result<CopyStanding, CloudError> {
+        self.request("copy").await?;
+        let standing = self.shared.core().copy(copy);
+        self.shared.pause().await;
+        standing
+    }
+
+    async fn delete_copy(&self, name: &str) -> Result<bool, CloudError> {
+        self.request("delete_copy").await?;
+        let is_gone = self.shared.core().delete_copy(name);
+        self.shared.pause().await;
+        Ok(is_gone)
+    }
 }
 
 impl Core {
@@ -368,7 +386,7 @@ impl Core {
 impl ScalingGroup {
     /// A group in which a user has suspended processes.
     pub(crate) fn with(by_user: BTreeSet<String>) -> Self {
-        Self { hooks: BTreeSet::new(), suspended: by_user.clone(), by_user }
+        Self { suspended: by_user.clone(), by_user, ..Self::default() }
     }
 }
 

@@ -23,9 +23,8 @@ fn group_of(deployment: &Deployment) -> Option<&str> {
 /// What must hold when hosts are taken out of a target group whose hosts are exchanged: others are left there, if others
 /// were ever there.
 pub(crate) fn drain_begins(core: &Core, group: &str, hosts: &[String]) -> Result<(), String> {
-    let of_group = |deployment: &&Deployment| group_of(deployment) == Some(group);
-    let deployments = core.checks.deployments.values().map(|row| &row.deployment);
-    if deployments.filter(of_group).next().is_none() {
+    let mut deployments = core.checks.deployments.values().map(|row| &row.deployment);
+    if !deployments.any(|deployment| group_of(deployment) == Some(group)) {
         return Ok(());
     }
     let go: BTreeSet<&str> = hosts.iter().map(String::as_str).collect();

@@ -32,6 +32,8 @@ pub(crate) enum Told {
 /// What becomes of an instance.
 #[derive(Debug, Clone)]
 pub(crate) enum Change {
+    /// One is launched in the copy of a group.
+    LaunchIn(String),
     /// A new one is launched, by the Auto Scaling group or by somebody with tags.
     Launch { is_scaled: bool, is_hooked: bool },
     /// It runs from now on.
@@ -94,6 +96,11 @@ impl CloudStory {
         })
     }
 
+    /// Whether there is an Auto Scaling group.
+    pub(crate) fn is_scaled(&self) -> bool {
+        !self.is_tagged_only
+    }
+
     pub(crate) fn acts(&self) -> Vec<(u64, Act)> {
         self.changes.iter().map(|(ms, change)| (*ms, Act::Change(change.clone()))).collect()
     }
@@ -137,7 +144,8 @@ impl World {
         let group = ScalingGroup::with(story.by_user.clone());
         drop(self.shared.core().cloud.scaling_groups.insert(SCALING.to_owned(), group));
         for at in 0..story.instances.min(self.hosts.len()) {
-            self.add_machine(at, !story.is_tagged_only, InstanceState::Running);
+            let group = (!story.is_tagged_only).then_some(SCALING);
+            self.add_machine(at, group, InstanceState::Running);
         }
         for group in &self.groups {
             let group_id = group.id.clone();
@@ -146,7 +154,7 @@ impl World {
         self.shared.core().push(60_000, Event::KeepFleet);
     }
 
-    fn add_machine(&mut self, at: usize, is_scaled: bool, state: InstanceState) {
+    fn add_machine(&mut self, at: usize, group: Option<&str>, state: InstanceState) {
         let Some(host) = self.hosts.get_mut(at) else { return };
         host.is_pushed = true;
         let mut core = self.shared.core();
@@ -164,7 +172,7 @@ impl World {
             | InstanceState::Unknown => core.now + core.random.between(100, 120_000),
         };
         let is_bad = core.random.of_ten_thousand(300);
-        let scaling_group = is_scaled.then(|| SCALING.to_owned());
+        let scaling_group = group.map(str::to_owned);
         let id = host.name.clone();
         let zone = core.zones.as_ref().and_then(|zones| zones.zone_of(at));
         let instance = Instance { id: id.clone(), tags, state, zone, scaling_group };
@@ -175,7 +183,10 @@ impl World {
     /// Something happens to an instance.
     pub(crate) fn change(&mut self, change: Change) {
         match change {
-            Change::Launch { is_scaled, is_hooked } => self.launch(is_scaled, is_hooked),
+            Change::Launch { is_scaled, is_hooked } => {
+                self.launch(is_scaled.then_some(SCALING), is_hooked);
+            }
+            Change::LaunchIn(group) => self.launch_in(&group),
             Change::Runs(id) => {
                 let mut core = self.shared.core();
                 if let Some(machine) = core.cloud.machines.get_mut(&id)
@@ -224,15 +235,29 @@ impl World {
         Random::new(which).pick(&alive).map(|id| (*id).clone())
     }
 
-    fn launch(&mut self, is_scaled: bool, is_hooked: bool) {
+    /// An instance of a copy comes up, unless that is deleted by now.
+    fn launch_in(&mut self, group: &str) {
+        let is_there = |group: &ScalingGroup| !group.is_ending;
+        if !self.shared.core().cloud.scaling_groups.get(group).is_some_and(is_there) {
+            return;
+        }
+        let id = Host::new(self.hosts.len()).name;
+        self.shared.core().traffic.late.insert(id);
+        self.launch(Some(group), false);
+    }
+
+    fn launch(&mut self, group: Option<&str>, is_hooked: bool) {
         let at = self.hosts.len();
         let host = Host::new(at);
         let id = host.name.clone();
         self.hosts.push(host);
-        self.add_machine(at, is_scaled, InstanceState::Pending);
+        let is_scaled = group.is_some();
+        self.add_machine(at, group, InstanceState::Pending);
         let mut core = self.shared.core();
         core.tell(&id, || format!("is launched, scaled {is_scaled}, hooked {is_hooked}"));
-        core.traffic.strangers.insert(id.clone());
+        if !core.traffic.late.contains(&id) {
+            core.traffic.strangers.insert(id.clone());
+        }
         let holds = if is_hooked { core.cloud.hold(&id, true) } else { Vec::new() };
         let ms = core.random.between(100, 40_000);
         core.push(ms, Event::Change(Change::Runs(id.clone())));

@@ -9,6 +9,7 @@ mod bundles;
 mod checks;
 mod cloud;
 mod contents;
+mod copies;
 mod core;
 mod exchange;
 mod faults;

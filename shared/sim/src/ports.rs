@@ -125,6 +125,7 @@ impl Errands for Ports {
             | Effect::Withdraw
             | Effect::FindSides
             | Effect::MoveTraffic { .. }
+            | Effect::CopyGroup
             | Effect::BringUp
             | Effect::MoveTestTraffic
             | Effect::Retire { .. }

@@ -8,7 +8,7 @@ use control::rows::Group;
 use engine::deployment::{Carrier, Deployment, Stage, Status};
 use wire::codedeploy::{
     BlueGreenDeploymentConfiguration, BlueInstanceTerminationOption, DeploymentReadyOption,
-    DeploymentStyle, LoadBalancerInfo, TargetGroupInfo,
+    DeploymentStyle, GreenFleetProvisioningOption, LoadBalancerInfo, TargetGroupInfo,
 };
 
 use crate::checks::demand;
@@ -28,6 +28,8 @@ pub(crate) struct ShiftStory {
     terminates: bool,
     /// Whether there is one target group, whose hosts are exchanged.
     is_exchange: bool,
+    /// Whether an Auto Scaling group is copied for the new hosts.
+    copies: bool,
     /// The steps of the configurations that users make.
     pub(crate) steps: Option<&'static str>,
 }
@@ -43,7 +45,13 @@ impl ShiftStory {
             steps: random.pick(&STEPS).copied().flatten().filter(|_| !is_exchange),
             terminates: random.of_ten_thousand(5_000),
             is_exchange,
+            copies: false,
         })
+    }
+
+    /// Has groups copy their Auto Scaling group, in every second world in which hosts are exchanged.
+    pub(crate) fn copy_groups(&mut self, seed: u64) {
+        self.copies = self.is_exchange && Random::new(seed ^ 0x636f_7079).of_ten_thousand(5_000);
     }
 
     /// Gives a group its target groups.
@@ -70,7 +78,9 @@ impl ShiftStory {
                 action_on_timeout: Some("STOP_DEPLOYMENT".to_owned()),
                 wait_time_in_minutes: Some(minutes),
             }),
-            green_fleet_provisioning_option: None,
+            green_fleet_provisioning_option: self.copies.then(|| GreenFleetProvisioningOption {
+                action: Some("COPY_AUTO_SCALING_GROUP".to_owned()),
+            }),
         });
     }
 }

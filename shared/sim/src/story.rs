@@ -122,6 +122,10 @@ impl Story {
     /// Adds balancers, alarms and ladders, where the seed wants them.
     pub(crate) fn add_traffic(&mut self, seed: u64) {
         self.traffic = TrafficStory::by_chance(seed, self.groups, self.lasts_ms);
+        let is_scaled = self.cloud.as_ref().is_some_and(CloudStory::is_scaled);
+        if let Some(traffic) = self.traffic.as_mut().filter(|_| is_scaled) {
+            traffic.copy_groups(seed);
+        }
         if let Some(traffic) = &self.traffic {
             self.acts.extend(traffic.acts());
         }

@@ -145,6 +145,13 @@ impl TrafficStory {
         }
     }
 
+    /// Has groups copy their Auto Scaling group, where they are deployed to by blue/green and the seed wants it.
+    pub(crate) fn copy_groups(&mut self, seed: u64) {
+        if let Some(shift) = &mut self.shift {
+            shift.copy_groups(seed);
+        }
+    }
+
     /// Whether traffic moves all together.
     pub(crate) fn is_shifted(&self) -> bool {
         self.shift.is_some()
@@ -163,6 +170,8 @@ pub(crate) struct TrafficWorld {
     targets: BTreeMap<(String, String), Target>,
     /// Whom somebody asked about, by target group and host.
     known: BTreeSet<(String, String)>,
+    /// Hosts that were not there at the beginning, and are in no target group unless they are let in.
+    pub(crate) late: BTreeSet<String>,
     /// Hosts that nobody takes out for who they are: launched while others were there, or gone.
     pub(crate) strangers: BTreeSet<String>,
     /// How much of its listener's traffic each target group has.
@@ -181,6 +190,7 @@ struct Target {
 impl TrafficWorld {
     pub(crate) fn standing(&self, group: &str, host: &str, now: u64) -> Standing {
         match self.targets.get(&(group.to_owned(), host.to_owned())) {
+            None if self.late.contains(host) => Standing::Out,
             None if is_in_from_the_beginning(group, host) => Standing::In,
             None => Standing::Out,
             Some(target) => match (target.is_wanted, now >= target.settled_at) {
@@ -202,6 +212,11 @@ impl TrafficWorld {
         of_group.filter(|host| !hosts.contains(host.as_str()))
     }
 
+    /// The target groups that a host was let into or taken out of.
+    pub(crate) fn groups_of<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a String> {
+        self.targets.keys().filter(move |(_, of)| of == host).map(|(group, _)| group)
+    }
+
     /// How many hosts of a target group have traffic, but for some of them.
     pub(crate) fn others_in(&self, group: &str, hosts: &BTreeSet<&str>, now: u64) -> usize {
         let is_in = |host: &&String| self.standing(group, host, now) == Standing::In;
@@ -221,7 +236,10 @@ impl TrafficWorld {
         let place = (group.to_owned(), host.to_owned());
         let known = match self.targets.get(&place) {
             Some(target) => target.is_wanted == is_wanted,
-            None => is_in_from_the_beginning(group, host) && is_wanted,
+            None => {
+                let is_late = self.late.contains(host);
+                !is_late && is_in_from_the_beginning(group, host) && is_wanted
+            }
         };
         if !known {
             self.targets.insert(place, Target { is_wanted, settled_at });

@@ -1,6 +1,7 @@
 //! The router from outside: what clients and hosts send, and what they get.
 
 mod catalog;
+mod copies;
 mod deployments;
 mod ecs;
 mod exchange;

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use control::ports::{
-    BalancerError, Balancers, Cloud, CloudError, CopyStanding, Fleet, GroupCopy, Hold, Hooks, Instance, InstanceState, Pair,
-    Scaling, Selection, Standing, Traffic,
+    BalancerError, Balancers, Cloud, CloudError, Command, CopyStanding, Fleet, GroupCopy, Hold,
+    Hooks, Instance, InstanceState, Pair, Push, Scaling, Selection, SendError, Standing, Traffic,
 };
 use engine::DeploymentId;
 use serde_json::{Value, json};
@@ -33,6 +33,10 @@ pub(super) struct State {
     is_away: bool,
     pub(super) ended: Vec<String>,
     scaled_in: Vec<String>,
+    /// Instances that Systems Manager does not reach.
+    pub(super) unreached: BTreeSet<String>,
+    /// Auto Scaling groups that deployments have made, and which.
+    pub(super) copies: BTreeMap<String, DeploymentId>,
 }
 
 #[derive(Default)]
@@ -109,6 +113,26 @@ impl Fleet for Fake {
 }
 
 #[async_trait]
+impl Push for Fake {
+    fn tag(&self) -> (String, String) {
+        ("cutover".to_owned(), String::new())
+    }
+
+    async fn reachable(&self, names: &[String]) -> Result<Vec<String>, CloudError> {
+        let state = self.state();
+        Ok(names.iter().filter(|name| !state.unreached.contains(*name)).cloned().collect())
+    }
+
+    async fn send(&self, _: &Command) -> Result<String, SendError> {
+        Ok("command".to_owned())
+    }
+
+    async fn outcome(&self, _: &str, _: &str) -> Result<Option<String>, CloudError> {
+        Ok(None)
+    }
+}
+
+#[async_trait]
 impl Scaling for Fake {
     async fn keep_hooks(&self, _: &Hooks) -> Result<(), CloudError> {
         Ok(())
@@ -142,12 +166,35 @@ impl Scaling for Fake {
         }
     }
 
-    async fn copy(&self, _: &GroupCopy) -> Result<CopyStanding, CloudError> {
-        Err(unavailable("CreateAutoScalingGroup"))
+    async fn copy(&self, copy: &GroupCopy) -> Result<CopyStanding, CloudError> {
+        let mut state = self.state();
+        if state.copies.contains_key(&copy.from) || copy.from == "blue" {
+            let made_by = copy.made_by.clone();
+            state.copies.insert(copy.to.clone(), made_by);
+        } else {
+            let (service, operation) = ("Auto Scaling", "CreateAutoScalingGroup");
+            let message = format!("there is no Auto Scaling group `{}`", copy.from);
+            return Err(CloudError::Refused { service, operation, message });
+        }
+        let is_in = |instance: &&Instance| {
+            instance.scaling_group.as_ref() == Some(&copy.to)
+                && instance.state == InstanceState::Running
+        };
+        let in_service = state.instances.values().filter(is_in).count();
+        let in_service = u32::try_from(in_service).unwrap();
+        Ok(CopyStanding { wanted: 1, in_service, trouble: None })
     }
 
-    async fn delete_copy(&self, _: &str) -> Result<bool, CloudError> {
-        Ok(true)
+    async fn delete_copy(&self, name: &str) -> Result<bool, CloudError> {
+        let mut state = self.state();
+        if state.copies.remove(name).is_none() {
+            return Ok(true);
+        }
+        let all = state.instances.values_mut();
+        for instance in all.filter(|instance| instance.scaling_group.as_deref() == Some(name)) {
+            instance.state = InstanceState::Terminated;
+        }
+        Ok(false)
     }
 }
 
@@ -218,7 +265,8 @@ pub(super) async fn world_of(groups: &[&str]) -> (World, Arc<Fake>) {
     let groups: Vec<Value> = groups.iter().map(|name| json!({ "name": name })).collect();
     let fake = Arc::new(Fake(Mutex::new(State { drains_at_once: true, ..State::default() })));
     let mut world = World::new();
-    world.control.cloud = Cloud { fleet: fake.clone(), scaling: fake.clone(), ..Cloud::none() };
+    world.control.cloud =
+        Cloud { fleet: fake.clone(), scaling: fake.clone(), push: fake.clone(), ..Cloud::none() };
     world.traffic(Traffic { balancers: fake.clone(), ..Traffic::none() });
     world.ok("CreateApplication", json!({ "applicationName": "shop" })).await;
     let mut body = group("web");

@@ -5,7 +5,7 @@ use engine::deployment::{Deployment, Ending, Fact, HostState};
 use engine::group::Next;
 use tracing::info;
 
-use crate::fleet::{Upkeep, scaling};
+use crate::fleet::{Upkeep, copies, scaling};
 use crate::ports::{HostOutcome, Measure};
 use crate::rows::{self, DeploymentRow, Group, Stored, UploadRow, UploadState};
 use crate::table::Write;
@@ -39,6 +39,10 @@ impl Control {
         let rolled_back_by = rollback.filter(|_| successor.is_some()).cloned();
         stored.row.deployment.apply(Fact::Ended { at: now, rolled_back_by });
         stored.row.wake_at = None;
+        let is_changed = copies::adopt(&mut group.row, &stored.row.deployment, ending.status);
+        if is_changed {
+            writes.extend(self.note_scaling_groups(&group.row)?);
+        }
         writes.push(stored.replace()?);
         writes.push(group.replace()?);
         if let Some(row) = &successor {
@@ -50,8 +54,12 @@ impl Control {
         if let Some(row) = successor {
             self.bell.ring(row.deployment.id(), Vec::new());
         }
-        if !scaling::processes_of(&group.row).is_empty() {
+        let copies = copies::copy_of(&stored.row.deployment).is_some();
+        if copies || !scaling::processes_of(&group.row).is_empty() {
             self.ask_for(Upkeep::Suspensions, 0).await;
+        }
+        if is_changed {
+            self.ask_for(Upkeep::Hooks { group_id: group.row.id.clone() }, 0).await;
         }
         Ok(())
     }

@@ -162,6 +162,7 @@ impl Control {
             Effect::Withdraw => self.withdraw(deployment).await,
             Effect::FindSides => self.find_sides(deployment).await,
             Effect::MoveTraffic { percent } => self.move_traffic(deployment.id(), *percent).await,
+            Effect::CopyGroup => self.copy_group(deployment).await,
             Effect::BringUp => self.bring_up(deployment).await,
             Effect::MoveTestTraffic => self.move_test_traffic(deployment).await,
             Effect::Retire { side } => self.retire(deployment.id(), *side).await,

@@ -12,12 +12,19 @@ use crate::ports::Instance;
 use crate::rows::{
     self, Before, DeploymentRow, Group, HostRow, PassageRow, Row as _, ScalingGroupRow, Stored,
 };
-use crate::settings::selection;
+use crate::settings::{replacements, selection};
 use crate::table::{Condition, Index, Query, SortRange, TableError, Write};
 use crate::{Control, Error};
 
 /// How many deployments that are active are looked at for an instance that arrives; there are rarely more than a few.
 const ACTIVE: usize = 100;
+
+/// Whether a deployment of a group goes to an instance, if it has that already or not: it may go to others than those that
+/// the group selects.
+fn is_target(row: &DeploymentRow, group: &Group, instance: &Instance) -> bool {
+    let Some(targets) = &row.targets else { return true };
+    selection(&replacements(&group.settings, targets)).selects(instance)
+}
 
 impl Control {
     /// The groups that want an instance: those that name its Auto Scaling group, and those that select it by tags and
@@ -82,7 +89,11 @@ impl Control {
             None => None,
         };
         if let Some(active) = active.filter(|active| active.row.deployment.ended().is_none()) {
-            return self.bring_by(passage, &active, instance).await;
+            if is_target(&active.row, group, instance) {
+                return self.bring_by(passage, &active, instance).await;
+            }
+            // It goes to others, and what comes after it is not known yet.
+            return Ok(if instance.scaling_group.is_none() { Look::Done } else { Look::Waits });
         }
         // Hosts of tags alone are deployed to with their group. Those of Auto Scaling must not wait for the next time.
         if instance.scaling_group.is_none() {

@@ -5,6 +5,7 @@
 //! stored and what EC2 says: a message that is lost, doubled or late changes only when something happens.
 
 mod arrivals;
+pub(crate) mod copies;
 mod departures;
 mod member;
 mod passages;

@@ -40,6 +40,7 @@ fn error_of(failure: &Failure) -> ErrorInformation {
         FailureCode::InvalidService => ErrorCode::InvalidEcsService,
         FailureCode::TasksFailed => ErrorCode::EcsUpdateError,
         FailureCode::InvalidBalancer => ErrorCode::ElasticLoadBalancingInvalid,
+        FailureCode::AutoScalingConfiguration => ErrorCode::AutoScalingConfiguration,
     };
     ErrorInformation { code: Some(code), message: Some(failure.message.clone()) }
 }

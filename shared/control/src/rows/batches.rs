@@ -1,7 +1,7 @@
 //! Commands that are pushed to hosts in batches, and outcomes of effects that are performed elsewhere than they were
 //! decided.
 
-use engine::deployment::{Fact, Failure};
+use engine::deployment::{Effect, Fact, Failure};
 use engine::zonal::Zone;
 use engine::{DeploymentId, Pin, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -116,6 +116,10 @@ pub enum Outcome {
         /// The zones, in order.
         zones: Vec<Zone>,
     },
+    /// [`Fact::GroupCopied`].
+    GroupCopied,
+    /// [`Fact::ShiftRefused`] of [`Effect::CopyGroup`].
+    CopyRefused(Failure),
 }
 
 impl Outcome {
@@ -128,6 +132,8 @@ impl Outcome {
                 Some(Self::RosterSealed { total, unhealthy })
             }
             Fact::ZonesSealed(zones) => Some(Self::ZonesSealed { zones }),
+            Fact::GroupCopied => Some(Self::GroupCopied),
+            Fact::ShiftRefused { effect: Effect::CopyGroup, why } => Some(Self::CopyRefused(why)),
             Fact::HostsArrived { .. }
             | Fact::HostsSeen(_)
             | Fact::BatchChecked { .. }
@@ -155,6 +161,8 @@ impl Outcome {
             Self::RevisionRefused(failure) => Fact::RevisionRefused(failure),
             Self::RosterSealed { total, unhealthy } => Fact::RosterSealed { total, unhealthy },
             Self::ZonesSealed { zones } => Fact::ZonesSealed(zones),
+            Self::GroupCopied => Fact::GroupCopied,
+            Self::CopyRefused(why) => Fact::ShiftRefused { effect: Effect::CopyGroup, why },
         }
     }
 }
@@ -163,10 +171,11 @@ impl OutcomeRow {
     const SORT: &str = "OUTCOME#";
     const REVISION: &str = "OUTCOME#REVISION";
     const ROSTER: &str = "OUTCOME#ROSTER";
+    const COPY: &str = "OUTCOME#COPY";
 
-    /// The outcome of pinning the revision of a deployment, and that of enrolling its hosts.
-    pub fn keys_of(id: &DeploymentId) -> [Key; 2] {
-        [Self::REVISION, Self::ROSTER].map(|sort| Key::new(partition(id), sort))
+    /// The outcome of pinning the revision of a deployment, of enrolling its hosts, and of making them come up.
+    pub fn keys_of(id: &DeploymentId) -> [Key; 3] {
+        [Self::REVISION, Self::ROSTER, Self::COPY].map(|sort| Key::new(partition(id), sort))
     }
 
     /// Whether a key is that of an outcome.
@@ -180,6 +189,7 @@ impl Row for OutcomeRow {
         let what = match self.outcome {
             Outcome::RevisionPinned(_) | Outcome::RevisionRefused(_) => Self::REVISION,
             Outcome::RosterSealed { .. } | Outcome::ZonesSealed { .. } => Self::ROSTER,
+            Outcome::GroupCopied | Outcome::CopyRefused(_) => Self::COPY,
         };
         Key::new(partition(&self.deployment_id), what)
     }

@@ -167,7 +167,7 @@ fn what_goes_zone_by_zone_still_knows_its_zones_and_whose_turn_it_is() {
     let config = check::<Config>(golden!("config-zonal", 1));
     assert_eq!(config.zonal.unwrap().bake_ms_of(0), 600_000);
     let outcome = check::<OutcomeRow>(golden!("outcome-zones", 1));
-    let [_, roster] = OutcomeRow::keys_of(&outcome.deployment_id);
+    let [_, roster, _] = OutcomeRow::keys_of(&outcome.deployment_id);
     assert_eq!(outcome.key(), roster);
     let Fact::ZonesSealed(zones) = outcome.outcome.into_fact() else { panic!("no zones") };
     assert_eq!(zones.iter().map(|zone| zone.hosts).sum::<u32>(), 5);
@@ -209,7 +209,7 @@ fn batches_and_what_came_of_effects_are_still_found_and_read() {
         [golden!("outcome-pinned", 1), golden!("outcome-refused", 1), golden!("outcome-sealed", 1)];
     let outcomes = outcomes.map(check::<OutcomeRow>);
     let id = &outcomes[0].deployment_id;
-    let [revision, roster] = OutcomeRow::keys_of(id);
+    let [revision, roster, _] = OutcomeRow::keys_of(id);
     assert_eq!(outcomes.each_ref().map(Row::key), [revision.clone(), revision, roster]);
     assert!(outcomes.iter().all(Row::rings));
     let [pinned, refused, sealed] = outcomes.map(|row| row.outcome.into_fact());

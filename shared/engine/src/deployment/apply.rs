@@ -47,6 +47,7 @@ impl Deployment {
             Fact::Withdrawn => self.withdrawn(),
             Fact::SidesFound { percent_of_second } => self.find_sides(percent_of_second),
             Fact::ShiftRefused { effect, why } => self.refuse_shift(&effect, why),
+            Fact::GroupCopied => self.has_copied(),
             Fact::TasksSeen(sets) => self.see_tasks(sets),
             Fact::TestTrafficMoved => self.has_tested(),
             Fact::Retired { side } => self.has_retired(side),
@@ -207,6 +208,7 @@ impl Deployment {
                 | Effect::EnrolHosts
                 | Effect::Withdraw
                 | Effect::FindSides
+                | Effect::CopyGroup
                 | Effect::BringUp
                 | Effect::MoveTestTraffic
                 | Effect::Retire { .. }

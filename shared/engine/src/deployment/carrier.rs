@@ -22,6 +22,9 @@ pub struct Shift {
     /// Whether what had the traffic is ended after that, and what was made for the new side if it is not to have it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub retires: bool,
+    /// The Auto Scaling group that is copied, so that the copy's instances are the new hosts; none where they are there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<ScalingCopy>,
     /// The side that the traffic goes back to, 0 or 1, where nothing is installed and it only goes back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub back_to: Option<u8>,
@@ -44,6 +47,16 @@ impl Shift {
         let Carrier::Service(service) = &self.carrier else { return false };
         service.test_listener.is_some() && self.back_to.is_none()
     }
+}
+
+/// An Auto Scaling group that is copied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ScalingCopy {
+    /// The group.
+    pub from: String,
+    /// The name of the copy.
+    pub to: String,
 }
 
 /// What carries the traffic of a shift.

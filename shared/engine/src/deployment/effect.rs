@@ -45,6 +45,9 @@ pub enum Effect {
         /// How much, in percent.
         percent: u8,
     },
+    /// Make a copy of an Auto Scaling group for the new side of a shift. Outcome: `GroupCopied`, once its instances can be
+    /// reached.
+    CopyGroup,
     /// Have the tasks of the new side of a service run. Outcome: `TasksSeen`, which may say that they do not yet.
     BringUp,
     /// Give the new side of a shift all of the test traffic. Outcome: `TestTrafficMoved`, once what carries it says so.
@@ -70,7 +73,7 @@ impl Effect {
         match self {
             Self::Withdraw | Self::MoveTraffic { .. } => 1_000,
             Self::BringUp | Self::MoveTestTraffic => 5_000,
-            Self::ReadAlarms | Self::FindSides | Self::Retire { .. } => 10_000,
+            Self::CopyGroup | Self::ReadAlarms | Self::FindSides | Self::Retire { .. } => 10_000,
             Self::PinRevision
             | Self::EnrolHosts
             | Self::Dispatch { .. }

@@ -67,6 +67,8 @@ pub enum Fact {
         /// Why not.
         why: Failure,
     },
+    /// The Auto Scaling group that is copied for the new side has its copy, and all instances of that can be reached.
+    GroupCopied,
     /// The tasks of a service stand so: all its task sets that are in one of the two target groups.
     TasksSeen(Vec<TaskSet>),
     /// The new side of a shift has the test traffic, as what carries it says.

@@ -23,7 +23,8 @@ mod zones;
 use serde::{Deserialize, Serialize};
 
 pub use carrier::{
-    Alias, Capacity, Carrier, Exchange, Network, Service, Shift, Side, Stage, TaskSet, Tasks,
+    Alias, Capacity, Carrier, Exchange, Network, ScalingCopy, Service, Shift, Side, Stage, TaskSet,
+    Tasks,
 };
 pub use climb::{Climb, Wishes};
 pub use effect::{Effect, Ending, Plan};
@@ -32,7 +33,7 @@ pub use hosts::{Host, HostState, Hosts};
 pub use order::{AutoRollback, Creator, Fallback, Order, Traffic};
 pub use ordinals::{Ordinals, OrdinalsError};
 use shift::Shifting;
-pub use stages::{HOOK_MS, TASKS_MS};
+pub use stages::{COPY_MS, HOOK_MS, TASKS_MS};
 pub use verdict::{Failure, FailureCode};
 use watch::Watching;
 pub use watch::{Alarm, Watch};
@@ -286,7 +287,9 @@ impl Deployment {
         match effect {
             Effect::MoveTraffic { percent } if !self.may_move(*percent) => false,
             Effect::Retire { side } if !self.may_retire(*side) => false,
-            Effect::BringUp | Effect::MoveTestTraffic if self.is_held() || self.is_retiring() => {
+            Effect::CopyGroup | Effect::BringUp | Effect::MoveTestTraffic
+                if self.is_held() || self.is_retiring() =>
+            {
                 false
             }
             Effect::PinRevision
@@ -295,6 +298,7 @@ impl Deployment {
             | Effect::Withdraw
             | Effect::FindSides
             | Effect::MoveTraffic { .. }
+            | Effect::CopyGroup
             | Effect::BringUp
             | Effect::MoveTestTraffic
             | Effect::Retire { .. }

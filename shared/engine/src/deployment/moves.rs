@@ -72,18 +72,23 @@ impl Deployment {
     fn to_retire(&self, now: Timestamp) -> Option<Side> {
         let shift = self.order.shift.as_ref()?;
         let shifting = self.shifting_at(now);
-        let is_making = self.asked.iter().any(|asked| asked.effect == Effect::BringUp);
-        let is_made = is_making || !shifting.tasks.is_empty();
+        let makes = |effect: &Effect| matches!(effect, Effect::BringUp | Effect::CopyGroup);
+        let is_making = self.asked.iter().any(|asked| makes(&asked.effect));
+        let is_made = is_making || !shifting.tasks.is_empty() || shifting.copied;
+        let is_busy = self.hosts.fleet().in_flight > 0;
         let side = if shifting.stage == Stage::Retire {
             Side::Old
-        } else if is_made && !self.has_moved_any() && self.cause(now).is_some() {
+        } else if is_made && !is_busy && !self.has_moved_any() && self.cause(now).is_some() {
             Side::New
         } else {
             return None;
         };
         // Hosts are whole until somebody ends them one by one: whatever goes wrong meanwhile, no more of them are ended.
-        let is_held = shift.has_hosts() && (self.wishes.paused || self.cause(now).is_some());
-        let is_wanted = shift.retires && shifting.retired.is_none() && !is_held;
+        let is_held = shift.has_hosts()
+            && side == Side::Old
+            && (self.wishes.paused || self.cause(now).is_some());
+        let is_asked_for = shift.retires || side == Side::New;
+        let is_wanted = is_asked_for && shifting.retired.is_none() && !is_held;
         let is_in_vain = self.is_in_vain(&Effect::Retire { side }, retires_max(shift), now);
         (is_wanted && !is_in_vain).then_some(side)
     }
@@ -120,6 +125,9 @@ impl Deployment {
         }
         if let Some(event) = self.hook_of(shifting.stage) {
             return (!shifting.hooks.contains(&event)).then_some(Effect::RunHook { event });
+        }
+        if shifting.stage == Stage::BeforeInstall && !self.are_hosts_there() {
+            return Some(Effect::CopyGroup);
         }
         // While it is paused, a stage lasts although all is done.
         if shifting.stage == Stage::Install && shift.has_tasks() {

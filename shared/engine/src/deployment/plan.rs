@@ -39,7 +39,9 @@ impl Deployment {
     pub(super) fn halted_at(&self, now: Timestamp) -> Option<Timestamp> {
         let deadline = Some(self.deadline()).filter(|deadline| now >= *deadline);
         let alarm = self.alarm().map(|alarm| alarm.at);
-        let failed = self.shift_failed_at();
+        // Also what has failed just now, and is not stored: what was made for it may have to be ended first.
+        let shift = self.order.shift.as_ref();
+        let failed = shift.and_then(|_| self.shifting_at(now).failed).map(|failed| failed.at);
         self.stop.map(|stop| stop.at).into_iter().chain(alarm).chain(failed).chain(deadline).min()
     }
 
@@ -56,7 +58,7 @@ impl Deployment {
             effects.push(Effect::PinRevision);
         }
         // Who is on the new side of a shift can be said only when it is known which that is.
-        let is_known = self.order.shift.is_none() || self.is_free();
+        let is_known = self.order.shift.is_none() || (self.is_free() && self.are_hosts_there());
         if !self.sealed && is_known && self.is_due(&Effect::EnrolHosts, now) {
             effects.push(Effect::EnrolHosts);
         }
@@ -135,6 +137,7 @@ impl Deployment {
                 | Effect::FindSides
                 | Effect::MoveTraffic { .. }
                 | Effect::RunHook { .. }
+                | Effect::CopyGroup
                 | Effect::BringUp
                 | Effect::MoveTestTraffic
                 | Effect::Retire { .. }
@@ -198,6 +201,7 @@ impl Deployment {
             | Effect::FindSides
             | Effect::MoveTraffic { .. }
             | Effect::RunHook { .. }
+            | Effect::CopyGroup
             | Effect::BringUp
             | Effect::MoveTestTraffic
             | Effect::Retire { .. }

@@ -29,6 +29,9 @@ pub(super) struct Shifting {
     /// Those of them that have done what is to be done before.
     #[serde(skip_serializing_if = "Ordinals::is_empty")]
     pub(super) poised: Ordinals,
+    /// Whether the Auto Scaling group that is copied has its copy.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) copied: bool,
     /// The tasks of a service, as it last said.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) tasks: Vec<TaskSet>,
@@ -228,6 +231,19 @@ impl Deployment {
         sets.any(|set| Some(set.side) == self.shifting.new_side && set.is_steady)
     }
 
+    /// The Auto Scaling group has its copy, whose instances can be reached.
+    pub(super) fn has_copied(&mut self) -> bool {
+        let was_asked = self.answered(&Effect::CopyGroup);
+        self.shifting.copied |= was_asked;
+        was_asked
+    }
+
+    /// Whether the new hosts are there: where a group is copied for them, they have to come up first.
+    pub(super) fn are_hosts_there(&self) -> bool {
+        let copies = self.order.shift.as_ref().and_then(|shift| shift.copies.as_ref());
+        copies.is_none() || self.shifting.copied
+    }
+
     /// The new side has the test traffic, as was read back.
     pub(super) fn has_tested(&mut self) -> bool {
         let was_asked = self.answered(&Effect::MoveTestTraffic);
@@ -253,7 +269,7 @@ impl Deployment {
         let is_fatal = match effect {
             Effect::FindSides => self.shifting.new_side.is_none(),
             Effect::MoveTraffic { percent } => *percent > known,
-            Effect::BringUp | Effect::MoveTestTraffic => true,
+            Effect::CopyGroup | Effect::BringUp | Effect::MoveTestTraffic => true,
             Effect::PinRevision
             | Effect::EnrolHosts
             | Effect::Dispatch { .. }

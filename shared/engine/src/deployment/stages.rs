@@ -19,6 +19,9 @@ pub const HOOK_MS: u64 = 3_600_000;
 /// How long tasks may take until they are steady, in milliseconds: one hour.
 pub const TASKS_MS: u64 = 3_600_000;
 
+/// How long the copy of an Auto Scaling group may take until all its instances can be reached, in milliseconds: one hour.
+pub const COPY_MS: u64 = 3_600_000;
+
 impl Deployment {
     /// How the shift stands at `now`.
     pub(super) fn shifting_at(&self, now: Timestamp) -> Shifting {
@@ -69,7 +72,7 @@ impl Deployment {
             return Err(Failure { code: FailureCode::HealthConstraints, message });
         }
         match stage {
-            Stage::BeforeInstall if has_hosts => Ok(true),
+            Stage::BeforeInstall if has_hosts => self.is_copied(shift, since, now),
             Stage::BeforeInstall if !self.has_begun() => Ok(false),
             Stage::Install if has_hosts => self.is_installed(&fleet),
             Stage::Install if shift.has_tasks() => self.are_tasks_up(since, now),
@@ -146,6 +149,21 @@ impl Deployment {
         Err(Failure { code: FailureCode::ManualStop, message })
     }
 
+    fn is_copied(&self, shift: &Shift, since: Timestamp, now: Timestamp) -> Result<bool, Failure> {
+        let Some(copy) = shift.copies.as_ref().filter(|_| !self.shifting.copied) else {
+            return Ok(true);
+        };
+        if now < since.plus_ms(COPY_MS) {
+            return Ok(false);
+        }
+        let message = format!(
+            "The copy `{}` of the Auto Scaling group `{}` had not all of its instances within an hour, or Systems Manager did \
+             not reach all of them. The activities of the copy and the log of the fleet watcher say why.",
+            copy.to, copy.from
+        );
+        Err(Failure { code: FailureCode::AutoScalingConfiguration, message })
+    }
+
     fn are_tasks_up(&self, since: Timestamp, now: Timestamp) -> Result<bool, Failure> {
         if self.are_tasks_steady() {
             return Ok(true);
@@ -217,7 +235,9 @@ impl Deployment {
     /// Until when a stage lasts at most, where that is known.
     pub(super) fn lasts_until(&self, shifting: &Shifting) -> Option<Timestamp> {
         let shift = self.order.shift.as_ref()?;
+        let copies = shift.copies.as_ref().filter(|_| !shifting.copied);
         let lasts_ms = match shifting.stage {
+            Stage::BeforeInstall if copies.is_some() => COPY_MS,
             Stage::Ready => shift.ready_wait_ms?,
             Stage::Keep => shift.keep_ms,
             Stage::Install => shift.has_tasks().then_some(TASKS_MS)?,
@@ -228,6 +248,6 @@ impl Deployment {
             | Stage::Before
             | Stage::After) => self.hook_of(stage).map(|_| HOOK_MS)?,
         };
-        Some(shifting.since?.plus_ms(lasts_ms))
+        Some(shifting.since.unwrap_or(self.order.created_at).plus_ms(lasts_ms))
     }
 }

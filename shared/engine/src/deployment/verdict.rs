@@ -48,6 +48,8 @@ pub enum FailureCode {
     TasksFailed,
     /// The target groups cannot carry the deployment.
     InvalidBalancer,
+    /// The Auto Scaling group cannot be copied, or its copy has no instances.
+    AutoScalingConfiguration,
 }
 
 impl Failure {
@@ -65,7 +67,8 @@ impl Failure {
             | FailureCode::InvalidFunction
             | FailureCode::InvalidService
             | FailureCode::TasksFailed
-            | FailureCode::InvalidBalancer => Status::Failed,
+            | FailureCode::InvalidBalancer
+            | FailureCode::AutoScalingConfiguration => Status::Failed,
         }
     }
 }

@@ -62,6 +62,8 @@ words! {
         AlarmActive = "ALARM_ACTIVE",
         /// The application was deleted.
         ApplicationMissing = "APPLICATION_MISSING",
+        /// The Auto Scaling group is not as it has to be.
+        AutoScalingConfiguration = "AUTO_SCALING_CONFIGURATION",
         /// The application is unhealthy.
         CustomerApplicationUnhealthy = "CUSTOMER_APPLICATION_UNHEALTHY",
         /// The group was deleted.

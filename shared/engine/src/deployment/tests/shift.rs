@@ -5,7 +5,7 @@ use expect_test::expect;
 use super::*;
 
 pub(super) fn shift(carrier: Carrier) -> Shift {
-    Shift { carrier, ready_wait_ms: None, keep_ms: 0, retires: false, back_to: None }
+    Shift { carrier, ready_wait_ms: None, keep_ms: 0, retires: false, copies: None, back_to: None }
 }
 
 fn pair() -> Carrier {
@@ -255,6 +255,52 @@ fn one_target_group_is_both_sides_and_its_new_hosts_start_without_traffic() {
     story.seen(0, Sighting::Succeeded);
     story.seen(1, Sighting::Succeeded);
     assert_eq!(story.deployment.status(), Status::Succeeded);
+}
+
+/// A shift to the hosts of a group that is copied, before the copy is there.
+fn copying() -> Story {
+    let one = Exchange { group: "home:one".into(), back_of: None };
+    let copy = ScalingCopy { from: "blue".into(), to: "green".into() };
+    let set = Shift { copies: Some(copy), ..shift(Carrier::Exchange(one)) };
+    let mut story = Story::new(shifting("", set, None));
+    story.deployment.pin = Some(pin());
+    story.step();
+    story.fact(Fact::SidesFound { percent_of_second: 0 });
+    story
+}
+
+#[test]
+fn hosts_of_a_copy_are_enrolled_when_it_is_there_and_it_is_ended_when_it_is_not_needed() {
+    let mut story = copying();
+    story.wait(60_000);
+    assert!(
+        story.told.contains("CopyGroup") && !story.told.contains("EnrolHosts"),
+        "{}",
+        story.told
+    );
+    story.fact(Fact::GroupCopied);
+    assert!(story.told.ends_with("EnrolHosts\n"), "{}", story.told);
+    story.fact(Fact::RosterSealed { total: 2, unhealthy: 0 });
+    let at = story.now;
+    story.fact(Fact::StopRequested { at, roll_back: None });
+    assert!(!story.told.contains("Retire"), "its hosts are at work: {}", story.told);
+    story.seen(0, Sighting::ShutOut);
+    story.seen(1, Sighting::ShutOut);
+    assert!(story.told.ends_with("Retire { side: New }\n"), "{}", story.told);
+    story.fact(Fact::Retired { side: Side::New });
+    assert_eq!(story.deployment.status(), Status::Stopped);
+}
+
+#[test]
+fn a_copy_that_does_not_come_up_fails_after_an_hour_and_starts_nothing() {
+    let mut story = copying();
+    story.wait(3_600_000);
+    assert!(story.told.ends_with("Retire { side: New }\n"), "{}", story.told);
+    story.fact(Fact::Retired { side: Side::New });
+    let failure = story.deployment.ended().unwrap().ending.failure.clone().unwrap();
+    assert_eq!(failure.code, FailureCode::AutoScalingConfiguration);
+    assert!(failure.message.contains("`green`"), "{}", failure.message);
+    assert!(!story.told.contains("EnrolHosts"), "{}", story.told);
 }
 
 #[test]
