@@ -357,8 +357,8 @@ const WATCHER: &[Function] = &[FleetWatcher];
 const EVALUATOR: &[Function] = &[TrafficEvaluator];
 /// Those that look at balancers: for hosts that wait, for what is withdrawn, and for hosts that may be changed.
 const BALANCING: &[Function] = &[TrafficEvaluator, Api, FleetWatcher];
-/// Those that take hosts out.
-const DRAINING: &[Function] = &[TrafficEvaluator, Api];
+/// Those that take hosts out, and let them in.
+const IN_AND_OUT: &[Function] = &[TrafficEvaluator, Api];
 
 const NO_KEY: &[&str] = &[];
 /// What reading something that is encrypted takes.
@@ -503,14 +503,14 @@ pub const CALLS: &[Call] = &[
         "elasticloadbalancing:RegisterTargets",
         On::TargetGroups,
         NO_KEY,
-        &[Api],
+        IN_AND_OUT,
     ),
     call(
         "Balancers::drain",
         "elasticloadbalancing:DeregisterTargets",
         On::TargetGroups,
         NO_KEY,
-        DRAINING,
+        IN_AND_OUT,
     ),
     call(
         "Balancers::split, percent",

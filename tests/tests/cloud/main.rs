@@ -13,4 +13,5 @@ mod clients;
 mod cloud;
 mod deployments;
 mod hosts;
+mod traffic;
 mod uploads;

@@ -167,6 +167,12 @@ impl Deployment {
             );
         }
         let percent = self.shifting.percent;
+        if percent == 0 {
+            return format!(
+                "The traffic was asked to move, and the balancer did not say that it has: the new version may have a part of \
+                 it. Take it back with `cutover rollback {id}`."
+            );
+        }
         format!(
             "The traffic stays as it is: the new version has {percent}% of it. Take it back with `cutover rollback {id}`."
         )
