@@ -46,6 +46,8 @@ async fn the_new_hosts_are_those_of_the_copy_once_all_can_be_reached_and_go_with
     later(&world, &id, 10_000).await;
     assert!(fake.state().copies.contains_key(&copy));
     assert_eq!(targets(&world, &id).await, "DeploymentNotStartedException");
+    let progress = world.ok("Cutover_v1.GetProgress", json!({ "deploymentId": id })).await;
+    assert_eq!(progress["stage"], "Install", "{progress:#}");
 
     launch(&fake, &copy);
     fake.state().unreached.insert("i-new".to_owned());

@@ -18,8 +18,11 @@ use crate::{Control, Error};
 /// What stays healthy where nothing else is said: half of the fleet.
 const DEFAULT_RULE: Rule = Rule { minimum: Minimum::FleetPercent(50), predefined: true };
 
-fn stage_of(stage: Stage) -> ShiftStage {
-    match stage {
+fn stage_of(deployment: &Deployment) -> Option<ShiftStage> {
+    // Hosts have no hook before: what is waited for is that they come up.
+    let has_hosts = deployment.order().has_hosts();
+    Some(match deployment.stage()? {
+        Stage::BeforeInstall if has_hosts => ShiftStage::Install,
         Stage::BeforeInstall => ShiftStage::BeforeInstall,
         Stage::Install => ShiftStage::Install,
         Stage::AfterInstall => ShiftStage::AfterInstall,
@@ -32,7 +35,7 @@ fn stage_of(stage: Stage) -> ShiftStage {
         Stage::Keep => ShiftStage::TerminationWait,
         Stage::Retire => ShiftStage::Termination,
         Stage::Over => ShiftStage::Done,
-    }
+    })
 }
 
 /// The zones of a deployment that goes from one to the next, as far as they are known, and how many are done.
@@ -111,7 +114,7 @@ impl Control {
             activated_alarms: alarm.map(|alarm| alarm.names.clone()),
             alarms_unreadable: alarm.and_then(|alarm| alarm.unreadable.clone()),
             traffic_back_time: found.withdrawn_at().map(Into::into),
-            stage: found.stage().map(stage_of),
+            stage: stage_of(&found),
             traffic_percent: found.percent().map(u32::from),
             waits_until: found.stage_until().filter(|_| !is_over).map(Into::into),
             running_tasks: new_tasks.map(|set| set.running),
