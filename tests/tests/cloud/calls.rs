@@ -37,7 +37,10 @@ pub(crate) fn made(cloud: &Cloud) -> BTreeSet<(Function, String, String)> {
         let service = source.trim_end_matches(".amazonaws.com").to_owned();
         // Services with the query protocol have the operation in the request.
         let operation = event["requestParameters"]["Action"].as_str();
-        let operation = operation.or_else(|| event["eventName"].as_str()).unwrap().to_owned();
+        let operation = operation.or_else(|| event["eventName"].as_str()).unwrap();
+        // What the emulator takes all requests about one alias for.
+        let is_alias = (service.as_str(), operation) == ("lambda", "ListAliases");
+        let operation = if is_alias { "GetAlias" } else { operation }.to_owned();
         made.insert((*function, service, operation));
     }
     made

@@ -172,6 +172,8 @@ fn an_alias_goes_by_steps_and_back_when_somebody_stops_it() {
         let made = cloud.call("CreateDeployment", request.clone());
         let id = made["deploymentId"].as_str().unwrap().to_owned();
         cloud.wait_for("the first step", || {
+            let info = cloud.deployment(&id);
+            assert_ne!(info["status"], "Failed", "{info:#}");
             (alias(&cloud) == ("1".to_owned(), json!({ "2": 0.1 }))).then_some(())
         });
         id
