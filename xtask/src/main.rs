@@ -74,8 +74,9 @@ fn formatting(place: &Place) -> Result<()> {
 }
 
 fn clippy(place: &Place) -> Result<()> {
-    let args = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
-    Command::cargo(place).args(args).run()
+    // Also the tests that need tools and a cloud.
+    let targets = ["--workspace", "--all-targets", "--features", "whole/tools,whole/cloud"];
+    Command::cargo(place).args(["clippy"]).args(targets).args(["--", "--deny", "warnings"]).run()
 }
 
 /// Everything in release, one after the other, so that nothing is measured beside something else.

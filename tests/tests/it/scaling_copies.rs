@@ -286,7 +286,7 @@ async fn several_who_copy_at_the_same_time_make_one_copy() {
             "tells" => {}
             // Of two requests for the same size that come at once, moto launches instances for each.
             "size" => {
-                assert_eq!(made[part].as_array().unwrap()[..3], expected.as_array().unwrap()[..3])
+                assert_eq!(made[part].as_array().unwrap()[..3], expected.as_array().unwrap()[..3]);
             }
             _ => assert_eq!(made[part], *expected, "{part}"),
         }
