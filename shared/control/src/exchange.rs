@@ -148,6 +148,7 @@ impl Control {
         come: &Party,
     ) -> Result<bool, Error> {
         let (id, group) = (deployment.id(), &exchange.group);
+        let is_way_back = percent == 0 || exchange.back_of.is_some();
         let standings = self.traffic.balancers.standing(group, &come.hosts).await?;
         let is_out =
             |(host, standing): (&String, &Standing)| (!is_active(standing)).then(|| host.clone());
@@ -159,7 +160,8 @@ impl Control {
             }
             for host in hosts {
                 let admitted = self.traffic.balancers.admit(group, host, &come.version).await;
-                missing += u32::from(!is_let_in(admitted, host, percent, come.hosts.len())?);
+                missing +=
+                    u32::from(!is_let_in(admitted, host, is_way_back && come.hosts.len() > 1)?);
             }
         }
         if !out.is_empty() && !self.is_right(id, percent).await? {
@@ -171,7 +173,7 @@ impl Control {
             [] => standings,
             _ => self.traffic.balancers.standing(group, &come.hosts).await?,
         };
-        Ok(has_enough(deployment, &standings, percent, missing))
+        Ok(has_enough(deployment, &standings, is_way_back, missing))
     }
 
     /// Whether hosts that were let in belong there: also if another look has done it all meanwhile.
@@ -189,17 +191,17 @@ impl Control {
     }
 }
 
-/// Whether a host was let in. On the way back one that is gone does not keep the others from having their traffic again.
+/// Whether a host was let in. On the way back one that is gone may be missing: it does not keep the others from having their
+/// traffic again.
 fn is_let_in(
     admitted: Result<(), BalancerError>,
     host: &str,
-    percent: u8,
-    all: usize,
+    may_be_missing: bool,
 ) -> Result<bool, BalancerError> {
     match admitted {
         Ok(()) => Ok(true),
         Err(error @ (BalancerError::Unknown { .. } | BalancerError::Refused { .. }))
-            if percent == 0 && all > 1 =>
+            if may_be_missing =>
         {
             warn!(host, %error, "had the traffic before, and cannot have it again");
             Ok(false)
@@ -213,17 +215,18 @@ fn is_let_in(
 fn has_enough(
     deployment: &Deployment,
     standings: &BTreeMap<String, Standing>,
-    percent: u8,
+    is_way_back: bool,
     missing: u32,
 ) -> bool {
     let healthy = standings.values().filter(|standing| **standing == Standing::In).count();
     let healthy = u32::try_from(healthy).unwrap_or(u32::MAX);
     let total = u32::try_from(standings.len()).unwrap_or(u32::MAX);
     let left = total.saturating_sub(missing);
-    let required = match percent {
-        0 if total == 0 => 0,
-        0 => deployment.order().rule.required(left).clamp(1, left.max(1)),
-        _ => total.max(1),
+    let required = match is_way_back {
+        // Nobody had the traffic before: the deployment may lose it to nobody, but a rollback by hand takes it from nobody.
+        true if total == 0 => u32::from(!deployment.order().has_hosts()),
+        true => deployment.order().rule.required(left).clamp(1, left.max(1)),
+        false => total.max(1),
     };
     let is_enough = healthy >= required;
     if !is_enough {

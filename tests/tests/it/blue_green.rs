@@ -216,8 +216,10 @@ fn a_bad_version_in_a_single_target_group_goes_out_of_it_by_itself() {
     let alarm = ["--alarm", "home:shop error_rate>5%", "--keep", "5"];
     world.group_of(&["--balancer", "home:shop"], &alarm);
     let first = world.deploy(1, 0, &["--target-tag", "color=blue"]);
-    wait_for("all traffic of the first version", || world.all_get(&world.url, 1).then_some(()));
-    cutover(home, &["continue", "--termination-wait", &first]);
+    wait_for("the time in which it is watched", || {
+        let ended = home.cutover(&["continue", "--termination-wait", &first]);
+        ended.status.success().then_some(())
+    });
     home.succeeded(&first);
     let bad = world.deploy(2, 2, &[]);
     let mut answers = Vec::new();

@@ -132,7 +132,7 @@ fn say_what_next(home: &local::home::Home, went_well: bool, began: Instant) {
     let local::dir::Endpoints { api, s3, bucket, .. } = home.endpoints();
     let dir = shown(home.dir());
     output::note(&format!(
-        "\n{verdict}, in {:.1} s.\n\n  API     {api}\n  bucket  s3://{bucket} at {s3}\n  hosts   {dir}/hosts/host-1/root/srv/shop\n\n\
+        "\n{verdict}, in {:.1} s.\n\n  API     {api}\n  bucket  s3://{bucket} at {s3}\n  hosts   {dir}/hosts/host-1/root\n\n\
          Try next, in another terminal:\n  cutover --dir {dir} status\n  cutover --dir {dir} push ./app shop\n  \
          cutover --dir {dir} env -- aws s3 cp app.zip s3://{bucket}/shop/app.zip\n  \
          cutover --dir {dir} env -- aws deploy list-deployments",

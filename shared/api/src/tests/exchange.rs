@@ -69,7 +69,9 @@ async fn who_had_the_traffic_has_it_again_but_for_those_that_are_gone() {
 #[tokio::test]
 async fn a_rollback_exchanges_the_hosts_back_and_ends_none_of_them() {
     let (world, fake) = world_of(&["home:one"]).await;
-    fake.add("i-1", None, true);
+    for id in ["i-1", "i-2"] {
+        fake.add(id, None, true);
+    }
     let (id, done) = poised(&world).await;
     done.report(&world, &id).await;
     world.ok("StopDeployment", json!({ "deploymentId": id, "autoRollbackEnabled": false })).await;
@@ -78,6 +80,7 @@ async fn a_rollback_exchanges_the_hosts_back_and_ends_none_of_them() {
         (world.info(&id).await["status"].clone(), registered(&fake)),
         (json!("Stopped"), vec!["new".to_owned()])
     );
+    fake.state().gone.insert("i-2".to_owned());
     let back = world.ok("Cutover_v1.RollBackDeployment", json!({ "deploymentId": id })).await;
     let back = back["deploymentId"].as_str().unwrap().to_owned();
     later(&world, &back, 1_000).await;
