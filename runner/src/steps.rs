@@ -118,14 +118,10 @@ impl Run<'_> {
         let work = self.lock.blocking(move || {
             let (root, group_dir, archive) = (&root, group_dir.as_path(), archive.as_path());
             let (revision, appspec) = (revision.as_str(), &appspec);
-            install::perform(install::plan(&Request {
-                root,
-                group_dir,
-                archive,
-                revision,
-                appspec,
-                behavior,
-            })?)
+            let request = Request { root, group_dir, archive, revision, appspec, behavior };
+            let plan = install::plan(&request)?;
+            let notes = plan.notes();
+            install::perform(plan).map(|done| (done, notes))
         });
         let end = tokio::select! {
             end = work => end,
@@ -133,12 +129,14 @@ impl Run<'_> {
             () = self.host.stop.grace_is_over() => return (Outcome::Paused, String::new()),
         };
         match end {
-            Ok(Ok(done)) => {
-                let line = format!(
+            Ok(Ok((done, notes))) => {
+                let numbers = format!(
                     "{} files are in place, {} of them were copied",
                     done.files, done.copied_files
                 );
-                (Outcome::Succeeded("Succeeded".to_owned()), format!("{line}\n"))
+                let lines: String =
+                    std::iter::once(numbers).chain(notes).map(|line| line + "\n").collect();
+                (Outcome::Succeeded("Succeeded".to_owned()), lines)
             }
             Ok(Err(error)) => (Outcome::Failed(Failure::other(error.to_string())), String::new()),
             Err(error) => (

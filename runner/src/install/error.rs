@@ -129,7 +129,7 @@ fn count(files: usize) -> String {
 }
 
 /// The first ten paths.
-fn list(paths: &[String]) -> String {
+pub(super) fn list(paths: &[String]) -> String {
     let mut text =
         paths.iter().take(10).map(|path| format!("`/{path}`")).collect::<Vec<_>>().join(", ");
     if paths.len() > 10 {

@@ -118,17 +118,16 @@ impl Host {
         }
     }
 
-    /// The path with its existing directories' links resolved, so that one place has one name. `None` if a part that
-    /// exists is no directory.
-    pub(super) fn canonical(&self, path: &str) -> io::Result<Option<String>> {
+    /// The path with its existing directories' links resolved, so that one place has one name. What is no directory,
+    /// and what would lie below it, keep the names as written.
+    pub(super) fn canonical(&self, path: &str) -> io::Result<String> {
         let mut existing = path;
         let fd = loop {
             match self.dir(existing) {
                 Ok(fd) => break fd,
-                Err(error) if error.kind() == io::ErrorKind::NotFound && !existing.is_empty() => {
+                Err(error) if is_absent(&error) && !existing.is_empty() => {
                     existing = split(existing).0;
                 }
-                Err(error) if is_absent(&error) => return Ok(None),
                 Err(error) => return Err(error),
             }
         };
@@ -137,7 +136,7 @@ impl Host {
             .zip(resolved(&self.root))
             .and_then(|(dir, root)| Some(dir.strip_prefix(root).ok()?.to_str()?.to_owned()));
         // Without `/proc`, the name as written has to do.
-        Ok(Some(join(named.as_deref().unwrap_or(existing), rest)))
+        Ok(join(named.as_deref().unwrap_or(existing), rest))
     }
 
     /// An identity of the mount that a directory lies on; between two of them, nothing can be renamed.

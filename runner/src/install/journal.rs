@@ -34,6 +34,8 @@ pub(super) struct Journal {
     pub(super) manifest: Manifest,
     /// What will be kept.
     pub(super) previous: Previous,
+    /// Whether what was kept before stays kept instead, because the same revision is installed again.
+    pub(super) again: bool,
     /// Directories that are needed no longer, if they are empty.
     pub(super) obsolete: BTreeSet<String>,
     /// All directories of the runner that the group has on the host.
@@ -49,8 +51,6 @@ pub(super) enum Step {
     Rmdir { path: String, meta: Meta },
     /// Makes a directory.
     Mkdir { path: String, meta: Meta, labels: Labels },
-    /// Changes a directory that an earlier install of the group made.
-    Change { path: String, from: Meta, to: Meta, labels: Labels },
     /// Puts a staged file to its place.
     Place { path: String, new: String, old: Option<String> },
 }
@@ -61,7 +61,6 @@ impl Step {
             Self::Remove { path, .. }
             | Self::Rmdir { path, .. }
             | Self::Mkdir { path, .. }
-            | Self::Change { path, .. }
             | Self::Place { path, .. } => path,
         }
     }
@@ -89,10 +88,6 @@ impl Step {
                     }
                     _ => host.set_meta(path, *meta)?,
                 }
-                label_dir(host, path, labels)
-            }
-            Self::Change { path, to, labels, .. } => {
-                host.set_meta(path, *to)?;
                 label_dir(host, path, labels)
             }
             Self::Place { path, new, .. } => match host.find(new)? {
@@ -124,7 +119,6 @@ impl Step {
                 }
                 _ => Ok(()),
             },
-            Self::Change { path, from, .. } => host.set_meta(path, *from),
             Self::Place { path, new, old } => match (host.find(new)?, old) {
                 (Some(_), _) => Ok(()),
                 (None, Some(old)) => restore(host, old, path),

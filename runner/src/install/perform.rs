@@ -3,15 +3,16 @@
 //! Until the journal says `Switching`, only the runner's own directories are written to. From then on the switch is
 //! completed, by whoever comes: each step can be repeated. If a step cannot be done, all are undone, as repeatably.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
 use super::error::InstallError;
-use super::host::{Host, is_absent};
+use super::host::{Host, is_absent, split};
 use super::journal::{Journal, Phase, Step, to_do, to_undo};
 use super::permissions::label;
 use super::plan::{InstallPlan, Staged};
-use super::state::{INSTALLED, Installed, JOURNAL, PREVIOUS, load, remove, store};
+use super::state::{INSTALLED, Installed, JOURNAL, PREVIOUS, Previous, load, remove, store};
 use super::tree::Want;
 use super::{Outcome, Recovery};
 
@@ -32,12 +33,13 @@ pub(super) fn perform(
         obsolete,
         manifest,
         previous,
+        again,
         old_stores,
         ..
     } = plan;
     let stores = manifest.stores.union(&old_stores).cloned().collect();
     let mut journal =
-        Journal { phase: Phase::Staging, steps, manifest, previous, obsolete, stores };
+        Journal { phase: Phase::Staging, steps, manifest, previous, again, obsolete, stores };
     let mut run = Run { host: &host, group_dir: &group_dir, at_step };
     run.write(&journal)?;
     let files = staged.len();
@@ -189,10 +191,25 @@ impl Run<'_> {
     /// somebody else's at the next install.
     fn note(&mut self, journal: &Journal) -> Result<(), InstallError> {
         let failed = || InstallError::io("writing to", self.group_dir);
-        (self.at_step)();
-        store(self.group_dir, PREVIOUS, &journal.previous).map_err(failed())?;
+        if !journal.again {
+            (self.at_step)();
+            store(self.group_dir, PREVIOUS, &journal.previous).map_err(failed())?;
+        }
         (self.at_step)();
         store(self.group_dir, INSTALLED, &journal.manifest).map_err(failed())
+    }
+
+    /// The directories with files that are kept from now on.
+    fn kept(&self, journal: &Journal) -> Result<BTreeSet<String>, InstallError> {
+        let parents = |previous: &Previous| {
+            previous.kept.values().map(|path| split(path).0.to_owned()).collect()
+        };
+        if !journal.again {
+            return Ok(parents(&journal.previous));
+        }
+        let previous = load(self.group_dir, PREVIOUS);
+        let previous = previous.map_err(InstallError::io("reading", self.group_dir))?;
+        Ok(parents(&previous.unwrap_or_default()))
     }
 
     /// Takes away what nobody needs any more.
@@ -204,12 +221,16 @@ impl Run<'_> {
                 Ok(()) | Err(_) => {}
             }
         }
-        let sequence = journal.manifest.sequence.to_string();
+        let kept = self.kept(journal)?;
         for store in &journal.stores {
             (self.at_step)();
             for name in self.host.names(store).map_err(self.failed("reading", store))? {
-                let old = format!("{store}/{name}");
-                let gone = if name == sequence { format!("{old}/new") } else { old };
+                let install = format!("{store}/{name}");
+                let gone = if kept.contains(&format!("{install}/old")) {
+                    format!("{install}/new")
+                } else {
+                    install
+                };
                 self.host.remove_all(&gone).map_err(self.failed("emptying", &gone))?;
             }
             drop_empty(self.host, store);
@@ -270,7 +291,7 @@ fn keep(host: &Host, path: &str, old: &str) -> io::Result<()> {
 /// Refuses an install that the disks have no space for.
 fn check_space(
     host: &Host,
-    stores: &std::collections::BTreeSet<String>,
+    stores: &BTreeSet<String>,
     staged: &[Staged],
 ) -> Result<(), InstallError> {
     for store in stores {
@@ -291,7 +312,7 @@ fn check_space(
 /// The error of writing `path`, which says so if the disk is full.
 fn full(host: &Host, path: &str, needed: u64, source: io::Error) -> InstallError {
     if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
-        let free = host.free_bytes(super::host::split(path).0).unwrap_or(0);
+        let free = host.free_bytes(split(path).0).unwrap_or(0);
         return InstallError::DiskFull { path: path.to_owned(), needed, free };
     }
     InstallError::Io { action: "writing", path: host.outside(path), source }
@@ -300,7 +321,7 @@ fn full(host: &Host, path: &str, needed: u64, source: io::Error) -> InstallError
 /// Takes the runner's directories away where they are empty.
 fn drop_empty(host: &Host, store: &str) {
     // They stay where they are in use.
-    for dir in [store, super::host::split(store).0] {
+    for dir in [store, split(store).0] {
         if host.rmdir(dir).is_err() {
             return;
         }

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::error::InstallError;
 use super::host::Host;
-use super::tree::{Tree, Want, destination};
+use super::state::Manifest;
+use super::tree::{Tree, Want, place};
 
 /// What the AppSpec says about one path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,12 +36,13 @@ pub(super) struct Labels {
 /// The grants by path. The same path must not be granted twice.
 pub(super) fn grants(
     host: &Host,
+    installed: &Manifest,
     tree: &Tree,
     permissions: &[Permission],
 ) -> Result<BTreeMap<String, Grant>, InstallError> {
     let mut grants = BTreeMap::new();
     for permission in permissions {
-        let object = destination(host, &permission.object)?;
+        let object = place(host, installed, &permission.object)?;
         let refuse = |reason: String| InstallError::Permissions {
             object: permission.object.clone(),
             reason,

@@ -6,7 +6,7 @@ use engine::appspec::FileExistsBehavior;
 use rustix::fs::FileType;
 
 use super::Request;
-use super::error::InstallError;
+use super::error::{InstallError, list};
 use super::host::{Found, Host, Meta, join, split};
 use super::journal::Step;
 use super::perform::recover;
@@ -32,6 +32,8 @@ pub struct InstallPlan {
     pub(super) manifest: Manifest,
     /// What will be kept.
     pub(super) previous: Previous,
+    /// Whether the same revision is installed again, so that what it replaced at first stays kept instead.
+    pub(super) again: bool,
     /// The directories of the runner that the install before used.
     pub(super) old_stores: BTreeSet<String>,
     /// Installed files that were changed on the host since, as paths without the leading `/`; they are
@@ -39,6 +41,30 @@ pub struct InstallPlan {
     pub edited: Vec<String>,
     /// Files that stay as they are, because of `RETAIN`; without the leading `/` too.
     pub retained: Vec<String>,
+    /// Directories that exist, and so keep an owner, a mode or ACLs that `permissions` would have otherwise; without the
+    /// leading `/` too.
+    pub ungranted: Vec<String>,
+}
+
+impl InstallPlan {
+    /// What the event's log has to say of what was found on the host, a line each.
+    pub fn notes(&self) -> Vec<String> {
+        let of = |what: &str, paths: &[String]| {
+            (!paths.is_empty()).then(|| format!("{what}: {}", list(paths)))
+        };
+        let notes = [
+            of(
+                "changed on this host since they were installed, and now replaced or removed",
+                &self.edited,
+            ),
+            of("left as they are, because of RETAIN", &self.retained),
+            of(
+                "`permissions` does not apply to directories that exist already; change them in a hook",
+                &self.ungranted,
+            ),
+        ];
+        notes.into_iter().flatten().collect()
+    }
 }
 
 /// A file that waits for the switch.
@@ -65,8 +91,8 @@ pub(super) fn plan(request: &Request<'_>) -> Result<InstallPlan, InstallError> {
     let installed: Manifest =
         load(request.group_dir, INSTALLED).map_err(read())?.unwrap_or_default();
     let previous: Previous = load(request.group_dir, PREVIOUS).map_err(read())?.unwrap_or_default();
-    let tree = wanted(&host, &bundle, request.appspec)?;
-    let grants = grants(&host, &tree, &request.appspec.permissions)?;
+    let tree = wanted(&host, &bundle, &installed, request.appspec)?;
+    let grants = grants(&host, &installed, &tree, &request.appspec.permissions)?;
     let mut draft = Draft {
         host: &host,
         installed: &installed,
@@ -83,6 +109,7 @@ pub(super) fn plan(request: &Request<'_>) -> Result<InstallPlan, InstallError> {
     if !out.conflicts.is_empty() {
         return Err(InstallError::FileExists { paths: out.conflicts });
     }
+    let again = installed.sequence > 0 && installed.revision == request.revision;
     let manifest = Manifest {
         sequence: installed.sequence + 1,
         revision: request.revision.to_owned(),
@@ -90,7 +117,7 @@ pub(super) fn plan(request: &Request<'_>) -> Result<InstallPlan, InstallError> {
         dirs: out.dirs,
         stores: out.stores,
     };
-    let obsolete = installed.dirs.iter().filter(|dir| !tree.contains_key(*dir)).cloned().collect();
+    let obsolete = installed.dirs.iter().filter(|dir| is_obsolete(&tree, dir)).cloned().collect();
     let steps = [out.removes, out.rmdirs, out.mkdirs, out.places].into_iter().flatten().collect();
     let kept = out.kept;
     let old_stores = installed.stores.union(&previous.manifest.stores).cloned().collect();
@@ -102,9 +129,11 @@ pub(super) fn plan(request: &Request<'_>) -> Result<InstallPlan, InstallError> {
         obsolete,
         manifest,
         previous: Previous { manifest: installed, kept },
+        again,
         old_stores,
         edited: out.edited,
         retained: out.retained,
+        ungranted: out.ungranted,
         host,
     })
 }
@@ -144,6 +173,7 @@ struct Output {
     conflicts: Vec<String>,
     edited: Vec<String>,
     retained: Vec<String>,
+    ungranted: Vec<String>,
     numbered: u64,
 }
 
@@ -174,8 +204,6 @@ impl Draft<'_> {
     }
 
     fn directory(&mut self, path: &str, mode: u32, grant: &Grant) -> Result<(), InstallError> {
-        let to = granted(mode, grant);
-        let labels = grant.labels.clone();
         let found = self.find(path)?;
         let is_dir =
             self.host.is_dir(path).map_err(InstallError::io("reading", self.host.outside(path)))?;
@@ -185,12 +213,13 @@ impl Draft<'_> {
             Some(found) if is_dir && !(is_ours && found.kind != FileType::Directory) => {
                 if self.installed.dirs.contains(path) {
                     self.out.dirs.insert(path.to_owned());
-                    if found.kind == FileType::Directory
-                        && (found.meta != to || labels != Labels::default())
-                    {
-                        let path = path.to_owned();
-                        self.out.mkdirs.push(Step::Change { path, from: found.meta, to, labels });
-                    }
+                }
+                // Owner and mode of a directory are whoever's came after it was made: a hook's, an operator's.
+                let is_as_granted = granted(found.meta.mode, grant, found.meta) == found.meta;
+                if found.kind == FileType::Directory
+                    && !(is_as_granted && grant.labels == Labels::default())
+                {
+                    self.out.ungranted.push(path.to_owned());
                 }
             }
             Some(_) if !is_ours => return Err(clash("a file")),
@@ -198,7 +227,11 @@ impl Draft<'_> {
             Some(_) | None => {
                 self.out.dirs.insert(path.to_owned());
                 self.out.fresh.insert(path.to_owned());
-                self.out.mkdirs.push(Step::Mkdir { path: path.to_owned(), meta: to, labels });
+                self.out.mkdirs.push(Step::Mkdir {
+                    path: path.to_owned(),
+                    meta: granted(mode, grant, own()),
+                    labels: grant.labels.clone(),
+                });
             }
         }
         Ok(())
@@ -238,7 +271,7 @@ impl Draft<'_> {
             }
         }
         let mode = if let Want::File { mode, .. } = want { *mode } else { 0o777 };
-        let meta = granted(mode, grant);
+        let meta = granted(mode, grant, own());
         let new = self.numbered(path, "new")?;
         let same = self.same(path, want, meta, grant)?;
         self.out.places.push(Step::Place { path: path.to_owned(), new: new.clone(), old });
@@ -393,11 +426,24 @@ impl Draft<'_> {
     }
 }
 
-/// Owner and mode as granted, else the runner's own and that of the bundle.
-fn granted(mode: u32, grant: &Grant) -> Meta {
+/// Whether a directory that an install made is needed no more. What lies below a file or link of the new tree is gone with
+/// the directory that was there; through such a link, its path would lead to another one.
+fn is_obsolete(tree: &Tree, dir: &str) -> bool {
+    let above = dir.match_indices('/').filter_map(|(end, _)| tree.get(dir.get(..end)?));
+    !tree.contains_key(dir) && above.into_iter().all(|want| matches!(want, Want::Dir { .. }))
+}
+
+/// Owner and mode as granted, else `mode` and the owner of `other`.
+fn granted(mode: u32, grant: &Grant, other: Meta) -> Meta {
     Meta {
         mode: grant.mode.unwrap_or(mode),
-        uid: grant.uid.unwrap_or_else(|| rustix::process::geteuid().as_raw()),
-        gid: grant.gid.unwrap_or_else(|| rustix::process::getegid().as_raw()),
+        uid: grant.uid.unwrap_or(other.uid),
+        gid: grant.gid.unwrap_or(other.gid),
     }
+}
+
+/// What the runner makes belongs to whom it runs as.
+fn own() -> Meta {
+    let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+    Meta { mode: 0, uid: uid.as_raw(), gid: gid.as_raw() }
 }

@@ -1,5 +1,6 @@
 //! Installs on real directories, as one deployment follows the other.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -16,6 +17,8 @@ use super::*;
 struct World {
     home: TempDir,
     root: HostRoot,
+    /// What [`World::install`] installed last.
+    last: RefCell<Option<(PathBuf, String)>>,
 }
 
 /// A tree as it is seen from outside: mode, time, owner and content by path, the runner's own directory left out.
@@ -28,7 +31,7 @@ impl World {
             fs::create_dir_all(home.path().join(dir)).unwrap();
         }
         let root = HostRoot::Prefix(home.path().join("root"));
-        Self { home, root }
+        Self { home, root, last: RefCell::default() }
     }
 
     fn at(&self, path: &str) -> PathBuf {
@@ -76,7 +79,24 @@ impl World {
         })
     }
 
+    /// Installs as a user does: the same once more, back to what was there, and forth again.
     fn install(&self, bundle: &Path, appspec: &str) -> Outcome {
+        let old = self.snapshot();
+        let outcome = self.install_once(bundle, appspec);
+        let new = self.snapshot();
+        self.install_once(bundle, appspec);
+        assert_eq!(self.snapshot(), new, "twice");
+        let last = self.last.replace(Some((bundle.to_owned(), appspec.to_owned())));
+        if let Some((before, its_appspec)) = last {
+            self.install_once(&before, &its_appspec);
+            assert_eq!(self.snapshot(), old, "back");
+            self.install_once(bundle, appspec);
+            assert_eq!(self.snapshot(), new, "forth");
+        }
+        outcome
+    }
+
+    fn install_once(&self, bundle: &Path, appspec: &str) -> Outcome {
         perform(self.plan(bundle, appspec, Disallow).unwrap()).unwrap()
     }
 
@@ -209,16 +229,8 @@ fn a_runner_that_dies_at_any_step_leaves_the_old_tree_or_the_new_one() {
             assert_eq!(now, old, "step {step}");
         }
         // Whatever it was, the group goes on from there.
-        world.install(&first, &first_spec);
-        let mut back = world.snapshot();
-        for path in ["srv/app", "srv/app/linked", "srv/app/linked/sub"] {
-            back.remove(world.at(path).to_str().unwrap());
-        }
-        assert!(
-            back.iter().all(|(path, what)| old.get(path) == Some(what)),
-            "step {step}: {back:#?} {old:#?}"
-        );
-        assert_eq!(back.len() + 3, old.len());
+        world.install_once(&first, &first_spec);
+        assert_eq!(world.snapshot(), old, "step {step}");
         if lived {
             break;
         }
@@ -343,7 +355,7 @@ fn what_cannot_be_installed_is_found_before_anything_is_touched() {
         (files(&[("../b", "/srv/app")]), "is not in the bundle"),
         (files(&[("a", "/srv/app"), ("b", "/srv/app")]), "both `a/x` and `b/x`"),
         (files(&[("a", "/srv/file")]), "must be a directory"),
-        (files(&[("c", "/srv/file/below")]), "is a file, or below one,"),
+        (files(&[("c", "/srv/file/below")]), "`/srv/file` is a file"),
         (files(&[("c", "/srv/taken")]), "must be a file"),
         (files(&[("c", "/srv/app"), ("a", "/srv/app/c")]), "is a file"),
         (files(&[("d", "/srv")]), "lead out of the host's root"),
@@ -421,6 +433,58 @@ fn permissions_apply_to_what_is_installed_as_the_appspec_says() {
     );
     assert_eq!((mode("srv/app/d/deep.txt"), mode("srv/app/su")), (0o640, 0o4755));
     assert_eq!(fs::metadata(world.at("srv/app/by-user")).unwrap().mode(), before);
+}
+
+#[test]
+fn directories_that_exist_keep_owner_and_mode_and_new_ones_get_theirs() {
+    let world = World::new();
+    let first = world.bundle("first", &[("cache/a", "1"), ("run/a", "1")]);
+    let permissions = |directory: &str, mode: &str| {
+        format!(
+            "permissions:\n  - object: /srv/app\n    pattern: {directory}\n    mode: \"{mode}\"\n    type: [directory]\n"
+        )
+    };
+    world.install(&first, &format!("{WHOLE}{}", permissions("run", "700")));
+    let mode = |path: &str| fs::metadata(world.at(path)).unwrap().mode() & 0o7777;
+    assert_eq!((mode("srv/app/cache"), mode("srv/app/run")), (0o755, 0o700));
+    // As a hook or an operator would.
+    let change = |path: &str, mode| {
+        fs::set_permissions(world.at(path), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    change("srv/app", 0o2775);
+    change("srv/app/cache", 0o1777);
+    let second = world.bundle("second", &[("cache/a", "2"), ("run/a", "2"), ("new/a", "2")]);
+    let spec = format!("{WHOLE}{}", permissions("\"*\"", "750"));
+    let plan = world.plan(&second, &spec, Disallow).unwrap();
+    assert_eq!(plan.ungranted, ["srv/app/cache", "srv/app/run"]);
+    assert!(plan.notes()[0].contains("`/srv/app/cache`, `/srv/app/run`"), "{:?}", plan.notes());
+    world.install(&second, &spec);
+    let modes = ["srv/app", "srv/app/cache", "srv/app/run", "srv/app/new"].map(mode);
+    assert_eq!(modes, [0o2775, 0o1777, 0o700, 0o750]);
+}
+
+#[test]
+fn an_object_and_a_destination_mean_the_same_before_and_after_an_install() {
+    let world = World::new();
+    let first = world.bundle("first", &[("v1/x", "1"), ("current", "->v1"), ("conf", "1")]);
+    let object = |path: &str| format!("permissions:\n  - object: {path}\n    mode: \"600\"\n");
+    let mode = |path: &str| fs::metadata(world.at(path)).unwrap().mode() & 0o777;
+    // The link itself, not the directory that it leads to once it is there.
+    world.install(&first, &format!("{WHOLE}{}", object("/srv/app/current")));
+    assert_ne!(mode("srv/app/v1/x"), 0o600);
+    world.install(&first, &format!("{WHOLE}{}", object("/srv/app/current/x")));
+    assert_ne!(mode("srv/app/v1/x"), 0o600);
+    world.install(&first, &format!("{WHOLE}{}", object("/srv/app/conf")));
+    assert_eq!(mode("srv/app/conf"), 0o600);
+    // A destination may be where a file and a link of the revision before are.
+    let second = world.bundle("second", &[("y", "2")]);
+    let files: String = ["conf", "current"]
+        .map(|to| format!("  - source: y\n    destination: /srv/app/{to}\n"))
+        .concat();
+    world.install(&second, &format!("files:\n{files}"));
+    let read = ["srv/app/conf/y", "srv/app/current/y", "srv/app/v1/y"].map(|at| world.text(at));
+    assert_eq!(read[..2], ["2", "2"]);
+    assert!(!world.at("srv/app/v1").exists(), "{read:?}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use rustix::fs::FileType;
 
 use super::error::InstallError;
 use super::host::{Host, join, split};
+use super::state::Manifest;
 
 /// What shall stand at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,10 +34,15 @@ impl Want {
 pub(super) type Tree = BTreeMap<String, Want>;
 
 /// Works out where each entry of the bundle goes.
-pub(super) fn wanted(host: &Host, bundle: &Host, appspec: &AppSpec) -> Result<Tree, InstallError> {
+pub(super) fn wanted(
+    host: &Host,
+    bundle: &Host,
+    installed: &Manifest,
+    appspec: &AppSpec,
+) -> Result<Tree, InstallError> {
     let mut tree = Tree::new();
     for mapping in &appspec.files {
-        let destination = destination(host, &mapping.destination)?;
+        let destination = place(host, installed, &mapping.destination)?;
         add(&mut tree, &destination, Want::Dir { mode: None })?;
         let missing = || InstallError::MissingSource { source_path: mapping.source.clone() };
         let source = relative(&mapping.source).ok_or_else(missing)?;
@@ -54,16 +60,29 @@ pub(super) fn wanted(host: &Host, bundle: &Host, appspec: &AppSpec) -> Result<Tr
     Ok(tree)
 }
 
-/// The place on the host that a destination or an object of `permissions` means.
-pub(super) fn destination(host: &Host, written: &str) -> Result<String, InstallError> {
+/// The place on the host that a destination or an object of `permissions` means. Links of the host are followed, those
+/// that the group itself installed are not: it means the same before and after an install of its own.
+pub(super) fn place(
+    host: &Host,
+    installed: &Manifest,
+    written: &str,
+) -> Result<String, InstallError> {
     let refused = || InstallError::Destination { destination: written.to_owned() };
     let path = relative(written).filter(|_| written.starts_with('/')).ok_or_else(refused)?;
     if path.contains('\0') {
         return Err(refused());
     }
-    let canonical =
-        host.canonical(&path).map_err(InstallError::io("reading", format!("/{path}")))?;
-    canonical.ok_or(InstallError::Clash { path, is: "a file, or below one,", must: "a directory" })
+    let mut place = String::new();
+    let mut names = path.split('/');
+    for name in names.by_ref() {
+        let next = join(&place, name);
+        if installed.files.contains_key(&next) {
+            place = next;
+            break;
+        }
+        place = host.canonical(&next).map_err(InstallError::io("reading", format!("/{path}")))?;
+    }
+    Ok(names.fold(place, |place, name| join(&place, name)))
 }
 
 /// A path without `.`, empty names and slashes at its ends; none if it has `..`.
