@@ -300,3 +300,13 @@ fn the_document_is_the_script_that_is_sent_where_there_is_no_document() {
     }
     assert!(patterns.is_empty(), "nothing sends {patterns:?}");
 }
+
+#[test]
+fn templates_have_no_merge_keys_because_cloudformation_has_none() {
+    for file in ["template.yaml", "infra/policies.yaml"] {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        assert!(text.contains("AWSTemplateFormatVersion"), "{file}");
+        let merge = text.lines().position(|line| line.trim_start().starts_with("<<:"));
+        assert_eq!(merge.map(|at| at + 1), None, "a merge key in a line of {file}");
+    }
+}
