@@ -5,7 +5,6 @@ use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
 use bundle::{BundleError, Entry, EntryKind, Limits};
 use cap_std::ambient_authority;
@@ -121,9 +120,7 @@ fn write(dir: &Dir, entry: Entry<'_>, modes: &mut Vec<(String, u32)>) -> io::Res
             let mut file = dir.open_with(entry.path, &options)?.into_std();
             io::copy(reader, &mut file)?;
             file.set_permissions(Permissions::from_mode(mode | 0o400))?;
-            file.set_modified(
-                SystemTime::UNIX_EPOCH + Duration::from_secs(entry.mtime_s.min(1 << 40)),
-            )
+            file.set_modified(entry.modified)
         }
         EntryKind::HardLink { target } => dir.hard_link(target, dir, entry.path),
         EntryKind::Dir { mode } => {
@@ -153,6 +150,7 @@ fn to_error(dir: &Path, source: io::Error) -> UnpackError {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::time::{Duration, SystemTime};
 
     use flate2::Compression;
     use flate2::write::GzEncoder;

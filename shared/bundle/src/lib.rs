@@ -6,6 +6,7 @@
 
 mod appspec;
 mod error;
+mod gzip;
 mod limits;
 mod tarball;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod zipped;
 
 use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::time::SystemTime;
 
 use engine::appspec::AppSpec;
 
@@ -82,8 +84,8 @@ pub struct Entry<'a> {
     /// The path, relative, without `.` and `..`; a single top-level folder that will be stripped is still part of it,
     /// because only the end of the archive shows that it is single.
     pub path: &'a str,
-    /// When it was modified, in seconds since 1970 in UTC; 0 if the archive does not say.
-    pub mtime_s: u64,
+    /// When it was modified.
+    pub modified: SystemTime,
     /// What it is.
     pub kind: EntryKind<'a>,
 }

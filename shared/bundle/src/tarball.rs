@@ -4,11 +4,12 @@
 use std::cell::Cell;
 use std::io::{self, BufReader, Read, Seek};
 use std::rc::Rc;
+use std::time::{Duration, SystemTime};
 
-use flate2::bufread::MultiGzDecoder;
 use tar::{EntryType, Header, PaxExtensions};
 
 use crate::error::{BundleError, Problem};
+use crate::gzip::Members;
 use crate::limits::{Counted, Meter, Metered, length};
 use crate::tree::printable;
 use crate::walk::{Raw, Walk};
@@ -42,11 +43,11 @@ pub(crate) fn read(mut file: impl Read + Seek, walk: &mut Walk<'_>) -> Result<()
     read_blocks(Metered { inner: BufReader::new(file), meter: &mut meter }, walk)
 }
 
-/// Reads a tar archive through gzip, to the end, so that the last checksum is compared too.
+/// Reads a tar archive through gzip, to its end, so that the last checksum is compared too.
 pub(crate) fn read_gzip(file: impl Read, walk: &mut Walk<'_>) -> Result<(), BundleError> {
     let packed = Rc::new(Cell::new(0));
     let counted = Counted { inner: file, count: Rc::clone(&packed) };
-    let decoder = MultiGzDecoder::new(BufReader::with_capacity(64 << 10, counted));
+    let decoder = Members::new(BufReader::with_capacity(64 << 10, counted));
     let mut meter = Meter::new(&walk.limits, packed);
     read_blocks(
         BufReader::with_capacity(64 << 10, Metered { inner: decoder, meter: &mut meter }),
@@ -60,7 +61,7 @@ struct Extensions {
     path: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
     size: Option<u64>,
-    mtime_s: Option<u64>,
+    modified: Option<SystemTime>,
 }
 
 fn read_blocks(mut stream: impl Read, walk: &mut Walk<'_>) -> Result<(), BundleError> {
@@ -95,24 +96,48 @@ fn read_blocks(mut stream: impl Read, walk: &mut Walk<'_>) -> Result<(), BundleE
             _ => read_entry(&mut stream, &header, std::mem::take(&mut extensions), walk)?,
         }
     }
-    io::copy(&mut stream, &mut io::sink()).map_err(|error| damaged(None, error))?;
     Ok(())
 }
 
-/// The next header; none at the end marker, which are two blocks of zeros. An archive that ends without is cut off.
+/// The next header; none at the end marker, a block of zeros, behind which nothing but zeros may follow. An archive that
+/// ends without one is cut off.
 fn next_header(stream: &mut impl Read) -> io::Result<Option<Header>> {
     let mut block = [0; BLOCK];
     stream.read_exact(&mut block)?;
-    if block.iter().all(|byte| *byte == 0) {
-        stream.read_exact(&mut block)?;
-        if block.iter().all(|byte| *byte == 0) {
+    if is_zero(&block) {
+        if are_zeros(stream)? {
             return Ok(None);
         }
+        return Err(damaged(
+            "there is something else after its end; if it is two archives in one, pack their content as one",
+        ));
     }
     if !is_header(&block) {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "a header's checksum does not fit"));
+        return Err(damaged("a header's checksum does not fit"));
     }
     Ok(Some(Header::from_byte_slice(&block).clone()))
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
+}
+
+/// Reads to the end; false if there is more than zeros.
+fn are_zeros(stream: &mut impl Read) -> io::Result<bool> {
+    let mut buffer = [0; 8 << 10];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return Ok(true),
+            Ok(count) if is_zero(buffer.get(..count).unwrap_or_default()) => {}
+            Ok(_) => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn damaged(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 fn read_entry(
@@ -132,7 +157,11 @@ fn read_entry(
         None => header.entry_size().map_err(damaged)?,
     };
     let mode = header.mode().map_err(damaged)?;
-    let mtime_s = extensions.mtime_s.unwrap_or_else(|| header.mtime().unwrap_or(0));
+    let modified = match extensions.modified {
+        Some(modified) => modified,
+        // Numbers that do not fit into octal digits are binary, with a sign.
+        None => time(header.mtime().map_err(damaged)?.cast_signed(), 0),
+    };
     let special = |what| Err(refuse(Problem::Special { what }));
     let target = link.unwrap_or_default();
     #[expect(
@@ -143,7 +172,7 @@ fn read_entry(
         // The oldest tars mark a directory only by a slash.
         EntryType::Regular | EntryType::Continuous if !name.ends_with(b"/") => {
             let mut content = stream.take(size);
-            walk.entry(&name, mtime_s, Raw::File { mode, size, reader: &mut content })?;
+            walk.entry(&name, modified, Raw::File { mode, size, reader: &mut content })?;
             return skip_padding(stream, size).map_err(damaged);
         }
         EntryType::Regular | EntryType::Continuous | EntryType::Directory => Raw::Dir { mode },
@@ -157,7 +186,7 @@ fn read_entry(
     if size != 0 {
         return Err(refuse(Problem::Header { what: "content where there cannot be any" }));
     }
-    walk.entry(&name, mtime_s, raw)
+    walk.entry(&name, modified, raw)
 }
 
 /// Reads a GNU long name, which ends with a NUL.
@@ -195,9 +224,7 @@ fn read_pax(data: &[u8], extensions: &mut Extensions) -> io::Result<()> {
             b"path" => extensions.path = Some(record.value_bytes().to_vec()),
             b"linkpath" => extensions.link = Some(record.value_bytes().to_vec()),
             b"size" => extensions.size = Some(text()?.parse().map_err(|_| invalid())?),
-            b"mtime" => {
-                extensions.mtime_s = text()?.split('.').next().and_then(|whole| whole.parse().ok());
-            }
+            b"mtime" => extensions.modified = Some(pax_time(text()?).ok_or_else(invalid)?),
             key if key.starts_with(b"GNU.sparse.") => {
                 return Err(io::Error::new(
                     io::ErrorKind::InvalidData,
@@ -208,6 +235,30 @@ fn read_pax(data: &[u8], extensions: &mut Extensions) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A time in decimal seconds, such as `-1.5`.
+fn pax_time(text: &str) -> Option<SystemTime> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let digits: String = fraction.chars().chain("000000000".chars()).take(9).collect();
+    let nanoseconds: u32 = digits.parse().ok()?;
+    let seconds: i64 = whole.parse().ok()?;
+    match (whole.starts_with('-'), nanoseconds) {
+        (true, 1..) => Some(time(seconds.checked_sub(1)?, 1_000_000_000 - nanoseconds)),
+        _ => Some(time(seconds, nanoseconds)),
+    }
+}
+
+/// A time by seconds since 1970, as far as file systems know it.
+fn time(seconds: i64, nanoseconds: u32) -> SystemTime {
+    const FAR_S: i64 = 1 << 34;
+    let seconds = seconds.clamp(-FAR_S, FAR_S);
+    let whole = Duration::from_secs(seconds.unsigned_abs());
+    let base = match seconds {
+        0.. => SystemTime::UNIX_EPOCH + whole,
+        _ => SystemTime::UNIX_EPOCH - whole,
+    };
+    base + Duration::from_nanos(u64::from(nanoseconds))
 }
 
 fn skip_padding(stream: &mut impl Read, size: u64) -> io::Result<()> {

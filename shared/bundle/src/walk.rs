@@ -2,6 +2,7 @@
 //! AppSpec file is kept.
 
 use std::io::{self, Cursor, Read};
+use std::time::SystemTime;
 
 use crate::appspec;
 use crate::error::{BundleError, Problem};
@@ -46,7 +47,7 @@ impl<'s> Walk<'s> {
     pub(crate) fn entry(
         &mut self,
         name: &[u8],
-        mtime_s: u64,
+        modified: SystemTime,
         raw: Raw<'_>,
     ) -> Result<(), BundleError> {
         let path = normalise(name, &self.limits)?;
@@ -65,13 +66,13 @@ impl<'s> Walk<'s> {
                     return Err(refuse(Problem::SetId));
                 }
                 self.tree.add(&path, Node::File)?;
-                self.file(&path, mtime_s, mode & 0o777, size, reader)
+                self.file(&path, modified, mode & 0o777, size, reader)
             }
             Raw::Dir { mode } => {
                 self.tree.add(&path, Node::Dir)?;
                 self.pass(Entry {
                     path: &path,
-                    mtime_s,
+                    modified,
                     kind: EntryKind::Dir { mode: mode & 0o777 },
                 })
             }
@@ -84,7 +85,7 @@ impl<'s> Walk<'s> {
                     })
                     .ok_or_else(|| refuse(Problem::LinkTarget { limit }))?;
                 self.tree.add(&path, Node::Symlink(target.to_owned()))?;
-                self.pass(Entry { path: &path, mtime_s, kind: EntryKind::Symlink { target } })
+                self.pass(Entry { path: &path, modified, kind: EntryKind::Symlink { target } })
             }
             Raw::HardLink { target } => {
                 let known = normalise(target, &self.limits)
@@ -94,7 +95,7 @@ impl<'s> Walk<'s> {
                 self.tree.add(&path, Node::File)?;
                 self.pass(Entry {
                     path: &path,
-                    mtime_s,
+                    modified,
                     kind: EntryKind::HardLink { target: &known },
                 })
             }
@@ -104,7 +105,7 @@ impl<'s> Walk<'s> {
     fn file(
         &mut self,
         path: &str,
-        mtime_s: u64,
+        modified: SystemTime,
         mode: u32,
         size: u64,
         reader: &mut dyn Read,
@@ -119,11 +120,11 @@ impl<'s> Walk<'s> {
         let written = match &kept {
             Some(bytes) => {
                 let reader = &mut Cursor::new(bytes);
-                (self.sink)(Entry { path, mtime_s, kind: EntryKind::File { mode, size, reader } })
+                (self.sink)(Entry { path, modified, kind: EntryKind::File { mode, size, reader } })
             }
             None => {
                 let reader = &mut content;
-                (self.sink)(Entry { path, mtime_s, kind: EntryKind::File { mode, size, reader } })
+                (self.sink)(Entry { path, modified, kind: EntryKind::File { mode, size, reader } })
             }
         };
         if let Some(error) = content.error.take() {
