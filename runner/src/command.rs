@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use durable::Disk;
 use engine::DeploymentId;
 use thiserror::Error;
 use wire::host::{ClaimResponse, HostStatus, Offer};
@@ -214,8 +215,8 @@ pub(crate) async fn recover(
     group: &Path,
     lock: &GroupLock,
 ) -> Result<(), String> {
-    let (root, group) = (config.root.clone(), group.to_owned());
-    match lock.blocking(move || install::recover(&root, &group)).await {
+    let (root, group, sync) = (config.root.clone(), group.to_owned(), config.sync);
+    match lock.blocking(move || install::recover(&root, &group, &Disk::default(), sync)).await {
         Ok(Ok(Recovery::Nothing)) => Ok(()),
         Ok(Ok(found)) => {
             tracing::warn!(?found, "an install that was interrupted was put right");

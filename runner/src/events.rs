@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use durable::Disk;
 use engine::DeploymentId;
 use engine::lifecycle::Event;
 use thiserror::Error;
@@ -102,7 +103,7 @@ impl Run<'_> {
                 (Outcome::Failed(failure), tail) => self.end(event, Err(failure), tail)?,
                 (Outcome::Interrupted(script), tail) => {
                     self.end(event, Err(interrupted_by_shutdown(&script)), tail)?;
-                    self.finish()?;
+                    self.finish().await?;
                     let deployment_id = self.specification.deployment_id.clone();
                     return Ok(End::Finished(Some(InterruptedHook {
                         deployment_id,
@@ -112,7 +113,7 @@ impl Run<'_> {
                 }
             }
         }
-        self.finish()?;
+        self.finish().await?;
         Ok(End::Finished(None))
     }
 
@@ -252,7 +253,7 @@ impl Run<'_> {
     }
 
     /// All that will be is; says so.
-    fn finish(&mut self) -> Result<(), RunError> {
+    async fn finish(&mut self) -> Result<(), RunError> {
         if self.has_failed() {
             self.skip_the_rest();
             return self.conclude(HostStatus::Failed);
@@ -260,8 +261,28 @@ impl Run<'_> {
         let id = self.specification.deployment_id.clone();
         let archive_of =
             archive::read(&self.dir()).map_or_else(|| id.clone(), |revision| revision.archive_of);
-        self.group.set_last_successful(&LastSuccessful { deployment_id: id, archive_of })?;
+        let last = LastSuccessful { deployment_id: id, archive_of };
+        self.keep_archive(&last).await;
+        self.group.set_last_successful(&last)?;
         self.conclude(HostStatus::Succeeded)
+    }
+
+    /// Forces the archive to the disk whose hooks will run when its revision goes, perhaps after a loss of power.
+    async fn keep_archive(&self, last: &LastSuccessful) {
+        let is_kept =
+            self.group.last_successful().is_some_and(|before| before.archive_of == last.archive_of);
+        if is_kept || !self.host.config.sync {
+            return;
+        }
+        let dir = self.group.deployment(&last.archive_of);
+        let sync = move || {
+            let disk = Disk::default();
+            disk.sync_tree(&dir.join(archive::ARCHIVE)).and_then(|()| disk.sync_names(&dir))
+        };
+        let synced = self.lock.blocking(sync).await;
+        if let Err(error) = synced.map_err(std::io::Error::other).flatten() {
+            tracing::warn!(%error, "the archive may not last if the power goes now");
+        }
     }
 
     fn conclude(&mut self, status: HostStatus) -> Result<(), RunError> {

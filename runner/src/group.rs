@@ -14,12 +14,13 @@
 
 use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use durable::Disk;
 use engine::{DeploymentId, GroupId};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -191,10 +192,10 @@ impl Group {
         if generation > highest {
             self.replace("generation", generation.to_string().as_bytes())?;
         } else {
-            let synced = File::open(&self.dir).and_then(|dir| dir.sync_all());
-            synced.map_err(|source| GroupError {
+            let path = self.dir.clone();
+            Disk::default().sync_names(&self.dir).map_err(|source| GroupError {
                 what: "written",
-                path: self.dir.clone(),
+                path,
                 source,
             })?;
         }
@@ -244,18 +245,12 @@ impl Group {
     /// Puts a small file in place, whole and durable.
     fn replace(&self, name: &str, content: &[u8]) -> Result<(), GroupError> {
         let path = self.dir.join(name);
-        replace_file(&path, content).map_err(|source| GroupError { what: "written", path, source })
+        Disk::default().replace(&path, content, 0o600).map_err(|source| GroupError {
+            what: "written",
+            path,
+            source,
+        })
     }
-}
-
-/// Replaces a small file as a whole, durably.
-fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let mut file = File::create(&new)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    std::fs::rename(&new, path)?;
-    path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@
 //! written; then it never was. It goes with its deployment's directory.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use durable::{Disk, Log};
 use engine::lifecycle::Event;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -79,7 +79,7 @@ pub(crate) struct JournalError {
 /// A journal that is open for more.
 #[derive(Debug)]
 pub(crate) struct Journal {
-    file: File,
+    log: Log,
     path: PathBuf,
     pub(crate) story: Story,
 }
@@ -90,17 +90,9 @@ impl Journal {
         let path = deployment.join(JOURNAL_FILE);
         let fail = |what, source| JournalError { what, path: path.clone(), source };
         let (story, whole) = read(&path).map_err(|error| fail("read", error))?;
-        let mut open = File::options();
-        let file =
-            open.create(true).append(true).open(&path).map_err(|error| fail("opened", error))?;
-        // What was torn off is no beginning for the next line.
-        file.set_len(whole).map_err(|error| fail("written", error))?;
-        // A journal with lines in it was made durable when it was empty.
-        if whole == 0 {
-            let synced = File::open(deployment).and_then(|dir| dir.sync_all());
-            synced.map_err(|error| fail("written", error))?;
-        }
-        Ok(Self { file, path, story })
+        let log = Log::open(&Disk::default(), deployment, JOURNAL_FILE, whole)
+            .map_err(|error| fail("opened", error))?;
+        Ok(Self { log, path, story })
     }
 
     /// What the journal of a deployment says; nothing, if there is none.
@@ -162,8 +154,7 @@ impl Journal {
         let mut write = || {
             let mut line = serde_json::to_vec(&record)?;
             line.push(b'\n');
-            self.file.write_all(&line)?;
-            if durable { self.file.sync_data() } else { Ok(()) }
+            self.log.add(&line, durable)
         };
         write().map_err(|source| JournalError {
             what: "written",
@@ -234,6 +225,8 @@ fn read(path: &Path) -> io::Result<(Story, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     #[test]
@@ -244,7 +237,7 @@ mod tests {
         journal.started(Event::BeforeInstall, 7).unwrap();
         journal.hook_started(Event::BeforeInstall, hook.clone()).unwrap();
         let path = dir.path().join(JOURNAL_FILE);
-        let mut file = File::options().append(true).open(&path).unwrap();
+        let mut file = std::fs::File::options().append(true).open(&path).unwrap();
         file.write_all(b"{\"record\":\"hookEnded\",\"event\":\"BeforeIns").unwrap();
 
         let mut journal = Journal::open(dir.path()).unwrap();

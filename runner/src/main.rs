@@ -61,6 +61,10 @@ struct Place {
     /// Give hooks this variable; may be repeated.
     #[arg(long = "hook-env", value_name = "NAME=VALUE", value_parser = variable)]
     hook_env: Vec<(String, String)>,
+    /// Do not force installed files to the disk. Installs of many files are faster; after a loss of power in the middle of
+    /// one, files may be damaged.
+    #[arg(long)]
+    no_sync: bool,
 }
 
 impl Place {
@@ -68,6 +72,7 @@ impl Place {
         let root = self.root.map_or(HostRoot::Whole, HostRoot::Prefix);
         let mut config = AgentConfig::new(self.state, root);
         config.hook_env = self.hook_env.into_iter().collect();
+        config.sync = !self.no_sync;
         config
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use durable::Disk;
 use engine::appspec::AppSpec;
 use engine::lifecycle::Event;
 use wire::host::ErrorCode;
@@ -115,10 +116,13 @@ impl Run<'_> {
         let (root, group_dir) = (self.host.config.root.clone(), self.group.dir().to_owned());
         let revision = self.specification.bundle.sha256.clone();
         let behavior = self.specification.file_exists_behavior;
+        let sync = self.host.config.sync;
         let work = self.lock.blocking(move || {
             let (root, group_dir, archive) = (&root, group_dir.as_path(), archive.as_path());
             let (revision, appspec) = (revision.as_str(), &appspec);
-            let request = Request { root, group_dir, archive, revision, appspec, behavior };
+            let disk = &Disk::default();
+            let request =
+                Request { root, group_dir, archive, revision, appspec, behavior, disk, sync };
             let plan = install::plan(&request)?;
             let notes = plan.notes();
             install::perform(plan).map(|done| (done, notes))

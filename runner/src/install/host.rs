@@ -5,10 +5,11 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
+use durable::{Call, Disk};
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, StatxFlags, Timespec, Timestamps, Uid,
 };
@@ -48,10 +49,11 @@ pub(super) struct Stamp {
 pub(super) struct Host {
     root: OwnedFd,
     path: PathBuf,
+    disk: Disk,
 }
 
 impl Host {
-    pub(super) fn open(root: &HostRoot) -> io::Result<Self> {
+    pub(super) fn open(root: &HostRoot, disk: &Disk) -> io::Result<Self> {
         let path = match root {
             HostRoot::Whole => Path::new("/"),
             HostRoot::Prefix(prefix) => prefix.as_path(),
@@ -59,7 +61,12 @@ impl Host {
         let path = path.canonicalize()?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(&path, flags, Mode::empty())?;
-        Ok(Self { root, path })
+        Ok(Self { root, path, disk: disk.clone() })
+    }
+
+    /// What everything is written through.
+    pub(super) fn disk(&self) -> &Disk {
+        &self.disk
     }
 
     /// The path for other programs. Only for what lies in directories that only the runner can change.
@@ -164,7 +171,15 @@ impl Host {
         let (parent, name) = self.parent(path)?;
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(File::from(rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o600))?))
+        let create = || rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o600));
+        let call = Call::Create { dir: parent.as_fd(), name: name.as_ref() };
+        self.disk.call(call, || Ok(File::from(create()?)))
+    }
+
+    /// Copies what a file contains into one that was created.
+    pub(super) fn copy(&self, mut from: File, mut to: &File) -> io::Result<()> {
+        let call = Call::Write { file: to.as_fd() };
+        self.disk.call(call, || io::copy(&mut from, &mut to).map(drop))
     }
 
     pub(super) fn read(&self, path: &str) -> io::Result<File> {
@@ -176,40 +191,24 @@ impl Host {
     /// Sets owner and mode, in this order, because a change of the owner takes setuid bits away.
     pub(super) fn set_meta(&self, path: &str, meta: Meta) -> io::Result<()> {
         let (parent, name) = self.parent(path)?;
-        let stat = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        if (stat.st_uid, stat.st_gid) != (meta.uid, meta.gid) {
-            let (uid, gid) = (Uid::from_raw(meta.uid), Gid::from_raw(meta.gid));
-            rustix::fs::chownat(&parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
-        }
-        if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            match rustix::fs::openat(&parent, name, flags, Mode::empty()) {
-                Ok(fd) => rustix::fs::fchmod(fd, Mode::from_raw_mode(meta.mode))?,
-                // Only root may open what it cannot read; who owns it may still change it.
-                Err(Errno::ACCESS) => {
-                    rustix::fs::chmodat(
-                        &parent,
-                        name,
-                        Mode::from_raw_mode(meta.mode),
-                        AtFlags::empty(),
-                    )?;
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
+        let call = Call::Change { dir: parent.as_fd(), name: name.as_ref() };
+        self.disk.call(call, || set_meta(&parent, name, meta))
     }
 
     pub(super) fn set_mtime(&self, path: &str, seconds: i64, nanoseconds: i64) -> io::Result<()> {
         let (parent, name) = self.parent(path)?;
         let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
         let times = Timestamps { last_access: time, last_modification: time };
-        Ok(rustix::fs::utimensat(&parent, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+        let call = Call::Change { dir: parent.as_fd(), name: name.as_ref() };
+        self.disk.call(call, || {
+            Ok(rustix::fs::utimensat(&parent, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+        })
     }
 
     pub(super) fn mkdir(&self, path: &str, mode: u32) -> io::Result<()> {
         let (parent, name) = self.parent(path)?;
-        Ok(rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(mode))?)
+        let call = Call::Create { dir: parent.as_fd(), name: name.as_ref() };
+        self.disk.call(call, || Ok(rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(mode))?))
     }
 
     /// Makes a directory and its parents, where they are not there yet.
@@ -237,28 +236,32 @@ impl Host {
 
     pub(super) fn symlink(&self, target: &str, path: &str) -> io::Result<()> {
         let (parent, name) = self.parent(path)?;
-        Ok(rustix::fs::symlinkat(target, &parent, name)?)
+        let call = Call::Create { dir: parent.as_fd(), name: name.as_ref() };
+        self.disk.call(call, || Ok(rustix::fs::symlinkat(target, &parent, name)?))
     }
 
     /// Gives a file a second name; a link's own, not its target's.
     pub(super) fn hard_link(&self, from: &str, to: &str) -> io::Result<()> {
         let ((from_dir, from), (to_dir, to)) = (self.parent(from)?, self.parent(to)?);
-        Ok(rustix::fs::linkat(&from_dir, from, &to_dir, to, AtFlags::empty())?)
+        let call = Call::Link { dir: to_dir.as_fd(), name: to.as_ref() };
+        self.disk
+            .call(call, || Ok(rustix::fs::linkat(&from_dir, from, &to_dir, to, AtFlags::empty())?))
     }
 
     pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let ((from_dir, from), (to_dir, to)) = (self.parent(from)?, self.parent(to)?);
-        Ok(rustix::fs::renameat(&from_dir, from, &to_dir, to)?)
+        self.disk.rename_at((from_dir, from.as_ref()), (to_dir, to.as_ref()))
     }
 
     pub(super) fn unlink(&self, path: &str) -> io::Result<()> {
         let (parent, name) = self.parent(path)?;
-        Ok(rustix::fs::unlinkat(&parent, name, AtFlags::empty())?)
+        self.disk.remove_at(parent, name.as_ref())
     }
 
     pub(super) fn rmdir(&self, path: &str) -> io::Result<()> {
         let (parent, name) = self.parent(path)?;
-        Ok(rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR)?)
+        let call = Call::Remove { dir: parent.as_fd(), name: name.as_ref() };
+        self.disk.call(call, || Ok(rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR)?))
     }
 
     /// The names in a directory; none if it is not there.
@@ -294,9 +297,18 @@ impl Host {
         }
     }
 
-    /// Forces everything that was written on a directory's file system to the disk.
-    pub(super) fn sync(&self, path: &str) -> io::Result<()> {
-        Ok(rustix::fs::syncfs(self.dir(path)?)?)
+    /// Makes the names in a directory last; one that is gone has none.
+    pub(super) fn sync_dir(&self, path: &str) -> io::Result<()> {
+        match self.dir(path) {
+            Ok(dir) => self.disk.sync_dir(dir),
+            Err(error) if is_absent(&error) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes everything last that was written on a directory's file system.
+    pub(super) fn sync_all(&self, path: &str) -> io::Result<()> {
+        self.disk.sync_all(self.dir(path)?)
     }
 }
 
@@ -316,6 +328,25 @@ pub(super) fn join(dir: &str, path: &str) -> String {
         (true, _) => path.to_owned(),
         (_, true) => dir.to_owned(),
         (false, false) => format!("{dir}/{path}"),
+    }
+}
+
+fn set_meta(parent: &OwnedFd, name: &str, meta: Meta) -> io::Result<()> {
+    let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    if (stat.st_uid, stat.st_gid) != (meta.uid, meta.gid) {
+        let (uid, gid) = (Uid::from_raw(meta.uid), Gid::from_raw(meta.gid));
+        rustix::fs::chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+    }
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Symlink {
+        return Ok(());
+    }
+    let mode = Mode::from_raw_mode(meta.mode);
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    match rustix::fs::openat(parent, name, flags, Mode::empty()) {
+        Ok(fd) => Ok(rustix::fs::fchmod(fd, mode)?),
+        // Only root may open what it cannot read; who owns it may still change it.
+        Err(Errno::ACCESS) => Ok(rustix::fs::chmodat(parent, name, mode, AtFlags::empty())?),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -9,7 +9,7 @@ use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
 
 use super::error::InstallError;
-use super::host::{Host, Meta, is_absent};
+use super::host::{Host, Meta, is_absent, split};
 use super::permissions::{Labels, label};
 use super::state::{Manifest, Previous};
 
@@ -42,13 +42,14 @@ pub(super) struct Journal {
     pub(super) stores: BTreeSet<String>,
 }
 
-/// One step of the switch. `old` is where the replaced file is kept, `new` where the staged one waits.
+/// One step of the switch. `old` is where what goes is kept, `new` where a staged file waits.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Step {
     /// Takes a file away.
     Remove { path: String, old: String },
-    /// Takes an empty directory away, because a file comes in its place.
-    Rmdir { path: String, meta: Meta },
+    /// Takes an empty directory away, because a file comes in its place. It is moved, so that it comes back with all that it
+    /// had: owner, mode, ACLs, labels.
+    Rmdir { path: String, old: String },
     /// Makes a directory.
     Mkdir { path: String, meta: Meta, labels: Labels },
     /// Puts a staged file to its place.
@@ -65,6 +66,16 @@ impl Step {
         }
     }
 
+    /// The directories in which it changes names, and that which it makes.
+    pub(super) fn changes(&self) -> impl Iterator<Item = &str> {
+        let other = match self {
+            Self::Remove { old, .. } | Self::Rmdir { old, .. } => Some(split(old).0),
+            Self::Mkdir { path, .. } => Some(path.as_str()),
+            Self::Place { new, .. } => Some(split(new).0),
+        };
+        std::iter::once(split(self.path()).0).chain(other)
+    }
+
     /// Does the step; nothing, if it is done already.
     pub(super) fn redo(&self, host: &Host) -> Result<(), InstallError> {
         let failed = InstallError::io("changing", host.outside(self.path()));
@@ -73,14 +84,21 @@ impl Step {
 
     fn try_redo(&self, host: &Host) -> io::Result<()> {
         match self {
-            Self::Remove { path, .. } => match host.find(path)? {
-                Some(found) if found.kind != FileType::Directory => host.unlink(path),
+            Self::Remove { path, old } => match host.find(path)? {
+                Some(found) if found.kind != FileType::Directory => host.rename(path, old),
                 _ => Ok(()),
             },
-            Self::Rmdir { path, .. } => match host.find(path)? {
-                Some(found) if found.kind == FileType::Directory => host.rmdir(path),
-                _ => Ok(()),
-            },
+            Self::Rmdir { path, old } => {
+                if host.find(path)?.is_some_and(|found| found.kind == FileType::Directory) {
+                    host.rename(path, old)?;
+                }
+                if host.names(old)?.is_empty() {
+                    return Ok(());
+                }
+                // Somebody has put something into it since the install was planned.
+                host.rename(old, path)?;
+                Err(io::ErrorKind::DirectoryNotEmpty.into())
+            }
             Self::Mkdir { path, meta, labels } => {
                 match host.mkdir(path, 0o700) {
                     Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -90,14 +108,22 @@ impl Step {
                 }
                 label_dir(host, path, labels)
             }
-            Self::Place { path, new, .. } => match host.find(new)? {
-                Some(_) => host.rename(new, path),
-                None => Ok(()),
-            },
+            Self::Place { path, new, old } => {
+                if host.find(new)?.is_none() {
+                    return Ok(());
+                }
+                if let Some(old) = old
+                    && host.find(old)?.is_none()
+                {
+                    // It went back to its place when this was undone.
+                    keep(host, path, old)?;
+                }
+                host.rename(new, path)
+            }
         }
     }
 
-    /// Undoes the step; nothing, if it was not done or is undone already.
+    /// Undoes the step, so that it can be done again; nothing, if it was not done or is undone already.
     pub(super) fn undo(&self, host: &Host) -> Result<(), InstallError> {
         let failed = InstallError::io("restoring", host.outside(self.path()));
         self.try_undo(host).map_err(failed)
@@ -105,11 +131,12 @@ impl Step {
 
     fn try_undo(&self, host: &Host) -> io::Result<()> {
         match self {
-            Self::Remove { path, old } => restore(host, old, path),
-            Self::Rmdir { path, meta } => match host.mkdir(path, 0o700) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-                _ => host.set_meta(path, *meta),
-            },
+            Self::Remove { path, old } | Self::Rmdir { path, old } => {
+                match (host.find(old)?, host.find(path)?) {
+                    (Some(_), None) => host.rename(old, path),
+                    (Some(_) | None, _) => Ok(()),
+                }
+            }
             Self::Mkdir { path, .. } => match host.rmdir(path) {
                 // What somebody else put there meanwhile is not ours to take.
                 Err(error)
@@ -119,15 +146,19 @@ impl Step {
                 }
                 _ => Ok(()),
             },
-            Self::Place { path, new, old } => match (host.find(new)?, old) {
-                (Some(_), _) => Ok(()),
-                (None, Some(old)) => restore(host, old, path),
-                // Back to where it waited, so that it shows that this step is undone.
-                (None, None) => match host.rename(path, new) {
-                    Err(error) if !is_absent(&error) => Err(error),
-                    _ => Ok(()),
-                },
-            },
+            Self::Place { path, new, old } => {
+                if host.find(new)?.is_none() {
+                    // Back to where it waited, so that it shows that this step is undone.
+                    match host.rename(path, new) {
+                        Err(error) if !is_absent(&error) => return Err(error),
+                        _ => {}
+                    }
+                }
+                match (host.find(path)?, old) {
+                    (None, Some(old)) => restore(host, old, path),
+                    (None, None) | (Some(_), _) => Ok(()),
+                }
+            }
         }
     }
 
@@ -139,16 +170,16 @@ impl Step {
     }
 }
 
-/// The steps that are not done yet, and perhaps some that are, but none before the last file that is in its place: a
-/// link among the placed ones could lead an earlier step, done again, to a file that it does not mean.
-pub(super) fn to_do<'s>(host: &Host, steps: &'s [Step]) -> Result<&'s [Step], InstallError> {
-    let mut left = steps;
-    for (number, step) in steps.iter().enumerate() {
+/// The steps that may have to be done. What lies below a file or link that is in its place is done; through that link,
+/// doing it again would hit something else.
+pub(super) fn to_do<'s>(host: &Host, steps: &'s [Step]) -> Result<Vec<&'s Step>, InstallError> {
+    let mut placed = BTreeSet::new();
+    for step in steps {
         if step.is_placed(host)? {
-            left = steps.get(number + 1..).unwrap_or_default();
+            placed.insert(step.path());
         }
     }
-    Ok(left)
+    Ok(steps.iter().filter(|step| !is_below(step.path(), &placed)).collect())
 }
 
 /// The steps that may have to be undone, the last one first. What lies below a file or link that is back already is
@@ -163,10 +194,30 @@ pub(super) fn to_undo<'s>(host: &Host, steps: &'s [Step]) -> Result<Vec<&'s Step
             }
         }
     }
-    let is_below = |path: &str| {
-        path.match_indices('/').any(|(end, _)| path.get(..end).is_some_and(|it| back.contains(it)))
-    };
-    Ok(steps.iter().rev().filter(|step| !is_below(step.path())).collect())
+    Ok(steps.iter().rev().filter(|step| !is_below(step.path(), &back)).collect())
+}
+
+fn is_below(path: &str, dirs: &BTreeSet<&str>) -> bool {
+    path.match_indices('/').any(|(end, _)| path.get(..end).is_some_and(|it| dirs.contains(it)))
+}
+
+/// Gives the file that will go a second name, or copies it where it cannot have one. Its mode may have become 0.
+pub(super) fn keep(host: &Host, path: &str, old: &str) -> io::Result<()> {
+    match host.hard_link(path, old) {
+        Ok(()) => return Ok(()),
+        Err(error) if is_absent(&error) => return Ok(()),
+        Err(_) => {}
+    }
+    let Some(found) = host.find(path)? else { return Ok(()) };
+    if let Some(target) = &found.stamp.link {
+        host.symlink(target, old)?;
+        return host.set_meta(old, found.meta);
+    }
+    let to = host.create(old)?;
+    host.copy(host.read(path)?, &to)?;
+    host.set_meta(old, found.meta)?;
+    host.set_mtime(old, found.stamp.mtime_s, found.stamp.mtime_ns)?;
+    host.disk().sync_file(&to)
 }
 
 /// Puts a kept file back to its place, and keeps it as well until the end, where the file system has hard links.

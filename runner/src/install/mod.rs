@@ -18,6 +18,7 @@ mod tree;
 
 use std::path::Path;
 
+use durable::Disk;
 use engine::appspec::{AppSpec, FileExistsBehavior};
 
 pub use error::InstallError;
@@ -40,6 +41,10 @@ pub struct Request<'a> {
     pub appspec: &'a AppSpec,
     /// What to do with files that are there already, unless the AppSpec says.
     pub behavior: FileExistsBehavior,
+    /// What everything is written through.
+    pub disk: &'a Disk,
+    /// Whether installed files are forced to the disk, so that the install is all or nothing also when the power goes.
+    pub sync: bool,
 }
 
 /// What an install did.
@@ -75,14 +80,20 @@ pub fn plan(request: &Request<'_>) -> Result<InstallPlan, InstallError> {
 /// # Errors
 /// [`InstallError`]; the host has what it had before then, except after [`InstallError::HalfWay`].
 pub fn perform(plan: InstallPlan) -> Result<Outcome, InstallError> {
-    perform::perform(plan, &mut || {})
+    perform::perform(plan)
 }
 
 /// Brings an interrupted install of the group to its end. To be called before anything else is done for the group.
 ///
 /// # Errors
 /// [`InstallError`]; the journal is kept then, and recovery may be tried again.
-pub fn recover(root: &HostRoot, group_dir: &Path) -> Result<Recovery, InstallError> {
-    let host = host::Host::open(root).map_err(InstallError::io("opening", "the host's root"))?;
-    perform::recover(&host, group_dir, &mut || {})
+pub fn recover(
+    root: &HostRoot,
+    group_dir: &Path,
+    disk: &Disk,
+    sync: bool,
+) -> Result<Recovery, InstallError> {
+    let host =
+        host::Host::open(root, disk).map_err(InstallError::io("opening", "the host's root"))?;
+    perform::recover(&host, group_dir, sync)
 }

@@ -1,46 +1,41 @@
 //! Performing a planned install: stage, switch, finish; and recovery from every point in between.
 //!
 //! Until the journal says `Switching`, only the runner's own directories are written to. From then on the switch is
-//! completed, by whoever comes: each step can be repeated. If a step cannot be done, all are undone, as repeatably.
+//! completed, by whoever comes: each step can be repeated. If a step cannot be done, all are undone, as repeatably. What
+//! is staged is on the disk before the journal says that the switch begins, and what was switched before it says that
+//! something is installed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
+use durable::SYNC_EACH;
+
 use super::error::InstallError;
-use super::host::{Host, is_absent, split};
-use super::journal::{Journal, Phase, Step, to_do, to_undo};
+use super::host::{Host, join, split};
+use super::journal::{Journal, Phase, Step, keep, to_do, to_undo};
 use super::permissions::label;
 use super::plan::{InstallPlan, Staged};
-use super::state::{INSTALLED, Installed, JOURNAL, PREVIOUS, Previous, load, remove, store};
+use super::state::{
+    INSTALLED, Installed, JOURNAL, Manifest, PREVIOUS, Previous, load, remove, store,
+};
 use super::tree::Want;
 use super::{Outcome, Recovery};
 
-/// Up to so many files are forced to the disk one by one; beyond, the whole file system is.
-const SYNC_EACH: usize = 32;
-
-/// Performs a plan. `at_step` is called before each step that changes the disk.
-pub(super) fn perform(
-    plan: InstallPlan,
-    at_step: &mut dyn FnMut(),
-) -> Result<Outcome, InstallError> {
-    let InstallPlan {
-        host,
-        bundle,
-        group_dir,
+/// Performs a plan.
+pub(super) fn perform(plan: InstallPlan) -> Result<Outcome, InstallError> {
+    let InstallPlan { host, bundle, group_dir, steps, staged, manifest, .. } = plan;
+    let stores = manifest.stores.union(&plan.old_stores).cloned().collect();
+    let mut journal = Journal {
+        phase: Phase::Staging,
         steps,
-        staged,
-        obsolete,
         manifest,
-        previous,
-        again,
-        old_stores,
-        ..
-    } = plan;
-    let stores = manifest.stores.union(&old_stores).cloned().collect();
-    let mut journal =
-        Journal { phase: Phase::Staging, steps, manifest, previous, again, obsolete, stores };
-    let mut run = Run { host: &host, group_dir: &group_dir, at_step };
+        previous: plan.previous,
+        again: plan.again,
+        obsolete: plan.obsolete,
+        stores,
+    };
+    let run = Run { host: &host, group_dir: &group_dir, sync: plan.sync };
     run.write(&journal)?;
     let files = staged.len();
     let copied = match run.stage(&bundle, &mut journal, staged) {
@@ -52,41 +47,56 @@ pub(super) fn perform(
         }
     };
     journal.phase = Phase::Switching;
-    run.write(&journal)?;
+    if let Err(error) = run.write(&journal) {
+        return Err(half_way(error, run.give_up(journal)));
+    }
     run.complete(journal)?;
     Ok(Outcome { files, copied_files: copied })
 }
 
 /// Brings an interrupted install of a group to its end: the new tree if the switch had begun, else the old one.
-pub(super) fn recover(
-    host: &Host,
-    group_dir: &Path,
-    at_step: &mut dyn FnMut(),
-) -> Result<Recovery, InstallError> {
-    let Some(journal) =
-        load::<Journal>(group_dir, JOURNAL).map_err(InstallError::io("reading", group_dir))?
-    else {
+pub(super) fn recover(host: &Host, group_dir: &Path, sync: bool) -> Result<Recovery, InstallError> {
+    let failed = || InstallError::io("reading", group_dir);
+    let Some(journal) = load::<Journal>(group_dir, JOURNAL).map_err(failed())? else {
         return Ok(Recovery::Nothing);
     };
-    let mut run = Run { host, group_dir, at_step };
+    let run = Run { host, group_dir, sync };
     match journal.phase {
         Phase::Staging => run.drop_staged(&journal).map(|()| Recovery::Old),
+        Phase::Switching if run.is_noted(&journal)? => {
+            // What cannot be taken away now stands in nobody's way.
+            run.finish(&journal).ok();
+            Ok(Recovery::New)
+        }
         Phase::Switching => run.complete(journal).map(|()| Recovery::New),
         Phase::Undoing => run.undo(journal).map(|()| Recovery::Old),
+    }
+}
+
+/// The error of an install that went back, which is another one if that failed too.
+fn half_way(cause: InstallError, back: Result<(), InstallError>) -> InstallError {
+    match back {
+        Ok(()) => cause,
+        Err(source) => InstallError::HalfWay { cause: cause.to_string(), source: Box::new(source) },
     }
 }
 
 struct Run<'a> {
     host: &'a Host,
     group_dir: &'a Path,
-    at_step: &'a mut dyn FnMut(),
+    /// Whether installed files are forced to the disk.
+    sync: bool,
 }
 
 impl Run<'_> {
-    fn write(&mut self, journal: &Journal) -> Result<(), InstallError> {
-        (self.at_step)();
-        store(self.group_dir, JOURNAL, journal)
+    fn write(&self, journal: &Journal) -> Result<(), InstallError> {
+        store(self.host.disk(), self.group_dir, JOURNAL, journal)
             .map_err(InstallError::io("writing the journal in", self.group_dir))
+    }
+
+    fn remove_journal(&self) -> Result<(), InstallError> {
+        remove(self.host.disk(), self.group_dir, JOURNAL)
+            .map_err(InstallError::io("writing to", self.group_dir))
     }
 
     fn failed(
@@ -99,14 +109,13 @@ impl Run<'_> {
 
     /// Lays the new files, and second names of the old ones, next to their places. Returns how many were copied.
     fn stage(
-        &mut self,
+        &self,
         bundle: &Host,
         journal: &mut Journal,
         staged: Vec<Staged>,
     ) -> Result<usize, InstallError> {
         let sequence = journal.manifest.sequence;
         for store in &journal.manifest.stores {
-            (self.at_step)();
             let dir = format!("{store}/{sequence}");
             self.host.remove_all(&dir).map_err(self.failed("emptying", &dir))?;
             for part in ["new", "old"] {
@@ -115,10 +124,10 @@ impl Run<'_> {
             }
         }
         check_space(self.host, &journal.manifest.stores, &staged)?;
-        let each = staged.iter().filter(|file| file.same.is_none()).count() <= SYNC_EACH;
+        let each =
+            self.sync && staged.iter().filter(|file| file.same.is_none()).count() <= SYNC_EACH;
         let mut copied = 0;
         for file in staged {
-            (self.at_step)();
             let needed = if let Want::File { bytes, .. } = file.want { bytes } else { 0 };
             let outcome = stage_file(self.host, bundle, &file, each);
             copied +=
@@ -131,99 +140,151 @@ impl Run<'_> {
             }
         }
         for step in &journal.steps {
-            if let Step::Remove { path, old } | Step::Place { path, old: Some(old), .. } = step {
-                (self.at_step)();
+            if let Step::Place { path, old: Some(old), .. } = step {
                 keep(self.host, path, old).map_err(self.failed("keeping", path))?;
             }
         }
-        for store in journal.manifest.stores.iter().filter(|_| !each) {
-            self.host.sync(store).map_err(self.failed("writing", store))?;
+        for store in journal.manifest.stores.iter().filter(|_| self.sync) {
+            self.settle_store(store, sequence, each).map_err(self.failed("writing", store))?;
         }
         Ok(copied)
     }
 
-    fn drop_staged(&mut self, journal: &Journal) -> Result<(), InstallError> {
+    /// Makes what was staged in a store last.
+    fn settle_store(&self, store: &str, sequence: u64, each: bool) -> io::Result<()> {
+        if !each {
+            return self.host.sync_all(store);
+        }
+        let (runner, install) = (split(store).0, format!("{store}/{sequence}"));
+        for part in ["new", "old"] {
+            self.host.sync_dir(&join(&install, part))?;
+        }
+        [install.as_str(), store, runner, split(runner).0]
+            .iter()
+            .try_for_each(|dir| self.host.sync_dir(dir))
+    }
+
+    /// Makes what was switched in these directories last.
+    fn settle(&self, dirs: &BTreeSet<&str>) -> Result<(), InstallError> {
+        if !self.sync {
+            return Ok(());
+        }
+        let mut mounts = BTreeSet::new();
+        for dir in dirs {
+            let mut settle = || {
+                if dirs.len() <= SYNC_EACH {
+                    self.host.sync_dir(dir)
+                } else if self.host.is_dir(dir)? && mounts.insert(self.host.mount(dir)?) {
+                    self.host.sync_all(dir)
+                } else {
+                    Ok(())
+                }
+            };
+            settle().map_err(self.failed("writing", dir))?;
+        }
+        Ok(())
+    }
+
+    /// Ends an install of which no step is done, or none any more.
+    fn give_up(&self, mut journal: Journal) -> Result<(), InstallError> {
+        // From here on, no step must be done or undone again: what shows which ones were is taken away.
+        journal.phase = Phase::Staging;
+        if self.write(&journal).is_err() {
+            // As on a full disk.
+            self.remove_journal()?;
+        }
+        // What cannot be removed now, recovery or the next install of the group removes.
+        self.drop_staged(&journal).ok();
+        Ok(())
+    }
+
+    fn drop_staged(&self, journal: &Journal) -> Result<(), InstallError> {
         for store in &journal.manifest.stores {
-            (self.at_step)();
             let dir = format!("{store}/{}", journal.manifest.sequence);
             self.host.remove_all(&dir).map_err(self.failed("emptying", &dir))?;
             drop_empty(self.host, store);
         }
-        (self.at_step)();
-        remove(self.group_dir, JOURNAL).map_err(InstallError::io("writing to", self.group_dir))
+        self.remove_journal()
     }
 
     /// Does all steps and finishes, or undoes them all.
-    fn complete(&mut self, mut journal: Journal) -> Result<(), InstallError> {
-        let switched = to_do(self.host, &journal.steps).and_then(|steps| {
-            steps.iter().try_for_each(|step| {
-                (self.at_step)();
-                step.redo(self.host)
-            })
-        });
-        let Err(error) = switched.and_then(|()| self.note(&journal)) else {
+    fn complete(&self, mut journal: Journal) -> Result<(), InstallError> {
+        let Err(error) = self.switch(&journal.steps).and_then(|()| self.note(&journal.manifest))
+        else {
             // The new tree stands; if its leftovers cannot be taken away now, the journal stays, and recovery does it.
             self.finish(&journal).ok();
             return Ok(());
         };
         journal.phase = Phase::Undoing;
-        let undone = self.write(&journal).and_then(|()| self.undo(journal));
-        match undone {
-            Ok(()) => Err(error),
-            Err(source) => {
-                Err(InstallError::HalfWay { cause: error.to_string(), source: Box::new(source) })
-            }
-        }
+        // Where that cannot be written, the steps are undone all the same, so that they can be done again: if the runner
+        // dies before the journal is gone, recovery does so.
+        self.write(&journal).ok();
+        Err(half_way(error, self.undo(journal)))
     }
 
-    fn undo(&mut self, mut journal: Journal) -> Result<(), InstallError> {
+    fn switch(&self, steps: &[Step]) -> Result<(), InstallError> {
+        let mut changed = BTreeSet::new();
+        let mut last: Option<&Step> = None;
+        for step in to_do(self.host, steps)? {
+            // A directory is taken away only when what was in it is, and files are put only into one that will be there.
+            if matches!(
+                (last, step),
+                (Some(Step::Remove { .. } | Step::Rmdir { .. }), Step::Rmdir { .. })
+                    | (Some(Step::Mkdir { .. }), Step::Place { .. })
+            ) {
+                self.settle(&std::mem::take(&mut changed))?;
+            }
+            step.redo(self.host)?;
+            changed.extend(step.changes());
+            last = Some(step);
+        }
+        // All of them: what a runner that died has done may not be on the disk yet.
+        self.settle(&steps.iter().flat_map(Step::changes).collect())
+    }
+
+    fn undo(&self, journal: Journal) -> Result<(), InstallError> {
         for step in to_undo(self.host, &journal.steps)? {
-            (self.at_step)();
             step.undo(self.host)?;
         }
-        // From here on, nothing must be undone again: what shows which steps were done is taken away.
-        journal.phase = Phase::Staging;
-        self.write(&journal)?;
-        self.drop_staged(&journal)
+        self.settle(&journal.steps.iter().flat_map(Step::changes).collect())?;
+        if self.is_noted(&journal)? {
+            self.note(&journal.previous.manifest)?;
+        }
+        self.give_up(journal)
+    }
+
+    /// Whether what is noted as installed is what the journal is about.
+    fn is_noted(&self, journal: &Journal) -> Result<bool, InstallError> {
+        let installed = load::<Manifest>(self.group_dir, INSTALLED)
+            .map_err(InstallError::io("reading", self.group_dir))?;
+        Ok(installed.is_some_and(|installed| installed.sequence == journal.manifest.sequence))
     }
 
     /// Notes what is installed now. If that is not possible, the switch is undone: what nobody knows of would be
     /// somebody else's at the next install.
-    fn note(&mut self, journal: &Journal) -> Result<(), InstallError> {
+    fn note(&self, manifest: &Manifest) -> Result<(), InstallError> {
+        store(self.host.disk(), self.group_dir, INSTALLED, manifest)
+            .map_err(InstallError::io("writing to", self.group_dir))
+    }
+
+    /// Notes what is kept, and takes away what nobody needs any more.
+    fn finish(&self, journal: &Journal) -> Result<(), InstallError> {
         let failed = || InstallError::io("writing to", self.group_dir);
-        if !journal.again {
-            (self.at_step)();
-            store(self.group_dir, PREVIOUS, &journal.previous).map_err(failed())?;
-        }
-        (self.at_step)();
-        store(self.group_dir, INSTALLED, &journal.manifest).map_err(failed())
-    }
-
-    /// The directories with files that are kept from now on.
-    fn kept(&self, journal: &Journal) -> Result<BTreeSet<String>, InstallError> {
-        let parents = |previous: &Previous| {
-            previous.kept.values().map(|path| split(path).0.to_owned()).collect()
+        let kept = self.kept(journal)?;
+        // On a full disk, this may make the space for the note. A note of files that are gone does no harm: each is looked
+        // at before it is used.
+        let noted = if journal.again {
+            Ok(())
+        } else {
+            store(self.host.disk(), self.group_dir, PREVIOUS, &journal.previous).map_err(failed())
         };
-        if !journal.again {
-            return Ok(parents(&journal.previous));
-        }
-        let previous = load(self.group_dir, PREVIOUS);
-        let previous = previous.map_err(InstallError::io("reading", self.group_dir))?;
-        Ok(parents(&previous.unwrap_or_default()))
-    }
-
-    /// Takes away what nobody needs any more.
-    fn finish(&mut self, journal: &Journal) -> Result<(), InstallError> {
         for dir in journal.obsolete.iter().rev() {
-            (self.at_step)();
             match self.host.rmdir(dir) {
                 // Whatever keeps it, an empty directory too many is no failed install.
                 Ok(()) | Err(_) => {}
             }
         }
-        let kept = self.kept(journal)?;
         for store in &journal.stores {
-            (self.at_step)();
             for name in self.host.names(store).map_err(self.failed("reading", store))? {
                 let install = format!("{store}/{name}");
                 let gone = if kept.contains(&format!("{install}/old")) {
@@ -235,8 +296,21 @@ impl Run<'_> {
             }
             drop_empty(self.host, store);
         }
-        (self.at_step)();
-        remove(self.group_dir, JOURNAL).map_err(InstallError::io("writing to", self.group_dir))
+        noted?;
+        self.remove_journal()
+    }
+
+    /// The directories with files that are kept from now on.
+    fn kept(&self, journal: &Journal) -> Result<BTreeSet<String>, InstallError> {
+        let parents = |kept: &BTreeMap<String, String>| {
+            kept.values().map(|path| split(path).0.to_owned()).collect()
+        };
+        if !journal.again {
+            return Ok(parents(&journal.previous.kept));
+        }
+        let previous = load::<Previous>(self.group_dir, PREVIOUS);
+        let previous = previous.map_err(InstallError::io("reading", self.group_dir))?;
+        Ok(parents(&previous.unwrap_or_default().kept))
     }
 }
 
@@ -254,38 +328,19 @@ fn stage_file(host: &Host, bundle: &Host, file: &Staged, sync: bool) -> io::Resu
             Ok(false)
         }
         Want::File { source, mtime, .. } => {
-            let mut to = host.create(&file.new)?;
-            io::copy(&mut bundle.read(source)?, &mut to)?;
+            let to = host.create(&file.new)?;
+            host.copy(bundle.read(source)?, &to)?;
             host.set_meta(&file.new, file.meta)?;
             // After the mode, because a mode would change the ACL's mask.
             label(&to, &file.labels)?;
             host.set_mtime(&file.new, mtime.0, mtime.1)?;
             if sync {
-                to.sync_all()?;
+                host.disk().sync_file(&to)?;
             }
             Ok(true)
         }
         Want::Dir { .. } => Ok(false),
     }
-}
-
-/// Gives the file that will go a second name, or copies it where it cannot have one. Its mode may have become 0.
-fn keep(host: &Host, path: &str, old: &str) -> io::Result<()> {
-    match host.hard_link(path, old) {
-        Ok(()) => return Ok(()),
-        Err(error) if is_absent(&error) => return Ok(()),
-        Err(_) => {}
-    }
-    let Some(found) = host.find(path)? else { return Ok(()) };
-    if let Some(target) = &found.stamp.link {
-        host.symlink(target, old)?;
-        return host.set_meta(old, found.meta);
-    }
-    let mut to = host.create(old)?;
-    io::copy(&mut host.read(path)?, &mut to)?;
-    host.set_meta(old, found.meta)?;
-    host.set_mtime(old, found.stamp.mtime_s, found.stamp.mtime_ns)?;
-    to.sync_all()
 }
 
 /// Refuses an install that the disks have no space for.

@@ -34,6 +34,8 @@ pub struct InstallPlan {
     pub(super) previous: Previous,
     /// Whether the same revision is installed again, so that what it replaced at first stays kept instead.
     pub(super) again: bool,
+    /// Whether installed files are forced to the disk.
+    pub(super) sync: bool,
     /// The directories of the runner that the install before used.
     pub(super) old_stores: BTreeSet<String>,
     /// Installed files that were changed on the host since, as paths without the leading `/`; they are
@@ -83,10 +85,12 @@ pub(super) struct Staged {
 
 /// Plans an install.
 pub(super) fn plan(request: &Request<'_>) -> Result<InstallPlan, InstallError> {
-    let host = Host::open(request.root).map_err(InstallError::io("opening", "the host's root"))?;
-    recover(&host, request.group_dir, &mut || {})?;
+    let host = Host::open(request.root, request.disk)
+        .map_err(InstallError::io("opening", "the host's root"))?;
+    recover(&host, request.group_dir, request.sync)?;
     let archive = HostRoot::Prefix(request.archive.to_owned());
-    let bundle = Host::open(&archive).map_err(InstallError::io("opening", request.archive))?;
+    let bundle =
+        Host::open(&archive, request.disk).map_err(InstallError::io("opening", request.archive))?;
     let read = || InstallError::io("reading", request.group_dir);
     let installed: Manifest =
         load(request.group_dir, INSTALLED).map_err(read())?.unwrap_or_default();
@@ -130,6 +134,7 @@ pub(super) fn plan(request: &Request<'_>) -> Result<InstallPlan, InstallError> {
         manifest,
         previous: Previous { manifest: installed, kept },
         again,
+        sync: request.sync,
         old_stores,
         edited: out.edited,
         retained: out.retained,
@@ -250,7 +255,7 @@ impl Draft<'_> {
         match &found {
             None => {}
             Some(found) if found.kind == FileType::Directory => {
-                self.clear_directory(tree, path, found)?;
+                self.clear_directory(tree, path)?;
             }
             Some(found) => {
                 match (recorded, self.behavior) {
@@ -334,20 +339,15 @@ impl Draft<'_> {
     }
 
     /// Plans to take a directory away for a file; it must be ours, with nothing of others in it.
-    fn clear_directory(
-        &mut self,
-        tree: &Tree,
-        path: &str,
-        found: &Found,
-    ) -> Result<(), InstallError> {
+    fn clear_directory(&mut self, tree: &Tree, path: &str) -> Result<(), InstallError> {
         let clash = |path: &str| InstallError::Clash {
             path: path.to_owned(),
             is: "a directory that does not belong to this group alone",
             must: "a file",
         };
-        let mut left = vec![(path.to_owned(), found.meta)];
+        let mut left = vec![path.to_owned()];
         let mut rmdirs = Vec::new();
-        while let Some((dir, meta)) = left.pop() {
+        while let Some(dir) = left.pop() {
             if !self.installed.dirs.contains(&dir) {
                 return Err(clash(&dir));
             }
@@ -358,15 +358,14 @@ impl Draft<'_> {
             {
                 let child = join(&dir, &name);
                 match self.find(&child)? {
-                    Some(found) if found.kind == FileType::Directory => {
-                        left.push((child, found.meta));
-                    }
+                    Some(found) if found.kind == FileType::Directory => left.push(child),
                     _ if self.installed.files.contains_key(&child)
                         && !tree.contains_key(&child) => {}
                     _ => return Err(clash(&child)),
                 }
             }
-            rmdirs.push(Step::Rmdir { path: dir, meta });
+            let old = self.numbered(&dir, "old")?;
+            rmdirs.push(Step::Rmdir { path: dir, old });
         }
         self.out.rmdirs.extend(rmdirs.into_iter().rev());
         Ok(())

@@ -2,10 +2,11 @@
 //! directory, each replaced as a whole.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::Path;
 
+use durable::Disk;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -57,19 +58,16 @@ pub(super) fn load<T: DeserializeOwned>(dir: &Path, name: &str) -> io::Result<Op
 }
 
 /// Replaces a file of the group's directory, durably.
-pub(super) fn store<T: Serialize>(dir: &Path, name: &str, value: &T) -> io::Result<()> {
-    let temporary = dir.join(format!("{name}.new"));
-    let mut file = File::create(&temporary)?;
-    file.write_all(&serde_json::to_vec(value)?)?;
-    file.sync_all()?;
-    fs::rename(&temporary, dir.join(name))?;
-    File::open(dir)?.sync_all()
+pub(super) fn store<T: Serialize>(
+    disk: &Disk,
+    dir: &Path,
+    name: &str,
+    value: &T,
+) -> io::Result<()> {
+    disk.replace(&dir.join(name), &serde_json::to_vec(value)?, 0o600)
 }
 
 /// Removes a file of the group's directory, durably.
-pub(super) fn remove(dir: &Path, name: &str) -> io::Result<()> {
-    match fs::remove_file(dir.join(name)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => File::open(dir)?.sync_all(),
-    }
+pub(super) fn remove(disk: &Disk, dir: &Path, name: &str) -> io::Result<()> {
+    disk.remove(&dir.join(name))
 }

@@ -4,19 +4,22 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 
+use durable::Disk;
 use engine::appspec::FileExistsBehavior::{self, Disallow, Overwrite, Retain};
 use tempfile::TempDir;
 
-use super::host::Host;
 use super::*;
+
+mod faults;
 
 /// A host with its root, the group's state, and bundles.
 struct World {
     home: TempDir,
     root: HostRoot,
+    disk: Disk,
+    sync: bool,
     /// What [`World::install`] installed last.
     last: RefCell<Option<(PathBuf, String)>>,
 }
@@ -26,12 +29,19 @@ type Snapshot = BTreeMap<String, String>;
 
 impl World {
     fn new() -> Self {
-        let home = tempfile::tempdir().unwrap();
+        Self::below(tempfile::tempdir().unwrap())
+    }
+
+    fn below(home: TempDir) -> Self {
         for dir in ["root/srv", "group"] {
             fs::create_dir_all(home.path().join(dir)).unwrap();
         }
+        Self::of(home)
+    }
+
+    fn of(home: TempDir) -> Self {
         let root = HostRoot::Prefix(home.path().join("root"));
-        Self { home, root, last: RefCell::default() }
+        Self { home, root, disk: Disk::default(), sync: true, last: RefCell::default() }
     }
 
     fn at(&self, path: &str) -> PathBuf {
@@ -73,9 +83,11 @@ impl World {
             root: &self.root,
             group_dir: &self.group(),
             archive: bundle,
-            revision: bundle.to_str().unwrap(),
+            revision: bundle.file_name().unwrap().to_str().unwrap(),
             appspec: &appspec,
             behavior,
+            disk: &self.disk,
+            sync: self.sync,
         })
     }
 
@@ -94,6 +106,10 @@ impl World {
             assert_eq!(self.snapshot(), new, "forth");
         }
         outcome
+    }
+
+    fn recover(&self) -> Result<Recovery, InstallError> {
+        recover(&self.root, &self.group(), &self.disk, self.sync)
     }
 
     fn install_once(&self, bundle: &Path, appspec: &str) -> Outcome {
@@ -124,6 +140,7 @@ impl World {
                         fs::read_to_string(&path).unwrap()
                     )
                 };
+                let path = path.strip_prefix(self.home.path().join("root")).unwrap();
                 found.insert(path.to_str().unwrap().to_owned(), format!("{owner} {content}"));
             }
         }
@@ -137,142 +154,8 @@ impl World {
 
 const WHOLE: &str = "files:\n  - source: /\n    destination: /srv/app\n";
 
-/// Two revisions that differ in everything that can differ.
-fn revisions(world: &World) -> [(PathBuf, String); 2] {
-    let first = world.bundle(
-        "first",
-        &[
-            ("same", "same"),
-            ("changed", "one"),
-            ("gone", "gone"),
-            ("old/dir/gone", "gone"),
-            ("becomes-dir", "file"),
-            ("becomes-file/x/y", "y"),
-            ("link", "->changed"),
-            ("linked/a", "a"),
-            ("link-becomes-dir", "->linked"),
-            ("linked/sub/", ""),
-            ("dir-becomes-link/a", "not linked/a"),
-        ],
-    );
-    let second = world.bundle(
-        "second",
-        &[
-            ("same", "same"),
-            ("changed", "two, longer"),
-            ("new/dir/file", "new"),
-            ("becomes-dir/inside", "inside"),
-            ("becomes-file", "file now"),
-            ("link", "->same"),
-            ("linked/a", "a"),
-            ("link-becomes-dir/a", "b"),
-            ("link-becomes-dir/sub/", ""),
-            ("linked/sub/", ""),
-            ("dir-becomes-link", "->linked"),
-        ],
-    );
-    let permissions = "permissions:\n  - object: /srv/app\n    mode: \"750\"\n";
-    [(first, WHOLE.to_owned()), (second, format!("{WHOLE}{permissions}"))]
-}
-
-/// Runs `work` until before its step number `step`, where it dies. Returns whether it lived.
-fn dies_at<T>(step: u64, work: impl FnOnce(&mut dyn FnMut()) -> T) -> Option<T> {
-    let mut left = step;
-    let mut at_step = || {
-        if left == 0 {
-            resume_unwind(Box::new(()));
-        }
-        left -= 1;
-    };
-    catch_unwind(AssertUnwindSafe(|| work(&mut at_step))).ok()
-}
-
-fn recover_dying_at(world: &World, step: u64) -> bool {
-    let host = Host::open(&world.root).unwrap();
-    dies_at(step, |at_step| perform::recover(&host, &world.group(), at_step).unwrap()).is_some()
-}
-
-#[test]
-fn a_runner_that_dies_at_any_step_leaves_the_old_tree_or_the_new_one() {
-    let mut outcomes = [0, 0];
-    for step in 0.. {
-        let world = World::new();
-        let [(first, first_spec), (second, second_spec)] = revisions(&world);
-        world.install(&first, &first_spec);
-        fs::write(world.at("srv/app/old/dir/by-user"), "mine").unwrap();
-        let old = world.snapshot();
-        let plan = world.plan(&second, &second_spec, Disallow).unwrap();
-        let lived = dies_at(step, |at_step| perform::perform(plan, at_step).unwrap()).is_some();
-        // Recovery dies as well, once at each of its steps in turn.
-        let mut recovering = step % 7;
-        while !recover_dying_at(&world, recovering) {
-            recovering += 5;
-        }
-        let now = world.snapshot();
-        let is_new = world.text("srv/app/changed") == "two, longer";
-        outcomes[usize::from(is_new)] += 1;
-        if is_new {
-            assert_eq!(world.text("srv/app/becomes-dir/inside"), "inside", "step {step}");
-            assert_eq!(world.text("srv/app/becomes-file"), "file now", "step {step}");
-            assert_eq!(world.text("srv/app/link-becomes-dir/a"), "b", "step {step}");
-            assert_eq!(world.text("srv/app/old/dir/by-user"), "mine", "step {step}");
-            assert_eq!(world.text("srv/app/dir-becomes-link/a"), "a", "step {step}");
-            assert!(
-                !world.at("srv/app/gone").exists() && !world.at("srv/app/old/dir/gone").exists()
-            );
-            assert_eq!(fs::read_link(world.at("srv/app/link")).unwrap(), Path::new("same"));
-            assert_eq!(
-                now[world.at("srv/app/new/dir").to_str().unwrap()],
-                "40750 0:0 ".replace("0:0", &own())
-            );
-        } else {
-            assert_eq!(now, old, "step {step}");
-        }
-        // Whatever it was, the group goes on from there.
-        world.install_once(&first, &first_spec);
-        assert_eq!(world.snapshot(), old, "step {step}");
-        if lived {
-            break;
-        }
-    }
-    assert!(outcomes.iter().all(|count| *count > 10), "{outcomes:?}");
-}
-
 fn own() -> String {
     format!("{}:{}", rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
-}
-
-#[test]
-fn a_switch_that_fails_is_undone_also_if_the_runner_dies_meanwhile() {
-    for step in 0.. {
-        let world = World::new();
-        let [(first, first_spec), (second, second_spec)] = revisions(&world);
-        world.install(&first, &first_spec);
-        let plan = world.plan(&second, &second_spec, Disallow).unwrap();
-        // The directory that becomes a file is not empty any more when it comes to it.
-        fs::write(world.at("srv/app/becomes-file/x/by-user"), "mine").unwrap();
-        let old = world.snapshot();
-        let outcome = dies_at(step, |at_step| perform::perform(plan, at_step));
-        if let Some(outcome) = &outcome {
-            assert!(matches!(outcome, Err(InstallError::Io { .. })), "{outcome:?}");
-        } else {
-            // Recovery goes forward at first, fails as well, and goes back; and dies, at one of its steps after the other.
-            let host = Host::open(&world.root).unwrap();
-            let mut recovering = step % 5;
-            while dies_at(recovering, |at_step| {
-                perform::recover(&host, &world.group(), at_step).ok()
-            })
-            .is_none()
-            {
-                recovering += 3;
-            }
-        }
-        assert_eq!(world.snapshot(), old, "step {step}");
-        assert_eq!(recover(&world.root, &world.group()).unwrap(), Recovery::Nothing);
-        if outcome.is_some() {
-            break;
-        }
-    }
 }
 
 #[test]
@@ -510,7 +393,7 @@ fn an_install_that_the_disk_has_no_space_for_leaves_the_old_tree() {
     let Err(InstallError::DiskFull { needed, .. }) = perform(plan) else { panic!() };
     assert_eq!(needed, bytes + 1);
     assert_eq!(world.snapshot(), old);
-    assert_eq!(recover(&world.root, &world.group()).unwrap(), Recovery::Nothing);
+    assert_eq!(world.recover().unwrap(), Recovery::Nothing);
 }
 
 #[test]
