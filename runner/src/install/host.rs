@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io;
+use std::io::{self, BufRead as _, BufReader};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -17,6 +17,9 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::root::HostRoot;
+
+/// How much is read at a time of files that are compared.
+const COMPARED_BYTES: usize = 64 << 10;
 
 /// Who owns something, and who may do what with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -186,6 +189,24 @@ impl Host {
         let (parent, name) = self.parent(path)?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(File::from(rustix::fs::openat(&parent, name, flags, Mode::empty())?))
+    }
+
+    /// Whether two files contain the same.
+    pub(super) fn is_equal(&self, path: &str, other: &Self, its: &str) -> io::Result<bool> {
+        let mut one = BufReader::with_capacity(COMPARED_BYTES, self.read(path)?);
+        let mut two = BufReader::with_capacity(COMPARED_BYTES, other.read(its)?);
+        loop {
+            let (left, right) = (one.fill_buf()?, two.fill_buf()?);
+            let bytes = left.len().min(right.len());
+            if bytes == 0 {
+                return Ok(left.len() == right.len());
+            }
+            if left.get(..bytes) != right.get(..bytes) {
+                return Ok(false);
+            }
+            one.consume(bytes);
+            two.consume(bytes);
+        }
     }
 
     /// Sets owner and mode, in this order, because a change of the owner takes setuid bits away.

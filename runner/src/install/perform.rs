@@ -135,7 +135,8 @@ impl Run<'_> {
             let found = self.host.find(&file.new).map_err(self.failed("reading", &file.new))?;
             let source = file.want.source().unwrap_or_default().to_owned();
             if let Some(found) = found {
-                let installed = Installed { source, stamp: found.stamp, meta: file.meta };
+                let (meta, retimed) = (file.meta, file.retimed);
+                let installed = Installed { source, stamp: found.stamp, meta, retimed };
                 journal.manifest.files.insert(file.path, installed);
             }
         }

@@ -1,6 +1,7 @@
 //! Working out an install, down to the last step, before anything is touched.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::SystemTime;
 
 use engine::appspec::FileExistsBehavior;
 use rustix::fs::FileType;
@@ -81,6 +82,8 @@ pub(super) struct Staged {
     pub(super) labels: Labels,
     /// The same file, where it is already on the host.
     pub(super) same: Option<String>,
+    /// Whether its time is that of the install.
+    pub(super) retimed: bool,
 }
 
 /// Plans an install.
@@ -99,6 +102,8 @@ pub(super) fn plan(request: &Request<'_>) -> Result<InstallPlan, InstallError> {
     let grants = grants(&host, &installed, &tree, &request.appspec.permissions)?;
     let mut draft = Draft {
         host: &host,
+        bundle: &bundle,
+        now: now(),
         installed: &installed,
         before: &previous,
         revision: request.revision,
@@ -146,6 +151,9 @@ pub(super) fn plan(request: &Request<'_>) -> Result<InstallPlan, InstallError> {
 /// What the plan is made from, and as far as it is made.
 struct Draft<'a> {
     host: &'a Host,
+    bundle: &'a Host,
+    /// The time of this install, in seconds.
+    now: i64,
     installed: &'a Manifest,
     before: &'a Previous,
     revision: &'a str,
@@ -278,28 +286,36 @@ impl Draft<'_> {
         let mode = if let Want::File { mode, .. } = want { *mode } else { 0o777 };
         let meta = granted(mode, grant, own());
         let new = self.numbered(path, "new")?;
-        let same = self.same(path, want, meta, grant)?;
+        let (same, retimed) = self.same(path, want, meta, grant)?.unzip();
+        let retimed = retimed.unwrap_or(false);
+        let mut chosen = Chosen { want: want.clone(), same, retimed };
+        if let (None, Some(found)) = (&chosen.same, &found) {
+            self.compare(path, found, meta, grant, &mut chosen)?;
+        }
+        let Chosen { want, same, retimed } = chosen;
         self.out.places.push(Step::Place { path: path.to_owned(), new: new.clone(), old });
         let labels = grant.labels.clone();
         self.out.staged.push(Staged {
             path: path.to_owned(),
             new,
-            want: want.clone(),
+            want,
             meta,
             labels,
             same,
+            retimed,
         });
         Ok(())
     }
 
-    /// The same file of an equal revision, where the host still has it unchanged: kept from before, or in its place.
+    /// The same file of an equal revision, where the host still has it unchanged: kept from before, or in its place. With it
+    /// comes whether its time is that of an install.
     fn same(
         &self,
         path: &str,
         want: &Want,
         meta: Meta,
         grant: &Grant,
-    ) -> Result<Option<String>, InstallError> {
+    ) -> Result<Option<(String, bool)>, InstallError> {
         let Want::File { source, .. } = want else { return Ok(None) };
         let kept = self.before.kept.get(path).map(|kept| (&self.before.manifest, kept.as_str()));
         for (manifest, place) in kept.into_iter().chain([(self.installed, path)]) {
@@ -309,13 +325,58 @@ impl Draft<'_> {
                 continue;
             };
             let is_same = manifest.revision == self.revision && grant.labels == Labels::default();
+            // A kept file that differs from the one in its place in nothing but its content needs another time.
+            let is_unseen = place != path
+                && self.find(path)?.is_some_and(|now| {
+                    (now.stamp.bytes, now.stamp.mtime_s)
+                        == (recorded.stamp.bytes, recorded.stamp.mtime_s)
+                });
             if is_same
+                && !is_unseen
                 && self.find(place)?.is_some_and(|it| it.stamp == recorded.stamp && it.meta == meta)
             {
-                return Ok(Some(place.to_owned()));
+                return Ok(Some((place.to_owned(), recorded.retimed)));
             }
         }
         Ok(None)
+    }
+
+    /// Looks at the file that is replaced. If it has the same content, it need not be copied. If it has another one, of the
+    /// same size and time, whoever looks at these only (a web server, an interpreter with a cache) would not see the change:
+    /// then the time is the install's, and stays so as long as the content does.
+    fn compare(
+        &self,
+        path: &str,
+        found: &Found,
+        meta: Meta,
+        grant: &Grant,
+        chosen: &mut Chosen,
+    ) -> Result<(), InstallError> {
+        let Want::File { source, bytes, mtime, .. } = &mut chosen.want else { return Ok(()) };
+        let was_retimed = self.installed.files.get(path).is_some_and(|it| it.retimed);
+        let looks_same = found.kind == FileType::RegularFile
+            && u64::try_from(found.stamp.bytes).ok() == Some(*bytes)
+            && (found.stamp.mtime_s == mtime.0 || was_retimed);
+        if !looks_same {
+            return Ok(());
+        }
+        let is_equal = self
+            .host
+            .is_equal(path, self.bundle, source)
+            .map_err(InstallError::io("comparing", self.host.outside(path)))?;
+        let its_time = (found.stamp.mtime_s, found.stamp.mtime_ns);
+        if is_equal {
+            if was_retimed {
+                (*mtime, chosen.retimed) = (its_time, true);
+            }
+            let is_whole = found.meta == meta && grant.labels == Labels::default();
+            if is_whole && its_time == *mtime {
+                chosen.same = Some(path.to_owned());
+            }
+        } else if found.stamp.mtime_s == mtime.0 {
+            (*mtime, chosen.retimed) = ((self.now.max(mtime.0 + 1), 0), true);
+        }
+        Ok(())
     }
 
     /// What an earlier install put there and this one does not.
@@ -430,6 +491,18 @@ impl Draft<'_> {
 fn is_obsolete(tree: &Tree, dir: &str) -> bool {
     let above = dir.match_indices('/').filter_map(|(end, _)| tree.get(dir.get(..end)?));
     !tree.contains_key(dir) && above.into_iter().all(|want| matches!(want, Want::Dir { .. }))
+}
+
+/// How a file comes to its place.
+struct Chosen {
+    want: Want,
+    same: Option<String>,
+    retimed: bool,
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(0)
 }
 
 /// Owner and mode as granted, else `mode` and the owner of `other`.

@@ -34,6 +34,10 @@ pub(super) struct Installed {
     pub(super) source: String,
     pub(super) stamp: Stamp,
     pub(super) meta: Meta,
+    /// Whether its time is that of the install instead of the bundle's, because the file before it had the same time and
+    /// size, and another content.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) retimed: bool,
 }
 
 /// What was installed before, and where its files are kept: those that were replaced or removed since.

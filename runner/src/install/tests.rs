@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
 use durable::Disk;
 use engine::appspec::FileExistsBehavior::{self, Disallow, Overwrite, Retain};
@@ -414,4 +415,35 @@ fn a_damaged_record_of_the_group_is_an_error_that_changes_nothing() {
     }
     assert_eq!(world.snapshot(), old);
     world.install(&bundle, WHOLE);
+}
+
+#[test]
+fn a_file_whose_content_alone_changes_gets_the_time_of_the_install_and_keeps_it() {
+    let world = World::new();
+    let of = |name: &str, files: &[(&str, &str)]| {
+        let bundle = world.bundle(name, files);
+        for (file, _) in files {
+            let file = fs::File::options().write(true).open(bundle.join(file)).unwrap();
+            file.set_modified(UNIX_EPOCH + Duration::from_secs(1_600_000_000)).unwrap();
+        }
+        bundle
+    };
+    let first = of("first", &[("app.py", "print(1)"), ("same", "same"), ("longer", "1")]);
+    let second = of("second", &[("app.py", "print(2)"), ("same", "same"), ("longer", "22")]);
+    let third = of("third", &[("app.py", "print(2)"), ("same", "same"), ("longer", "33")]);
+    let time = |file: &str| fs::metadata(world.at("srv/app").join(file)).unwrap().mtime();
+    world.install(&first, WHOLE);
+    // What did not change is not copied.
+    assert_eq!(world.install(&second, WHOLE), Outcome { files: 3, copied_files: 2 });
+    let changed = time("app.py");
+    assert!(changed > 1_700_000_000, "{changed}");
+    assert_eq!((time("same"), time("longer")), (1_600_000_000, 1_600_000_000));
+    let manifest: state::Manifest = state::load(&world.group(), state::INSTALLED).unwrap().unwrap();
+    let retimed: Vec<_> = manifest.files.iter().filter(|(_, it)| it.retimed).collect();
+    assert_eq!(retimed.len(), 1);
+    assert_eq!((retimed[0].0.as_str(), retimed[0].1.stamp.mtime_s), ("srv/app/app.py", changed));
+    // Whoever remembers the content by that time must not take the first one's for it.
+    world.install(&third, WHOLE);
+    assert_eq!(time("app.py"), changed);
+    assert!(time("longer") > 1_700_000_000);
 }
