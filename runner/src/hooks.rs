@@ -16,7 +16,7 @@ use engine::lifecycle::Event;
 use rustix::io::Errno;
 use wire::host::{ErrorCode, Specification};
 
-use crate::accounts::{self, Account};
+use crate::accounts::{self, Account, Directory};
 use crate::config::AgentConfig;
 use crate::hints;
 use crate::output::EventLog;
@@ -52,7 +52,7 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     /// Finds the script and its user, and makes it executable.
-    pub(crate) fn new(
+    pub(crate) async fn new(
         config: &AgentConfig,
         specification: &Specification,
         event: Event,
@@ -68,8 +68,13 @@ impl Prepared {
         let own = accounts::own();
         let is_root = own.uid.is_root();
         let wanted = script.runas.as_deref().filter(|name| *name != own.name);
-        let account = wanted.map(accounts::find).transpose();
-        let account = account.map_err(|error| fail(ErrorCode::UnknownError, error.to_string()))?;
+        let account = match wanted {
+            Some(name) => Some(Directory::default().find(name).await),
+            None => None,
+        };
+        let account = account
+            .transpose()
+            .map_err(|error| fail(ErrorCode::UnknownError, error.to_string()))?;
         let through_sudo = (script.sudo && !is_root).then(|| wanted.map(str::to_owned));
         if let (Some(name), None, false) = (wanted, &through_sudo, is_root) {
             let message = format!(

@@ -190,7 +190,7 @@ impl Run<'_> {
             log.write(&format!("Script - {}\n", script.location));
             let prepared =
                 Prepared::new(&self.host.config, self.specification, event, &archive, script, &log);
-            let prepared = match prepared {
+            let prepared = match prepared.await {
                 Ok(prepared) => prepared,
                 Err(failure)
                     if event.uses_last_successful() && failure.code == ErrorCode::ScriptMissing =>

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use engine::appspec::{Context, Permission};
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,7 @@ use super::error::InstallError;
 use super::host::Host;
 use super::state::Manifest;
 use super::tree::{Tree, Want, place};
+use crate::accounts::Directory;
 
 /// What the AppSpec says about one path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -146,9 +147,7 @@ fn account(database: &str, name: &str) -> Result<u32, String> {
         if name.starts_with('-') {
             return None;
         }
-        let output =
-            Command::new("getent").args([database, name]).stdin(Stdio::null()).output().ok()?;
-        String::from_utf8_lossy(&output.stdout).lines().find_map(number)
+        Directory::default().line(database, name)?.lines().find_map(number)
     };
     let kind = if database == "passwd" { "user" } else { "group" };
     file.lines().find_map(number).or_else(asked).ok_or_else(|| {
