@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use durable::Disk;
 use engine::DeploymentId;
 use engine::appspec::{AppSpec, Os};
 use serde::{Deserialize, Serialize};
@@ -121,11 +122,10 @@ pub(crate) async fn obtain(
     Ok(format!("fetched {} bytes, SHA-256 {}", bundle.size, bundle.sha256))
 }
 
-/// Whole, but not forced to the disk: it is of use only until the machine restarts.
 fn note(deployment: &Path, revision: &Revision) -> Result<(), ArchiveError> {
-    let (path, new) = (deployment.join(REVISION), deployment.join("revision.new"));
+    let path = deployment.join(REVISION);
     let bytes = serde_json::to_vec(revision).unwrap_or_default();
-    let written = std::fs::write(&new, bytes).and_then(|()| std::fs::rename(&new, &path));
+    let written = Disk::default().replace(&path, &bytes, 0o600);
     written.map_err(|source| ArchiveError::Write { path, source })
 }
 
@@ -176,7 +176,9 @@ async fn stream(
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
         Ok(()) | Err(_) => {}
     }
-    let mut file = tokio::fs::File::create_new(path).await.map_err(failed)?;
+    let mut options = tokio::fs::OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    let mut file = options.open(path).await.map_err(failed)?;
     let mut digest = Sha256::new();
     let mut size = 0_u64;
     let other = |found: String, expected: String| ArchiveError::Other { found, expected };

@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use durable::Disk;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -96,11 +97,9 @@ impl Cloud {
             return Err(CloudError::Home(dir.to_owned()));
         }
         let path = file(dir);
-        let part = dir.join(format!("{FILE}.part"));
         let written = serde_json::to_vec_pretty(self).map_err(io::Error::other).and_then(|text| {
             fs::create_dir_all(dir)?;
-            fs::write(&part, text)?;
-            fs::rename(&part, &path)
+            Disk::default().replace(&path, &text, 0o644)
         });
         match written {
             Ok(()) => Ok(path),

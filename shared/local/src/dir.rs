@@ -13,11 +13,12 @@
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use durable::Disk;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use serde::de::DeserializeOwned;
@@ -222,16 +223,9 @@ impl Dir {
 
     /// Writes a file whole or not at all, readable by this user alone.
     fn write<T: Serialize>(&self, name: &str, content: &T) -> Result<(), DirError> {
-        let (path, part) = (self.file(name), self.file(&format!("{name}.part")));
-        let written =
-            serde_json::to_vec_pretty(content).map_err(io::Error::other).and_then(|text| {
-                let mut options = OpenOptions::new();
-                let mut file =
-                    options.write(true).create(true).truncate(true).mode(0o600).open(&part)?;
-                file.write_all(&text)?;
-                file.sync_all()?;
-                fs::rename(&part, &path)
-            });
+        let path = self.file(name);
+        let text = serde_json::to_vec_pretty(content).map_err(io::Error::other);
+        let written = text.and_then(|text| Disk::default().replace(&path, &text, 0o600));
         written.map_err(|source| DirError::File { path, source })
     }
 }

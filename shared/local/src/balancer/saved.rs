@@ -1,10 +1,9 @@
 //! The file in which a home keeps its balancers, so that a restart finds them with their ports, hosts and shares.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
+use durable::Disk;
 use engine::DeploymentId;
 use serde::{Deserialize, Serialize};
 
@@ -79,20 +78,12 @@ impl Saved {
         let path = dir.join(FILE);
         let saved = Self { layout: LAYOUT, ..self.clone() };
         let place = path.clone();
-        let written = tokio::task::spawn_blocking(move || saved.write_now(&place));
+        let written = tokio::task::spawn_blocking(move || {
+            let text = serde_json::to_vec_pretty(&saved).map_err(io::Error::other)?;
+            Disk::default().replace(&place, &text, 0o600)
+        });
         let written = written.await.map_err(io::Error::other).and_then(|written| written);
         written.map_err(|source| SetUpError::File { path, source })
-    }
-
-    fn write_now(&self, path: &PathBuf) -> io::Result<()> {
-        let text = serde_json::to_vec_pretty(self).map_err(io::Error::other)?;
-        let part = path.with_extension("json.part");
-        let mut options = OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&part)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        std::fs::rename(&part, path)?;
-        path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
     }
 
     /// The balancer and place of a target group.
@@ -139,7 +130,7 @@ mod tests {
         let mut saved = Saved::default();
         saved.balancers.push(SavedBalancer::new(Settings::new("web", 80)));
         saved.group("web").unwrap().admit("host-1", &"d-AAAAAAAAA".parse().unwrap());
-        std::fs::write(home.path().join("balancers.json.part"), "left by a crash").unwrap();
+        std::fs::write(home.path().join("balancers.json.new"), "left by a crash").unwrap();
         saved.write(home.path()).await.unwrap();
         assert_eq!(Saved::read(home.path()).unwrap().balancers, saved.balancers);
         let file = home.path().join(FILE);

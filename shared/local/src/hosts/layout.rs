@@ -2,13 +2,14 @@
 //! which a host finds its home again after a restart. Nothing here starts or watches anything.
 
 use std::fmt;
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::DirBuilder;
+use std::io;
 use std::net::Ipv4Addr;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use durable::Disk;
 use serde::{Deserialize, Serialize};
 
 /// The number of a home host, from 1 to [`HostNumber::MAX`]. It is displayed as the host's name, `host-7`.
@@ -191,20 +192,9 @@ impl Connection {
     /// # Errors
     /// [`LayoutError::Write`]; the old file is then as it was.
     pub fn write(&self, files: &HostFiles) -> Result<(), LayoutError> {
-        let (path, part) = (files.connection(), files.state().join("connection.json.part"));
-        let written = serde_json::to_vec(self).map_err(io::Error::other).and_then(|text| {
-            // A left-over of a crash may have other permissions.
-            match std::fs::remove_file(&part) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                Ok(()) | Err(_) => {}
-            }
-            let mut file =
-                OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            std::fs::rename(&part, &path)?;
-            File::open(files.state())?.sync_all()
-        });
+        let path = files.connection();
+        let text = serde_json::to_vec(self).map_err(io::Error::other);
+        let written = text.and_then(|text| Disk::default().replace(&path, &text, 0o600));
         written.map_err(|source| LayoutError::Write { path, source })
     }
 
@@ -294,7 +284,7 @@ mod tests {
         let files = HostFiles::new(home.path(), HostNumber::new(1).unwrap());
         files.create().unwrap();
         assert_eq!(Connection::read(&files).unwrap(), None);
-        std::fs::write(files.state().join("connection.json.part"), "left by a crash").unwrap();
+        std::fs::write(files.state().join("connection.json.new"), "left by a crash").unwrap();
         for port in [1, 2] {
             let connection = Connection {
                 api: format!("http://127.0.0.1:{port}"),

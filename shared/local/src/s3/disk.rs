@@ -7,18 +7,20 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use durable::Disk as Layer;
 use s3s::crypto::{Checksum as _, Md5, Sha256};
 use s3s::dto::{ETag, ETagCondition, Timestamp};
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::Uploaded;
-use super::outbox::{Entry, Outbox, sync_directory};
+use super::outbox::{Entry, Outbox};
 use super::record::{Attributes, Checksums, Record};
 
 const COPY_BUFFER_BYTES: usize = 256 * 1024;
@@ -144,7 +146,7 @@ impl Disk {
     /// Makes a bucket if it is missing.
     pub(super) fn ensure_bucket(&self, bucket: &str) -> io::Result<()> {
         fs::create_dir_all(self.buckets.join(bucket))?;
-        sync_directory(&self.buckets)
+        Layer::default().sync_names(&self.buckets)
     }
 
     pub(super) fn create_bucket(&self, bucket: &str) -> S3Result<()> {
@@ -152,7 +154,9 @@ impl Disk {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 Err(s3_error!(BucketAlreadyOwnedByYou, "the bucket `{}` exists already", bucket))
             }
-            made => made.and_then(|()| sync_directory(&self.buckets)).map_err(storage_error),
+            made => made
+                .and_then(|()| Layer::default().sync_names(&self.buckets))
+                .map_err(storage_error),
         }
     }
 
@@ -246,7 +250,9 @@ impl Disk {
         }
         match fs::remove_file(self.object_path(bucket, key)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed.and_then(|()| sync_directory(&directory)).map_err(storage_error),
+            removed => removed
+                .and_then(|()| Layer::default().sync_names(&directory))
+                .map_err(storage_error),
         }
     }
 
@@ -258,6 +264,7 @@ impl Disk {
             .read(true)
             .write(true)
             .create_new(true)
+            .mode(0o600)
             .open(&path)
             .map_err(storage_error)?;
         Ok(Draft { path, file, size: 0, etag: String::new(), checksums: Checksums::default() })
@@ -301,7 +308,7 @@ impl Disk {
         {
             tracing::warn!(%error, path = %open.display(), "cannot close a completed upload");
         }
-        sync_directory(&directory).map_err(storage_error)?;
+        Layer::default().sync_names(&directory).map_err(storage_error)?;
         Ok(record)
     }
 

@@ -4,10 +4,11 @@
 //! half, so it rises strictly for ever at the cost of one small write per start. The file of an upload is written and
 //! synced before the object becomes visible, and removed when the receiver has acknowledged the upload.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
+use durable::Disk;
 use serde::{Deserialize, Serialize};
 
 /// An upload that was about to become visible.
@@ -37,12 +38,7 @@ impl Outbox {
         let now = before
             .checked_add(1)
             .ok_or_else(|| io::Error::other("the count of starts is used up"))?;
-        let draft = starts.with_extension("new");
-        write_synced(&draft, format!("{now}\n").as_bytes())?;
-        fs::rename(&draft, starts)?;
-        if let Some(parent) = starts.parent() {
-            sync_directory(parent)?;
-        }
+        Disk::default().replace(starts, format!("{now}\n").as_bytes(), 0o600)?;
         Ok(Self { directory, last: u64::from(now) << 32 })
     }
 
@@ -60,8 +56,7 @@ impl Outbox {
         let path = self.path(identity);
         let written = serde_json::to_vec(entry)
             .map_err(io::Error::from)
-            .and_then(|bytes| write_synced(&path, &bytes))
-            .and_then(|()| sync_directory(&self.directory));
+            .and_then(|bytes| Disk::default().replace(&path, &bytes, 0o600));
         if written.is_err() {
             self.remove(identity)?;
         }
@@ -98,15 +93,4 @@ impl Outbox {
     fn path(&self, identity: u64) -> PathBuf {
         self.directory.join(format!("{identity:020}"))
     }
-}
-
-fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
-}
-
-/// Makes names that were created or renamed in `directory` durable.
-pub(super) fn sync_directory(directory: &Path) -> io::Result<()> {
-    File::open(directory)?.sync_all()
 }
