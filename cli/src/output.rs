@@ -33,6 +33,12 @@ pub(crate) fn note(text: &str) {
     drop(writeln!(io::stderr().lock(), "{text}"));
 }
 
+/// Writes a question, to be answered on the same line.
+pub(crate) fn ask(question: &str) {
+    let mut stderr = io::stderr().lock();
+    drop(write!(stderr, "{question}").and_then(|()| stderr.flush()));
+}
+
 /// Writes a JSON object as data.
 pub(crate) fn json(value: &impl Serialize) {
     // The shapes have no maps with other keys than text, so they always can be written.

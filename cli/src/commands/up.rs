@@ -6,7 +6,9 @@ use std::process::Command;
 
 use anyhow::Context as _;
 use local::balancer::{Haproxy, Outside, Prometheus, Socket};
+use local::dir::is_home;
 use local::home::{Home, Options};
+use local::hosts::layout;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Context, host};
@@ -27,9 +29,12 @@ use crate::output;
     after_help = "Example:\n  cutover up --haproxy web=/run/haproxy/admin.sock --prometheus http://127.0.0.1:9090\n  cutover init shop/web --balancer haproxy:web --alarm 'prometheus:rate(errors_total[10s]) > 1'"
 )]
 pub(crate) struct Args {
-    /// How many hosts to run, 0 to 250
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(0..=250))]
-    hosts: u8,
+    /// How many hosts to run, 0 to 250; without it as many as there are, and 4 in a new home
+    #[arg(long, value_parser = clap::value_parser!(u8).range(0..=250))]
+    hosts: Option<u8>,
+    /// Remove hosts without asking, where --hosts is less than there are
+    #[arg(long)]
+    yes: bool,
     /// The API's port on loopback; 0 takes that of the last run, or a free one
     #[arg(long, default_value_t = 7070)]
     port: u16,
@@ -53,6 +58,44 @@ fn backend(text: &str) -> Result<(String, Socket), String> {
             Err(format!("{hint}, such as web=/run/haproxy/admin.sock"))
         }
     }
+}
+
+/// How many hosts a new home has if nobody says otherwise.
+const HOSTS: u8 = 4;
+
+/// How many hosts to run. To remove some that there are has to be meant.
+fn hosts(dir: &Path, wanted: Option<u8>, is_meant: bool) -> anyhow::Result<u8> {
+    let known = match is_home(dir) {
+        true => Some(layout::count_hosts(&std::path::absolute(dir)?)?),
+        false => None,
+    };
+    let (wanted, known) = match (wanted, known) {
+        (Some(wanted), Some(known)) => (wanted, known),
+        (wanted, known) => return Ok(wanted.or(known).unwrap_or(HOSTS)),
+    };
+    if wanted >= known || is_meant {
+        return Ok(wanted);
+    }
+    let removed = match known - wanted {
+        1 => format!("host-{known}"),
+        2 => format!("host-{} and host-{known}", wanted + 1),
+        _ => format!("host-{} to host-{known}", wanted + 1),
+    };
+    let message = format!("--hosts {wanted} removes {removed} of the home in {}", dir.display());
+    let consequence = "Removed hosts are deregistered and lose their traffic, and their processes end; their files stay.";
+    if std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
+        output::ask(&format!("{message}. {consequence} Go on? [y/N] "));
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer).context("your answer cannot be read")?;
+        if matches!(answer.trim().to_lowercase().as_str(), "y" | "yes") {
+            return Ok(wanted);
+        }
+        return Err(Failure::new(Exit::WrongUse, "nothing was changed").into());
+    }
+    let hint = format!(
+        "add --yes if you mean it, or leave --hosts out to keep all {known} hosts. {consequence}"
+    );
+    Err(Failure::new(Exit::WrongUse, message).hint(hint).into())
 }
 
 /// What the home is told of.
@@ -80,10 +123,11 @@ fn outside(haproxy: Vec<(String, Socket)>, prometheus: Option<&str>) -> anyhow::
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let dir = context.dir.as_deref().unwrap_or_else(|| Path::new(DEFAULT_DIR));
     let outside = outside(args.haproxy, args.prometheus.as_deref())?;
+    let hosts = hosts(dir, args.hosts, args.yes)?;
     log_to_stderr();
     let mut asked = Asked::new()?;
     let home = tokio::select! {
-        home = start(dir, args.hosts, args.port, outside) => home?,
+        home = start(dir, hosts, args.port, outside) => home?,
         () = asked.wait() => return Ok(Exit::Done),
     };
     tell(&home);
@@ -112,7 +156,7 @@ pub(crate) async fn start(
     let program =
         std::env::current_exe().context("this program cannot be found, to start hosts with")?;
     let home: PathBuf = std::path::absolute(dir)?;
-    let host_command = move |files: &local::hosts::layout::HostFiles, has_view: bool| {
+    let host_command = move |files: &layout::HostFiles, has_view: bool| {
         let home = home.canonicalize().unwrap_or_else(|_| home.clone());
         let mut command = Command::new(&program);
         command.args(host::Args::of(&home, files, has_view));

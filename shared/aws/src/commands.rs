@@ -1,12 +1,15 @@
 //! Commands to instances by Systems Manager Run Command.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
 use aws_sdk_ssm::Client;
 use aws_sdk_ssm::error::ProvideErrorMetadata as _;
-use aws_sdk_ssm::types::{InstanceInformationStringFilter, PingStatus, ResourceType};
-use control::ports::{CloudError, Command, Push, SendError};
+use aws_sdk_ssm::types::{
+    InstanceInformation, InstanceInformationStringFilter, PingStatus, ResourceType,
+};
+use control::ports::{CloudError, Command, Push, Reach, SendError};
+use engine::Timestamp;
 
 use crate::error::cloud_error;
 use crate::script::{self, Parameters};
@@ -121,8 +124,8 @@ impl Push for RunCommand {
         ("cutover".to_owned(), self.stack.clone())
     }
 
-    async fn reachable(&self, names: &[String]) -> Result<Vec<String>, CloudError> {
-        let mut online = BTreeSet::new();
+    async fn reach(&self, names: &[String]) -> Result<BTreeMap<String, Reach>, CloudError> {
+        let mut found = BTreeMap::new();
         for some in names.chunks(FILTER_VALUES_MAX) {
             let filter = InstanceInformationStringFilter::builder()
                 .key("InstanceIds")
@@ -136,17 +139,16 @@ impl Push for RunCommand {
                 let page = page
                     .map_err(|error| cloud_error(SERVICE, "DescribeInstanceInformation", error))?;
                 let listed = page.instance_information_list.unwrap_or_default().into_iter();
-                let is_online = listed.filter(|one| {
-                    one.ping_status == Some(PingStatus::Online)
-                        && one
-                            .resource_type
-                            .as_ref()
-                            .is_none_or(|of| *of == ResourceType::Ec2Instance)
+                let instances = listed.filter(|one| {
+                    one.resource_type.as_ref().is_none_or(|of| *of == ResourceType::Ec2Instance)
                 });
-                online.extend(is_online.filter_map(|one| one.instance_id));
+                found.extend(
+                    instances.filter_map(|one| Some((one.instance_id.clone()?, reach_of(&one)))),
+                );
             }
         }
-        Ok(names.iter().filter(|name| online.contains(*name)).cloned().collect())
+        found.retain(|name, _| names.contains(name));
+        Ok(found)
     }
 
     async fn send(&self, command: &Command) -> Result<String, SendError> {
@@ -195,6 +197,14 @@ impl Push for RunCommand {
             None => sentence,
         }))
     }
+}
+
+fn reach_of(instance: &InstanceInformation) -> Reach {
+    if instance.ping_status == Some(PingStatus::Online) {
+        return Reach::Online;
+    }
+    let last = instance.last_ping_date_time.and_then(|at| at.to_millis().ok());
+    Reach::Lost { since: last.and_then(|ms| u64::try_from(ms).ok()).map(Timestamp) }
 }
 
 /// The end of a text, where what went wrong stands.

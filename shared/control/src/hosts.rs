@@ -2,7 +2,7 @@
 
 use engine::deployment::{Deployment, Fact};
 use engine::{DeploymentId, Timestamp};
-use tracing::{Span, instrument};
+use tracing::{Span, debug, instrument};
 use wire::host::{
     BatchClaimRequest, BatchClaimResponse, BatchKey, Bundle, ClaimRequest, ClaimResponse,
     EventReport, EventStatus, HostStatus, Offer, PollRequest, PollResponse, Refusal, RefusalCode,
@@ -17,6 +17,9 @@ use crate::{Control, Error, hash_of};
 
 /// Longest a poll is held, in milliseconds; below what proxies and clients cut off.
 const POLL_MS_MAX: u64 = 50_000;
+
+/// How often it is noted at most that a host asked for work, in milliseconds.
+pub const SEEN_EVERY_MS: u64 = 60_000;
 
 /// How many of a host's newest deployments are looked at for work. A host is in few groups; what lies further back
 /// has ended.
@@ -36,8 +39,9 @@ impl Control {
     /// Answers a host's poll: at once if something waits for it, else as soon as something comes or the wait is over.
     #[instrument(name = "host", skip_all, fields(host = request.host))]
     pub async fn poll(&self, key: &str, request: &PollRequest) -> Result<PollResponse, Error> {
-        self.authenticate(&request.host, key).await?;
+        let host = self.authenticate(&request.host, key).await?;
         let ticket = self.dispatcher.ticket(&request.host);
+        self.note_seen(host).await;
         let mut offers = self.offers_to(&request.host).await?;
         offers.retain(|offer| !request.busy.contains(&offer.deployment_id));
         if offers.is_empty() {
@@ -48,15 +52,39 @@ impl Control {
         Ok(PollResponse { offers, again_after_ms: self.dispatcher.again_after_ms() })
     }
 
-    async fn authenticate(&self, name: &str, key: &str) -> Result<(), Error> {
+    async fn authenticate(&self, name: &str, key: &str) -> Result<Stored<OnPremises>, Error> {
         let host = rows::load::<OnPremises>(&*self.table, &OnPremises::key_of(name)).await?;
-        let known =
-            host.and_then(|host| host.row.key_hash.filter(|_| host.row.deregistered_at.is_none()));
-        if known.is_some_and(|hash| hash == hash_of(key)) {
-            return Ok(());
+        let is_known = |host: &OnPremises| {
+            host.deregistered_at.is_none()
+                && host.key_hash.as_ref().is_some_and(|hash| *hash == hash_of(key))
+        };
+        host.filter(|host| is_known(&host.row)).ok_or_else(|| {
+            let message =
+                format!("host `{name}` is not registered with this key; register it again");
+            refuse(RefusalCode::Unauthorized, message)
+        })
+    }
+
+    /// Notes that a host asked for work, where this process cannot tell it by itself; at most once in [`SEEN_EVERY_MS`].
+    async fn note_seen(&self, mut host: Stored<OnPremises>) {
+        let now = self.now();
+        let is_noted = host.row.seen_at.is_some_and(|at| now.since_ms(at) < SEEN_EVERY_MS);
+        if is_noted || self.dispatcher.unheard(&host.row.name).is_some() {
+            return;
         }
-        let message = format!("host `{name}` is not registered with this key; register it again");
-        Err(refuse(RefusalCode::Unauthorized, message))
+        host.row.seen_at = Some(now);
+        let written = match host.replace() {
+            Ok(write) => self.table.write(&[write]).await.map_err(Error::from),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = written {
+            // Its next poll tries again.
+            debug!(
+                host = host.row.name,
+                error = &error as &dyn std::error::Error,
+                "not noted as seen"
+            );
+        }
     }
 
     /// What waits for a host, out of its newest deployments.
@@ -179,6 +207,10 @@ impl Control {
             deployment.may_proceed(ordinal, self.now()).map_err(superseded)?;
             let token = self.new_token();
             host.row.token_hash = Some(hash_of(&token));
+            if host.row.down_until.take().is_some() {
+                // It is up again, and nothing of that is true any more.
+                host.row.hint = None;
+            }
             host.row.attempt = deployment.hosts().get(ordinal).map_or(1, |known| known.attempt);
             host.row.heard_at = Some(self.now().max(host.row.heard_at.unwrap_or_default()));
             match self.table.write(&[host.replace()?]).await {

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use control::ports::Dispatcher;
+use control::ports::{Dispatcher, Unheard};
 use tokio::sync::{Notify, watch};
 use wire::host::Offer;
 
@@ -15,6 +15,8 @@ const KEPT: usize = 64;
 /// The mailboxes of all hosts.
 pub(crate) struct Mailboxes {
     boxes: Mutex<BTreeMap<String, Mailbox>>,
+    /// Since when hosts can be heard of.
+    since: Instant,
     polled: watch::Sender<()>,
 }
 
@@ -23,13 +25,16 @@ struct Mailbox {
     number: u64,
     offers: VecDeque<(u64, Offer)>,
     arrival: Arc<Notify>,
-    has_polled: bool,
+    /// When its host asked last, or hung up.
+    heard_at: Option<Instant>,
+    /// How many questions of its host wait for an answer.
+    held: u32,
 }
 
 impl Mailboxes {
     /// No mailboxes yet; each comes with its host's first poll or offer.
     pub(crate) fn new() -> Self {
-        Self { boxes: Mutex::default(), polled: watch::Sender::new(()) }
+        Self { boxes: Mutex::default(), since: Instant::now(), polled: watch::Sender::new(()) }
     }
 
     /// Waits until each of `names` has polled since this home started.
@@ -44,7 +49,7 @@ impl Mailboxes {
     /// Which of `names` have not polled since this home started.
     pub(crate) fn missing(&self, names: &[String]) -> Vec<String> {
         let boxes = self.lock();
-        let has_polled = |name: &String| boxes.get(name).is_some_and(|mailbox| mailbox.has_polled);
+        let has_polled = |name: &String| boxes.get(name).is_some_and(|m| m.heard_at.is_some());
         names.iter().filter(|name| !has_polled(name)).cloned().collect()
     }
 
@@ -77,14 +82,24 @@ impl Dispatcher for Mailboxes {
     fn ticket(&self, name: &str) -> u64 {
         let mut boxes = self.lock();
         let mailbox = boxes.entry(name.to_owned()).or_default();
-        if !mailbox.has_polled {
-            mailbox.has_polled = true;
+        if mailbox.heard_at.replace(Instant::now()).is_none() {
             self.polled.send_replace(());
         }
         mailbox.number
     }
 
+    fn unheard(&self, name: &str) -> Option<Unheard> {
+        let boxes = self.lock();
+        let mailbox = boxes.get(name);
+        let is_held = mailbox.is_some_and(|mailbox| mailbox.held > 0);
+        let heard_at = mailbox.and_then(|mailbox| mailbox.heard_at);
+        let silence = heard_at.unwrap_or(self.since).elapsed();
+        let ms = if is_held { 0 } else { u64::try_from(silence.as_millis()).unwrap_or(u64::MAX) };
+        Some(Unheard { ms, was_heard: heard_at.is_some() })
+    }
+
     async fn wait(&self, name: &str, ticket: u64, wait_ms: u64) -> Vec<Offer> {
+        let _held = Held::new(self, name);
         let arrival = Arc::clone(&self.lock().entry(name.to_owned()).or_default().arrival);
         let mut arrived = std::pin::pin!(arrival.notified());
         // From here on an arrival is noticed, also one before the wait below.
@@ -95,6 +110,28 @@ impl Dispatcher for Mailboxes {
         }
         drop(tokio::time::timeout(Duration::from_millis(wait_ms), arrived).await);
         self.since(name, ticket)
+    }
+}
+
+/// A question of a host that waits for its answer, or until the host hangs up.
+struct Held<'a> {
+    boxes: &'a Mailboxes,
+    name: &'a str,
+}
+
+impl<'a> Held<'a> {
+    fn new(boxes: &'a Mailboxes, name: &'a str) -> Self {
+        boxes.lock().entry(name.to_owned()).or_default().held += 1;
+        Self { boxes, name }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if let Some(mailbox) = self.boxes.lock().get_mut(self.name) {
+            mailbox.held = mailbox.held.saturating_sub(1);
+            mailbox.heard_at = Some(Instant::now());
+        }
     }
 }
 
@@ -127,4 +164,26 @@ mod tests {
         boxes.dispatch(&[offer(7)]).await;
         assert_eq!(poll.await.unwrap(), [offer(7).1]);
     }
+
+    #[tokio::test]
+    async fn a_host_is_heard_of_while_its_poll_is_held_and_counts_as_silent_from_when_it_hangs_up()
+    {
+        let boxes = Arc::new(Mailboxes::new());
+        assert!(!boxes.unheard("host-1").unwrap().was_heard);
+        let ticket = boxes.ticket("host-1");
+        let held = Arc::clone(&boxes);
+        let poll = tokio::spawn(async move { held.wait("host-1", ticket, 60_000).await });
+        while boxes.lock()["host-1"].held == 0 {
+            tokio::task::yield_now().await;
+        }
+        boxes.lock().get_mut("host-1").unwrap().heard_at = Instant::now().checked_sub(TEN_S);
+        assert_eq!(boxes.unheard("host-1"), Some(Unheard { ms: 0, was_heard: true }));
+        poll.abort();
+        assert!(poll.await.unwrap_err().is_cancelled());
+        assert!(boxes.unheard("host-1").unwrap().ms < 10_000, "silent since it hung up");
+        boxes.lock().get_mut("host-1").unwrap().heard_at = Instant::now().checked_sub(TEN_S);
+        assert!(boxes.unheard("host-1").unwrap().ms >= 10_000);
+    }
+
+    const TEN_S: Duration = Duration::from_secs(10);
 }

@@ -18,7 +18,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::warn;
 use wire::codedeploy::{
-    AddTagsToOnPremisesInstances, ApiError, ErrorName, RegisterOnPremisesInstance, Tag,
+    AddTagsToOnPremisesInstances, ApiError, DeregisterOnPremisesInstance, ErrorName,
+    RegisterOnPremisesInstance, Tag,
 };
 
 use crate::balancer::{Balancers, HomeTraffic, Outside, OutsideError, Resolver, SetUpError};
@@ -26,7 +27,9 @@ use crate::bell::{self, bell};
 use crate::dir::{Dir, DirError, Endpoints, Ports};
 use crate::dispatcher::Mailboxes;
 use crate::hosts::keeper::{self, Program};
-use crate::hosts::layout::{Connection, HostFiles, HostNumber, LayoutError, loopback_address};
+use crate::hosts::layout::{
+    self, Connection, HostFiles, HostNumber, LayoutError, loopback_address,
+};
 use crate::hosts::namespace::{self, NamespaceError};
 use crate::hosts::process::{self, ProcessError, RunningHost};
 use crate::machine::{SystemClock, SystemEntropy, new_keys, random};
@@ -260,11 +263,7 @@ impl Home {
         let home = self.dir.path().to_owned();
         self.hosts =
             HostNumber::first(options.hosts).map(|number| HostFiles::new(&home, number)).collect();
-        let surplus = {
-            let (home, count) = (home.clone(), options.hosts);
-            tokio::task::spawn_blocking(move || process::stop_surplus(&home, count, HOSTS_GRACE))
-        };
-        surplus.await.map_err(HomeError::Died)??;
+        remove_surplus(&self.control, &home, options.hosts).await?;
         let probed = tokio::task::spawn_blocking(move || namespace::probe(&home))
             .await
             .map_err(HomeError::Died)?;
@@ -399,6 +398,36 @@ async fn assemble(
         place: Place { account: ACCOUNT.to_owned(), region: REGION.to_owned() },
         followed: Arc::default(),
     })
+}
+
+/// Removes the hosts with a number above `count`: they lose their traffic, are deregistered, and end with all that their
+/// hooks have left running. Their directories stay. A removal that was broken off is made again by the next start with so
+/// many hosts.
+async fn remove_surplus(
+    control: &Control,
+    home: &std::path::Path,
+    count: u8,
+) -> Result<(), HomeError> {
+    let surplus = layout::known_hosts(home)?.into_iter().filter(|number| number.get() > count);
+    let surplus: Vec<HostFiles> = surplus.map(|number| HostFiles::new(home, number)).collect();
+    let mut known = Vec::new();
+    for files in &surplus {
+        known.extend(Connection::read(files)?.map(|connection| connection.host));
+    }
+    if !known.is_empty() {
+        control.take_out_of_traffic(&known).await?;
+    }
+    for name in known {
+        let request = DeregisterOnPremisesInstance { instance_name: Some(name) };
+        control.deregister_on_premises_instance(&request).await?;
+    }
+    let home = home.to_owned();
+    let stop = move || process::stop_surplus(&home, count, HOSTS_GRACE);
+    tokio::task::spawn_blocking(stop).await.map_err(HomeError::Died)??;
+    for files in &surplus {
+        Connection::remove(files)?;
+    }
+    Ok(())
 }
 
 /// Registers a host under its name with the tag `home=yes`, and tells it where home is. Doing it again changes only

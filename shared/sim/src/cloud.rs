@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use control::ports::{
     CloudError, Command, CopyStanding, Fleet, GroupCopy, Hold, Hooks, Instance, InstanceState,
-    Push, Scaling, Selection, SendError,
+    Push, Reach, Scaling, Selection, SendError,
 };
 use thiserror::Error;
 
@@ -172,11 +172,11 @@ impl Push for Ports {
         (TAG.0.to_owned(), TAG.1.to_owned())
     }
 
-    async fn reachable(&self, names: &[String]) -> Result<Vec<String>, CloudError> {
-        self.request("reachable").await?;
+    async fn reach(&self, names: &[String]) -> Result<BTreeMap<String, Reach>, CloudError> {
+        self.request("reach").await?;
         let core = self.shared.core();
         let reached = names.iter().filter(|name| core.cloud.is_reachable(name, core.now));
-        Ok(reached.cloned().collect())
+        Ok(reached.map(|name| (name.clone(), Reach::Online)).collect())
     }
 
     async fn send(&self, command: &Command) -> Result<String, SendError> {

@@ -206,6 +206,8 @@ pub(crate) struct Core {
     pub(crate) offers: BTreeMap<String, Vec<(u64, Offer)>>,
     pub(crate) offered: u64,
     pub(crate) waiters: BTreeMap<String, Vec<u64>>,
+    /// When each host asked for work last, or its question was answered, and how many of its questions are held.
+    pub(crate) heard: BTreeMap<String, (u64, u32)>,
     pub(crate) bundles: BTreeMap<String, Bundle>,
     pub(crate) violation: Option<String>,
     recording: bool,
@@ -247,6 +249,7 @@ impl Core {
             offers: BTreeMap::new(),
             offered: 0,
             waiters: BTreeMap::new(),
+            heard: BTreeMap::new(),
             bundles: BTreeMap::new(),
             violation: None,
             recording,

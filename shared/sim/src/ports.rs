@@ -8,14 +8,14 @@ use std::task::{Context, Poll};
 use async_trait::async_trait;
 use control::driver::Errand;
 use control::fleet::Upkeep;
-use control::ports::{Bell, Clock, CloudError, Dispatcher, Entropy, Errands};
+use control::ports::{Bell, Clock, CloudError, Dispatcher, Entropy, Errands, Unheard};
 use control::table::{Index, Key, Page, Query, Record, Table, TableError, Write};
 use engine::deployment::{Effect, Fact};
 use engine::{DeploymentId, Timestamp};
 use wire::host::Offer;
 
 use crate::checks;
-use crate::core::{Event, Shared};
+use crate::core::{EPOCH_MS, Event, Shared};
 
 /// All ports.
 #[derive(Debug)]
@@ -193,8 +193,20 @@ impl Dispatcher for Ports {
     }
 
     fn ticket(&self, name: &str) -> u64 {
-        let core = self.shared.core();
+        let mut core = self.shared.core();
+        let now = core.now;
+        core.heard.entry(name.to_owned()).or_default().0 = now;
         core.offers.get(name).and_then(|stream| stream.last()).map_or(0, |(number, _)| *number)
+    }
+
+    fn unheard(&self, name: &str) -> Option<Unheard> {
+        let core = self.shared.core();
+        let ms = match core.heard.get(name) {
+            Some((_, 1..)) => 0,
+            Some((last, 0)) => core.now.saturating_sub(*last),
+            None => core.now.saturating_sub(EPOCH_MS),
+        };
+        Some(Unheard { ms, was_heard: core.heard.contains_key(name) })
     }
 
     async fn wait(&self, name: &str, ticket: u64, wait_ms: u64) -> Vec<Offer> {
@@ -203,6 +215,7 @@ impl Dispatcher for Ports {
             let task = core.current;
             core.push(wait_ms, Event::Resume(task));
             core.waiters.entry(name.to_owned()).or_default().push(task);
+            core.heard.entry(name.to_owned()).or_default().1 += 1;
             core.now + wait_ms
         };
         Waiting { shared: Arc::clone(&self.shared), name: name.to_owned(), ticket, until }.await
@@ -216,6 +229,15 @@ struct Waiting {
     name: String,
     ticket: u64,
     until: u64,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let mut core = self.shared.core();
+        let now = core.now;
+        let (last, held) = core.heard.entry(self.name.clone()).or_default();
+        (*last, *held) = (now, held.saturating_sub(1));
+    }
 }
 
 impl Future for Waiting {

@@ -329,6 +329,7 @@ impl World {
                 deregistered_at: None,
                 tags,
                 key_hash: Some(control::hash_of(&host.key)),
+                seen_at: None,
             });
         }
         if let Some(functions) = &story.functions {

@@ -6,6 +6,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -155,4 +156,100 @@ fn hosts_end_themselves_when_their_directory_is_gone() {
         wait_for("the host to end", || (!process::is_alive(host)).then_some(()));
     }
     assert!(!dir.exists(), "nothing makes it again");
+}
+
+/// The names of the hosts that are registered.
+fn registered(home: &Home) -> Vec<String> {
+    let filter = json!({ "registrationStatus": "Registered" });
+    let names = home.call("ListOnPremisesInstances", filter)["instanceNames"].take();
+    serde_json::from_value(names).unwrap()
+}
+
+/// A hook that starts an application which outlives it.
+const APPLICATION: &str = "setsid sleep 1000 >/dev/null 2>&1 &\necho $! >/srv/shop/pid";
+
+#[test]
+fn up_keeps_the_number_of_hosts_and_removes_some_only_when_that_is_meant() {
+    let mut home = Home::started(3);
+    home.make_group(ALL);
+    home.subscribe();
+    let bundle = Bundle::new("one").hook("ApplicationStart", APPLICATION);
+    home.succeeded(&home.deploy("shop/1.zip", &bundle.zip()));
+    let application = |host| {
+        let pid = home.text(host, "srv/shop/pid").trim().parse().unwrap();
+        rustix::process::Pid::from_raw(pid).unwrap()
+    };
+    let applications = [1, 2, 3].map(application);
+    assert!(home.stop().success());
+    home.asks_for(None);
+    home.start();
+    assert_eq!(registered(&home), ["host-1", "host-2", "host-3"], "as many as there were");
+    assert!(home.stop().success());
+
+    let refused = up(&home.dir(), &["--port", "0", "--hosts", "1"]);
+    assert_eq!(refused.status.code(), Some(2));
+    failed_with(&refused, &["removes host-2 and host-3", "--yes", "deregistered"]);
+    assert!(applications.iter().all(|pid| process::is_alive(*pid)), "nothing was changed");
+
+    // Twice, and then back.
+    for _ in 0..2 {
+        home.asks_for(Some(&["--hosts", "1", "--yes"]));
+        home.start();
+        assert_eq!(registered(&home), ["host-1"]);
+        assert!(home.host(1).is_some() && home.host(2).is_none() && home.host(3).is_none());
+        let is_alive = applications.map(process::is_alive);
+        assert_eq!(is_alive, [true, false, false], "what the removed hosts ran has ended");
+        assert_eq!(home.text(3, "srv/shop/page.txt"), "one", "and their files stay");
+        assert!(home.stop().success());
+    }
+    home.asks_for(None);
+    home.start();
+    assert_eq!(registered(&home), ["host-1"], "the lower number is kept as well");
+    assert!(home.stop().success());
+    home.asks_for(Some(&["--hosts", "2"]));
+    home.start();
+    assert_eq!(registered(&home), ["host-1", "host-2"]);
+    let second = home.deploy("shop/2.zip", &Bundle::new("two").zip());
+    home.succeeded(&second);
+    assert_eq!(home.text(2, "srv/shop/page.txt"), "two");
+    for pid in applications {
+        process::signal(pid, rustix::process::Signal::KILL);
+    }
+}
+
+#[test]
+fn a_host_that_is_down_fails_in_seconds_and_says_since_when_it_was_not_seen() {
+    let home = Home::started(2);
+    home.make_group(ALL);
+    home.subscribe();
+    let mut options = json!({ "applicationName": "shop", "deploymentGroupName": "web" });
+    options["hostSilenceSeconds"] = 10.into();
+    home.call("Cutover_v1.SetGroupOptions", options);
+    // It does not find its home any more, so nobody starts it again.
+    let connection = home.file(1, "../state/connection.json");
+    let (written, process) = (fs::read(&connection).unwrap(), home.host(1).unwrap());
+    fs::remove_file(&connection).unwrap();
+    process::signal(process, rustix::process::Signal::KILL);
+    std::thread::sleep(Duration::from_secs(11));
+
+    let began = std::time::Instant::now();
+    let id = home.deploy("shop/1.zip", &Bundle::new("one").zip());
+    home.ended(&id);
+    let event = home.event(&id, 1, "ApplicationStop");
+    let message = event["diagnostics"]["message"].as_str().unwrap();
+    assert!(message.contains("The instance is down: last seen 1"), "{message}");
+    assert!(message.contains(" s ago. It did not take the deployment within 5 s."), "{message}");
+    assert!(began.elapsed() >= Duration::from_secs(5), "it was offered its command all the same");
+    assert_eq!(home.target(&id, 2)["status"], "Succeeded");
+
+    // It is back before the next one.
+    fs::write(&connection, written).unwrap();
+    let mut host = Command::new(program());
+    host.args(["host", "--number", "1", "--home"]).arg(home.dir());
+    let mut host = host.env_clear().env("PATH", "/usr/bin:/bin").spawn().unwrap();
+    let second = home.deploy("shop/2.zip", &Bundle::new("two").zip());
+    home.succeeded(&second);
+    assert_eq!(home.target(&second, 1)["status"], "Succeeded");
+    host.kill().unwrap();
+    host.wait().unwrap();
 }

@@ -3,6 +3,7 @@
 mod catalog;
 mod copies;
 mod deployments;
+mod down;
 mod ecs;
 mod exchange;
 mod hosts;

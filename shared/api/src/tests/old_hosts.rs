@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use control::ports::{
     BalancerError, Balancers, Cloud, CloudError, Command, CopyStanding, Fleet, GroupCopy, Hold,
-    Hooks, Instance, InstanceState, Pair, Push, Scaling, Selection, SendError, Standing, Traffic,
+    Hooks, Instance, InstanceState, Pair, Push, Reach, Scaling, Selection, SendError, Standing,
+    Traffic,
 };
 use engine::DeploymentId;
 use serde_json::{Value, json};
@@ -118,9 +119,10 @@ impl Push for Fake {
         ("cutover".to_owned(), String::new())
     }
 
-    async fn reachable(&self, names: &[String]) -> Result<Vec<String>, CloudError> {
+    async fn reach(&self, names: &[String]) -> Result<BTreeMap<String, Reach>, CloudError> {
         let state = self.state();
-        Ok(names.iter().filter(|name| !state.unreached.contains(*name)).cloned().collect())
+        let reached = names.iter().filter(|name| !state.unreached.contains(*name));
+        Ok(reached.map(|name| (name.clone(), Reach::Online)).collect())
     }
 
     async fn send(&self, _: &Command) -> Result<String, SendError> {

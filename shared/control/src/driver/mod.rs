@@ -5,6 +5,7 @@
 //! be done and the plan asks for it again.
 
 mod check;
+mod down;
 mod end;
 mod enrol;
 mod errand;
@@ -149,7 +150,7 @@ impl Control {
             Effect::PinRevision => self.pin_revision(deployment).await.map(|fact| vec![fact]),
             Effect::EnrolHosts => self.enrol(row).await.map(|fact| fact.into_iter().collect()),
             Effect::Dispatch { batch, attempt, hosts } => {
-                self.dispatch(deployment, *batch, *attempt, hosts).await.map(|()| Vec::new())
+                self.dispatch(deployment, *batch, *attempt, hosts).await
             }
             Effect::CheckHosts { batch, shut_out, give_up_before } => {
                 let outstanding = deployment.outstanding(*batch);
@@ -200,19 +201,22 @@ impl Control {
         batch: u32,
         attempt: u8,
         hosts: &Ordinals,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<Fact>, Error> {
         let id = deployment.id();
         let keys: Vec<_> = hosts.iter().map(|ordinal| HostRow::key_of(id, ordinal)).collect();
         let rows: Vec<Stored<HostRow>> = rows::load_many(&*self.table, &keys).await?;
         let (pushed, polling): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|host| host.row.transport == Transport::Push);
-        let offer = |row: HostRow| {
-            (row.name, Offer { deployment_id: id.clone(), ordinal: row.ordinal, attempt })
+        let offer = |row: &HostRow| {
+            let offer = Offer { deployment_id: id.clone(), ordinal: row.ordinal, attempt };
+            (row.name.clone(), offer)
         };
-        let offers: Vec<_> = polling.into_iter().map(|stored| offer(stored.row)).collect();
+        let offers: Vec<_> = polling.iter().map(|stored| offer(&stored.row)).collect();
         self.dispatcher.dispatch(&offers).await;
+        let down = self.find_down(deployment, polling).await;
         let batch = BatchKey { deployment_id: id.clone(), number: batch };
-        self.push(deployment, batch, pushed).await
+        self.push(deployment, batch, pushed).await?;
+        Ok(down)
     }
 
     /// Reads what may have been missed and advances: the request to stop, every host that is outstanding, and those

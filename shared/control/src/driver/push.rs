@@ -4,7 +4,8 @@ use engine::deployment::Deployment;
 use tracing::{info, warn};
 use wire::host::BatchKey;
 
-use crate::ports::{Command, SendError};
+use super::down::in_words;
+use crate::ports::{Command, Reach, SendError};
 use crate::rows::{self, BatchHost, BatchRow, CommandRow, HostRow, OutOfReach, Stored};
 use crate::table::TableError;
 use crate::{Control, Error, hash_of};
@@ -107,16 +108,16 @@ impl Control {
             return Ok(hosts);
         }
         let names: Vec<String> = hosts.iter().map(|host| host.row.name.clone()).collect();
-        let reachable = self.cloud.push.reachable(&names).await?;
+        let reach = self.cloud.push.reach(&names).await?;
         let mut fit = Vec::new();
         for host in hosts {
-            let reason = match &host.row.unfit {
-                Some(unfit) => unfit.clone(),
-                None if reachable.contains(&host.row.name) => {
-                    fit.push(host);
+            let reason = match (&host.row.unfit, reach.get(&host.row.name)) {
+                (Some(unfit), _) => unfit.clone(),
+                (None, Some(reach)) => {
+                    fit.push(self.note_reach(host, *reach).await?);
                     continue;
                 }
-                None => format!(
+                (None, None) => format!(
                     "Systems Manager does not reach the instance `{}`. Check that it runs, that its SSM Agent is online (`aws ssm describe-instance-information`), and that its instance profile allows AmazonSSMManagedInstanceCore.",
                     host.row.name
                 ),
@@ -124,6 +125,29 @@ impl Control {
             self.shut_out(host, reason).await?;
         }
         Ok(fit)
+    }
+
+    /// Notes that the connection to a host is lost, if it is: for people, should the host not be heard of. It may take its
+    /// command all the same.
+    async fn note_reach(
+        &self,
+        mut host: Stored<HostRow>,
+        reach: Reach,
+    ) -> Result<Stored<HostRow>, Error> {
+        let Reach::Lost { since } = reach else { return Ok(host) };
+        let since =
+            since.map(|since| format!(", last seen {}", in_words(self.now().since_ms(since))));
+        host.row.hint = Some(format!(
+            "Systems Manager had lost its connection to the instance when the command was sent (ConnectionLost{}).",
+            since.map(|since| format!("{since} ago")).unwrap_or_default()
+        ));
+        match self.table.write(&[host.replace()?]).await {
+            Ok(()) => host.version += 1,
+            // It is heard of just now.
+            Err(TableError::Conflict(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(host)
     }
 
     /// Sends a command to hosts. Where one of them is refused, which one is found out by halves, and it is shut out.

@@ -4,6 +4,7 @@ use engine::DeploymentId;
 use engine::deployment::{Fact, Sighting};
 use tracing::warn;
 
+use super::down;
 use crate::rows::{self, DeploymentRow, HookRow, HostRow, OutcomeRow, StopRow, Stored, WishRow};
 use crate::table::{Index, Key, Query, Record};
 use crate::{Control, Error};
@@ -45,10 +46,11 @@ pub fn wake_of(record: &Record) -> Option<(DeploymentId, Vec<Fact>)> {
     }
 }
 
-/// What a host's item tells: that the host arrived, or what is the last that will be heard of it.
+/// What a host's item tells: that the host arrived, that it is down, or what is the last that will be heard of it.
 fn told_by(host: &HostRow) -> Option<Fact> {
     let seen = host.seen();
     match seen.sighting {
+        Sighting::Unclaimed if host.down_until.is_some() => down::told_by(host),
         Sighting::Unclaimed if host.arrived => Some(arrival_of(host)),
         Sighting::Unclaimed => None,
         Sighting::Claimed { .. } if !host.stirs => None,

@@ -8,7 +8,7 @@ use tracing::info;
 use super::Member;
 use super::passages::{Look, NEWEST};
 use crate::driver::arrival_of;
-use crate::ports::Instance;
+use crate::ports::{Instance, Reach};
 use crate::rows::{
     self, Before, DeploymentRow, Group, HostRow, PassageRow, Row as _, ScalingGroupRow, Stored,
 };
@@ -176,8 +176,8 @@ impl Control {
     }
 
     async fn can_be_reached(&self, instance: &Instance) -> Result<bool, Error> {
-        let reachable = self.cloud.push.reachable(std::slice::from_ref(&instance.id)).await?;
-        Ok(!reachable.is_empty())
+        let reach = self.cloud.push.reach(std::slice::from_ref(&instance.id)).await?;
+        Ok(reach.get(&instance.id) == Some(&Reach::Online))
     }
 
     /// The newest row of a host in a group.

@@ -5,7 +5,7 @@ use engine::deployment::{Deployment, Effect, Fact, Failure, FailureCode, Scaling
 use tracing::{info, warn};
 use wire::codedeploy::TargetInstances;
 
-use crate::ports::{CloudError, GroupCopy, InstanceState, Selection};
+use crate::ports::{CloudError, GroupCopy, InstanceState, Reach, Selection};
 use crate::rows::{self, Group, SuspensionRow};
 use crate::table::TableError;
 use crate::{Control, Error};
@@ -78,7 +78,8 @@ impl Control {
             return Ok(false);
         }
         let names: Vec<String> = instances.into_iter().map(|instance| instance.id).collect();
-        Ok(self.cloud.push.reachable(&names).await?.len() == names.len())
+        let reach = self.cloud.push.reach(&names).await?;
+        Ok(names.iter().all(|name| reach.get(name) == Some(&Reach::Online)))
     }
 
     /// Notes what rests in the copy, before it is made, so that it is resumed at the end whatever happens. What a user has

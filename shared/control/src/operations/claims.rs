@@ -4,11 +4,12 @@
 
 use std::collections::BTreeSet;
 
+use tracing::warn;
 use wire::codedeploy::{EcsService, ErrorName, GroupSettings, TargetGroupInfo, TrafficRoute};
 
 use super::refuse;
 use crate::rows::{self, Group, Row as _, Stored, TrafficClaim};
-use crate::table::Write;
+use crate::table::{Query, Write};
 use crate::{Control, Error};
 
 /// The names of the target groups that settings name, as they stand there.
@@ -90,6 +91,34 @@ impl Control {
             writes.extend(self.claim_by(&name, group).await?.map(|claim| claim.remove()));
         }
         Ok(writes)
+    }
+
+    /// Asks for hosts that are about to be removed to get no more traffic, in every target group that a deployment group
+    /// names or that this installation has itself. A balancer that does not do so is named in the log.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn take_out_of_traffic(&self, hosts: &[String]) -> Result<(), Error> {
+        let query = Query::prefix(TrafficClaim::ALL, "", 100);
+        let claims: Vec<Stored<TrafficClaim>> = rows::load_all(&*self.table, query).await?;
+        let ids: BTreeSet<_> = claims.into_iter().map(|claim| claim.row.group_id).collect();
+        let keys: Vec<_> = ids.iter().map(Group::key_of).collect();
+        let groups: Vec<Stored<Group>> = rows::load_many(&*self.table, &keys).await?;
+        let named = groups.iter().flat_map(|group| target_groups(&group.row.settings));
+        let mut names: BTreeSet<String> = named.map(str::to_owned).collect();
+        if let Some(keeper) = &self.traffic.keeper {
+            let own = keeper.list().await;
+            let own =
+                own.into_iter().flat_map(|balancer| balancer.target_groups.unwrap_or_default());
+            names.extend(own.filter_map(|group| group.name));
+        }
+        for name in names {
+            if let Err(error) = self.traffic.balancers.drain(&name, hosts).await {
+                let error = &error as &dyn std::error::Error;
+                warn!(balancer = name, ?hosts, error, "the hosts may still get traffic");
+            }
+        }
+        Ok(())
     }
 
     /// The claim to `name`, if it is this group's.

@@ -67,6 +67,7 @@ impl Control {
             deregistered_at: None,
             tags: BTreeMap::new(),
             key_hash: None,
+            seen_at: None,
         };
         let iam =
             IamArn { arn: row.iam_arn().unwrap_or_default().to_owned(), instance: name.to_owned() };

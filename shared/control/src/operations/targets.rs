@@ -205,9 +205,14 @@ fn silence_of(deployment: &Deployment, host: &HostRow) -> Option<String> {
         (HostState::NotStarted, _) if host.transport == Transport::Push => Some(known.unwrap_or_else(|| format!(
             "The instance did not take the deployment within {seconds} s. Systems Manager took the command; see what became of it with `aws ssm list-command-invocations --details --instance-id {}`.", host.name
         ))),
-        (HostState::NotStarted, _) => Some(format!(
-            "The instance did not take the deployment within {seconds} s. Check that it is up, that it can reach the server, that its runner runs, and that it is registered with the key that the runner uses."
-        )),
+        (HostState::NotStarted, _) => {
+            let what = known.unwrap_or_else(|| {
+                format!("The instance did not take the deployment within {seconds} s.")
+            });
+            Some(format!(
+                "{what} Check that it is up, that it can reach the server, that its runner runs, and that it is registered with the key that the runner uses."
+            ))
+        }
         (
             HostState::Untouched
             | HostState::Sent

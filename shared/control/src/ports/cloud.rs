@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use engine::deployment::Effect;
-use engine::{DeploymentId, Pin};
+use engine::{DeploymentId, Pin, Timestamp};
 use thiserror::Error;
 use wire::codedeploy::TagFilter;
 use wire::host::BatchKey;
@@ -126,14 +126,26 @@ pub enum InstanceState {
     Unknown,
 }
 
+/// How far an instance can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// It was heard of just now.
+    Online,
+    /// The connection to it is lost, as far as is known. It may take a command all the same.
+    Lost {
+        /// When it was last heard of, where that is known.
+        since: Option<Timestamp>,
+    },
+}
+
 /// Brings commands to instances.
 #[async_trait]
 pub trait Push: Send + Sync {
     /// The tag, as key and value, that an instance must carry so that a command may be sent to it.
     fn tag(&self) -> (String, String);
 
-    /// Those of `names` that can be reached now.
-    async fn reachable(&self, names: &[String]) -> Result<Vec<String>, CloudError>;
+    /// How far each of `names` can be reached; one that commands cannot be sent to is left out.
+    async fn reach(&self, names: &[String]) -> Result<BTreeMap<String, Reach>, CloudError>;
 
     /// Sends one command to at most [`engine::deployment::BATCH_HOSTS_MAX`] instances, and returns its id.
     ///
@@ -374,7 +386,7 @@ impl Push for NoCloud {
         ("cutover".to_owned(), String::new())
     }
 
-    async fn reachable(&self, _: &[String]) -> Result<Vec<String>, CloudError> {
+    async fn reach(&self, _: &[String]) -> Result<BTreeMap<String, Reach>, CloudError> {
         Err(Self::refused("find out which instances can be reached"))
     }
 

@@ -15,7 +15,7 @@ use wire::host::Offer;
 
 pub use cloud::{
     Cloud, CloudError, Command, CopyStanding, Errands, Fleet, GroupCopy, Hold, Hooks, Instance,
-    InstanceState, NoCloud, Push, Scaling, Selection, SendError,
+    InstanceState, NoCloud, Push, Reach, Scaling, Selection, SendError,
 };
 pub use functions::{AliasStanding, FunctionError, Functions, NoFunctions};
 pub use meter::{HostOutcome, Measure, Meter, NoMeter};
@@ -134,6 +134,21 @@ pub trait Dispatcher: Send + Sync {
         None
     }
 
+    /// How long the host `name` has not asked for work while this process listened; none where others listen as well, so
+    /// that only the table can tell.
+    fn unheard(&self, _name: &str) -> Option<Unheard> {
+        None
+    }
+
     /// Waits up to `wait_ms` for offers to `name` that came after `ticket`.
     async fn wait(&self, name: &str, ticket: u64, wait_ms: u64) -> Vec<Offer>;
+}
+
+/// How long a host was not heard of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unheard {
+    /// In milliseconds; 0 while a question of it is held.
+    pub ms: u64,
+    /// Whether it was heard of before, since this process listens.
+    pub was_heard: bool,
 }

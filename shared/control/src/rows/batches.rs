@@ -138,6 +138,7 @@ impl Outcome {
             | Fact::HostsSeen(_)
             | Fact::BatchChecked { .. }
             | Fact::HostsGone(_)
+            | Fact::HostsDown { .. }
             | Fact::StopRequested { .. }
             | Fact::AlarmsRead { .. }
             | Fact::Withdrawn

@@ -249,9 +249,12 @@ pub struct TrafficClaim {
 }
 
 impl TrafficClaim {
+    /// The partition of all claims, by name.
+    pub const ALL: &str = "TRAFFIC-CLAIMS";
+
     /// The record of `name`.
     pub fn key_of(name: &str) -> Key {
-        Key::new("TRAFFIC-CLAIMS", name)
+        Key::new(Self::ALL, name)
     }
 }
 
@@ -281,6 +284,11 @@ pub struct OnPremises {
     pub tags: BTreeMap<String, String>,
     /// SHA-256 of the key with which its runner polls and claims.
     pub key_hash: Option<String>,
+    /// When it was last noted that it asked for work: later than that by as long as [`SEEN_EVERY_MS`] and a poll.
+    ///
+    /// [`SEEN_EVERY_MS`]: crate::hosts::SEEN_EVERY_MS
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen_at: Option<Timestamp>,
 }
 
 impl OnPremises {

@@ -50,9 +50,12 @@ pub struct HostRow {
     /// Why, in words, where more is known than that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// What is said of the command that was pushed to the host, in words: a hint, by which nothing is decided.
+    /// What is known of a host that has not claimed its command, in words: a hint, by which nothing is decided.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// How long a host has to claim its command that was down when it was offered it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub down_until: Option<Timestamp>,
     /// Whether the host is about to vanish, on explicit evidence.
     #[serde(default, skip_serializing_if = "is_false")]
     pub leaving: bool,
@@ -162,6 +165,12 @@ impl HostRow {
         HostSeen { ordinal: self.ordinal, sighting }
     }
 
+    /// How long the host has to claim its command, where it was down when it was offered it and has not.
+    pub fn is_down_until(&self) -> Option<Timestamp> {
+        let is_unclaimed = self.seen().sighting == Sighting::Unclaimed;
+        self.down_until.filter(|_| is_unclaimed)
+    }
+
     /// A host that is enrolled and was not heard of.
     pub fn enrolled(
         id: &DeploymentId,
@@ -187,6 +196,7 @@ impl HostRow {
             out_of_reach: None,
             reason: None,
             hint: None,
+            down_until: None,
             leaving: false,
             gone: false,
             transport: Transport::Poll,
@@ -222,8 +232,8 @@ impl Row for HostRow {
         Some(self.enrolled_at.plus_ms(KEPT_MS))
     }
 
-    /// One that has ended, that is about to vanish or did, that came late, or that now waits for its traffic. A report in
-    /// between wakes nobody.
+    /// One that has ended, that is about to vanish or did, that came late, that is down, or that now waits for its traffic.
+    /// A report in between wakes nobody.
     fn rings(&self) -> bool {
         let has_news = match self.seen().sighting {
             Sighting::Unclaimed | Sighting::Claimed { .. } => false,
@@ -234,6 +244,7 @@ impl Row for HostRow {
             | Sighting::Leaving
             | Sighting::Gone => true,
         };
-        has_news || self.stirs || (self.arrived && self.heard_at.is_none())
+        let is_new = self.arrived && self.heard_at.is_none();
+        has_news || self.stirs || is_new || self.is_down_until().is_some()
     }
 }

@@ -42,6 +42,7 @@ impl Deployment {
             Fact::HostsSeen(seen) => seen.into_iter().filter(|host| self.see(*host)).count() > 0,
             Fact::BatchChecked { batch, seen } => self.check(batch, seen),
             Fact::HostsGone(gone) => gone.into_iter().filter(|host| self.lose(*host)).count() > 0,
+            Fact::HostsDown { hosts, until } => self.are_down(hosts, until),
             Fact::StopRequested { at, roll_back } => self.request_stop(at, roll_back),
             Fact::AlarmsRead { firing, unreadable } => self.take_reading(firing, unreadable),
             Fact::Withdrawn => self.withdrawn(),
@@ -167,6 +168,37 @@ impl Deployment {
         if host.state == HostState::Sent && host.attempt < Self::ATTEMPTS {
             self.hosts.set(ordinal, Host { state: HostState::Unclaimed, attempt: host.attempt });
         }
+    }
+
+    /// Gives hosts that were down when they were offered their command until `until` to claim it, and no second offer.
+    fn are_down(&mut self, mut hosts: Vec<u32>, until: Timestamp) -> bool {
+        hosts.retain(|ordinal| {
+            let is_sent =
+                self.hosts.get(*ordinal).is_some_and(|host| host.state == HostState::Sent);
+            // Also when it is told again.
+            let waits_longer = |batch: &Batch| {
+                batch.hosts.contains(*ordinal)
+                    && (batch.attempt < Self::ATTEMPTS || batch.check_at > until)
+            };
+            is_sent && self.batches.iter().any(waits_longer)
+        });
+        if hosts.is_empty() {
+            return false;
+        }
+        for batch in &mut self.batches {
+            batch.hosts = batch.hosts.iter().filter(|host| !hosts.contains(host)).collect();
+        }
+        self.batches.retain(|batch| !batch.hosts.is_empty());
+        hosts.sort_unstable();
+        self.add_batch(Batch {
+            id: self.next_batch,
+            attempt: Self::ATTEMPTS,
+            check_at: until.max(self.latest.plus_ms(1)),
+            checked_at: None,
+            hosts: hosts.into_iter().collect(),
+        });
+        self.next_batch += 1;
+        true
     }
 
     fn lose(&mut self, ordinal: u32) -> bool {

@@ -39,6 +39,13 @@ pub enum Fact {
     },
     /// Hosts do not exist any more, on explicit evidence.
     HostsGone(Vec<u32>),
+    /// Hosts were down when they were offered their command.
+    HostsDown {
+        /// Which.
+        hosts: Vec<u32>,
+        /// How long they have to claim it all the same.
+        until: Timestamp,
+    },
     /// Somebody asked for the deployment to stop.
     StopRequested {
         /// When.

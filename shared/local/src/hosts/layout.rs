@@ -153,6 +153,21 @@ pub fn known_hosts(home: &Path) -> Result<Vec<HostNumber>, LayoutError> {
     Ok(hosts)
 }
 
+/// How many hosts the home in `home` has: those that find it, whether they run or not. A host that was removed keeps its
+/// directory, and finds it no more.
+///
+/// # Errors
+/// As of [`known_hosts`] and [`Connection::read`].
+pub fn count_hosts(home: &Path) -> Result<u8, LayoutError> {
+    let mut count = 0;
+    for number in known_hosts(home)? {
+        if Connection::read(&HostFiles::new(home, number))?.is_some() {
+            count = number.get();
+        }
+    }
+    Ok(count)
+}
+
 /// The loopback address of the host `number` of the home whose real path is `home`: `127.A.B.number`, where A and B come
 /// from the path, so that two homes on one machine seldom share one. Never in 127.0.0.0/12, where other software lives.
 #[must_use]
@@ -196,6 +211,20 @@ impl Connection {
         let text = serde_json::to_vec(self).map_err(io::Error::other);
         let written = text.and_then(|text| Disk::default().replace(&path, &text, 0o600));
         written.map_err(|source| LayoutError::Write { path, source })
+    }
+
+    /// Removes the file of `files`: the host finds its home no more.
+    ///
+    /// # Errors
+    /// [`LayoutError::Write`].
+    pub fn remove(files: &HostFiles) -> Result<(), LayoutError> {
+        let path = files.connection();
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(LayoutError::Write { path, source })
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// Reads the file of `files`; none when there is no file, as when the home was removed.
@@ -293,6 +322,7 @@ mod tests {
             };
             connection.write(&files).unwrap();
             assert_eq!(Connection::read(&files).unwrap(), Some(connection.clone()));
+            assert_eq!(count_hosts(home.path()).unwrap(), 1);
             assert!(!format!("{connection:?}").contains("secret"));
         }
         let mode = files.connection().metadata().unwrap().permissions().mode();
@@ -300,5 +330,14 @@ mod tests {
         std::fs::write(files.connection(), "{").unwrap();
         assert!(matches!(Connection::read(&files), Err(LayoutError::Connection { .. })));
         assert_eq!(known_hosts(home.path()).unwrap(), [files.number()]);
+        for count in [0, 0] {
+            Connection::remove(&files).unwrap();
+            assert_eq!(count_hosts(home.path()).unwrap(), count);
+            assert_eq!(
+                known_hosts(home.path()).unwrap(),
+                [files.number()],
+                "it keeps its directory"
+            );
+        }
     }
 }

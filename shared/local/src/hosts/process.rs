@@ -3,9 +3,11 @@
 //! process is signalled only through a descriptor that was compared with what the lock file says. What a host does is not
 //! decided here.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -18,6 +20,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
 use super::kernel;
 use super::layout::{self, HostFiles, HostNumber, LayoutError};
+use super::view;
 
 /// Why a host's process could not be started, found or ended.
 #[derive(Debug, thiserror::Error)]
@@ -240,8 +243,8 @@ pub fn stop(hosts: &[RunningHost], grace: Duration) -> Result<(), ProcessError> 
 /// How long a killed process may take to be gone.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
 
-/// Ends the processes of the hosts with a number above `count`, as after a start with fewer hosts. Their directories stay.
-/// Returns the hosts that ran.
+/// Ends the processes of the hosts with a number above `count`, as after a start with fewer hosts, and what their hooks
+/// have left running. Their directories stay. Returns the hosts that ran.
 ///
 /// # Errors
 /// As of [`find`] and [`stop`].
@@ -250,12 +253,51 @@ pub fn stop_surplus(
     count: u8,
     grace: Duration,
 ) -> Result<Vec<HostNumber>, ProcessError> {
-    let mut surplus = Vec::new();
-    for number in layout::known_hosts(home)?.into_iter().filter(|number| number.get() > count) {
-        surplus.extend(find(&HostFiles::new(home, number))?);
+    let known = layout::known_hosts(home)?.into_iter().filter(|number| number.get() > count);
+    let surplus: Vec<HostFiles> = known.map(|number| HostFiles::new(home, number)).collect();
+    let mut running = Vec::new();
+    for files in &surplus {
+        running.extend(find(files)?);
     }
-    stop(&surplus, grace)?;
-    Ok(surplus.iter().map(RunningHost::host).collect())
+    stop(&running, grace)?;
+    // What was removed before has nothing left.
+    let removed: Vec<&HostFiles> =
+        surplus.iter().filter(|files| files.connection().exists()).collect();
+    stop(&left_by(&removed)?, grace)?;
+    Ok(running.iter().map(RunningHost::host).collect())
+}
+
+/// What the hooks of hosts have started and left running: processes in a host's view, or, where it has none, those that
+/// were told its root.
+fn left_by(hosts: &[&HostFiles]) -> Result<Vec<RunningHost>, ProcessError> {
+    if hosts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut by_view = BTreeMap::new();
+    let mut by_root = BTreeMap::new();
+    for files in hosts {
+        let root = files.root();
+        by_root.insert([b"HOST_ROOT=".as_slice(), root.as_os_str().as_bytes()].concat(), files.number());
+        if let Ok(metadata) = root.metadata() {
+            by_view.insert(view::mark(&metadata), files.number());
+        }
+    }
+    let path = Path::new("/proc");
+    let failed = |source| ProcessError::File { path: path.to_owned(), source };
+    let mut left = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(failed)?.flatten() {
+        let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        let Some(pid) = pid.and_then(Pid::from_raw) else { continue };
+        // Opened before it is looked at, so that no later process of the same pid is meant.
+        let Ok(descriptor) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else {
+            continue;
+        };
+        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        let told = environment.split(|byte| *byte == 0).find_map(|told| by_root.get(told));
+        let host = told.copied().or_else(|| by_view.get(&view::mark_of(&entry.path())?).copied());
+        left.extend(host.map(|host| RunningHost { host, pid, descriptor }));
+    }
+    Ok(left)
 }
 
 /// Held by a host's process for as long as it lives: who holds it is the host.

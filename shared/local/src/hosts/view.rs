@@ -3,7 +3,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::ffi::{CString, OsString};
-use std::fs::{File, Permissions};
+use std::fs::{File, Metadata, Permissions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -42,7 +42,7 @@ impl View {
         let work = host_dir.join("work");
         let stage = work.join("stage");
         std::fs::create_dir_all(&stage).map_err(files(&stage))?;
-        let mark = format!("cutover-host-{:x}-{:x}", metadata.dev(), metadata.ino()).into();
+        let mark = mark(&metadata);
         Ok(Self { host_dir, root, work, stage, mark })
     }
 
@@ -216,6 +216,18 @@ impl View {
         }
         rustix::process::chdir("/").map_err(mount)
     }
+}
+
+/// The source of the mount at `/` in the view of a host with this root.
+pub(super) fn mark(root: &Metadata) -> OsString {
+    format!("cutover-host-{:x}-{:x}", root.dev(), root.ino()).into()
+}
+
+/// The source of the mount at `/` that the process of `proc` sees; none where that cannot be read.
+pub(super) fn mark_of(proc: &Path) -> Option<OsString> {
+    let table = std::fs::read(proc.join("mountinfo")).ok()?;
+    let root = mounts::parse_mountinfo(&table).find(|mount| mount.point == Path::new("/"));
+    root.map(|mount| mount.source)
 }
 
 /// How many directories of other users are copied into a host's root; a deployment's destinations are near `/`.

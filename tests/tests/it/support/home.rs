@@ -15,7 +15,8 @@ use super::{process, wait_for};
 /// A home that a test has started.
 pub(crate) struct Home {
     place: TempDir,
-    hosts: u8,
+    /// The options that say how many hosts it runs.
+    hosts: Vec<String>,
     has_namespaces: bool,
     args: Vec<String>,
     up: Option<Child>,
@@ -39,7 +40,7 @@ impl Home {
     pub(crate) fn new(hosts: u8) -> Self {
         Self {
             place: tempfile::tempdir().unwrap(),
-            hosts,
+            hosts: vec!["--hosts".to_owned(), hosts.to_string()],
             has_namespaces: true,
             args: Vec::new(),
             up: None,
@@ -52,6 +53,11 @@ impl Home {
     pub(crate) fn with_args(mut self, args: &[String]) -> Self {
         self.args = args.to_owned();
         self
+    }
+
+    /// Has the next start ask for another number of hosts, or for none.
+    pub(crate) fn asks_for(&mut self, hosts: Option<&[&str]>) {
+        self.hosts = hosts.unwrap_or_default().iter().map(|word| (*word).to_owned()).collect();
     }
 
     /// A home that is up.
@@ -110,7 +116,7 @@ impl Home {
             command
         };
         command.arg("up").arg("--dir").arg(self.dir());
-        command.args(["--port", "0", "--hosts", &self.hosts.to_string()]).args(&self.args);
+        command.args(["--port", "0"]).args(&self.hosts).args(&self.args);
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         self.up = Some(command.spawn().unwrap());
     }

@@ -457,3 +457,45 @@ proptest! {
         watched.run_out();
     }
 }
+
+#[test]
+fn a_host_that_is_down_fails_at_its_own_moment_and_the_others_of_its_batch_are_waited_for() {
+    let mut story = Story::running(Minimum::FleetPercent(0), 3);
+    let until = story.now.plus_ms(5_000);
+    for hosts in [vec![1], vec![1, 7]] {
+        story.fact(Fact::HostsDown { hosts, until });
+    }
+    assert_eq!(story.deployment.plan(story.now).wake_at, Some(until));
+    story.wait(5_000);
+    let shut_out = HostSeen { ordinal: 1, sighting: Sighting::ShutOut };
+    story.fact(Fact::BatchChecked { batch: 1, seen: vec![shut_out] });
+    assert_eq!(story.deployment.hosts().get(1).unwrap().state, HostState::NotStarted);
+    story.wait(25_000);
+    story.tells(expect![[r#"
+        0 PinRevision
+        0 EnrolHosts
+        0 Dispatch { batch: 0, attempt: 1, hosts: Ordinals([(0, 3)]) }
+        5000 CheckHosts { batch: 1, shut_out: true, give_up_before: Timestamp(939000) }
+        30000 CheckHosts { batch: 0, shut_out: false, give_up_before: Timestamp(964000) }
+    "#]]);
+}
+
+#[test]
+fn a_host_that_was_down_and_claims_its_command_in_time_is_waited_for_as_any_other() {
+    let mut story = Story::running(Minimum::OneAtATime, 1);
+    let until = story.now.plus_ms(5_000);
+    story.fact(Fact::HostsDown { hosts: vec![0], until });
+    story.wait(4_000);
+    let claimed = Sighting::Claimed { heard_at: story.now, waits_in: None };
+    story.seen(0, claimed);
+    // Told again, and late.
+    story.fact(Fact::HostsDown { hosts: vec![0], until: until.plus_ms(1) });
+    story.wait(1_000);
+    story.fact(Fact::BatchChecked {
+        batch: 1,
+        seen: vec![HostSeen { ordinal: 0, sighting: claimed }],
+    });
+    assert_eq!(story.deployment.hosts().get(0).unwrap().state, HostState::Running);
+    let silent_at = story.now.plus_ms(65_000);
+    assert_eq!(story.deployment.plan(story.now).wake_at, Some(silent_at));
+}
