@@ -6,6 +6,7 @@ use wire::cutover::Subscribe;
 use super::Context;
 use crate::args::{GroupName, S3Url};
 use crate::failure::{Exit, Failure};
+use crate::find::Origin;
 use crate::output::{self, Format};
 
 /// Deploys to a group whatever is uploaded under a prefix from now on
@@ -30,6 +31,15 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
         prefix: Some(place.key.clone()),
     };
     let client = context.connect()?;
+    let connection = client.connection();
+    if let Origin::Stack { stack, .. } = &connection.origin
+        && place.bucket != connection.bucket
+    {
+        let message =
+            format!("the stack {stack} does not notice uploads to the bucket `{}`", place.bucket);
+        let hint = format!("use its own bucket: s3://{}/{}", connection.bucket, place.key);
+        return Err(Failure::new(Exit::WrongUse, message).hint(hint));
+    }
     client.call(&request).await?;
     match context.format {
         Format::Json => output::json(&json!({

@@ -378,7 +378,7 @@ async fn assemble(
     let clients = store::home_clients(&at, &keys, REGION);
     store::create_table(&clients.dynamodb, TABLE).await?;
     let scope = Scope::new(ACCOUNT, REGION)?;
-    let bundles = S3Bundles::new(clients.s3, KEPT, dir.file("spool"));
+    let bundles = S3Bundles::new(clients.s3, KEPT, dir.file("spool")).announcing(REVISIONS);
     Ok(Control {
         table: Arc::new(DynamoTable::new(clients.dynamodb, TABLE, scope)),
         bundles: Arc::new(bundles),

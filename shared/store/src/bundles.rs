@@ -41,12 +41,19 @@ pub struct S3Bundles {
     client: Client,
     bucket: String,
     spool: PathBuf,
+    announced: Option<String>,
 }
 
 impl S3Bundles {
     /// Keeps bundles in `bucket`; `spool` is the directory for what is being read, with room for the largest object.
     pub fn new(client: Client, bucket: impl Into<String>, spool: impl Into<PathBuf>) -> Self {
-        Self { client, bucket: bucket.into(), spool: spool.into() }
+        Self { client, bucket: bucket.into(), spool: spool.into(), announced: None }
+    }
+
+    /// Says that only uploads to `bucket` are heard of.
+    #[must_use]
+    pub fn announcing(self, bucket: &str) -> Self {
+        Self { announced: Some(bucket.to_owned()), ..self }
     }
 
     /// Asks for the object, and holds what the answer says about it against what is wanted.
@@ -170,6 +177,14 @@ impl Bundles for S3Bundles {
         let Inspected { bundle_type, hooks_s } = blocking(move || inspect(file)).await??;
         let pin = self.keep(&spooled, hooks_s).await?;
         Ok(Pinned { pin, bundle_type, e_tag, version })
+    }
+
+    fn announced(&self) -> Option<&str> {
+        self.announced.as_deref()
+    }
+
+    async fn find(&self, object: &Object) -> Result<(), PinError> {
+        self.open(object).await.map(drop)
     }
 
     async fn read(&self, object: &Object, limit: usize) -> Result<String, PinError> {

@@ -314,7 +314,9 @@ async fn a_subscription_is_kept_once_and_shown_with_its_group() {
     let status = world.ok("Cutover_v1.GetGroupStatus", web()).await;
     assert_eq!(status["subscriptions"], json!([subscription]));
     assert_eq!(status["lastAttemptedDeploymentId"], json!(id));
-    world.ok("Cutover_v1.Unsubscribe", subscription).await;
+    world.ok("Cutover_v1.Unsubscribe", subscription.clone()).await;
+    let again = world.refused("Cutover_v1.Unsubscribe", subscription).await;
+    assert_eq!(again, "Validation", "there is none any more");
     let list = world.ok("Cutover_v1.ListSubscriptions", app("shop")).await;
     assert_eq!(list["subscriptions"], json!([]));
 }

@@ -283,10 +283,15 @@ async fn deployments_are_listed_newest_first_page_by_page() {
 }
 
 #[tokio::test]
-async fn an_object_that_is_not_there_fails_the_deployment() {
+async fn a_revision_that_is_not_there_is_refused_and_fails_the_deployment_if_it_goes_later() {
     let world = World::with_group().await;
     world.register("web-1").await;
-    let id = world.deploy("missing").await;
+    let refused = world.refused("CreateDeployment", deployment("missing")).await;
+    assert_eq!(refused, "RevisionDoesNotExist");
+    let created = world.ok("CreateDeployment", deployment("leaves")).await;
+    let id = created["deploymentId"].as_str().unwrap().to_owned();
+    world.lose("leaves");
+    world.advance(&id).await;
     let info = world.info(&id).await;
     assert_eq!(info["errorInformation"]["code"], "REVISION_MISSING");
     assert_eq!(info["deploymentOverview"]["Failed"], 0);

@@ -49,8 +49,9 @@ impl BalancerKeeper for Fake {
     }
 
     async fn remove(&self, name: &str) -> Result<(), BalancerError> {
-        self.kept.lock().unwrap().remove(name);
-        Ok(())
+        let removed = self.kept.lock().unwrap().remove(name);
+        let (name, message) = (name.to_owned(), "there is no such balancer".to_owned());
+        removed.map(drop).ok_or(BalancerError::Refused { name, message })
     }
 }
 
@@ -223,6 +224,14 @@ async fn people_pause_resume_skip_and_promote_and_progress_says_so() {
     for what in ["Pause", "Promote"] {
         assert_eq!(world.refused(STEER, wish(&id, what)).await, "DeploymentAlreadyCompleted");
     }
+    let config = json!({ "deploymentConfigName": "CodeDeployDefault.AllAtOnce" });
+    update(&world, config).await;
+    world.ok("StopDeployment", json!({ "deploymentId": second })).await;
+    world.advance(&second).await;
+    let third = world.deploy("v3").await;
+    let no_steps = world.refused(STEER, wish(&third, "Promote")).await;
+    assert_eq!(no_steps, "InvalidDeploymentStatus", "there is nothing to promote it past");
+    steer(&world, &third, "Pause").await;
     for what in ["", "pause", "Abort"] {
         assert_eq!(world.refused(STEER, wish(&id, what)).await, "Validation", "{what}");
     }
@@ -332,7 +341,8 @@ async fn balancers_are_added_listed_and_removed() {
         assert_eq!(world.refused(ADD, incomplete).await, "Validation");
     }
     world.ok(REMOVE, json!({ "name": "web" })).await;
-    world.ok(REMOVE, json!({ "name": "web" })).await;
+    let again = world.refused(REMOVE, json!({ "name": "web" })).await;
+    assert_eq!(again, "InvalidLoadBalancerInfo", "it is not there any more");
     assert_eq!(list().await, json!([]));
     assert_eq!(world.refused(REMOVE, json!({})).await, "Validation");
 

@@ -30,6 +30,8 @@ struct Ports {
     random: AtomicU64,
     /// AppSpecs in the bucket, by their keys.
     specs: Mutex<BTreeMap<String, String>>,
+    /// Keys of objects that are not in the bucket any more.
+    lost: Mutex<Vec<String>>,
 }
 
 impl Clock for Ports {
@@ -74,11 +76,15 @@ impl Dispatcher for Ports {
 impl Bundles for Ports {
     async fn pin(&self, object: &Object) -> Result<Pinned, PinError> {
         let Object { bucket, key, version, e_tag } = object.clone();
-        if key == "missing" {
+        if key == "missing" || self.lost.lock().unwrap().contains(&key) {
             return Err(PinError::Missing { bucket, key });
         }
         let pin = Pin { sha256: hash_of(&key), size: 7, hooks_s: None };
         Ok(Pinned { pin, bundle_type: BundleType::Tgz, e_tag, version })
+    }
+
+    async fn find(&self, object: &Object) -> Result<(), PinError> {
+        self.pin(object).await.map(drop)
     }
 
     async fn read(&self, object: &Object, _: usize) -> Result<String, PinError> {
@@ -165,6 +171,7 @@ impl World {
             time: AtomicU64::new(1_800_000_000_000),
             random: AtomicU64::new(1),
             specs: Mutex::default(),
+            lost: Mutex::default(),
         });
         let table = Arc::new(MemoryTable::default());
         let functions = Arc::new(Functions::default());
@@ -203,6 +210,11 @@ impl World {
     /// Puts an AppSpec into the bucket.
     pub(crate) fn put_spec(&self, key: &str, content: &str) {
         self.ports.specs.lock().unwrap().insert(key.to_owned(), content.to_owned());
+    }
+
+    /// Takes an object out of the bucket.
+    pub(crate) fn lose(&self, key: &str) {
+        self.ports.lost.lock().unwrap().push(key.to_owned());
     }
 
     pub(crate) fn pass_ms(&self, ms: u64) {

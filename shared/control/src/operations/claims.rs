@@ -13,7 +13,7 @@ use crate::table::{Query, Write};
 use crate::{Control, Error};
 
 /// The names of the target groups that settings name, as they stand there.
-fn target_groups(settings: &GroupSettings) -> Vec<&str> {
+pub(super) fn target_groups(settings: &GroupSettings) -> Vec<&str> {
     let Some(balancers) = &settings.load_balancer_info else { return Vec::new() };
     let pairs = balancers.target_group_pair_info_list.iter().flatten();
     let paired = pairs.flat_map(|pair| pair.target_groups.iter().flatten());

@@ -6,23 +6,24 @@ use engine::appspec::FileExistsBehavior;
 use engine::deployment::{Carrier, Deployment, Fact};
 use engine::{GroupId, Pin, Revision, Timestamp};
 use wire::codedeploy::{
-    BatchGetDeployments, BatchGetDeploymentsOutput, ComputePlatform, CreateDeployment,
-    CreateDeploymentOutput, DeploymentMode, DeploymentStatus, ErrorName, GetDeployment,
-    GetDeploymentOutput, GroupSettings, ListDeployments, ListDeploymentsOutput, StopDeployment,
-    StopDeploymentOutput, StopStatus,
+    AlarmConfiguration, BatchGetDeployments, BatchGetDeploymentsOutput, ComputePlatform,
+    CreateDeployment, CreateDeploymentOutput, DeploymentMode, DeploymentStatus, ErrorName,
+    GetDeployment, GetDeploymentOutput, GroupSettings, ListDeployments, ListDeploymentsOutput,
+    StopDeployment, StopDeploymentOutput, StopStatus,
 };
 
 use super::deployment_info::status_of;
 use super::paging::{Listing, PAGE};
 use super::{refuse, text, word};
-use crate::ports::BalancerError;
+use crate::ports::{BalancerError, Object, PinError};
 use crate::rows::{self, Application, DeploymentRow, RegisteredRevision, Row, StopRow, digits};
 use crate::start::Request;
 use crate::table::{Condition, Index, Key, Query, SortRange, Write};
 use crate::{Control, Error, settings};
 
 impl Control {
-    /// `CreateDeployment`. Whether the object is there is found out by the deployment.
+    /// `CreateDeployment`. A revision that is not in its bucket is refused; whether it is any good is found out by the
+    /// deployment.
     pub async fn create_deployment(
         &self,
         request: &CreateDeployment,
@@ -36,6 +37,8 @@ impl Control {
         }
         check_supported(request, &group.settings)?;
         self.check_balancers(&group.settings).await?;
+        let alarms = request.override_alarm_configuration.as_ref();
+        self.check_alarms(alarms.or(group.settings.alarm_configuration.as_ref()))?;
         let revision: Revision = match revision {
             Some(location) => location.try_into()?,
             None => {
@@ -50,8 +53,12 @@ impl Control {
             return Err(refuse(ErrorName::InvalidRevision, message));
         }
         let auto_rollback = request.auto_rollback_configuration.as_ref();
+        let pin = self.known_pin(&application, &revision).await?;
+        if pin.is_none() {
+            self.check_revision(&revision).await?;
+        }
         let request = Request {
-            pin: self.known_pin(&application, &revision).await?,
+            pin,
             config: request.deployment_config_name.clone(),
             description: request.description.clone(),
             ignore_application_stop_failures: request
@@ -71,6 +78,18 @@ impl Control {
         Ok(CreateDeploymentOutput { deployment_id: Some(id.to_string()) })
     }
 
+    /// Refuses a revision that is not in its bucket. Where that cannot be seen now, the deployment finds out.
+    async fn check_revision(&self, revision: &Revision) -> Result<(), Error> {
+        let Revision { bucket, key, version, e_tag, .. } = revision.clone();
+        match self.bundles.find(&Object { bucket, key, version, e_tag }).await {
+            Err(error @ PinError::Missing { .. }) => {
+                let message = format!("The revision cannot be deployed: {error}. Upload it first.");
+                Err(refuse(ErrorName::RevisionDoesNotExist, message))
+            }
+            Ok(()) | Err(PinError::Refused(_) | PinError::Unavailable(_)) => Ok(()),
+        }
+    }
+
     /// Refuses a deployment whose hosts could not be let in again.
     async fn check_balancers(&self, group: &GroupSettings) -> Result<(), Error> {
         let mut groups = settings::traffic(group).map(|traffic| traffic.groups).unwrap_or_default();
@@ -80,15 +99,30 @@ impl Control {
             Some(Carrier::Alias(_) | Carrier::Service(_)) | None => {}
         }
         for group in &groups {
-            match self.traffic.balancers.check(group).await {
-                Ok(()) => {}
-                Err(error @ (BalancerError::Unknown { .. } | BalancerError::Refused { .. })) => {
-                    return Err(refuse(ErrorName::InvalidLoadBalancerInfo, error.to_string()));
-                }
-                Err(error @ BalancerError::Unavailable { .. }) => return Err(error.into()),
-            }
+            self.check_balancer(group).await?;
         }
         Ok(())
+    }
+
+    /// Refuses a target group that there is not.
+    pub(super) async fn check_balancer(&self, group: &str) -> Result<(), Error> {
+        match self.traffic.balancers.check(group).await {
+            Ok(()) => Ok(()),
+            Err(error @ (BalancerError::Unknown { .. } | BalancerError::Refused { .. })) => {
+                Err(refuse(ErrorName::InvalidLoadBalancerInfo, error.to_string()))
+            }
+            Err(error @ BalancerError::Unavailable { .. }) => Err(error.into()),
+        }
+    }
+
+    /// Refuses alarms that could never be read, unless that is to be passed over.
+    pub(super) fn check_alarms(&self, alarms: Option<&AlarmConfiguration>) -> Result<(), Error> {
+        let watch = settings::watch(alarms, 0).filter(|watch| !watch.ignores_unreadable);
+        let alarms = watch.map(|watch| watch.alarms).unwrap_or_default();
+        match alarms.iter().find_map(|alarm| self.traffic.alarms.refusal(alarm)) {
+            None => Ok(()),
+            Some(why) => Err(refuse(ErrorName::InvalidAlarmConfig, why)),
+        }
     }
 
     /// The bytes of a revision that were kept before, if the revision can have no other ones: an object without a

@@ -12,6 +12,7 @@ use wire::codedeploy::{
     UpdateDeploymentGroupOutput,
 };
 
+use super::claims::target_groups;
 use super::deployment_info::status_of;
 use super::paging::PAGE;
 use super::{NamedGroup, refuse, text};
@@ -69,6 +70,7 @@ impl Control {
                 rerun_interrupted: false,
                 slot: Slot::default(),
             };
+            self.check_named(&group, &GroupSettings::default()).await?;
             let name = GroupName { application_id, name: name.clone(), id: id.clone() };
             let mut writes =
                 vec![application.unchanged(), rows::create(&name)?, rows::create(&group)?];
@@ -82,6 +84,23 @@ impl Control {
                 });
             }
         }
+    }
+
+    /// Refuses settings that name balancers or alarms which this installation could not use, as far as they are new. Only
+    /// one that has its own can say so; elsewhere what a group names may be made after it.
+    async fn check_named(&self, group: &Group, before: &GroupSettings) -> Result<(), Error> {
+        if self.traffic.keeper.is_none() {
+            return Ok(());
+        }
+        let known = target_groups(before);
+        let new = target_groups(&group.settings).into_iter().filter(|name| !known.contains(name));
+        for name in new {
+            self.check_balancer(name).await?;
+        }
+        if group.settings.alarm_configuration != before.alarm_configuration {
+            self.check_alarms(group.settings.alarm_configuration.as_ref())?;
+        }
+        Ok(())
     }
 
     /// Checks that a group may have the configuration. What is written for it makes a deletion of the configuration
@@ -186,6 +205,7 @@ impl Control {
             let before = group.row.settings.clone();
             group.row.settings = group.row.settings.changed_by(change);
             group.row.settings.validate()?;
+            self.check_named(&group.row, &before).await?;
             let mut writes = Vec::new();
             if let Some(config) = &config {
                 writes.extend(self.use_config(config, application.compute_platform).await?);

@@ -45,6 +45,13 @@ fn zones_of(deployment: &Deployment) -> Option<(Vec<String>, u32)> {
     Some((names.collect(), deployment.climb().rung))
 }
 
+/// Whether a deployment goes by steps, goes from zone to zone, or waits for a person.
+fn has_steps(deployment: &Deployment) -> bool {
+    let order = deployment.order();
+    let waits = order.shift.as_ref().is_some_and(|shift| shift.ready_wait_ms.is_some());
+    waits || !order.ladder.is_empty() || order.zonal.is_some()
+}
+
 impl Control {
     /// `CreateLadder`.
     pub async fn create_ladder(&self, request: &CreateLadder) -> Result<CreateLadderOutput, Error> {
@@ -139,7 +146,16 @@ impl Control {
             match wish {
                 Wish::Pause => wishes.paused = true,
                 Wish::Resume => wishes.paused = false,
-                Wish::Promote => (wishes.promoted, wishes.paused) = (true, false),
+                Wish::Promote if has_steps(deployment) => {
+                    (wishes.promoted, wishes.paused) = (true, false);
+                }
+                Wish::Promote => {
+                    let message = format!(
+                        "The deployment `{}` has no steps and no zones, so there is nothing to promote it past. Resume it if it is paused.",
+                        deployment.id()
+                    );
+                    return Err(refuse(ErrorName::InvalidDeploymentStatus, message));
+                }
                 Wish::SkipBake if deployment.climb().baking_since.is_some() => {
                     wishes.baked_below = wishes.baked_below.max(deployment.climb().rung + 1);
                 }

@@ -1,13 +1,13 @@
 //! Subscriptions of groups to uploads, and what a group is doing.
 
 use engine::group::Upload;
-use wire::codedeploy::Empty;
+use wire::codedeploy::{Empty, ErrorName};
 use wire::cutover::{
     self, GetGroupStatus, GetGroupStatusOutput, ListSubscriptions, ListSubscriptionsOutput,
     SetGroupOptions, Subscribe, Unsubscribe, UploadInfo,
 };
 
-use super::text;
+use super::{refuse, text};
 use crate::rows::{self, Application, Group, Row, Subscription, UploadRow, UploadState};
 use crate::table::{Condition, Index, Query, Write};
 use crate::{Control, Error};
@@ -18,12 +18,19 @@ const UPLOADS: usize = 20;
 impl Control {
     /// `Subscribe`: what is uploaded from now on is deployed to the group. Doing it twice changes nothing.
     pub async fn subscribe(&self, request: &Subscribe) -> Result<Empty, Error> {
+        let bucket = text(&request.bucket);
+        if let Some(announced) = self.bundles.announced().filter(|announced| *announced != bucket) {
+            let message = format!(
+                "Uploads to the bucket `{bucket}` are not noticed here. Use the bucket `{announced}`."
+            );
+            return Err(refuse(ErrorName::Validation, message));
+        }
         loop {
             let (_, found) = self
                 .application_and_group(&request.application_name, &request.deployment_group_name)
                 .await?;
             let row = Subscription {
-                bucket: text(&request.bucket).to_owned(),
+                bucket: bucket.to_owned(),
                 prefix: text(&request.prefix).to_owned(),
                 group_id: found.group.row.id.clone(),
                 since: found.group.row.slot.newest_upload,
@@ -36,7 +43,7 @@ impl Control {
         }
     }
 
-    /// `Unsubscribe`. There need not be such a subscription.
+    /// `Unsubscribe`.
     pub async fn unsubscribe(&self, request: &Unsubscribe) -> Result<Empty, Error> {
         let (_, found) = self
             .application_and_group(&request.application_name, &request.deployment_group_name)
@@ -47,6 +54,13 @@ impl Control {
             group_id: found.group.row.id,
             since: 0,
         };
+        if rows::load::<Subscription>(&*self.table, &row.key()).await?.is_none() {
+            let message = format!(
+                "The group is not subscribed to `s3://{}/{}`. List its subscriptions.",
+                row.bucket, row.prefix
+            );
+            return Err(refuse(ErrorName::Validation, message));
+        }
         self.table.write(&[Write::Delete(row.key(), Condition::None)]).await?;
         Ok(Empty {})
     }

@@ -42,6 +42,16 @@ pub trait Bundles: Send + Sync {
     /// Reads `object`, checks that it is a valid bundle, and keeps its bytes under their digest.
     async fn pin(&self, object: &Object) -> Result<Pinned, PinError>;
 
+    /// The bucket whose uploads are heard of, where it is known to be that one alone.
+    fn announced(&self) -> Option<&str> {
+        None
+    }
+
+    /// Looks whether `object` is there. Only [`PinError::Missing`] says that it is not.
+    async fn find(&self, _object: &Object) -> Result<(), PinError> {
+        Ok(())
+    }
+
     /// Reads `object` as text of at most `limit` bytes.
     async fn read(&self, object: &Object, limit: usize) -> Result<String, PinError>;
 

@@ -126,6 +126,11 @@ pub trait Alarms: Send + Sync {
         false
     }
 
+    /// Why an alarm could never be read, where that can be said without reading it, and what to do.
+    fn refusal(&self, _alarm: &str) -> Option<String> {
+        None
+    }
+
     /// What each alarm says, as many as were asked for and in their order. A source that can tell versions apart reads of
     /// what `version` brought alone.
     async fn read(&self, alarms: &[String], version: &DeploymentId) -> Vec<Reading>;

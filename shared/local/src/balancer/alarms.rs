@@ -252,14 +252,9 @@ fn parse_least(text: &str) -> Result<u64, AlarmError> {
 
 /// What an alarm says, given what follows `home:`.
 pub(super) fn read(balancers: &Balancers, text: &str, version: &DeploymentId) -> Reading {
-    let alarm: Alarm = match text.parse() {
+    let alarm = match parse(text) {
         Ok(alarm) => alarm,
-        Err(error) => {
-            let error: AlarmError = error;
-            return Reading::Unreadable(format!(
-                "the alarm `home:{text}` is not understood: {error}"
-            ));
-        }
+        Err(why) => return Reading::Unreadable(why),
     };
     let fires = match alarm.condition {
         Condition::Exceeds { limit, over, least } => {
@@ -271,15 +266,29 @@ pub(super) fn read(balancers: &Balancers, text: &str, version: &DeploymentId) ->
     match fires {
         Some(true) => Reading::Firing,
         Some(false) => Reading::Quiet,
-        None => {
-            let hint =
-                "name a balancer of this home (`cutover balancer list` shows them), or add it";
-            Reading::Unreadable(format!(
-                "there is no balancer `{}` for the alarm `home:{text}`: {hint}",
-                alarm.balancer
-            ))
-        }
+        None => Reading::Unreadable(without_balancer(&alarm, text)),
     }
+}
+
+/// Why an alarm cannot be read, given what follows `home:`.
+pub(super) fn refusal(balancers: &Balancers, text: &str) -> Option<String> {
+    match parse(text) {
+        Ok(alarm) if balancers.totals(&alarm.balancer).is_some() => None,
+        Ok(alarm) => Some(without_balancer(&alarm, text)),
+        Err(why) => Some(why),
+    }
+}
+
+fn parse(text: &str) -> Result<Alarm, String> {
+    let parsed: Result<Alarm, AlarmError> = text.parse();
+    parsed.map_err(|error| format!("the alarm `home:{text}` is not understood: {error}"))
+}
+
+fn without_balancer(alarm: &Alarm, text: &str) -> String {
+    format!(
+        "there is no balancer `{}` for the alarm `home:{text}`: name a balancer of this home (`cutover balancer list` shows them), or add it",
+        alarm.balancer
+    )
 }
 
 /// What an alarm has to say beyond that, given what follows `home:`.

@@ -22,10 +22,8 @@ impl BalancerKeeper for Balancers {
     }
 
     async fn remove(&self, name: &str) -> Result<(), BalancerError> {
-        match Self::remove(self, name).await {
-            Ok(()) | Err(SetUpError::Unknown { .. }) => Ok(()),
-            Err(error) => Err(told(name, &error)),
-        }
+        let removed = Self::remove(self, name).await;
+        removed.map_err(|error| told(name, &error))
     }
 }
 

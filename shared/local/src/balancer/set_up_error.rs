@@ -28,7 +28,7 @@ pub enum SetUpError {
     #[error("there are {BALANCERS_MAX} balancers already: remove one that is not used")]
     TooMany,
     /// No such balancer.
-    #[error("there is no balancer `{name}`")]
+    #[error("there is no balancer `{name}`: `cutover balancer list` shows those that there are")]
     Unknown {
         /// The name.
         name: String,

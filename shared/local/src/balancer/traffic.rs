@@ -20,6 +20,11 @@ pub struct HomeTraffic {
     pub outside: Outside,
 }
 
+const NO_PROMETHEUS: &str =
+    "this home was not told of a Prometheus: start it with `cutover up --prometheus URL`";
+const FORM: &str =
+    "at home alarms are written `home:BALANCER METRIC>LIMIT` or `prometheus:EXPRESSION`";
+
 /// A balancer that a name leads to, and the rest of the name.
 enum Found<'a> {
     Home(&'a Balancers, &'a str),
@@ -62,13 +67,9 @@ impl HomeTraffic {
             Some(("home", text)) => return alarms::read(&self.home, text, version),
             Some(("prometheus", expression)) => match &self.outside.prometheus {
                 Some(prometheus) => return prometheus.read(expression, version).await,
-                None => {
-                    "this home was not told of a Prometheus: start it with `cutover up --prometheus URL`"
-                }
+                None => NO_PROMETHEUS,
             },
-            _ => {
-                "at home alarms are written `home:BALANCER METRIC>LIMIT` or `prometheus:EXPRESSION`"
-            }
+            _ => FORM,
         };
         Reading::Unreadable(format!("the alarm `{alarm}` cannot be read: {reason}"))
     }
@@ -130,6 +131,16 @@ impl BalancersPort for HomeTraffic {
 
 #[async_trait]
 impl Alarms for HomeTraffic {
+    fn refusal(&self, alarm: &str) -> Option<String> {
+        let why = match alarm.split_once(':') {
+            Some(("home", text)) => return alarms::refusal(&self.home, text),
+            Some(("prometheus", _)) if self.outside.prometheus.is_some() => return None,
+            Some(("prometheus", _)) => NO_PROMETHEUS,
+            _ => FORM,
+        };
+        Some(format!("the alarm `{alarm}` cannot be read: {why}"))
+    }
+
     async fn read(&self, alarms: &[String], version: &DeploymentId) -> Vec<Reading> {
         let readings = alarms.iter().map(|alarm| self.read_one(alarm, version));
         futures::future::join_all(readings).await

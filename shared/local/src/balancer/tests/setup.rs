@@ -93,6 +93,11 @@ async fn what_is_not_there_is_said_with_what_to_do() {
     let expected =
         ["no balancer `nope`", "`p98` is no metric", "not told of a Prometheus", "are written"];
     assert_eq!(read.len(), expected.len());
+    for (alarm, expected) in alarms.iter().zip(expected) {
+        let why = world.traffic.refusal(alarm).unwrap();
+        assert!(why.contains(expected), "{why}");
+    }
+    assert_eq!(world.traffic.refusal("home:web p99>1s"), None);
     for (reading, expected) in read.iter().zip(expected) {
         assert!(
             matches!(reading, Reading::Unreadable(why) if why.contains(expected)),
