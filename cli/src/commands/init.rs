@@ -4,10 +4,10 @@ use serde_json::json;
 use wire::codedeploy::{
     Alarm, AlarmConfiguration, AutoRollbackConfiguration, AutoRollbackEvent,
     BlueGreenDeploymentConfiguration, BlueInstanceTerminationOption, ComputePlatform,
-    CreateApplication, CreateDeploymentGroup, DeploymentOption, DeploymentReadyAction,
-    DeploymentReadyOption, DeploymentStyle, DeploymentType, Ec2TagSet, ErrorName,
-    GetDeploymentGroup, GroupSettings, InstanceAction, LoadBalancerInfo, OnPremisesTagSet,
-    TagFilter, TagFilterType, TargetGroupInfo, UpdateDeploymentGroup,
+    CreateApplication, CreateDeploymentGroup, DeleteApplication, DeploymentOption,
+    DeploymentReadyAction, DeploymentReadyOption, DeploymentStyle, DeploymentType, Ec2TagSet,
+    ErrorName, GetDeploymentGroup, GroupSettings, InstanceAction, LoadBalancerInfo,
+    OnPremisesTagSet, TagFilter, TagFilterType, TargetGroupInfo, UpdateDeploymentGroup,
 };
 
 use super::Context;
@@ -70,7 +70,15 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let client = context.connect()?;
     ensure_hosts(&client, &args).await?;
     let application_created = create_application(&client, &args.group.application).await?;
-    let group = create_or_update(&client, &args).await?;
+    let group = match create_or_update(&client, &args).await {
+        Err(failure) if application_created => {
+            // Nothing is left of what was refused. If this fails as well, the first reason is the one to hear of.
+            let application_name = Some(args.group.application.clone());
+            drop(client.call(&DeleteApplication { application_name }).await);
+            return Err(failure);
+        }
+        made => made?,
+    };
     let GroupName { application, group: name } = &args.group;
     match context.format {
         Format::Json => output::json(&json!({

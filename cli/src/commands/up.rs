@@ -126,9 +126,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let hosts = hosts(dir, args.hosts, args.yes)?;
     log_to_stderr();
     let mut asked = Asked::new()?;
-    let home = tokio::select! {
-        home = start(dir, hosts, args.port, outside) => home?,
-        () = asked.wait() => return Ok(Exit::Done),
+    let Some(home) = start(dir, hosts, args.port, outside, asked.wait()).await? else {
+        return Ok(Exit::Done);
     };
     tell(&home);
     asked.wait().await;
@@ -145,13 +144,14 @@ pub(crate) fn log_to_stderr() {
     log.with_env_filter(wanted).with_ansi(std::io::stderr().is_terminal()).init();
 }
 
-/// Starts a home in `dir` whose hosts run this very program.
+/// Starts a home in `dir` whose hosts run this very program; none if it is `asked` to end before it has started.
 pub(crate) async fn start(
     dir: &Path,
     hosts: u8,
     port: u16,
     outside: Outside,
-) -> anyhow::Result<Home> {
+    asked: impl Future<Output = ()>,
+) -> anyhow::Result<Option<Home>> {
     find::refuse_connected(dir)?;
     let program =
         std::env::current_exe().context("this program cannot be found, to start hosts with")?;
@@ -166,7 +166,7 @@ pub(crate) async fn start(
     };
     let host_command = Box::new(host_command);
     let options = Options { dir: dir.to_owned(), hosts, port, host_command, outside };
-    Ok(Home::start(options).await?)
+    Ok(Home::start(options, asked).await?)
 }
 
 /// Ends a home, and says which hooks were interrupted by it.

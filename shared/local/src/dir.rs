@@ -14,7 +14,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,7 @@ use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+use tracing::warn;
 
 /// The layout that this version of Cutover writes.
 const VERSION: u32 = 1;
@@ -72,6 +73,10 @@ pub enum DirError {
 #[derive(Debug)]
 pub struct Dir {
     path: PathBuf,
+    /// What a home makes and was not there before; nothing where a home has lived here.
+    missing: Vec<PathBuf>,
+    /// Whether the directory itself was not there either.
+    is_made: bool,
     _lock: File,
 }
 
@@ -138,10 +143,12 @@ impl Dir {
     /// See [`DirError`].
     pub fn open(path: &Path) -> Result<Self, DirError> {
         let failed = |source| DirError::File { path: path.to_owned(), source };
+        let is_made = !path.exists();
         DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(failed)?;
         let path = path.canonicalize().map_err(failed)?;
         let lock = take_lock(&path)?;
-        let dir = Self { path, _lock: lock };
+        let missing = if is_home(&path) { Vec::new() } else { missing_in(&path) };
+        let dir = Self { path, missing, is_made, _lock: lock };
         match read::<u32>(&dir.file("version"))? {
             Some(found) if found > VERSION => {
                 return Err(DirError::Newer { path: dir.path, found });
@@ -160,6 +167,21 @@ impl Dir {
                 .map_err(|source| DirError::File { path, source })?;
         }
         Ok(dir)
+    }
+
+    /// Removes what a home has made here since it was opened, if none has lived here before. What cannot be removed stays.
+    pub fn undo(&self) {
+        for path in &self.missing {
+            let removed =
+                if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+            if let Err(error) = removed.or_else(unless_missing) {
+                warn!(%error, path = %path.display(), "cannot be removed");
+            }
+        }
+        if self.is_made && !self.missing.is_empty() {
+            // Not if somebody has put something there meanwhile.
+            drop(fs::remove_dir(&self.path));
+        }
     }
 
     /// The directory itself, as an absolute path.
@@ -230,6 +252,34 @@ impl Dir {
     }
 }
 
+/// Everything that a home makes in its directory. The lock is the last to go.
+const MADE: [&str; 13] = [
+    "balancers.json",
+    "endpoints.json",
+    "hosts",
+    "keys.json",
+    "ports.json",
+    "s3",
+    "spool",
+    "state.sqlite",
+    "state.sqlite-shm",
+    "state.sqlite-wal",
+    "state.sqlite-journal",
+    "version",
+    "lock",
+];
+
+/// What of that is not there. The lock is held by now, and is this home's own.
+fn missing_in(dir: &Path) -> Vec<PathBuf> {
+    let all = MADE.iter().map(|name| dir.join(name));
+    all.filter(|path| path.ends_with("lock") || !path.exists()).collect()
+}
+
+/// Success where what was to be removed is not there.
+pub(crate) fn unless_missing(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
 fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, DirError> {
     match fs::read(path) {
         Ok(text) => serde_json::from_slice(&text)
@@ -243,13 +293,17 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, DirError> {
 fn take_lock(dir: &Path) -> Result<File, DirError> {
     let path = dir.join("lock");
     let failed = |source| DirError::File { path: path.clone(), source };
-    let mut options = OpenOptions::new();
-    let file =
-        options.write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
+    let open = || {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)
+    };
+    let mut file = open()?;
     let deadline = Instant::now() + LOCK_PATIENCE;
     loop {
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(file),
+            Ok(()) if is_at(&file, &path) => return Ok(file),
+            // A start that failed has removed it.
+            Ok(()) => file = open()?,
             Err(Errno::WOULDBLOCK) if Instant::now() < deadline => {
                 std::thread::sleep(Duration::from_millis(20));
             }
@@ -259,9 +313,39 @@ fn take_lock(dir: &Path) -> Result<File, DirError> {
     }
 }
 
+/// Whether a file is the one that is found at `path` now.
+fn is_at(file: &File, path: &Path) -> bool {
+    let same = |found: &fs::Metadata| {
+        file.metadata().is_ok_and(|held| held.ino() == found.ino() && held.dev() == found.dev())
+    };
+    fs::metadata(path).is_ok_and(|found| same(&found))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_a_home_that_never_was_nothing_is_left_but_what_was_there_before() {
+        let place = tempfile::tempdir().unwrap();
+        let new = place.path().join("new");
+        for _ in 0..2 {
+            let dir = Dir::open(&new).unwrap();
+            dir.keys(|| KeyPair { access_key_id: "i".into(), secret_access_key: "s".into() })
+                .unwrap();
+            dir.undo();
+            drop(dir);
+            assert!(!new.exists());
+        }
+        let theirs = place.path().join("hosts/theirs");
+        fs::create_dir_all(&theirs).unwrap();
+        Dir::open(place.path()).unwrap().undo();
+        let left: Vec<_> = fs::read_dir(place.path()).unwrap().flatten().collect();
+        assert!(theirs.exists() && left.len() == 1, "{left:?}");
+        drop(Dir::open(place.path()).unwrap());
+        Dir::open(place.path()).unwrap().undo();
+        assert!(is_home(place.path()), "where a home has lived, nothing is undone");
+    }
 
     #[test]
     fn keys_are_made_once() {

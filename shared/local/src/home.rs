@@ -1,5 +1,8 @@
 //! A home, assembled: servers, use cases, the loop that drives deployments, and the hosts.
 
+mod begun;
+mod roster;
+
 use std::io;
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use axum::serve::ListenerExt as _;
 use control::intake::Uploaded;
 use control::ports::{Cloud, NoFunctions, NoMeter, NoServices, Traffic};
-use control::{Control, Place, Settings, hash_of};
+use control::{Control, Place, Settings};
 use futures::future::BoxFuture;
 use store::{DynamoTable, S3Bundles, Scope};
 use thiserror::Error;
@@ -17,22 +20,18 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::warn;
-use wire::codedeploy::{
-    AddTagsToOnPremisesInstances, ApiError, DeregisterOnPremisesInstance, ErrorName,
-    RegisterOnPremisesInstance, Tag,
-};
+use wire::codedeploy::{ApiError, ErrorName};
 
+use self::begun::{Added, Begun};
 use crate::balancer::{Balancers, HomeTraffic, Outside, OutsideError, Resolver, SetUpError};
 use crate::bell::{self, bell};
 use crate::dir::{Dir, DirError, Endpoints, Ports};
 use crate::dispatcher::Mailboxes;
 use crate::hosts::keeper::{self, Program};
-use crate::hosts::layout::{
-    self, Connection, HostFiles, HostNumber, LayoutError, loopback_address,
-};
+use crate::hosts::layout::{HostFiles, HostNumber, LayoutError, loopback_address};
 use crate::hosts::namespace::{self, NamespaceError};
 use crate::hosts::process::{self, ProcessError, RunningHost};
-use crate::machine::{SystemClock, SystemEntropy, new_keys, random};
+use crate::machine::{SystemClock, SystemEntropy, new_keys};
 use crate::{dynamodb, s3, sigv4};
 
 /// The bucket that revisions are uploaded to.
@@ -137,11 +136,13 @@ pub enum HomeError {
 
 /// A running home.
 pub struct Home {
-    dir: Dir,
+    dir: Arc<Dir>,
     endpoints: Endpoints,
     control: Control,
     hosts: Vec<HostFiles>,
     keepers: Vec<JoinHandle<Option<RunningHost>>>,
+    /// What this start has added to the hosts that there were.
+    added: Added,
     refused_view: Option<NamespaceError>,
     stop_hosts: watch::Sender<bool>,
     stop: watch::Sender<bool>,
@@ -162,17 +163,32 @@ pub struct Interrupted {
 }
 
 impl Home {
-    /// Starts a home: everything serves, and all hosts are registered and connected, when this returns.
+    /// Starts a home: everything serves, and all hosts are registered and connected, when this returns. If `stop` is ready
+    /// before that, there is none.
     ///
     /// # Errors
-    /// See [`HomeError`]. What was started is ended again, except for hosts.
-    pub async fn start(options: Options) -> Result<Self, HomeError> {
+    /// See [`HomeError`]. Then, and without a home, nothing is left of what was started or made.
+    pub async fn start(
+        options: Options,
+        stop: impl Future<Output = ()>,
+    ) -> Result<Option<Self>, HomeError> {
+        let mut begun = Begun::default();
+        let started = tokio::select! {
+            started = Self::begin(options, &mut begun) => started.map(|()| true),
+            () = stop => Ok(false),
+        };
+        if !matches!(started, Ok(true)) {
+            begun.undo().await;
+            return started.map(|_| None);
+        }
+        Ok(begun.home)
+    }
+
+    /// Starts a home bit by bit; what there is of it is in `begun`.
+    async fn begin(options: Options, begun: &mut Begun) -> Result<(), HomeError> {
         // What it was told of has to be there before anything is started.
         options.outside.check().await?;
-        let path = options.dir.clone();
-        let dir = tokio::task::spawn_blocking(move || Dir::open(&path))
-            .await
-            .map_err(HomeError::Died)??;
+        let dir = begun.open(options.dir.clone()).await?;
         let keys = dir.keys(new_keys)?;
         let last = dir.last_ports();
         let api_listener = listen_api(options.port, last.api).await?;
@@ -218,12 +234,13 @@ impl Home {
             tokio::spawn(bell::work(control.clone(), rings)),
             tokio::spawn(take_uploads(control.clone(), uploads)),
         ];
-        let mut home = Self {
+        let home = Self {
             dir,
             endpoints,
             control,
             hosts: Vec::new(),
             keepers: Vec::new(),
+            added: Added::default(),
             refused_view: None,
             stop_hosts: watch::Sender::new(false),
             stop,
@@ -233,9 +250,10 @@ impl Home {
             s3,
             balancers,
         };
+        let home = begun.home.insert(home);
         home.start_hosts(options, &mailboxes).await?;
         home.dir.write_endpoints(&home.endpoints)?;
-        Ok(home)
+        Ok(())
     }
 
     /// Where it is found.
@@ -254,7 +272,7 @@ impl Home {
     }
 
     /// Registers the hosts, tells them where home is, starts those that do not run, and waits until all have asked for
-    /// work.
+    /// work. Only then are hosts removed that are too many.
     async fn start_hosts(
         &mut self,
         options: Options,
@@ -263,8 +281,8 @@ impl Home {
         let home = self.dir.path().to_owned();
         self.hosts =
             HostNumber::first(options.hosts).map(|number| HostFiles::new(&home, number)).collect();
-        remove_surplus(&self.control, &home, options.hosts).await?;
-        let probed = tokio::task::spawn_blocking(move || namespace::probe(&home))
+        let place = home.clone();
+        let probed = tokio::task::spawn_blocking(move || namespace::probe(&place))
             .await
             .map_err(HomeError::Died)?;
         self.refused_view = probed.err();
@@ -272,9 +290,10 @@ impl Home {
         let command: Arc<Program> = Arc::new(move |files| host_command(files, has_view));
         let mut names = Vec::new();
         for files in &self.hosts {
+            self.added.note(files)?;
             files.create()?;
             let name = files.number().to_string();
-            register(&self.control, files, &name, &self.endpoints.api).await?;
+            roster::register(&self.control, files, &name, &self.endpoints.api).await?;
             let running = keeper::find_or_start(files, &*command)?;
             let stopped = self.stop_hosts.subscribe();
             let kept = keeper::keep(files.clone(), Arc::clone(&command), running, stopped);
@@ -287,7 +306,7 @@ impl Home {
             let log = log.map(HostFiles::log).unwrap_or_default();
             return Err(HomeError::HostsMissing { names: missing, log });
         }
-        Ok(())
+        roster::remove_surplus(&self.control, &home, options.hosts).await
     }
 
     /// Ends the hosts and the servers within five seconds. A hook that still runs then is ended; which ones these were
@@ -398,75 +417,6 @@ async fn assemble(
         place: Place { account: ACCOUNT.to_owned(), region: REGION.to_owned() },
         followed: Arc::default(),
     })
-}
-
-/// Removes the hosts with a number above `count`: they lose their traffic, are deregistered, and end with all that their
-/// hooks have left running. Their directories stay. A removal that was broken off is made again by the next start with so
-/// many hosts.
-async fn remove_surplus(
-    control: &Control,
-    home: &std::path::Path,
-    count: u8,
-) -> Result<(), HomeError> {
-    let surplus = layout::known_hosts(home)?.into_iter().filter(|number| number.get() > count);
-    let surplus: Vec<HostFiles> = surplus.map(|number| HostFiles::new(home, number)).collect();
-    let mut known = Vec::new();
-    for files in &surplus {
-        known.extend(Connection::read(files)?.map(|connection| connection.host));
-    }
-    if !known.is_empty() {
-        control.take_out_of_traffic(&known).await?;
-    }
-    for name in known {
-        let request = DeregisterOnPremisesInstance { instance_name: Some(name) };
-        control.deregister_on_premises_instance(&request).await?;
-    }
-    let home = home.to_owned();
-    let stop = move || process::stop_surplus(&home, count, HOSTS_GRACE);
-    tokio::task::spawn_blocking(stop).await.map_err(HomeError::Died)??;
-    for files in &surplus {
-        Connection::remove(files)?;
-    }
-    Ok(())
-}
-
-/// Registers a host under its name with the tag `home=yes`, and tells it where home is. Doing it again changes only
-/// where.
-async fn register(
-    control: &Control,
-    files: &HostFiles,
-    name: &str,
-    api: &str,
-) -> Result<(), HomeError> {
-    let key = match Connection::read(files)? {
-        Some(connection) => connection.key,
-        None => hex::encode(random::<32>()),
-    };
-    let registered = control
-        .register_on_premises_instance(&RegisterOnPremisesInstance {
-            instance_name: Some(name.to_owned()),
-            iam_user_arn: Some(format!("arn:aws:iam::{ACCOUNT}:user/home/{name}")),
-            iam_session_arn: None,
-        })
-        .await;
-    match registered {
-        Err(control::Error::Refused(ApiError {
-            name: ErrorName::InstanceNameAlreadyRegistered,
-            ..
-        })) => {}
-        Ok(_) => {
-            let tag = Tag { key: Some("home".to_owned()), value: Some("yes".to_owned()) };
-            let tags = AddTagsToOnPremisesInstances {
-                tags: Some(vec![tag]),
-                instance_names: Some(vec![name.to_owned()]),
-            };
-            control.add_tags_to_on_premises_instances(&tags).await?;
-        }
-        Err(error) => return Err(error.into()),
-    }
-    control.set_host_key(name, hash_of(&key)).await?;
-    Connection { api: api.to_owned(), host: name.to_owned(), key }.write(files)?;
-    Ok(())
 }
 
 /// Hands each upload to the use cases, and acknowledges it once it is handled. One that cannot be handled now is tried

@@ -75,6 +75,25 @@ fn a_port_in_use_is_named() {
     let output = up(&place.path().join("home"), &["--port", &port]);
     failed_with(&output, &[&format!("port {port}"), "--port"]);
     assert!(process::naming(place.path()).is_empty());
+    assert!(!place.path().join("home").exists(), "nothing is left behind");
+}
+
+#[test]
+fn an_up_that_fails_leaves_the_home_as_it_was() {
+    let mut home = Home::started(1);
+    assert!(home.stop().success());
+    let in_the_way = home.dir().join("hosts/host-3");
+    fs::write(&in_the_way, "no directory").unwrap();
+    // Twice: the second one must not find what the first one left.
+    for _ in 0..2 {
+        failed_with(&up(&home.dir(), &["--port", "0", "--hosts", "3"]), &["host-3"]);
+        assert!(process::naming(&home.dir()).is_empty(), "no host was left running");
+        assert!(!home.dir().join("hosts/host-2").exists());
+    }
+    fs::remove_file(in_the_way).unwrap();
+    home.asks_for(None);
+    home.start();
+    assert_eq!(registered(&home), ["host-1"]);
 }
 
 #[test]
@@ -252,4 +271,41 @@ fn a_host_that_is_down_fails_in_seconds_and_says_since_when_it_was_not_seen() {
     assert_eq!(home.target(&second, 1)["status"], "Succeeded");
     host.kill().unwrap();
     host.wait().unwrap();
+}
+
+#[test]
+fn what_does_not_exist_is_refused_where_it_is_named() {
+    let home = Home::started(1);
+    let refused = |args: &[&str], words: &[&str]| {
+        let output = home.cutover(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        failed_with(&output, words);
+    };
+    let nope = "there is no balancer `nope`";
+    refused(&["init", "shop/web", "--balancer", "home:nope"], &["nope", "cutover balancer"]);
+    refused(&["init", "shop/web", "--alarm", "home:nope error_rate>5%"], &[nope]);
+    refused(&["init", "shop/web", "--alarm", "home:nope error_rate"], &["not understood"]);
+    let applications = home.call("ListApplications", json!({}));
+    assert_eq!(applications["applications"], json!([]), "nothing is left of what was refused");
+    home.make_group(ALL);
+    refused(&["init", "shop/web", "--balancer", "home:nope"], &["nope"]);
+    refused(&["subscribe", "shop/web", "s3://other/shop/"], &["`other`", "`revisions`"]);
+    let absent = ["deploy", "shop/web", "--revision", "s3://revisions/nope.zip"];
+    refused(&absent, &["no object `nope.zip`", "Upload it first"]);
+    let elsewhere = ["deploy", "shop/web", "--revision", "s3://other/nope.zip"];
+    refused(&elsewhere, &["bucket `other`"]);
+    assert_eq!(home.deployments(), Vec::<String>::new());
+    refused(&["balancer", "remove", "nope"], &[nope]);
+
+    home.subscribe();
+    let gate = Gate::closed();
+    let bundle = Bundle::new("one").hook("AfterInstall", &gate.pass());
+    let id = home.deploy("shop/1.zip", &bundle.zip());
+    gate.wait_for(1);
+    refused(&["promote", &id], &["no steps"]);
+    refused(&["skip-bake", &id], &["bakes just now"]);
+    refused(&["logs", &id, "--host", "host-9"], &["no target `host-9`"]);
+    refused(&["logs", &id, "--event", "BeforeInstal"], &["BeforeInstal"]);
+    gate.open();
+    home.succeeded(&id);
 }

@@ -66,9 +66,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     up::log_to_stderr();
     let began = Instant::now();
     let mut asked = Asked::new()?;
-    let home = tokio::select! {
-        home = up::start(dir, HOSTS, 0, Outside::default()) => home?,
-        () = asked.wait() => return Ok(Exit::Interrupted),
+    let Some(home) = up::start(dir, HOSTS, 0, Outside::default(), asked.wait()).await? else {
+        return Ok(Exit::Interrupted);
     };
     up::warn_of_refused_view(&home);
     let told = tokio::select! {

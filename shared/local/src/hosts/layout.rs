@@ -147,7 +147,9 @@ pub fn known_hosts(home: &Path) -> Result<Vec<HostNumber>, LayoutError> {
     let mut hosts = Vec::new();
     for entry in entries {
         let entry = entry.map_err(|source| LayoutError::Read { path: path.clone(), source })?;
-        hosts.extend(entry.file_name().to_str().and_then(HostNumber::from_name));
+        if entry.path().is_dir() {
+            hosts.extend(entry.file_name().to_str().and_then(HostNumber::from_name));
+        }
     }
     hosts.sort();
     Ok(hosts)

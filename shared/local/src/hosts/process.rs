@@ -277,7 +277,10 @@ fn left_by(hosts: &[&HostFiles]) -> Result<Vec<RunningHost>, ProcessError> {
     let mut by_root = BTreeMap::new();
     for files in hosts {
         let root = files.root();
-        by_root.insert([b"HOST_ROOT=".as_slice(), root.as_os_str().as_bytes()].concat(), files.number());
+        by_root.insert(
+            [b"HOST_ROOT=".as_slice(), root.as_os_str().as_bytes()].concat(),
+            files.number(),
+        );
         if let Ok(metadata) = root.metadata() {
             by_view.insert(view::mark(&metadata), files.number());
         }

@@ -1,0 +1,150 @@
+//! A start that is under way, and how nothing is left of one that fails.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use control::Control;
+use futures::future::OptionFuture;
+use tokio::task::JoinHandle;
+use tracing::warn;
+
+use super::{HOSTS_GRACE, Home, HomeError, SERVERS_GRACE, roster};
+use crate::dir::{self, Dir, DirError};
+use crate::hosts::layout::{Connection, HostFiles, HostNumber};
+use crate::hosts::process::{self, ProcessError};
+
+/// What there is of a home that starts.
+#[derive(Default)]
+pub(super) struct Begun {
+    opening: Option<JoinHandle<Result<Dir, DirError>>>,
+    dir: Option<Arc<Dir>>,
+    pub(super) home: Option<Home>,
+}
+
+/// What a start has added to the hosts that there were.
+#[derive(Default)]
+pub(super) struct Added {
+    /// Those that did not belong to the home.
+    hosts: Vec<HostFiles>,
+    /// Those of them that had no directory either.
+    made: Vec<PathBuf>,
+    /// Those whose process was there before.
+    found: BTreeSet<HostNumber>,
+}
+
+impl Added {
+    /// Takes note of a host before anything is done with it.
+    pub(super) fn note(&mut self, files: &HostFiles) -> Result<(), HomeError> {
+        if process::find(files)?.is_some() {
+            self.found.insert(files.number());
+        }
+        if Connection::read(files)?.is_none() {
+            self.hosts.push(files.clone());
+            if !files.dir().exists() {
+                self.made.push(files.dir().to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the hosts out of the home again.
+    async fn undo(&self, control: &Control) -> Result<(), HomeError> {
+        for files in &self.hosts {
+            roster::deregister(control, files.number().to_string()).await?;
+            Connection::remove(files)?;
+        }
+        for path in &self.made {
+            let removed = std::fs::remove_dir_all(path);
+            if let Err(source) = removed.or_else(dir::unless_missing) {
+                return Err(ProcessError::File { path: path.clone(), source }.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Begun {
+    /// Opens the directory. Once that has begun it is seen through, also if nobody waits for it any more.
+    pub(super) async fn open(&mut self, path: PathBuf) -> Result<Arc<Dir>, HomeError> {
+        let opening = tokio::task::spawn_blocking(move || Dir::open(&path));
+        let opened = self.opening.insert(opening).await;
+        self.opening = None;
+        let dir = Arc::new(opened.map_err(HomeError::Died)??);
+        self.dir = Some(Arc::clone(&dir));
+        Ok(dir)
+    }
+
+    /// Ends what was started and removes what was made. What cannot be is named in the log; the next start copes with it.
+    pub(super) async fn undo(self) {
+        if let Some(home) = self.home
+            && let Err(error) = home.undo().await
+        {
+            let error = &error as &dyn std::error::Error;
+            warn!(error, "not everything is undone of what was started");
+        }
+        if let Some(Ok(Ok(dir))) = OptionFuture::from(self.opening).await {
+            dir.undo();
+        }
+        if let Some(dir) = self.dir {
+            dir.undo();
+        }
+    }
+}
+
+impl Home {
+    async fn undo(self) -> Result<(), HomeError> {
+        self.stop_hosts.send_replace(true);
+        let mut running = Vec::new();
+        for keeper in self.keepers {
+            running.extend(keeper.await.map_err(HomeError::Died)?);
+        }
+        // What ran before was to outlive its home, and does.
+        running.retain(|host| !self.added.found.contains(&host.host()));
+        let ended = tokio::task::spawn_blocking(move || process::stop(&running, HOSTS_GRACE));
+        ended.await.map_err(HomeError::Died)??;
+        let undone = self.added.undo(&self.control).await;
+        self.stop.send_replace(true);
+        for task in &self.tasks {
+            task.abort();
+        }
+        let servers = async {
+            drop(self.api.await);
+            drop(self.s3.stop().await);
+            drop(self.dynamodb.stop().await);
+        };
+        drop(tokio::time::timeout(SERVERS_GRACE, servers).await);
+        undone
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::Options;
+    use crate::balancer::Outside;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_start_that_is_told_to_end_leaves_nothing_behind() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = place.path().join("home");
+        for ms in [0, 5, 50, 200] {
+            let options = Options {
+                dir: dir.clone(),
+                hosts: 0,
+                port: 0,
+                host_command: Box::new(|_, _| std::process::Command::new("/bin/false")),
+                outside: Outside::default(),
+            };
+            let stop = tokio::time::sleep(Duration::from_millis(ms));
+            if let Some(home) = Home::start(options, stop).await.unwrap() {
+                home.stop().await.unwrap();
+                break;
+            }
+            assert!(!dir.exists(), "told to end after {ms} ms");
+        }
+    }
+}
