@@ -10,6 +10,7 @@ mod findings;
 mod output;
 mod pack;
 mod sign;
+mod taken_back;
 mod upload;
 mod watch;
 

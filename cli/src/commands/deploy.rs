@@ -12,7 +12,7 @@ use crate::args::{GroupName, S3Url, tag};
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
 use crate::output::{self, Format};
-use crate::watch;
+use crate::{taken_back, watch};
 
 /// Deploys a revision to the hosts of a group
 #[derive(Debug, clap::Args)]
@@ -22,7 +22,7 @@ pub(crate) struct Args {
     /// The application and the group
     #[arg(value_name = "APP/GROUP")]
     group: GroupName,
-    /// The revision; the newest registered one by default
+    /// The revision; by default the newest registered one, unless that was taken back from the group
     #[arg(long, value_name = "S3_URL")]
     revision: Option<S3Url>,
     /// The deployment configuration, instead of the group's
@@ -48,7 +48,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     let application = &args.group.application;
     let revision = match &args.revision {
         Some(url) => named(&client, application, url).await?,
-        None => newest(&client, application).await?,
+        None => {
+            let newest = newest(&client, application).await?;
+            taken_back::refuse(&client, &args.group, &newest).await?;
+            newest
+        }
     };
     let request = CreateDeployment {
         application_name: Some(application.clone()),

@@ -47,6 +47,8 @@ pub struct Request {
     pub upload: Option<String>,
     /// Who asks for it.
     pub creator: Creator,
+    /// The deployment that it rolls back, because somebody asks for it.
+    pub rolls_back: Option<DeploymentId>,
     /// Whether it goes back to what worked before: then it climbs no ladder, and no alarm stops it.
     pub is_way_back: bool,
     /// The side of a shift that its traffic goes back to, where nothing is installed.
@@ -73,6 +75,7 @@ impl Request {
             alarms: None,
             upload: None,
             creator: Creator::User,
+            rolls_back: None,
             is_way_back: false,
             back_to: None,
             carrier: None,
@@ -245,7 +248,7 @@ impl Control {
             created_at: now,
             revision: request.revision.clone(),
             fallback: group.slot.last_successful.clone(),
-            rolls_back: None,
+            rolls_back: request.rolls_back.clone(),
             description: request.description.clone(),
             config,
             rule,

@@ -39,11 +39,36 @@ pub struct Fleet {
     pub succeeded: u32,
     /// Hosts that ended badly or fell silent.
     pub failed: u32,
+    /// Hosts that the deployment does not go to.
+    pub left_alone: LeftAlone,
+}
+
+/// Hosts of a group that a rollback leaves alone, because what it rolls back never started on them. They count as what
+/// they are, and stay it.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LeftAlone {
+    /// Those that are healthy.
+    pub healthy: u32,
+    /// Those that are unhealthy, or new to the group.
+    pub unhealthy: u32,
+}
+
+impl LeftAlone {
+    /// Whether there are none.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Fleet {
     /// All hosts.
     pub fn total(&self) -> u32 {
+        self.own() + self.left_alone.healthy + self.left_alone.unhealthy
+    }
+
+    /// The hosts that the deployment goes to.
+    pub fn own(&self) -> u32 {
         self.untouched() + self.in_flight + self.succeeded + self.failed
     }
 
@@ -94,12 +119,16 @@ impl Rule {
     /// How many healthy hosts may be taken out without falling below the minimum.
     fn healthy_to_spare(&self, fleet: &Fleet) -> u32 {
         let total = fleet.total();
-        let minimum = if self.predefined {
-            self.required(total).min(total.saturating_sub(1))
-        } else {
-            self.required(total)
-        };
-        (fleet.untouched_healthy + fleet.succeeded).saturating_sub(minimum)
+        let mut minimum = self.required(total);
+        if self.predefined {
+            minimum = minimum.min(total.saturating_sub(1));
+        }
+        let LeftAlone { healthy: others, unhealthy } = fleet.left_alone;
+        if unhealthy > 0 {
+            // No host of this deployment can make up for them, and one at a time has to go on all the same.
+            minimum = minimum.min((total - unhealthy).saturating_sub(1));
+        }
+        (fleet.untouched_healthy + fleet.succeeded + others).saturating_sub(minimum)
     }
 
     /// Whether no further host may be started for the rest of the deployment: too many failed, or none can be spared
@@ -114,14 +143,19 @@ impl Rule {
     /// Whether so many hosts have failed that no other one may.
     pub fn is_broken_by(&self, fleet: &Fleet) -> bool {
         let total = fleet.total();
-        fleet.failed > 0 && total - fleet.failed <= self.required(total)
+        let unhealthy = fleet.failed + fleet.left_alone.unhealthy;
+        fleet.failed > 0 && total - unhealthy <= self.required(total)
     }
 
-    /// Whether a fleet with nothing in flight and nothing left to start has been deployed to successfully.
+    /// Whether a fleet with nothing in flight and nothing left to start has been deployed to successfully. Where all
+    /// hosts are left alone there was nothing to do.
     pub fn is_met(&self, fleet: &Fleet) -> bool {
+        if fleet.own() == 0 {
+            return fleet.total() > 0;
+        }
         fleet.succeeded > 0
             && fleet.untouched() == 0
-            && fleet.succeeded >= self.required(fleet.total())
+            && fleet.succeeded + fleet.left_alone.healthy >= self.required(fleet.total())
     }
 }
 

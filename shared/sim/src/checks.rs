@@ -13,7 +13,9 @@ use engine::{DeploymentId, GroupId, Timestamp};
 use wire::host::BatchKey;
 
 use crate::core::{Core, Shared};
-use crate::{copies, exchange, function_checks, rule, service_checks, shift, traffic, zones};
+use crate::{
+    copies, exchange, function_checks, rollback_checks, rule, service_checks, shift, traffic, zones,
+};
 
 /// Most bytes of a deployment's row.
 const ROW_BYTES_MAX: usize = 64 * 1024;
@@ -186,6 +188,7 @@ fn deployment_written(core: &mut Core, record: &Record) -> Result<Option<Deploym
                     "the upload `{upload}` was started twice: {twice:?}, {id}"
                 );
             }
+            rollback_checks::order_holds(&core.checks, new)?;
             core.checks.active.entry(new.order().group_id.clone()).or_default().insert(id.clone());
             if new.order().creator != Creator::Departure {
                 let leaving = core.checks.leaving.clone();
@@ -343,6 +346,7 @@ fn roster_is_whole(checks: &Checks, deployment: &Deployment) -> Result<(), Strin
     let total = deployment.hosts().len();
     let is_whole = (0..total).all(|ordinal| rows.is_some_and(|rows| rows.contains_key(&ordinal)));
     demand!(is_whole, "{id} was sealed before all of its {total} hosts were enrolled");
+    rollback_checks::roster_holds(checks, deployment)?;
     zones::roster_holds(checks, deployment)
 }
 

@@ -94,6 +94,8 @@ pub(crate) enum Act {
     Upload { group: usize },
     /// Asks the active deployment of a group to stop.
     Stop { group: usize, roll_back: Option<bool> },
+    /// Rolls the newest deployment of a group back that has ended.
+    RollBack { group: usize },
     /// Deletes a configuration, whoever uses it.
     DeleteConfig(String),
     /// Says what is wanted of the active deployment of a group.

@@ -21,6 +21,7 @@ mod memory;
 mod outcome;
 mod ports;
 mod random;
+mod rollback_checks;
 mod rule;
 mod runner;
 mod service_checks;

@@ -60,7 +60,10 @@ fn spares(
     }
     let id = deployment.id();
     let hosts = deployment.hosts();
+    // Hosts that a rollback leaves alone count as what they are.
+    let others = hosts.left_alone();
     let total = count(deployment, |at, state| is_in(at) && state != HostState::Gone);
+    let total = total + others.healthy + others.unhealthy;
     let failed = count(deployment, |at, state| is_in(at) && is_bad(state));
     // In a shift, who waits for the traffic to move has succeeded so far.
     let waits = |at: u32| deployment.waiting().contains(at);
@@ -74,7 +77,7 @@ fn spares(
         in_flight <= at_once,
         "{id} has {in_flight} hosts in flight where {at_once} are allowed"
     );
-    let too_many = failed > 0 && total - failed <= required;
+    let too_many = failed > 0 && total - failed - others.unhealthy <= required;
     demand!(!too_many, "{id} goes on after {failed} of {total} hosts failed");
     // Hosts that arrived are new.
     let is_healthy = |at: u32| zones::place(hosts, at).1 == 2;
@@ -85,8 +88,10 @@ fn spares(
             || (state.in_flight() && waits(at));
         is_in(at) && is_good
     });
-    // One of CodeDeploy's own configurations always spares a host.
-    let least = if rule.predefined { required.min(total - 1) } else { required };
+    let healthy = healthy + others.healthy;
+    // One of CodeDeploy's own configurations always spares a host, and so does one that others keep from being met.
+    let spares_one = rule.predefined || others.unhealthy > 0;
+    let least = if spares_one { required.min(total - others.unhealthy - 1) } else { required };
     demand!(!was_healthy || healthy >= least, "{id} leaves {healthy} healthy hosts of {least}");
     Ok(())
 }
@@ -114,8 +119,11 @@ pub(crate) fn verdict_holds(deployment: &Deployment) -> Result<(), String> {
     let total = count(deployment, |_, state| state != HostState::Gone);
     let good = count(deployment, |_, state| state == HostState::Succeeded);
     let touched = count(deployment, |_, state| is_bad(state) || state == HostState::Succeeded);
+    // A host that never claimed its command was started by nobody.
+    let started = touched - count(deployment, |_, state| state == HostState::NotStarted);
+    let others = deployment.hosts().left_alone();
     let is_over_time = ended.at.since_ms(order.created_at) >= deployment.limit_ms();
-    let required = required(&order.rule, total);
+    let required = required(&order.rule, total + others.healthy + others.unhealthy);
     let has_climbed = deployment.climb().rung == zones::top(deployment);
     let is_broken =
         matches!(code, Some(FailureCode::RevisionMissing | FailureCode::InvalidRevision));
@@ -133,7 +141,8 @@ pub(crate) fn verdict_holds(deployment: &Deployment) -> Result<(), String> {
     } else {
         demand!(deployment.is_sealed() && deployment.pin().is_some(), "{id} ended before it began");
         let all_tried = touched == total;
-        let is_enough = good > 0 && good >= required;
+        let had_nothing_to_do = total == 0 && others.healthy + others.unhealthy > 0;
+        let is_enough = had_nothing_to_do || (good > 0 && good + others.healthy >= required);
         let mut zones = 0..zones::top(deployment);
         let is_enough = is_enough && zones.all(|number| zone_is_good(deployment, number));
         if all_tried && is_enough { Status::Succeeded } else { Status::Failed }
@@ -149,10 +158,11 @@ pub(crate) fn verdict_holds(deployment: &Deployment) -> Result<(), String> {
         Status::Stopped => ended.ending.roll_back || order.auto_rollback.on_stop,
         Status::Created | Status::InProgress | Status::Ready | Status::Succeeded => false,
     };
-    let possible = order.creator == Creator::User && order.fallback.is_some();
+    let possible =
+        order.creator == Creator::User && order.rolls_back.is_none() && order.fallback.is_some();
     demand!(!ended.ending.roll_back || (wanted && possible), "{id} must not be rolled back");
     let is_due = status == Status::Failed || deployment.alarm().is_some();
-    let due = is_due && wanted && possible && touched > 0;
+    let due = is_due && wanted && possible && started > 0;
     demand!(!due || ended.ending.roll_back, "{id} must be rolled back");
     Ok(())
 }

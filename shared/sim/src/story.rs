@@ -16,7 +16,7 @@ use futures::FutureExt as _;
 use wire::codedeploy::{
     ContinueDeployment, DeregisterOnPremisesInstance, GroupSettings, StopDeployment, TagFilter,
 };
-use wire::cutover::{SteerDeployment, Wish};
+use wire::cutover::{RollBackDeployment, SteerDeployment, Wish};
 
 use crate::bundles::Bundle;
 use crate::core::{Act, EPOCH_MS, Event, HostEvent};
@@ -128,6 +128,19 @@ impl Story {
         }
         if let Some(traffic) = &self.traffic {
             self.acts.extend(traffic.acts());
+        }
+    }
+
+    /// Adds rollbacks by hand, in every fourth world.
+    pub(crate) fn add_rollbacks(&mut self, seed: u64) {
+        let mut random = Random::new(seed ^ 0x0bac_c0de);
+        if self.hosts >= 500 || !random.of_ten_thousand(2_500) {
+            return;
+        }
+        let last = u64::try_from(self.groups).unwrap_or(1).saturating_sub(1);
+        for _ in 0..random.between(1, 3) {
+            let group = usize::try_from(random.between(0, last)).unwrap_or(0);
+            self.acts.push((random.between(0, self.lasts_ms), Act::RollBack { group }));
         }
     }
 
@@ -368,6 +381,7 @@ impl World {
             }
             Act::Upload { group } => self.upload(group),
             Act::Stop { group, roll_back } => self.stop(group, roll_back),
+            Act::RollBack { group } => self.roll_back(group),
             Act::DeleteConfig(name) => {
                 self.spawn(format!("delete {name}"), false, None, |control, _| async move {
                     let delete = Write::Delete(Config::key_of(&name), Condition::None);
@@ -466,6 +480,21 @@ impl World {
         };
         self.spawn(format!("stop {id}"), false, None, |control, _| async move {
             drop(control.stop_deployment(&request).await);
+        });
+    }
+
+    fn roll_back(&mut self, group: usize) {
+        let Some(group) = self.groups.get(group).map(|group| group.id.clone()) else { return };
+        let newest = {
+            let core = self.shared.core();
+            let all = core.checks.deployments.values().map(|row| &row.deployment);
+            let of_group = all.filter(|of| of.order().group_id == group && of.ended().is_some());
+            of_group.max_by_key(|of| of.order().generation).map(|of| of.id().clone())
+        };
+        let Some(id) = newest else { return };
+        let request = RollBackDeployment { deployment_id: Some(id.to_string()) };
+        self.spawn(format!("roll {id} back"), false, None, |control, _| async move {
+            drop(control.roll_back_deployment(&request).await);
         });
     }
 

@@ -94,6 +94,7 @@ impl World {
         story.add_zones(seed);
         story.add_functions(seed);
         story.add_services(seed);
+        story.add_rollbacks(seed);
         Self::of(&story, random, recording)
     }
 

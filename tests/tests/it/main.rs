@@ -31,6 +31,7 @@ mod policies;
 #[cfg(feature = "tools")]
 mod prometheus;
 mod refusals;
+mod rollbacks;
 #[cfg(feature = "tools")]
 mod scaling_copies;
 #[cfg(feature = "tools")]

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use engine::deployment::{Creator, Deployment, Fact, HostState};
+use engine::deployment::{Creator, Deployment, Fact, HostState, Order, Status};
+use engine::health::LeftAlone;
 use engine::{DeploymentId, GroupId, zonal};
 use wire::codedeploy::GroupSettings;
 
@@ -33,15 +34,19 @@ fn place(zone: Option<&str>) -> (bool, String) {
     (is_last, name.to_owned())
 }
 
-/// What is known when hosts are enrolled, in their order.
-fn sealed(hosts: &[HostRow], by_zone: bool) -> Fact {
+/// What is known when hosts are enrolled, in their order. A rollback may leave others of the group alone.
+fn sealed(hosts: &[HostRow], by_zone: bool, left_alone: Option<LeftAlone>) -> Fact {
     if by_zone {
         let hosts = hosts.iter().map(|host| (host.zone.as_deref(), !host.before.healthy));
         return Fact::ZonesSealed(zonal::zones_of(hosts));
     }
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let unhealthy = hosts.iter().filter(|host| !host.before.healthy).count();
-    Fact::RosterSealed { total: number(hosts.len()), unhealthy: number(unhealthy) }
+    let (total, unhealthy) = (number(hosts.len()), number(unhealthy));
+    match left_alone {
+        Some(left_alone) => Fact::PartSealed { total, unhealthy, left_alone },
+        None => Fact::RosterSealed { total, unhealthy },
+    }
 }
 
 /// What decides a host's place: unhealthy or new ones first, then those whose revision is not known, then those with
@@ -61,6 +66,24 @@ fn rank(before: &Before, current: Option<&str>) -> Rank {
         (true, installed) if installed == current => Rank::Current,
         (true, Some(_)) => Rank::Old,
     }
+}
+
+/// Takes the hosts out that a rollback leaves alone, and counts them.
+fn leave_alone(
+    members: &mut Vec<Member>,
+    reached: &BTreeSet<String>,
+    before: &BTreeMap<String, Before>,
+) -> LeftAlone {
+    let mut left_alone = LeftAlone::default();
+    members.retain(|member| {
+        let is_reached = reached.contains(&member.name);
+        if !is_reached {
+            let is_healthy = before.get(&member.name).is_some_and(|before| before.healthy);
+            *if is_healthy { &mut left_alone.healthy } else { &mut left_alone.unhealthy } += 1;
+        }
+        is_reached
+    });
+    left_alone
 }
 
 impl Control {
@@ -83,12 +106,15 @@ impl Control {
             Some(targets) => settings::replacements(&group.row.settings, targets),
             None => group.row.settings.clone(),
         };
-        let (members, before, enrolled) = futures::try_join!(
+        let (members, before, enrolled, reached) = futures::try_join!(
             self.members(&selects, deployment.row.only.as_deref()),
             self.before(&order.group_id, &order.id),
-            self.enrolled(&order.id)
+            self.enrolled(&order.id),
+            self.reached_by_undone(order)
         )?;
-        let members = self.without_traffic(&deployment.row.deployment, members).await?;
+        let mut members = self.without_traffic(&deployment.row.deployment, members).await?;
+        members.retain(|member| !leaving.contains(&member.name));
+        let left_alone = reached.map(|reached| leave_alone(&mut members, &reached, &before));
         let current = group.row.slot.last_successful.as_ref().map(|last| last.pin.sha256.as_str());
         let by_zone = order.zonal.is_some();
         let before_of = |name: &str| before.get(name).cloned().unwrap_or_default();
@@ -96,7 +122,6 @@ impl Control {
         let mut candidates: Vec<Candidate> = members
             .into_iter()
             .filter(|member| !known.contains(member.name.as_str()))
-            .filter(|member| !leaving.contains(&member.name))
             .map(|member| Candidate {
                 zone: by_zone.then(|| place(member.zone.as_deref())),
                 rank: rank(&before_of(&member.name), current),
@@ -120,7 +145,30 @@ impl Control {
             self.table.write(&writes).await?;
         }
         let hosts: Vec<HostRow> = enrolled.into_iter().chain(new).collect();
-        Ok(Some(sealed(&hosts, by_zone)))
+        Ok(Some(sealed(&hosts, by_zone, left_alone)))
+    }
+
+    /// The deployment whose hosts alone a rollback goes to: one that did not succeed and that it follows at once. After a
+    /// later one the whole group is brought back, because that changed other hosts. None for all other deployments.
+    pub(crate) async fn undone_by(&self, order: &Order) -> Result<Option<Deployment>, Error> {
+        let Some(id) = order.rolls_back.as_ref().filter(|_| order.shift.is_none()) else {
+            return Ok(None);
+        };
+        let undone = self.deployment(id).await?.map(|stored| stored.row.deployment);
+        Ok(undone.filter(|undone| {
+            let follows = undone.order().generation + 1 == order.generation;
+            follows && undone.status() != Status::Succeeded && undone.order().shift.is_none()
+        }))
+    }
+
+    /// The names of the hosts that a rollback goes to, where these are not all of the group.
+    async fn reached_by_undone(&self, order: &Order) -> Result<Option<BTreeSet<String>>, Error> {
+        let Some(undone) = self.undone_by(order).await? else { return Ok(None) };
+        let reached = |host: &HostRow| {
+            undone.hosts().get(host.ordinal).is_some_and(|known| undone.has_reached_host(known))
+        };
+        let hosts = self.enrolled(undone.id()).await?.into_iter().filter(reached);
+        Ok(Some(hosts.map(|host| host.name).collect()))
     }
 
     /// The hosts of a group: the registered on-premises instances and the EC2 instances that it selects. With `only`,
@@ -197,7 +245,7 @@ impl Control {
     }
 
     /// What each host of the group was when the group's last deployment before `id` ended: as the last deployment of the
-    /// whole group left it, or one of hosts that came alone after that.
+    /// whole group left it, or one after that which went to some of its hosts.
     pub(crate) async fn before(
         &self,
         group: &GroupId,
@@ -220,7 +268,8 @@ impl Control {
                 for (name, state) in self.after(deployment).await? {
                     before.entry(name).or_insert(state);
                 }
-                if deployment.order().creator.is_of_group() {
+                let order = deployment.order();
+                if order.creator.is_of_group() && self.undone_by(order).await?.is_none() {
                     return Ok(before);
                 }
             }

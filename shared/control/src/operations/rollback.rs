@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use engine::deployment::{Alias, Carrier, Deployment, Exchange, Service, Stage};
+use engine::deployment::{
+    Alias, Carrier, Creator, Deployment, Exchange, Fallback, Service, Stage, Status,
+};
 use wire::codedeploy::ErrorName;
 use wire::cutover::{RollBackDeployment, RollBackDeploymentOutput};
 
@@ -12,8 +14,14 @@ use crate::rows::{self, Group};
 use crate::start::Request;
 use crate::{Control, Error};
 
+/// Whether an earlier deployment had the bytes of `deployment`.
+fn is_same(earlier: &Fallback, deployment: &Deployment) -> bool {
+    deployment.pin().is_some_and(|pin| pin.sha256 == earlier.pin.sha256)
+}
+
 impl Control {
-    /// `RollBackDeployment`: deploys what had succeeded last when the deployment was created.
+    /// `RollBackDeployment`: deploys what had succeeded last when the deployment was created. Of one that succeeded, what
+    /// had succeeded last with other bytes.
     pub async fn roll_back_deployment(
         &self,
         request: &RollBackDeployment,
@@ -31,13 +39,19 @@ impl Control {
             let started = self.start(&order.group_id, &request).await?;
             return Ok(RollBackDeploymentOutput { deployment_id: Some(started.to_string()) });
         }
-        let Some(fallback) = order.fallback.clone() else {
-            let message = format!(
-                "No deployment of the group had succeeded before `{id}`, so there is nothing to roll back to."
-            );
+        let Some(fallback) = self.what_worked_before(&found).await? else {
+            let message = match &order.fallback {
+                None => format!(
+                    "No deployment of the group had succeeded before `{id}`, so there is nothing to roll back to."
+                ),
+                Some(_) => format!(
+                    "All deployments of the group that had succeeded before `{id}` had the same bytes as it has, so there is nothing to roll back to. Deploy the revision that you want: `cutover deploy {}/{} --revision S3_URL`.",
+                    order.application, order.group
+                ),
+            };
             return Err(refuse(ErrorName::RevisionDoesNotExist, message));
         };
-        if order.rolls_back.is_some() {
+        if order.creator == Creator::Rollback {
             let message = format!(
                 "The deployment `{id}` is a rollback itself. Create a deployment of the revision that you want."
             );
@@ -50,6 +64,7 @@ impl Control {
         }
         start.file_exists_behavior = fallback.file_exists_behavior;
         start.is_way_back = true;
+        start.rolls_back = Some(id.clone());
         start.config = Some(order.config.clone());
         start.description = Some(format!(
             "Rolls back deployment {id} to what deployment {} had installed",
@@ -57,6 +72,20 @@ impl Control {
         ));
         let started = self.start(&order.group_id, &start).await?;
         Ok(RollBackDeploymentOutput { deployment_id: Some(started.to_string()) })
+    }
+
+    /// What a deployment is rolled back to: what had succeeded last when it was created. Where it has succeeded itself, that
+    /// may have been the same bytes, and the last ones before with other bytes are it.
+    async fn what_worked_before(&self, found: &Deployment) -> Result<Option<Fallback>, Error> {
+        let mut fallback = found.order().fallback.clone();
+        if found.status() != Status::Succeeded {
+            return Ok(fallback);
+        }
+        while let Some(earlier) = fallback.take_if(|earlier| is_same(earlier, found)) {
+            let earlier = self.deployment(&earlier.deployment).await?;
+            fallback = earlier.and_then(|stored| stored.row.deployment.order().fallback.clone());
+        }
+        Ok(fallback)
     }
 
     /// How the traffic goes back to where it was before the newest deployment of a blue/green group: nothing is installed.
@@ -67,6 +96,11 @@ impl Control {
         let Some(shift) = order.shift.as_ref().filter(|shift| shift.back_to.is_none()) else {
             return Ok(None);
         };
+        // The other side may have the same bytes, which is no way back.
+        let is_same = order.fallback.as_ref().is_some_and(|fallback| is_same(fallback, deployment));
+        if is_same && deployment.status() == Status::Succeeded {
+            return Ok(None);
+        }
         // Where it was not confirmed that the other side was ended, a part of it may be gone all the same.
         if shift.retires && deployment.stage() >= Some(Stage::Retire) {
             return Ok(None);
@@ -82,6 +116,7 @@ impl Control {
         };
         let mut request = Request::new(revision, pin);
         request.is_way_back = true;
+        request.rolls_back = Some(deployment.id().clone());
         request.back_to = Some(match &shift.carrier {
             Carrier::Groups(_) | Carrier::Service(_) => {
                 1 - deployment.new_side().unwrap_or(1).min(1)

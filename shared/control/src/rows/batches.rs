@@ -2,6 +2,7 @@
 //! decided.
 
 use engine::deployment::{Effect, Fact, Failure};
+use engine::health::LeftAlone;
 use engine::zonal::Zone;
 use engine::{DeploymentId, Pin, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -111,6 +112,16 @@ pub enum Outcome {
         /// How many of them come first.
         unhealthy: u32,
     },
+    /// [`Fact::PartSealed`].
+    #[serde(rename_all = "camelCase")]
+    PartSealed {
+        /// The number of hosts that a rollback goes to.
+        total: u32,
+        /// How many of them come first.
+        unhealthy: u32,
+        /// The other hosts of the group.
+        left_alone: LeftAlone,
+    },
     /// [`Fact::ZonesSealed`].
     ZonesSealed {
         /// The zones, in order.
@@ -130,6 +141,9 @@ impl Outcome {
             Fact::RevisionRefused(failure) => Some(Self::RevisionRefused(failure)),
             Fact::RosterSealed { total, unhealthy } => {
                 Some(Self::RosterSealed { total, unhealthy })
+            }
+            Fact::PartSealed { total, unhealthy, left_alone } => {
+                Some(Self::PartSealed { total, unhealthy, left_alone })
             }
             Fact::ZonesSealed(zones) => Some(Self::ZonesSealed { zones }),
             Fact::GroupCopied => Some(Self::GroupCopied),
@@ -161,6 +175,9 @@ impl Outcome {
             Self::RevisionPinned(pin) => Fact::RevisionPinned(pin),
             Self::RevisionRefused(failure) => Fact::RevisionRefused(failure),
             Self::RosterSealed { total, unhealthy } => Fact::RosterSealed { total, unhealthy },
+            Self::PartSealed { total, unhealthy, left_alone } => {
+                Fact::PartSealed { total, unhealthy, left_alone }
+            }
             Self::ZonesSealed { zones } => Fact::ZonesSealed(zones),
             Self::GroupCopied => Fact::GroupCopied,
             Self::CopyRefused(why) => Fact::ShiftRefused { effect: Effect::CopyGroup, why },
@@ -189,7 +206,9 @@ impl Row for OutcomeRow {
     fn key(&self) -> Key {
         let what = match self.outcome {
             Outcome::RevisionPinned(_) | Outcome::RevisionRefused(_) => Self::REVISION,
-            Outcome::RosterSealed { .. } | Outcome::ZonesSealed { .. } => Self::ROSTER,
+            Outcome::RosterSealed { .. }
+            | Outcome::PartSealed { .. }
+            | Outcome::ZonesSealed { .. } => Self::ROSTER,
             Outcome::GroupCopied | Outcome::CopyRefused(_) => Self::COPY,
         };
         Key::new(partition(&self.deployment_id), what)

@@ -3,6 +3,7 @@
 
 use engine::Timestamp;
 use engine::deployment::{Creator, Effect, Fact, Sighting, Stage};
+use engine::health::LeftAlone;
 use engine::lifecycle::Event;
 use serde_json::Value;
 
@@ -210,12 +211,17 @@ fn batches_and_what_came_of_effects_are_still_found_and_read() {
     let outcomes = outcomes.map(check::<OutcomeRow>);
     let id = &outcomes[0].deployment_id;
     let [revision, roster, _] = OutcomeRow::keys_of(id);
-    assert_eq!(outcomes.each_ref().map(Row::key), [revision.clone(), revision, roster]);
+    assert_eq!(outcomes.each_ref().map(Row::key), [revision.clone(), revision, roster.clone()]);
     assert!(outcomes.iter().all(Row::rings));
     let [pinned, refused, sealed] = outcomes.map(|row| row.outcome.into_fact());
     assert!(matches!(pinned, Fact::RevisionPinned(pin) if pin.hooks_s == Some(420)));
     assert!(matches!(refused, Fact::RevisionRefused(_)));
     assert_eq!(sealed, Fact::RosterSealed { total: 5, unhealthy: 1 });
+    let part = check::<OutcomeRow>(golden!("outcome-part", 1));
+    assert_eq!(part.key(), roster);
+    let left_alone = LeftAlone { healthy: 6, unhealthy: 1 };
+    let part = part.outcome.into_fact();
+    assert_eq!(part, Fact::PartSealed { total: 3, unhealthy: 2, left_alone });
 }
 
 #[test]

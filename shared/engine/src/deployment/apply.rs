@@ -34,6 +34,9 @@ impl Deployment {
             Fact::RosterSealed { total, unhealthy } => {
                 self.seal(|| Hosts::untouched(total, unhealthy))
             }
+            Fact::PartSealed { total, unhealthy, left_alone } => {
+                self.seal(|| Hosts::untouched(total, unhealthy).beside(left_alone))
+            }
             Fact::ZonesSealed(zones) => self.seal(|| Hosts::untouched_in(zones)),
             // In a shift, who comes late is brought what the group has when the deployment has ended.
             Fact::HostsArrived { total } => {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Effect, Failure, Plan, Side, TaskSet, Wishes};
+use crate::health::LeftAlone;
 use crate::lifecycle::Event;
 use crate::zonal::Zone;
 use crate::{DeploymentId, Pin, Timestamp};
@@ -20,6 +21,15 @@ pub enum Fact {
         total: u32,
         /// How many of them come first for that reason.
         unhealthy: u32,
+    },
+    /// The same of a rollback that goes to a part of its group.
+    PartSealed {
+        /// The number of hosts that it goes to.
+        total: u32,
+        /// How many of them come first.
+        unhealthy: u32,
+        /// The other hosts of the group.
+        left_alone: LeftAlone,
     },
     /// All hosts are enrolled, in the order of these zones, to which the deployment goes one after another.
     ZonesSealed(Vec<Zone>),

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::health::Fleet;
+use crate::health::{Fleet, LeftAlone};
 use crate::zonal::Zone;
 
 /// Where one host stands, as far as the deployment has to know. Everything else is on the host's own item.
@@ -90,6 +90,7 @@ pub struct Hosts {
     /// The zones that the enrolled hosts are in, where they are gone through one after another.
     zones: Vec<Tally>,
     first_untouched: u32,
+    left_alone: LeftAlone,
 }
 
 /// How many hosts are in each state: first those that were unhealthy or are new, then the others.
@@ -119,6 +120,7 @@ impl Counts {
             in_flight: sum(HostState::in_flight),
             succeeded: self.of(HostState::Succeeded),
             failed: sum(HostState::is_failure),
+            left_alone: LeftAlone::default(),
         }
     }
 }
@@ -163,6 +165,12 @@ impl Hosts {
         Self::counted(vec![0; hosts], unhealthy, total, zones)
     }
 
+    /// The same beside hosts of the group that are left alone.
+    #[must_use]
+    pub fn beside(self, left_alone: LeftAlone) -> Self {
+        Self { left_alone, ..self }
+    }
+
     fn counted(packed: Vec<u8>, unhealthy: u32, enrolled: u32, zones: Vec<Zone>) -> Self {
         let mut first = 0;
         let tally = |zone: Zone| {
@@ -172,7 +180,9 @@ impl Hosts {
         };
         let zones = zones.into_iter().map(tally).collect();
         let counts = Counts::default();
-        let mut hosts = Self { packed, unhealthy, enrolled, counts, zones, first_untouched: 0 };
+        let left_alone = LeftAlone::default();
+        let mut hosts =
+            Self { packed, unhealthy, enrolled, counts, zones, first_untouched: 0, left_alone };
         for ordinal in 0..hosts.len() {
             let state = hosts.get(ordinal).map_or(HostState::Untouched, |host| host.state);
             hosts.recount(ordinal, |counts, is_new| *counts.slot(is_new, state) += 1);
@@ -237,7 +247,12 @@ impl Hosts {
 
     /// The hosts as the rule of minimum healthy hosts sees them.
     pub fn fleet(&self) -> Fleet {
-        self.counts.fleet()
+        Fleet { left_alone: self.left_alone, ..self.counts.fleet() }
+    }
+
+    /// The hosts of the group that the deployment does not go to.
+    pub fn left_alone(&self) -> LeftAlone {
+        self.left_alone
     }
 
     /// How many hosts that arrived later are untouched, where there are zones. They are in none of them.
@@ -335,6 +350,7 @@ impl Hosts {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Written {
     unhealthy: u32,
     /// How many were there when the roster was sealed, where more have arrived since.
@@ -343,6 +359,9 @@ struct Written {
     /// The zones that they are in, where they are gone through one after another.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     zones: Vec<Zone>,
+    /// The hosts of the group that are left alone.
+    #[serde(default, skip_serializing_if = "LeftAlone::is_none")]
+    left_alone: LeftAlone,
     states: String,
 }
 
@@ -350,7 +369,8 @@ impl Serialize for Hosts {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let enrolled = Some(self.enrolled).filter(|enrolled| *enrolled < self.len());
         let zones = self.zones().cloned().collect();
-        Written { unhealthy: self.unhealthy, enrolled, zones, states: self.letters() }
+        let (unhealthy, left_alone) = (self.unhealthy, self.left_alone);
+        Written { unhealthy, enrolled, zones, left_alone, states: self.letters() }
             .serialize(serializer)
     }
 }
@@ -366,7 +386,8 @@ impl<'de> Deserialize<'de> for Hosts {
         let packed = written.states.bytes().map(number).collect::<Result<Vec<u8>, D::Error>>()?;
         let length = u32::try_from(packed.len()).unwrap_or(u32::MAX);
         let enrolled = written.enrolled.unwrap_or(length);
-        Ok(Self::counted(packed, written.unhealthy, enrolled, written.zones))
+        let hosts = Self::counted(packed, written.unhealthy, enrolled, written.zones);
+        Ok(hosts.beside(written.left_alone))
     }
 }
 

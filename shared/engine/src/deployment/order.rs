@@ -32,7 +32,7 @@ pub struct Order {
     pub revision: Revision,
     /// What was last deployed successfully to the group: what a rollback goes back to.
     pub fallback: Option<Fallback>,
-    /// The failed or stopped deployment that this one rolls back.
+    /// The deployment that this one rolls back, by itself or because somebody asked for it.
     pub rolls_back: Option<DeploymentId>,
     /// The user's words.
     pub description: Option<String>,

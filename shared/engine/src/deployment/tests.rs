@@ -1,6 +1,7 @@
 //! Whole deployments by hand: facts in, effects out.
 
 mod fleet;
+mod rollback;
 mod service;
 mod shift;
 mod traffic;
@@ -201,7 +202,7 @@ fn an_unclaimed_command_is_sent_twice_and_then_the_host_fails() {
         30000 CheckHosts { batch: 0, shut_out: false, give_up_before: Timestamp(964000) }
         30000 Dispatch { batch: 1, attempt: 2, hosts: Ordinals([(0, 1)]) }
         60000 CheckHosts { batch: 1, shut_out: true, give_up_before: Timestamp(994000) }
-        60000 End(Ending { status: Failed, failure: Some(Failure { code: HealthConstraints, message: "Too many hosts failed: 1 of 1 failed, and `CodeDeployDefault.OneAtATime` demands 1 healthy ones. 1 of them were not heard of for 60 s." }), roll_back: true, rollback_refused: None })
+        60000 End(Ending { status: Failed, failure: Some(Failure { code: HealthConstraints, message: "Too many hosts failed: 1 of 1 failed, and `CodeDeployDefault.OneAtATime` demands 1 healthy ones. 1 of them were not heard of for 60 s." }), roll_back: false, rollback_refused: Some("No host was touched, so there is nothing to roll back.") })
     "#]]);
 }
 

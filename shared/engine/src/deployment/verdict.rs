@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::effect::Ending;
-use super::hosts::HostState;
+use super::hosts::{Host, HostState};
 use super::{Creator, Deployment, Status};
 use crate::Timestamp;
 use crate::health::Fleet;
@@ -88,7 +88,7 @@ impl Deployment {
         }
         // A host that a stop left out is in none of the fleet's counts, and was not deployed to.
         let left_out = self.hosts.count(HostState::Skipped);
-        let all_succeeded = fleet.succeeded > 0 && fleet.succeeded == fleet.total() + left_out;
+        let all_succeeded = fleet.succeeded > 0 && fleet.succeeded == fleet.own() + left_out;
         if self.sealed && all_succeeded && self.has_climbed(now) && self.alarm().is_none() {
             return Some(Ending::succeeded());
         }
@@ -150,7 +150,8 @@ impl Deployment {
             };
             return failure(FailureCode::NoInstances, message.to_owned());
         }
-        if fleet.untouched() == fleet.total() && !rule.admits(fleet.total()) {
+        let is_begun = fleet.untouched() < fleet.own() || fleet.own() == 0;
+        if !is_begun && !rule.admits(fleet.total()) {
             let message = format!(
                 "`{}` keeps {} hosts healthy, and the group has {}: none could be deployed to. \
                  Choose a configuration that spares at least one host.",
@@ -160,9 +161,7 @@ impl Deployment {
             );
             return failure(FailureCode::HealthConstraintsInvalid, message);
         }
-        if fleet.untouched() == fleet.total()
-            && let Some(impossible) = self.impossible_zone()
-        {
+        if !is_begun && let Some(impossible) = self.impossible_zone() {
             return Some(Err(impossible));
         }
         if fleet.untouched() > 0 && !self.must_stop(fleet, now) {
@@ -207,13 +206,13 @@ impl Deployment {
             (false, None)
         } else if !self.order.creator.is_of_group() {
             refused("Only deployments of a whole group are rolled back.")
-        } else if self.order.creator == Creator::Rollback {
+        } else if self.order.creator == Creator::Rollback || self.order.rolls_back.is_some() {
             refused("A rollback is not rolled back itself.")
         } else if self.order.fallback.is_none() {
             refused(
                 "No earlier deployment of the group has succeeded, so there is nothing to roll back to.",
             )
-        } else if !self.touched_any() {
+        } else if !self.reached_any() {
             refused("No host was touched, so there is nothing to roll back.")
         } else {
             (true, None)
@@ -236,5 +235,26 @@ impl Deployment {
 
     pub(super) fn touched_any(&self) -> bool {
         self.next_batch > 0
+    }
+
+    /// Whether a host was started, or lost its traffic to an alarm.
+    fn reached_any(&self) -> bool {
+        let mut hosts = (0..self.hosts.len()).filter_map(|ordinal| self.hosts.get(ordinal));
+        hosts.any(|host| self.has_reached_host(host))
+    }
+
+    /// Whether this deployment, which has ended, left a host other than it was: it was started, or it was sent a command
+    /// and lost its traffic to an alarm before it could claim that. A rollback goes to these hosts alone.
+    pub fn has_reached_host(&self, host: Host) -> bool {
+        let lost_traffic = self.alarm().is_some() && self.order.traffic.is_some();
+        match host.state {
+            HostState::Running | HostState::Succeeded | HostState::Failed | HostState::Silent => {
+                true
+            }
+            // It may have been started before it vanished, and may be there again.
+            HostState::Gone => host.attempt > 0,
+            HostState::NotStarted | HostState::Skipped => host.attempt > 0 && lost_traffic,
+            HostState::Untouched | HostState::Sent | HostState::Unclaimed => false,
+        }
     }
 }
