@@ -99,6 +99,9 @@ impl Run<'_> {
             self.lease.tell(&self.reports, HostStatus::InProgress);
             match self.event(event).await? {
                 (Outcome::Paused, _) => return Ok(End::Paused),
+                (Outcome::Withdrawn(reason), _) => {
+                    return self.give_up(event, &reason).map(|()| End::Finished(None));
+                }
                 (Outcome::Succeeded(message), tail) => self.end(event, Ok(message), tail)?,
                 (Outcome::Failed(failure), tail) => self.end(event, Err(failure), tail)?,
                 (Outcome::Interrupted(script), tail) => {
@@ -237,11 +240,14 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Home does not want the rest.
+    /// Home does not want the rest. The event that carries the reason shows that nothing failed.
     fn give_up(&mut self, event: Event, reason: &str) -> Result<(), RunError> {
-        let message = format!("not begun: {reason}");
         self.change(event, |report| {
+            let waited = report.started_at.is_some();
+            let what = if waited { "no longer waited for" } else { "not begun" };
+            let message = format!("{what}: {reason}");
             report.status = EventStatus::Skipped;
+            report.ended_at = waited.then(now_ms);
             report.diagnostics = Some(diagnostics(Failure::other(message), String::new()));
         });
         let report = self.reports.iter().find(|report| report.event == event).cloned();

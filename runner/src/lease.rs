@@ -37,6 +37,15 @@ enum Permission {
     Withdrawn(String),
 }
 
+/// Why an event of the balancer does not end well.
+#[derive(Debug, Clone)]
+pub(crate) enum Unmet {
+    /// The balancer cannot do it.
+    Failed(String),
+    /// Home wants nothing more of the host.
+    Withdrawn(String),
+}
+
 /// An event of the balancer that the host waits for.
 #[derive(Debug)]
 struct Gate {
@@ -202,7 +211,7 @@ impl Lease {
 
     /// Waits until the balancer is done with the host, or home wants nothing more; an error says why it is not. Who waits
     /// no longer than that calls [`Lease::forget_traffic`].
-    pub(crate) async fn traffic(&self, event: Event) -> Result<(), String> {
+    pub(crate) async fn traffic(&self, event: Event) -> Result<(), Unmet> {
         self.state().gate = Some(Gate { event, again: Duration::ZERO, end: None });
         self.changed.notify_one();
         let mut permission = self.permission.subscribe();
@@ -210,7 +219,7 @@ impl Lease {
             let end = self.state().gate.as_ref().and_then(|gate| gate.end.clone());
             if let Some(end) = end {
                 self.state().gate = None;
-                return end;
+                return end.map_err(Unmet::Failed);
             }
             let withdrawn = |permission: &Permission| match permission {
                 Permission::Until(_) => None,
@@ -219,12 +228,12 @@ impl Lease {
             let reason = withdrawn(&permission.borrow_and_update());
             if let Some(reason) = reason {
                 self.state().gate = None;
-                return Err(reason);
+                return Err(Unmet::Withdrawn(reason));
             }
             tokio::select! {
                 () = self.gate_ended.notified() => {}
                 changed = permission.changed() => if changed.is_err() {
-                    return Err("the agent ends".to_owned());
+                    return Err(Unmet::Withdrawn("the agent ends".to_owned()));
                 },
             }
         }

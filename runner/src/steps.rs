@@ -15,7 +15,7 @@ use crate::events::{Run, RunError};
 use crate::hooks::{Failure, Prepared};
 use crate::install::{self, Request};
 use crate::journal::OpenHook;
-use crate::lease::log_path;
+use crate::lease::{Unmet, log_path};
 use crate::output::EventLog;
 use crate::process::PID_FILE;
 
@@ -26,6 +26,8 @@ const TRAFFIC_PATIENCE: Duration = Duration::from_secs(3600);
 pub(crate) enum Outcome {
     Succeeded(String),
     Failed(Failure),
+    /// Home wants nothing more of the host, and why.
+    Withdrawn(String),
     /// The agent had to end while the script ran.
     Interrupted(String),
     /// The agent has to end, and nothing is lost.
@@ -92,7 +94,8 @@ impl Run<'_> {
         };
         let failure = match end {
             Ok(Ok(())) => return (Outcome::Succeeded("Succeeded".to_owned()), String::new()),
-            Ok(Err(why)) => why,
+            Ok(Err(Unmet::Failed(why))) => why,
+            Ok(Err(Unmet::Withdrawn(why))) => return (Outcome::Withdrawn(why), String::new()),
             Err(_) => {
                 self.lease.forget_traffic();
                 let what = if event == Event::BlockTraffic {

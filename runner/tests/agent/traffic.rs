@@ -58,6 +58,26 @@ async fn a_balancer_that_refuses_fails_the_event_with_its_reason_and_skips_the_r
 }
 
 #[tokio::test]
+async fn a_host_that_waits_for_the_balancer_when_its_deployment_stops_has_not_failed() {
+    let home = Home::new();
+    let _server = home.open().await;
+    let agent = Agent::start(home.config());
+    let id = home.offer(balanced(1));
+    home.until("a look", |world| (world.commands[&id].looks > 0).then_some(())).await;
+    home.command(&id, |command| {
+        (command.withhold_after, command.looks) = (Some(Event::BeforeBlockTraffic), 0);
+    });
+    let report = home.result(&id).await;
+    assert!(report.events.iter().all(|it| it.status != EventStatus::Failed), "{report:#?}");
+    assert_eq!(event(&report, Event::BlockTraffic).status, EventStatus::Skipped);
+    assert_eq!(
+        diagnostics(&report, Event::BlockTraffic).message,
+        "no longer waited for: the deployment was stopped"
+    );
+    agent.stop().await;
+}
+
+#[tokio::test]
 async fn an_agent_that_is_restarted_while_it_waits_for_the_balancer_asks_again() {
     let home = Home::new();
     let _server = home.open().await;

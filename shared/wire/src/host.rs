@@ -222,7 +222,7 @@ pub enum HostStatus {
     InProgress,
     /// All events ended well.
     Succeeded,
-    /// An event failed, and the rest was skipped.
+    /// An event failed, or the host was told to begin nothing more, and the rest was skipped.
     Failed,
 }
 
@@ -256,7 +256,7 @@ pub enum EventStatus {
     Succeeded,
     /// Ended badly.
     Failed,
-    /// Never begun, because an earlier one failed.
+    /// Left out: an earlier one failed; or, with diagnostics that say why, the host was told to begin nothing more.
     Skipped,
     /// Nobody knows: the host was not heard of again.
     Unknown,

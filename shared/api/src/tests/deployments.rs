@@ -165,10 +165,29 @@ async fn a_stop_lets_the_running_host_end_and_may_be_asked_for_again() {
     assert_eq!(answer["proceed"], false);
     report["sequence"] = 3.into();
     report["status"] = "Failed".into();
+    let left_out = json!({
+        "errorCode": "UnknownError",
+        "scriptName": "",
+        "message": "not begun: the deployment was stopped",
+        "logTail": "",
+    });
+    report["events"] = json!([
+        { "event": "BeforeInstall", "status": "Succeeded", "startedAt": 1, "endedAt": 2 },
+        { "event": "Install", "status": "Skipped", "diagnostics": left_out },
+        { "event": "AfterInstall", "status": "Skipped" },
+    ]);
     world.host("report", &token, report).await;
+    // Before the deployment has taken note of it, and after.
+    assert_eq!(world.target(&id, "web-1").await["status"], "Skipped");
     world.advance(&id).await;
+    let target = world.target(&id, "web-1").await;
+    assert_eq!(target["status"], "Skipped", "{target:#}");
+    let events = target["lifecycleEvents"].as_array().unwrap();
+    assert!(events.iter().all(|event| event["status"] != "Failed"), "{target:#}");
     let info = world.info(&id).await;
     assert_eq!(info["status"], "Stopped");
+    let overview = &info["deploymentOverview"];
+    assert_eq!((&overview["Failed"], &overview["Skipped"]), (&json!(0), &json!(1)), "{info:#}");
     assert_eq!(info["errorInformation"]["code"], "MANUAL_STOP");
     assert_eq!(world.refused("StopDeployment", named(&id)).await, "DeploymentAlreadyCompleted");
     assert_eq!(

@@ -158,6 +158,11 @@ async fn a_stop_that_comes_while_the_alias_is_read_keeps_it_as_it_is() {
     say(&world, &id, "Succeeded").await;
     assert_eq!(world.info(&id).await["status"], "Stopped");
     assert_eq!(percent(&world), 0, "it was to be changed before the stop, and is not after it");
+    let shown = target(&world, &id).await;
+    assert_eq!(shown["status"], "Skipped", "it did not fail: {shown:#}");
+    let statuses =
+        shown["lifecycleEvents"].as_array().unwrap().iter().map(|it| it["status"].clone());
+    assert_eq!(statuses.collect::<Vec<_>>(), ["Succeeded", "Skipped", "Skipped"]);
 }
 
 #[tokio::test]

@@ -68,11 +68,12 @@ impl Control {
         let count = |states: &[HostState]| -> u32 {
             states.iter().map(|state| deployment.hosts().count(*state)).sum()
         };
+        let halted = deployment.halted();
         let outcomes = [
             (HostOutcome::Succeeded, count(&[HostState::Succeeded])),
-            (HostOutcome::Failed, count(&[HostState::Failed])),
+            (HostOutcome::Failed, count(&[HostState::Failed]).saturating_sub(halted)),
             (HostOutcome::Silent, count(&[HostState::Silent, HostState::NotStarted])),
-            (HostOutcome::Skipped, count(&[HostState::Skipped])),
+            (HostOutcome::Skipped, count(&[HostState::Skipped]) + halted),
             (HostOutcome::Gone, count(&[HostState::Gone])),
         ];
         self.meter.take(Measure::Deployment(ending.status));

@@ -59,6 +59,7 @@ fn told_by(host: &HostRow) -> Option<Fact> {
         | Sighting::GivenUp
         | Sighting::Succeeded
         | Sighting::Failed
+        | Sighting::Halted
         | Sighting::Leaving
         | Sighting::Gone => Some(Fact::HostsSeen(vec![seen])),
     }

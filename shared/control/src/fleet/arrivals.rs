@@ -102,9 +102,13 @@ impl Control {
         // What counts is the group's last successful revision, whatever became of another one on this host.
         match self.last_on(passage, group, instance).await? {
             Some(Sighting::Succeeded) => return Ok(Look::Done),
-            Some(Sighting::Failed | Sighting::GivenUp | Sighting::ShutOut | Sighting::Gone) => {
-                return Ok(Look::Failed);
-            }
+            Some(
+                Sighting::Failed
+                | Sighting::Halted
+                | Sighting::GivenUp
+                | Sighting::ShutOut
+                | Sighting::Gone,
+            ) => return Ok(Look::Failed),
             Some(Sighting::Unclaimed | Sighting::Claimed { .. } | Sighting::Leaving) => {}
             None if group.slot.last_successful.is_none() => return Ok(Look::Done),
             None => {}

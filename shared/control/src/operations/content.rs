@@ -175,9 +175,11 @@ impl Control {
         };
         let now = deployment.stage().unwrap_or_default();
         let has_ended = deployment.ended().is_some();
+        let was_stopped = deployment.status() == Status::Stopped;
         let status = match (now.cmp(&stage), said.as_ref().and_then(|hook| hook.status)) {
             (_, Some(HookStatus::Failed)) => LifecycleEventStatus::Failed,
             (Ordering::Greater, _) => LifecycleEventStatus::Succeeded,
+            (Ordering::Equal, _) if was_stopped => LifecycleEventStatus::Skipped,
             (Ordering::Equal, _) if has_ended => LifecycleEventStatus::Failed,
             (Ordering::Equal, _) => LifecycleEventStatus::InProgress,
             (Ordering::Less, _) if has_ended => LifecycleEventStatus::Skipped,
@@ -201,6 +203,7 @@ pub(super) fn target_status(deployment: &Deployment) -> TargetStatus {
         Status::InProgress => TargetStatus::InProgress,
         Status::Ready => TargetStatus::Ready,
         Status::Succeeded => TargetStatus::Succeeded,
-        Status::Failed | Status::Stopped => TargetStatus::Failed,
+        Status::Failed => TargetStatus::Failed,
+        Status::Stopped => TargetStatus::Skipped,
     }
 }

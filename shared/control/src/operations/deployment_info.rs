@@ -50,16 +50,18 @@ fn error_of(failure: &Failure) -> ErrorInformation {
 fn overview(deployment: &Deployment) -> DeploymentOverview {
     let hosts = deployment.hosts();
     let ready = u64::from(deployment.waiting().len());
-    let count = |states: &[HostState]| {
+    let halted = u64::from(deployment.halted());
+    let count = |states: &[HostState]| -> Option<u64> {
         Some(states.iter().map(|state| u64::from(hosts.count(*state))).sum())
     };
     DeploymentOverview {
         pending: count(&[HostState::Untouched]),
         in_progress: count(&[HostState::Sent, HostState::Unclaimed, HostState::Running])
-            .map(|in_flight: u64| in_flight.saturating_sub(ready)),
+            .map(|in_flight| in_flight.saturating_sub(ready)),
         succeeded: count(&[HostState::Succeeded]),
-        failed: count(&[HostState::Failed, HostState::Silent, HostState::NotStarted]),
-        skipped: count(&[HostState::Skipped]),
+        failed: count(&[HostState::Failed, HostState::Silent, HostState::NotStarted])
+            .map(|failed| failed.saturating_sub(halted)),
+        skipped: count(&[HostState::Skipped]).map(|skipped| skipped + halted),
         ready: Some(ready),
     }
 }

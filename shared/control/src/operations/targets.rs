@@ -178,12 +178,14 @@ fn status_of(deployment: &Deployment, host: &HostRow) -> TargetStatus {
         HostState::Sent | HostState::Unclaimed | HostState::Running => {
             match (host.status, host.out_of_reach, host.heard_at) {
                 (Some(HostStatus::Succeeded), ..) => TargetStatus::Succeeded,
+                (Some(HostStatus::Failed), ..) if host.was_halted() => TargetStatus::Skipped,
                 (Some(HostStatus::Failed), ..) | (_, Some(_), _) => TargetStatus::Failed,
                 (_, None, Some(_)) => TargetStatus::InProgress,
                 (_, None, None) => TargetStatus::Pending,
             }
         }
         HostState::Succeeded => TargetStatus::Succeeded,
+        HostState::Failed if deployment.was_halted(host.ordinal) => TargetStatus::Skipped,
         HostState::Failed | HostState::Silent | HostState::NotStarted => TargetStatus::Failed,
         HostState::Skipped => TargetStatus::Skipped,
         HostState::Gone => TargetStatus::Unknown,

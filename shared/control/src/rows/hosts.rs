@@ -4,7 +4,7 @@ use engine::deployment::{HostSeen, Sighting};
 use engine::lifecycle::Event;
 use engine::{DeploymentId, GroupId, Timestamp};
 use serde::{Deserialize, Serialize};
-use wire::host::{EventReport, HostStatus};
+use wire::host::{EventReport, EventStatus, HostStatus};
 
 use super::deployments::{KEPT_MS, partition};
 use super::{Row, digits};
@@ -153,6 +153,7 @@ impl HostRow {
     pub fn seen(&self) -> HostSeen {
         let sighting = match (self.status, self.out_of_reach, self.heard_at) {
             (Some(HostStatus::Succeeded), ..) => Sighting::Succeeded,
+            (Some(HostStatus::Failed), ..) if self.was_halted() => Sighting::Halted,
             (Some(HostStatus::Failed), ..) => Sighting::Failed,
             _ if self.gone => Sighting::Gone,
             // A host that has not claimed its command cannot any more, and is spared.
@@ -169,6 +170,15 @@ impl HostRow {
     pub fn is_down_until(&self) -> Option<Timestamp> {
         let is_unclaimed = self.seen().sighting == Sighting::Unclaimed;
         self.down_until.filter(|_| is_unclaimed)
+    }
+
+    /// Whether the host says that it was told to begin nothing more. An event that it then left out carries the reason;
+    /// one that is left out after a failure carries none.
+    pub fn was_halted(&self) -> bool {
+        let is_told = |report: &EventReport| {
+            report.status == EventStatus::Skipped && report.diagnostics.is_some()
+        };
+        self.status == Some(HostStatus::Failed) && self.events.iter().any(is_told)
     }
 
     /// A host that is enrolled and was not heard of.
@@ -241,6 +251,7 @@ impl Row for HostRow {
             | Sighting::GivenUp
             | Sighting::Succeeded
             | Sighting::Failed
+            | Sighting::Halted
             | Sighting::Leaving
             | Sighting::Gone => true,
         };

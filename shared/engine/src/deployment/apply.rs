@@ -92,6 +92,7 @@ impl Deployment {
             | Sighting::GivenUp
             | Sighting::Succeeded
             | Sighting::Failed
+            | Sighting::Halted
             | Sighting::Leaving
             | Sighting::Gone => false,
         };
@@ -105,7 +106,8 @@ impl Deployment {
             Sighting::ShutOut => HostState::NotStarted,
             Sighting::GivenUp => HostState::Silent,
             Sighting::Succeeded => HostState::Succeeded,
-            Sighting::Failed => HostState::Failed,
+            // What runs there now is of no revision, so that it counts as one that failed; it is not shown as one.
+            Sighting::Failed | Sighting::Halted => HostState::Failed,
             Sighting::Gone if known.state == HostState::Untouched => {
                 return self.lose(seen.ordinal);
             }
@@ -120,6 +122,9 @@ impl Deployment {
             return waits;
         }
         self.hosts.set(seen.ordinal, Host { state, attempt: known.attempt });
+        if seen.sighting == Sighting::Halted {
+            self.halted.insert(seen.ordinal);
+        }
         if !state.in_flight() {
             self.wait_no_more(seen.ordinal);
             self.drop_finished_batches(seen.ordinal);
@@ -137,6 +142,7 @@ impl Deployment {
             | Sighting::GivenUp
             | Sighting::Succeeded
             | Sighting::Failed
+            | Sighting::Halted
             | Sighting::Leaving
             | Sighting::Gone => None,
         });
@@ -149,6 +155,7 @@ impl Deployment {
                 | Sighting::GivenUp
                 | Sighting::Succeeded
                 | Sighting::Failed
+                | Sighting::Halted
                 | Sighting::Leaving
                 | Sighting::Gone => {
                     self.see(host);

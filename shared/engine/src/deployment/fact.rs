@@ -157,6 +157,8 @@ pub enum Sighting {
     Succeeded,
     /// One of its events failed.
     Failed,
+    /// It was told to begin nothing more, and ended without a failure.
+    Halted,
     /// It is about to vanish, on explicit evidence, and has not claimed a command: it no longer can.
     Leaving,
     /// It does not exist any more, on explicit evidence.

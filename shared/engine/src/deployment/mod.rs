@@ -115,6 +115,8 @@ pub struct Deployment {
     #[serde(default, skip_serializing_if = "Shifting::has_not_begun")]
     shifting: Shifting,
     stop: Option<Stop>,
+    #[serde(default, skip_serializing_if = "Ordinals::is_empty")]
+    halted: Ordinals,
     ended: Option<Ended>,
 }
 
@@ -195,6 +197,7 @@ impl Deployment {
             watching: Watching::default(),
             shifting: Shifting::default(),
             stop: None,
+            halted: Ordinals::default(),
             ended: None,
         }
     }
@@ -333,6 +336,18 @@ impl Deployment {
     /// The hosts of a batch that are in flight.
     pub fn outstanding(&self, batch: u32) -> Ordinals {
         self.batches.iter().filter(|b| b.id == batch).flat_map(|b| self.in_flight(b)).collect()
+    }
+
+    /// Whether a host ended because it was told to begin nothing more: none of its events failed.
+    pub fn was_halted(&self, ordinal: u32) -> bool {
+        let has_ended = |host: Host| host.state == HostState::Failed;
+        self.halted.contains(ordinal) && self.hosts.get(ordinal).is_some_and(has_ended)
+    }
+
+    /// How many hosts did.
+    pub fn halted(&self) -> u32 {
+        let halted = self.halted.iter().filter(|ordinal| self.was_halted(*ordinal)).count();
+        u32::try_from(halted).unwrap_or(u32::MAX)
     }
 
     /// All hosts that are in flight.

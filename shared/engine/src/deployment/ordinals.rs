@@ -33,6 +33,22 @@ impl Ordinals {
         self.0.iter().map(|(_, number)| number).sum()
     }
 
+    /// Adds an ordinal.
+    pub(super) fn insert(&mut self, ordinal: u32) {
+        if self.contains(ordinal) {
+            return;
+        }
+        let at = self.0.partition_point(|(first, _)| *first < ordinal);
+        let touches = self.0.get(at).is_some_and(|(first, _)| *first == ordinal + 1);
+        let after = touches.then(|| self.0.remove(at));
+        let number = 1 + after.map_or(0, |(_, number)| number);
+        let before = at.checked_sub(1).and_then(|at| self.0.get_mut(at));
+        match before.filter(|(first, number)| *first + *number == ordinal) {
+            Some((_, before)) => *before += number,
+            None => self.0.insert(at, (ordinal, number)),
+        }
+    }
+
     /// The ordinals of both sets.
     pub(super) fn union(&self, other: &Self) -> Self {
         self.iter().chain(other.iter()).collect()
@@ -136,6 +152,15 @@ mod tests {
             let ordinals: Ordinals = set.iter().copied().collect();
             let text = String::from(ordinals.clone());
             prop_assert_eq!(Ordinals::try_from(text).unwrap().iter().collect::<Vec<_>>(), set.into_iter().collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn ordinals_come_one_by_one_in_any_order(list in proptest::collection::vec(0_u32..60, 0..80)) {
+            let mut set = Ordinals::default();
+            for ordinal in &list {
+                set.insert(*ordinal);
+            }
+            prop_assert_eq!(set, list.into_iter().collect::<Ordinals>());
         }
 
         #[test]

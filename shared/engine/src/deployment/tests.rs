@@ -251,6 +251,22 @@ fn a_stop_shuts_out_who_has_not_claimed_and_waits_for_who_has() {
 }
 
 #[test]
+fn a_host_that_a_stop_halted_is_no_success_and_no_failure_of_its_own() {
+    let mut story = Story::running(Minimum::FleetPercent(0), 3);
+    for ordinal in 0..3 {
+        story.seen(ordinal, Sighting::Claimed { heard_at: story.now, waits_in: None });
+    }
+    story.fact(Fact::StopRequested { at: story.now, roll_back: Some(true) });
+    story.seen(0, Sighting::Halted);
+    story.seen(1, Sighting::Failed);
+    story.seen(2, Sighting::Halted);
+    let (deployment, ending) = (&story.deployment, &story.deployment.ended().unwrap().ending);
+    assert_eq!((ending.status, ending.roll_back), (Status::Stopped, true));
+    let halted: Vec<u32> = (0..3).filter(|ordinal| deployment.was_halted(*ordinal)).collect();
+    assert_eq!((halted, deployment.halted()), (vec![0, 2], 2));
+}
+
+#[test]
 fn a_host_that_a_stop_left_out_keeps_the_deployment_from_having_succeeded() {
     let mut story = Story::running(Minimum::OneAtATime, 2);
     story.seen(0, Sighting::Succeeded);
