@@ -353,7 +353,7 @@ pub(crate) fn pending(event: Event) -> EventReport {
 }
 
 /// The host's clock, in UTC milliseconds.
-fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,7 +1,7 @@
 //! The output of one lifecycle event: a log file with a limit, and its end for the report (`docs/semantics.md#hooks`).
 //!
-//! Both streams go into one file, line by line with `[stdout]` or `[stderr]` before them, as CodeDeploy's own agent does
-//! it. What is in the file is always valid UTF-8. Beyond the limit the output is still read, so that the script does not
+//! Both streams go into one file, line by line with the time and `[stdout]` or `[stderr]` before them, as CodeDeploy's own
+//! agent does it. What is in the file is always valid UTF-8. Beyond the limit the output is still read, so that the script does not
 //! notice, and only its end is kept.
 
 use std::fs::File;
@@ -10,7 +10,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use engine::Timestamp;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
+use wire::log::stamp;
+
+use crate::events::now_ms;
 
 /// How much of an event's end is reported, in bytes.
 pub(crate) const TAIL_BYTES: usize = 64 << 10;
@@ -39,9 +43,9 @@ impl EventLog {
         Ok(Self(Mutex::new(inner)))
     }
 
-    /// Adds whole lines.
+    /// Adds whole lines, with the time before each.
     pub(crate) fn write(&self, text: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(text);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(&stamped(text));
     }
 
     /// Adds a line of the agent's own.
@@ -88,7 +92,8 @@ impl Inner {
         let mut end = file.write_all(if fits { text } else { cut }.as_bytes());
         if !fits && end.is_ok() {
             let mark = format!(
-                "\n[cutover]the output was cut here: it is longer than {} bytes; the script goes on\n",
+                "\n{}[cutover]the output was cut here: it is longer than {} bytes; the script goes on\n",
+                stamp(Timestamp(now_ms())),
                 self.limit
             );
             end = file.write_all(mark.as_bytes());
@@ -101,6 +106,12 @@ impl Inner {
             self.file = None;
         }
     }
+}
+
+/// Lines with the time before each.
+pub(crate) fn stamped(text: &str) -> String {
+    let stamp = stamp(Timestamp(now_ms()));
+    text.split_inclusive('\n').flat_map(|line| [stamp.as_str(), line]).collect()
 }
 
 /// The last bytes of a text, at most `most`, from the beginning of a character.

@@ -16,7 +16,7 @@ use crate::hooks::{Failure, Prepared};
 use crate::install::{self, Request};
 use crate::journal::OpenHook;
 use crate::lease::{Unmet, log_path};
-use crate::output::EventLog;
+use crate::output::{EventLog, stamped};
 use crate::process::PID_FILE;
 
 /// How long a host waits for its balancer (`docs/semantics.md#traffic`).
@@ -72,7 +72,7 @@ impl Run<'_> {
         };
         self.group.prune(id, self.host.config.limits.kept_deployments);
         match end {
-            Ok(line) => (Outcome::Succeeded(line.clone()), format!("{line}\n")),
+            Ok(line) => (Outcome::Succeeded(line.clone()), stamped(&format!("{line}\n"))),
             Err(error) => (Outcome::Failed(Failure::other(error.to_string())), String::new()),
         }
     }
@@ -143,7 +143,7 @@ impl Run<'_> {
                 );
                 let lines: String =
                     std::iter::once(numbers).chain(notes).map(|line| line + "\n").collect();
-                (Outcome::Succeeded("Succeeded".to_owned()), lines)
+                (Outcome::Succeeded("Succeeded".to_owned()), stamped(&lines))
             }
             Ok(Err(error)) => (Outcome::Failed(Failure::other(error.to_string())), String::new()),
             Err(error) => (
@@ -165,7 +165,8 @@ impl Run<'_> {
             Ok(None) => return Ok((Outcome::Succeeded("Succeeded".to_owned()), String::new())),
             Err(failure) if event.uses_last_successful() => {
                 let line = format!("{event} is passed over: {}", failure.message);
-                return Ok((Outcome::Succeeded(line.clone()), format!("[cutover]{line}\n")));
+                let told = stamped(&format!("[cutover]{line}\n"));
+                return Ok((Outcome::Succeeded(line), told));
             }
             Err(failure) => return Ok((Outcome::Failed(failure), String::new())),
         };

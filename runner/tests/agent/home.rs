@@ -21,6 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use wire::host::*;
+use wire::log::without_stamps;
 
 /// What home knows and how it behaves.
 #[derive(Default)]
@@ -306,8 +307,10 @@ pub(crate) fn event(report: &ReportRequest, event: Event) -> &EventReport {
     report.events.iter().find(|it| it.event == event).unwrap()
 }
 
-pub(crate) fn diagnostics(report: &ReportRequest, wanted: Event) -> &EventDiagnostics {
-    event(report, wanted).diagnostics.as_ref().unwrap()
+/// How an event ended, with its output without times.
+pub(crate) fn diagnostics(report: &ReportRequest, wanted: Event) -> EventDiagnostics {
+    let found = event(report, wanted).diagnostics.clone().unwrap();
+    EventDiagnostics { log_tail: without_stamps(&found.log_tail), ..found }
 }
 
 /// The directory of a deployment on the host.

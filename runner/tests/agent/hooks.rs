@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use engine::lifecycle::Event;
 use wire::host::{ErrorCode, EventStatus, HostStatus, ReportRequest};
+use wire::log::{unstamped, without_stamps};
 
 use crate::home::{Agent, Deployment, Home, diagnostics, event, kept};
 
@@ -27,11 +28,11 @@ async fn run_bundle(deployment: Deployment) -> (Home, Deployment, ReportRequest)
     (home, deployment, report)
 }
 
-fn failure(report: &ReportRequest) -> (ErrorCode, &str) {
+fn failure(report: &ReportRequest) -> (ErrorCode, String) {
     assert_eq!(report.status, HostStatus::Failed, "{report:#?}");
     assert_eq!(event(report, Event::Install).status, EventStatus::Skipped);
     let found = diagnostics(report, Event::BeforeInstall);
-    (found.error_code, &found.message)
+    (found.error_code, found.message)
 }
 
 #[tokio::test]
@@ -76,7 +77,11 @@ async fn a_script_has_a_clean_environment_with_codedeploys_variables() {
         assert!(tail.lines().any(|it| it == line), "{line} in {tail}");
     }
     let log = kept(&home, &deployment.specification).join("logs/BeforeInstall.log");
-    assert_eq!(&std::fs::read_to_string(&log).unwrap(), tail);
+    let text = std::fs::read_to_string(&log).unwrap();
+    assert_eq!(&without_stamps(&text), tail);
+    // Each line has its time, and none is earlier than the one before.
+    let times: Vec<_> = text.lines().map(|line| unstamped(line).0).collect();
+    assert!(times.iter().all(Option::is_some) && times.is_sorted(), "{text}");
     assert_eq!(log.parent().unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o700);
 }
 

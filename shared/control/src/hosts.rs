@@ -8,6 +8,7 @@ use wire::host::{
     EventReport, EventStatus, HostStatus, Offer, PollRequest, PollResponse, Refusal, RefusalCode,
     ReportRequest, ReportResponse, Specification,
 };
+use wire::log::without_stamps;
 
 use crate::rows::{
     self, BatchRow, DeploymentRow, HostRow, LogRow, LoggedEvent, OnPremises, Stored,
@@ -335,7 +336,7 @@ impl Control {
             if let Some(diagnostics) = event.diagnostics.as_mut() {
                 let tail = std::mem::take(&mut diagnostics.log_tail);
                 if event.status == EventStatus::Failed {
-                    diagnostics.log_tail = tail_of(&tail, 4096);
+                    diagnostics.log_tail = tail_of(&without_stamps(&tail), 4096);
                 }
                 if is_new && !tail.is_empty() {
                     logged.push(LoggedEvent { event: event.event, offset: None, text: tail });

@@ -178,7 +178,9 @@ shape! {
         lifecycle_event_name: String,
         /// Where the piece begins in the output of the event, in bytes.
         offset: u64,
-        /// The text.
+        /// When it came, where a line does not say it.
+        time: Seconds,
+        /// The text; a line begins with the time at which the host read it (`wire::log`).
         text: String,
         /// Whether output between the piece before and this one was dropped.
         truncated: bool,

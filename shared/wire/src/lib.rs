@@ -7,3 +7,4 @@ mod shape;
 pub mod codedeploy;
 pub mod cutover;
 pub mod host;
+pub mod log;

@@ -153,6 +153,7 @@ impl Log {
             target_id: Some(row.name.clone()),
             lifecycle_event_name: Some(event.name().to_owned()),
             offset,
+            time: Some(row.at.into()),
             text: Some(text.to_owned()),
             truncated: Some(cut),
         };
