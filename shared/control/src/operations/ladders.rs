@@ -1,7 +1,7 @@
 //! Ladders, and what people say while one is climbed (`docs/semantics.md#ladders`).
 
 use engine::DeploymentId;
-use engine::deployment::{Deployment, Fact, Stage, Wishes};
+use engine::deployment::{Carrier, Deployment, Fact, Stage, Wishes};
 use engine::health::{Minimum, Rule};
 use engine::ladder::Ladder;
 use wire::codedeploy::{CreateDeploymentConfig, Empty, ErrorName, Request as _};
@@ -50,6 +50,22 @@ fn has_steps(deployment: &Deployment) -> bool {
     let order = deployment.order();
     let waits = order.shift.as_ref().is_some_and(|shift| shift.ready_wait_ms.is_some());
     waits || !order.ladder.is_empty() || order.zonal.is_some()
+}
+
+/// The names of the new and the old side of a deployment whose traffic moves all together, where they have any.
+fn sides_of(deployment: &Deployment) -> Option<(String, String)> {
+    let version = |version: &str| format!("version {version}");
+    match deployment.carrier()? {
+        Carrier::Groups(groups) => named_sides(deployment, groups),
+        Carrier::Service(service) => named_sides(deployment, &service.groups),
+        Carrier::Alias(alias) => Some((version(&alias.new), version(&alias.old))),
+        Carrier::Exchange(_) => None,
+    }
+}
+
+fn named_sides(deployment: &Deployment, [first, second]: &[String; 2]) -> Option<(String, String)> {
+    let (new, old) = if deployment.new_side()? == 0 { (first, second) } else { (second, first) };
+    Some((new.clone(), old.clone()))
 }
 
 impl Control {
@@ -108,6 +124,7 @@ impl Control {
         let mut task_sets = found.task_sets().iter();
         let new_tasks = task_sets.find(|set| Some(set.side) == found.new_side());
         let (zones, zones_done) = zones_of(&found).unzip();
+        let (new_side, old_side) = sides_of(&found).unzip();
         Ok(GetProgressOutput {
             steps: Some(order.ladder.rungs().iter().map(ToString::to_string).collect()),
             steps_done: Some(found.climb().rung).filter(|_| zones.is_none()),
@@ -123,6 +140,8 @@ impl Control {
             traffic_back_time: found.withdrawn_at().map(Into::into),
             stage: stage_of(&found),
             traffic_percent: found.percent().map(u32::from),
+            new_side,
+            old_side,
             waits_until: found.stage_until().filter(|_| !is_over).map(Into::into),
             running_tasks: new_tasks.map(|set| set.running),
             desired_tasks: new_tasks.map(|set| set.desired),

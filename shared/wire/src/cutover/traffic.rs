@@ -63,6 +63,10 @@ shape! {
         stage: ShiftStage,
         /// How much of the traffic its new version has, in percent.
         traffic_percent: u32,
+        /// What its new version gets traffic through, where that has a name: a target group, or a version of a function.
+        new_side: String,
+        /// What has the rest of the traffic, and had all of it before.
+        old_side: String,
         /// Until when it waits: for a person, or with what had the traffic.
         waits_until: Seconds,
         /// How many of the tasks of its new version run, where it is of an ECS service.
