@@ -18,7 +18,7 @@ use crate::output::Format;
     version,
     max_term_width = 100,
     after_help = "A command talks to the Cutover of --dir, else to that of AWS_ENDPOINT_URL_CODEDEPLOY, else to that in `.cutover`.\n\n\
-                  Exit codes: 0 done, 1 the deployment did not succeed or lint rejects, 2 wrong use, 3 not reachable, 4 time over.\n\n\
+                  Exit codes: 0 done, 1 the deployment did not succeed or lint rejects, 2 wrong use, 3 not reachable, 4 time over, 5 stdout cannot be written to.\n\n\
                   Start here:\n  cutover up\n  cutover init shop/web --auto-rollback\n  cutover push ./app shop\n  cutover deploy shop/web --watch\n\n\
                   In the cloud:\n  cutover connect STACK"
 )]

@@ -17,6 +17,8 @@ pub(crate) enum Exit {
     Unreachable,
     /// The time that `--timeout` allows is over.
     TimeOver,
+    /// What the command had to say could not be written to stdout.
+    NotWritten,
     /// The user pressed Ctrl-C: 128 and the number of SIGINT, as shells have it.
     Interrupted,
 }
@@ -29,6 +31,7 @@ impl Exit {
             Self::WrongUse => 2,
             Self::Unreachable => 3,
             Self::TimeOver => 4,
+            Self::NotWritten => 5,
             Self::Interrupted => 130,
         }
     }

@@ -8,7 +8,7 @@ use bundle::{BundleError, EntryKind, HEAD_BYTES, Limits};
 use engine::appspec::{Position, Severity, lint};
 use serde::Serialize;
 
-use crate::output::printable;
+use crate::output::{one_line, printable};
 use crate::pack;
 
 /// The names that an AppSpec file may have.
@@ -54,7 +54,7 @@ impl Finding {
 
 impl std::fmt::Display for Finding {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&printable(&self.file))?;
+        f.write_str(&one_line(&self.file))?;
         for number in [self.line, self.column].into_iter().flatten() {
             write!(f, ":{number}")?;
         }

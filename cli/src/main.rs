@@ -29,8 +29,20 @@ fn main() -> ExitCode {
     };
     let format = cli.format;
     match commands::run(cli) {
-        Ok(exit) => exit,
+        Ok(exit) => written(exit),
         Err(error) => failed(error, format),
+    }
+}
+
+/// How a command ends that is done: what it had to say has to have been written, too.
+fn written(exit: ExitCode) -> ExitCode {
+    match output::lost() {
+        None => exit,
+        Some(why) => {
+            let message = format!("stdout cannot be written to: {why}");
+            let hint = "the command itself is done; free space or write to another place, and ask again for what it said";
+            failed(Failure::new(Exit::NotWritten, message).hint(hint).into(), Format::Text)
+        }
     }
 }
 
@@ -42,7 +54,7 @@ fn failed(error: anyhow::Error, format: Format) -> ExitCode {
     if format == Format::Json && !failure.data_written {
         output::json(&failure.json());
     }
-    output::note(&format!("error: {}", output::printable(&failure.message)));
+    output::note(&format!("error: {}", failure.message));
     if let Some(hint) = &failure.hint {
         output::note(&format!("\nhint: {hint}"));
     }
@@ -52,8 +64,8 @@ fn failed(error: anyhow::Error, format: Format) -> ExitCode {
 /// Says how the command line is used; help and the version, which clap also treats as errors, are data.
 fn misused(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
-        drop(error.print());
-        return Exit::Done.into();
+        output::note_result(&error.print());
+        return written(Exit::Done.into());
     }
     // What was asked for is not known when the arguments cannot be parsed, so it is looked for in them as they are.
     let arguments: Vec<String> = std::env::args().collect();

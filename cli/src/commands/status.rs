@@ -15,7 +15,7 @@ use super::Context;
 use crate::args::GroupName;
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
-use crate::output::{self, Format, moment, printable, revision_url};
+use crate::output::{self, Format, moment, one_line, revision_url};
 use crate::watch::progress;
 
 /// Groups that the API gives in one answer.
@@ -192,7 +192,7 @@ fn group_lines(application: &str, group: &GroupStatus) -> Vec<String> {
     let config = info.deployment_config_name.as_deref().unwrap_or("?");
     let rollback = info.auto_rollback_configuration.as_ref();
     let rollback = match rollback {
-        Some(AutoRollbackConfiguration { enabled: Some(true), .. }) => ", rolls back by itself",
+        Some(AutoRollbackConfiguration { enabled: Some(true), .. }) => ", rolls back automatically",
         Some(_) | None => "",
     };
     let mut lines = vec![format!("{application}/{name}  {config}{rollback}")];
@@ -205,7 +205,7 @@ fn group_lines(application: &str, group: &GroupStatus) -> Vec<String> {
         lines.extend(progress_lines(group, deployment));
     }
     for subscription in status.subscriptions.iter().flatten() {
-        let part = |text: &Option<String>| text.clone().unwrap_or_default();
+        let part = |text: &Option<String>| one_line(text.as_deref().unwrap_or_default());
         lines.push(field(
             "subscribed",
             &format!("s3://{}/{}", part(&subscription.bucket), part(&subscription.prefix)),
@@ -249,7 +249,7 @@ fn deployment_line(info: &DeploymentInfo) -> String {
         (overview.in_progress, "at work"),
         (overview.pending, "pending"),
         (overview.failed, "failed"),
-        (overview.skipped, "left out"),
+        (overview.skipped, "skipped"),
     ];
     let counts = counts
         .into_iter()
@@ -265,7 +265,7 @@ fn deployment_line(info: &DeploymentInfo) -> String {
         info.status.map(DeploymentStatus::name).map(str::to_owned),
         (!counts.is_empty()).then(|| format!("({})", counts.join(", "))),
         info.complete_time.or(info.create_time).map(moment),
-        revision_url(info.revision.as_ref()).as_deref().map(printable),
+        revision_url(info.revision.as_ref()),
         of,
         back,
     ];
@@ -273,7 +273,7 @@ fn deployment_line(info: &DeploymentInfo) -> String {
 }
 
 fn upload_line(upload: &UploadInfo) -> String {
-    let part = |text: &Option<String>| printable(text.as_deref().unwrap_or("?"));
+    let part = |text: &Option<String>| one_line(text.as_deref().unwrap_or("?"));
     let time = upload.time.map(|time| format!("  {}", moment(time))).unwrap_or_default();
     format!("s3://{}/{}{time}", part(&upload.bucket), part(&upload.key))
 }
@@ -281,12 +281,12 @@ fn upload_line(upload: &UploadInfo) -> String {
 /// The reason, after `file:line:column:` unless it begins with the place by itself.
 fn refusal(upload: &UploadInfo) -> String {
     let place = [
-        upload.file.as_deref().map(printable),
+        upload.file.as_deref().map(one_line),
         upload.line.map(|n| n.to_string()),
         upload.column.map(|n| n.to_string()),
     ];
     let place: String = place.into_iter().flatten().map(|part| format!("{part}:")).collect();
-    let reason = printable(upload.reason.as_deref().unwrap_or("no reason is known"));
+    let reason = one_line(upload.reason.as_deref().unwrap_or("no reason is known"));
     if place.is_empty() || reason.starts_with(&place) {
         reason
     } else {

@@ -8,7 +8,7 @@ use super::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::{self, Format};
 
-/// Starts nothing new until it is resumed; hosts at work go on
+/// Pauses a deployment: nothing new starts until you resume it; hosts at work finish
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  cutover pause d-A1B2C3D4E")]
 pub(crate) struct Pause {
@@ -17,7 +17,7 @@ pub(crate) struct Pause {
     id: String,
 }
 
-/// Goes on with a deployment that was paused
+/// Resumes a paused deployment
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  cutover resume d-A1B2C3D4E")]
 pub(crate) struct Resume {
@@ -26,9 +26,9 @@ pub(crate) struct Resume {
     id: String,
 }
 
-/// Takes a canary to everybody: no step of the ladder holds it back any more, and nothing bakes
+/// Promotes a canary: goes on to the end without waiting for the remaining steps and bakes
 ///
-/// The minimum of healthy hosts still holds, and alarms still stop it.
+/// The rule of minimum healthy hosts still holds, and alarms still stop the deployment.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  cutover promote d-A1B2C3D4E")]
 pub(crate) struct Promote {
@@ -37,7 +37,7 @@ pub(crate) struct Promote {
     id: String,
 }
 
-/// Ends the bake of the present step; the next one begins
+/// Ends the bake of the current step; the next step begins
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  cutover skip-bake d-A1B2C3D4E")]
 pub(crate) struct SkipBake {
@@ -46,19 +46,19 @@ pub(crate) struct SkipBake {
     id: String,
 }
 
-/// Continues a blue/green deployment that waits: its traffic moves, or its old side is kept no longer
+/// Continues a blue/green deployment that waits for you: moves its traffic, or stops keeping its old version
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  cutover continue d-A1B2C3D4E")]
 pub(crate) struct Continue {
     /// The deployment
     #[arg(value_name = "ID")]
     id: String,
-    /// End the time in which what had the traffic is kept, instead of the wait before it moves
+    /// Stop keeping the old version, instead of moving the traffic
     #[arg(long)]
     termination_wait: bool,
 }
 
-/// Stops a deployment and rolls it back, whatever its own setting is
+/// Stops a deployment and rolls it back, whatever its own settings say
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  cutover abort d-A1B2C3D4E")]
 pub(crate) struct Abort {
@@ -91,10 +91,10 @@ pub(crate) async fn run(args: impl Steers, context: &Context) -> Result<Exit, Fa
         SteerDeployment { deployment_id: Some(id.clone()), wish: Some(wish.name().to_owned()) };
     context.connect()?.call(&request).await?;
     let done = match wish {
-        Wish::Pause => "paused: nothing new is started",
-        Wish::Resume => "goes on",
-        Wish::Promote => "promoted: goes on to the end",
-        Wish::SkipBake => "goes on to its next step",
+        Wish::Pause => "paused: nothing new starts",
+        Wish::Resume => "resumed",
+        Wish::Promote => "promoted: the remaining steps do not hold it back",
+        Wish::SkipBake => "the bake is skipped: the next step begins",
     };
     match context.format {
         Format::Json => output::json(&json!({ "deploymentId": id, "wish": wish.name() })),
@@ -105,8 +105,8 @@ pub(crate) async fn run(args: impl Steers, context: &Context) -> Result<Exit, Fa
 
 pub(crate) async fn go_on(args: Continue, context: &Context) -> Result<Exit, Failure> {
     let (wait, done) = match args.termination_wait {
-        true => (DeploymentWaitType::TerminationWait, "the old side is kept no longer"),
-        false => (DeploymentWaitType::ReadyWait, "goes on: its traffic moves"),
+        true => (DeploymentWaitType::TerminationWait, "the old version is no longer kept"),
+        false => (DeploymentWaitType::ReadyWait, "continues: the traffic moves"),
     };
     let request = ContinueDeployment {
         deployment_id: Some(args.id.clone()),
@@ -129,7 +129,7 @@ pub(crate) async fn abort(args: Abort, context: &Context) -> Result<Exit, Failur
     match context.format {
         Format::Json => output::json(&stopped),
         Format::Text => {
-            output::line(&format!("{}  is stopped and rolled back", args.id));
+            output::line(&format!("{}  stops, then rolls back", args.id));
             output::note(&format!("next: cutover watch {}", args.id));
         }
     }

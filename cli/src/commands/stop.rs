@@ -1,22 +1,22 @@
 //! `cutover stop`: stops a deployment.
 
-use wire::codedeploy::StopDeployment;
+use wire::codedeploy::{StopDeployment, StopStatus};
 
 use super::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::{self, Format};
 
-/// Stops a deployment: no further host is begun, and hosts at work end after their current event
+/// Stops a deployment: no further host starts, and hosts at work stop after their current event
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  cutover stop d-A1B2C3D4E --rollback")]
 pub(crate) struct Args {
     /// The deployment
     #[arg(value_name = "ID")]
     id: String,
-    /// Then roll back, whatever the deployment's own setting is
+    /// Roll it back, whatever its own settings say
     #[arg(long, conflicts_with = "no_rollback")]
     rollback: bool,
-    /// Do not roll back, whatever the deployment's own setting is
+    /// Do not roll it back, whatever its own settings say
     #[arg(long)]
     no_rollback: bool,
 }
@@ -30,10 +30,13 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
     match context.format {
         Format::Json => output::json(&stopped),
         Format::Text => {
-            let status = stopped.status.map_or("?", wire::codedeploy::StopStatus::name);
+            let status = match stopped.status {
+                Some(StopStatus::Succeeded) => "stopped",
+                Some(StopStatus::Pending) | None => "stopping",
+            };
             let message = stopped.status_message.filter(|message| !message.is_empty());
             let message = message.map(|message| format!(": {message}")).unwrap_or_default();
-            output::line(&format!("{}  stop {status}{message}", args.id));
+            output::line(&format!("{}  {status}{message}", args.id));
             output::note(&format!("next: cutover watch {}", args.id));
         }
     }

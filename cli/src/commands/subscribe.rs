@@ -49,7 +49,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> 
             "prefix": place.key,
         })),
         Format::Text => {
-            output::line(&format!("{group} is deployed what is uploaded to {place}"));
+            output::line(&format!("Uploads to {place} now deploy to {group}"));
             let env = if client.connection().origin.is_cloud() { "" } else { "cutover env -- " };
             output::note(&format!("next: {env}aws s3 cp app.zip {place}app.zip"));
         }

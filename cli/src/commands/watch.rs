@@ -6,16 +6,16 @@ use super::Context;
 use crate::failure::{Exit, Failure};
 use crate::watch;
 
-/// Shows a deployment until it and its rollback ended
+/// Watches a deployment and its rollback until they end
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Ctrl-C ends only the watching.\n\nExample:\n  cutover watch d-A1B2C3D4E --timeout 600"
+    after_help = "Ctrl-C stops watching; the deployment goes on.\n\nExample:\n  cutover watch d-A1B2C3D4E --timeout 600"
 )]
 pub(crate) struct Args {
     /// The deployment
     #[arg(value_name = "ID")]
     id: String,
-    /// Give up watching after this many seconds, with exit code 4
+    /// Stop watching after this many seconds, with exit code 4
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
 }

@@ -1,169 +1,139 @@
-//! Where the progress of a deployment is shown: live on a terminal, or as plain lines.
+//! Where the progress of a deployment is shown: as a picture on a terminal, or as plain lines.
 
-use console::Style;
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::Stderr;
 
+use super::frame::{self, View};
+use super::history::History;
 use super::poll::Snapshot;
-use super::text::{self, Mark, Row};
+use super::screen::Screen;
 use crate::output;
+
+/// The size of a terminal that does not tell it.
+const SIZE: (u16, u16) = (24, 80);
 
 /// Where progress is shown.
 pub(crate) enum Display {
     /// As lines that are data.
-    Lines,
+    Lines(Box<History>),
     /// As lines that are not, because the data is JSON.
-    Notes,
-    /// Live.
+    Notes(Box<History>),
+    /// As a picture.
     Live(Box<Live>),
 }
 
 impl Display {
-    /// What suits the format and where the output goes: live if people see all of it.
+    /// What suits the format and where the output goes: a picture if people see all of it on a terminal that can draw it.
     pub(crate) fn choose(format: output::Format) -> Self {
-        let live = console::Term::stderr().is_term();
+        let can_draw = knows_terminal() && console::Term::stderr().is_term();
         match format {
-            output::Format::Text if live && console::Term::stdout().is_term() => {
+            output::Format::Text if can_draw && console::Term::stdout().is_term() => {
                 Self::Live(Box::default())
             }
-            output::Format::Json if live => Self::Live(Box::default()),
-            output::Format::Text => Self::Lines,
-            output::Format::Json => Self::Notes,
+            output::Format::Json if can_draw => Self::Live(Box::default()),
+            output::Format::Text => Self::Lines(Box::default()),
+            output::Format::Json => Self::Notes(Box::default()),
         }
     }
 
     /// Shows how it stands.
-    pub(crate) fn show(&mut self, before: Option<&Snapshot>, now: &Snapshot) {
+    pub(crate) fn show(&mut self, now: &Snapshot) {
         match self {
-            Self::Lines | Self::Notes => {
-                for line in text::changes(before, now, output::now()) {
-                    self.say(&line);
-                }
+            Self::Lines(history) | Self::Notes(history) => history.take(now, output::now()),
+            Self::Live(live) => live.last = Some(now.clone()),
+        }
+        self.refresh();
+    }
+
+    /// Shows what time alone has changed.
+    pub(crate) fn refresh(&mut self) {
+        match self {
+            Self::Lines(history) => {
+                history.due(output::now()).iter().for_each(|line| output::line(line));
             }
-            Self::Live(live) => live.show(now),
+            Self::Notes(history) => {
+                history.due(output::now()).iter().for_each(|line| output::note(line));
+            }
+            Self::Live(live) => live.draw(),
         }
     }
 
-    /// Leaves what is shown as it is, and begins anew below it.
+    /// Shows what is left to show, leaves it as it is, and begins anew below it.
     pub(crate) fn finish(&mut self) {
         match self {
-            Self::Lines | Self::Notes => {}
-            Self::Live(live) => **live = Live::default(),
+            Self::Lines(history) => {
+                std::mem::take(&mut **history).rest().iter().for_each(|line| output::line(line));
+            }
+            Self::Notes(history) => {
+                std::mem::take(&mut **history).rest().iter().for_each(|line| output::note(line));
+            }
+            Self::Live(live) => live.finish(),
         }
     }
 
     /// Says something that is no progress.
-    pub(crate) fn say(&self, line: &str) {
+    pub(crate) fn say(&mut self, line: &str) {
         match self {
-            Self::Lines => output::line(line),
-            Self::Notes => output::note(line),
-            Self::Live(live) => live.area.suspend(|| output::note(line)),
+            Self::Lines(_) => output::line(line),
+            Self::Notes(_) => output::note(line),
+            Self::Live(live) => {
+                live.erase();
+                output::note(line);
+                live.draw();
+            }
         }
     }
 }
 
-/// A bar for the deployment, and a line for each host.
+/// A picture of the deployment on stderr.
 pub(crate) struct Live {
-    area: MultiProgress,
-    bar: Option<ProgressBar>,
-    rows: Vec<ProgressBar>,
-    ticks: usize,
+    screen: Screen<Stderr>,
+    last: Option<Snapshot>,
+    tick: usize,
 }
 
 impl Default for Live {
     fn default() -> Self {
-        let area = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(20));
-        Self { area, bar: None, rows: Vec::new(), ticks: 0 }
-    }
-}
-
-impl Drop for Live {
-    fn drop(&mut self) {
-        // Without this the last state would be wiped from the screen.
-        for bar in self.rows.iter().chain(&self.bar) {
-            bar.abandon();
-        }
+        Self { screen: Screen::new(std::io::stderr()), last: None, tick: 0 }
     }
 }
 
 impl Live {
-    fn show(&mut self, now: &Snapshot) {
-        self.ticks = self.ticks.wrapping_add(1);
-        let counts = now.counts();
-        let bar = self
-            .bar
-            .get_or_insert_with(|| self.area.add(ProgressBar::new(0).with_style(bar_style())));
-        bar.set_length(counts.total);
-        bar.set_position(counts.done);
-        bar.set_prefix(text::headline(now));
-        bar.set_message(outcome(now));
-        let rows = text::all_rows(now, output::now());
-        let width =
-            rows.iter().map(|row| console::measure_text_width(&row.host)).max().unwrap_or_default();
-        while self.rows.len() > rows.len() {
-            if let Some(surplus) = self.rows.pop() {
-                self.area.remove(&surplus);
-            }
-        }
-        while self.rows.len() < rows.len() {
-            self.rows.push(self.area.add(ProgressBar::new_spinner().with_style(row_style())));
-        }
-        for (line, row) in self.rows.iter().zip(&rows) {
-            line.set_message(render(row, width, self.ticks));
-        }
+    fn draw(&mut self) {
+        let Some(snapshot) = &self.last else { return };
+        let (height, width) = size();
+        let view = View {
+            width,
+            height,
+            colours: console::colors_enabled_stderr(),
+            now: output::now(),
+            tick: self.tick,
+        };
+        self.tick = self.tick.wrapping_add(1);
+        // A terminal that is gone has nobody before it.
+        drop(self.screen.draw(&frame::draw(snapshot, view), width));
+    }
+
+    fn erase(&mut self) {
+        drop(self.screen.erase(size().1));
+    }
+
+    fn finish(&mut self) {
+        self.draw();
+        self.screen.leave();
+        self.last = None;
     }
 }
 
-fn bar_style() -> ProgressStyle {
-    // The templates are constants; if one were wrong, the default style would do.
-    ProgressStyle::with_template("{prefix}  {bar:24.green/dim} {pos}/{len} hosts  {msg}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .progress_chars("━━╌")
+/// Whether the kind of the terminal is one that a picture can be drawn on.
+#[expect(clippy::disallowed_methods, reason = "it is asked for once, when the command starts")]
+fn knows_terminal() -> bool {
+    let term = std::env::var("TERM").unwrap_or_default();
+    !matches!(term.as_str(), "" | "dumb")
 }
 
-fn row_style() -> ProgressStyle {
-    ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner())
-}
-
-/// How the deployment stands, in the colour of it.
-fn outcome(now: &Snapshot) -> String {
-    use wire::codedeploy::DeploymentStatus as Status;
-    if !now.has_ended() {
-        return now.info.status.map_or("", Status::name).to_owned();
-    }
-    let good = now.info.status == Some(Status::Succeeded);
-    let style = style(if good { Mark::Good } else { Mark::Bad });
-    style.apply_to(text::outcome(now)).to_string()
-}
-
-fn style(mark: Mark) -> Style {
-    let style = Style::new().for_stderr();
-    match mark {
-        Mark::Waiting => style.dim(),
-        Mark::Working => style.cyan(),
-        Mark::Good => style.green(),
-        Mark::Bad => style.red().bold(),
-    }
-}
-
-const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
-
-fn render(row: &Row, width: usize, ticks: usize) -> String {
-    let sign = match row.mark {
-        Mark::Waiting => "·",
-        Mark::Working => SPINNER.get(ticks % SPINNER.len()).copied().unwrap_or("·"),
-        Mark::Good => "✔",
-        Mark::Bad => "✘",
-    };
-    let style = style(row.mark);
-    if row.host.is_empty() {
-        return format!("  {}", style.apply_to(&row.what));
-    }
-    let host = console::pad_str(&row.host, width, console::Alignment::Left, None);
-    let what = console::pad_str(&row.what, 28, console::Alignment::Left, None);
-    format!(
-        "  {} {host}  {} {}",
-        style.apply_to(sign),
-        style.apply_to(what),
-        Style::new().for_stderr().dim().apply_to(&row.time)
-    )
+/// The height and the width of the terminal.
+fn size() -> (usize, usize) {
+    let known = console::Term::stderr().size_checked();
+    let (height, width) = known.filter(|(height, width)| *height > 0 && *width > 0).unwrap_or(SIZE);
+    (height.into(), width.into())
 }

@@ -1,10 +1,16 @@
 //! Watches a deployment until it ended, and after a failure its rollback, too.
 
 mod display;
+mod frame;
+mod history;
 mod poll;
 pub(crate) mod progress;
+mod screen;
+#[cfg(test)]
+mod tests;
 mod text;
 
+use std::pin::pin;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -45,16 +51,18 @@ pub(crate) async fn follow(
         told = tell(client, id, &mut story, &mut display) => told,
         () = interrupted() => {
             display.finish();
-            output::note(&format!(
-                "the deployment goes on; `cutover watch {id}` shows it again, `cutover stop {id}` stops it"
-            ));
-            return Ok(Exit::Interrupted);
+            output::note(&goes_on(story.present(id)));
+            Ok(Exit::Interrupted)
         }
-        () = until(deadline) => Err(over(id, timeout)),
+        () = until(deadline) => Err(over(story.present(id), timeout)),
     };
     display.finish();
     if format == Format::Json && !story.deployments.is_empty() {
-        let told = story.complete(client).await.map_or_else(|error| Err(error.into()), |()| told);
+        // Whoever pressed Ctrl-C waits for nothing more.
+        let told = match told {
+            Ok(Exit::Interrupted) => told,
+            told => story.complete(client).await.map_or_else(|error| Err(error.into()), |()| told),
+        };
         output::json(&story.json());
         return told.map_err(|failure| Failure { data_written: true, ..failure });
     }
@@ -79,9 +87,14 @@ pub(crate) async fn witness(client: &Client, id: &str) -> Result<Vec<DeploymentI
 fn over(id: &str, timeout: Option<Duration>) -> Failure {
     let seconds = timeout.unwrap_or_default().as_secs();
     let message = format!("deployment `{id}` has not ended after {seconds} s");
-    Failure::new(Exit::TimeOver, message).hint(format!(
-        "it goes on; `cutover watch {id}` shows it again, `cutover stop {id}` stops it"
-    ))
+    Failure::new(Exit::TimeOver, message).hint(goes_on(id))
+}
+
+/// What becomes of a deployment that is not watched any more.
+fn goes_on(id: &str) -> String {
+    format!(
+        "the deployment goes on: `cutover watch {id}` shows it again, `cutover stop {id}` stops it"
+    )
 }
 
 async fn until(deadline: Option<Instant>) {
@@ -118,7 +131,7 @@ async fn tell(
         let rollback =
             ended.info.rollback_info.as_ref().and_then(|info| info.rollback_deployment_id.clone());
         if let Some(rollback) = &rollback {
-            display.say(&format!("{id} is rolled back by {rollback}"));
+            display.say(&format!("{rollback} rolls {id} back"));
         }
         // The exit code and the last word are about the deployment that was asked for.
         if told.is_ok() {
@@ -138,19 +151,30 @@ async fn to_end(
     display: &mut Display,
 ) -> Result<Snapshot, Failure> {
     let mut poller = Poller::new(client, id);
-    let mut shown: Option<Snapshot> = None;
+    let mut was_there = false;
     let mut outage: Option<Instant> = None;
     loop {
-        let polled = poller.poll().await;
-        if let Some(now) = survive(polled, shown.is_some(), &mut outage, display)? {
-            display.show(shown.as_ref(), &now);
-            story.put(shown.is_none(), now.clone());
+        let polled = poll(&mut poller, display).await;
+        if let Some(now) = survive(polled, was_there, &mut outage, display)? {
+            display.show(&now);
+            story.put(!was_there, now.clone());
             if now.has_ended() {
                 return Ok(now);
             }
-            shown = Some(now);
+            was_there = true;
         }
         tokio::time::sleep(POLL_INTERVAL).await;
+    }
+}
+
+/// How it stands now. What is shown does not stand still for as long as the service takes to answer.
+async fn poll(poller: &mut Poller<'_>, display: &mut Display) -> Result<Snapshot, CallError> {
+    let mut answer = pin!(poller.poll());
+    loop {
+        tokio::select! {
+            answer = &mut answer => return answer,
+            () = tokio::time::sleep(POLL_INTERVAL) => display.refresh(),
+        }
     }
 }
 
@@ -159,7 +183,7 @@ fn survive(
     polled: Result<Snapshot, CallError>,
     was_there: bool,
     outage: &mut Option<Instant>,
-    display: &Display,
+    display: &mut Display,
 ) -> Result<Option<Snapshot>, Failure> {
     match polled {
         Ok(snapshot) => {
@@ -182,7 +206,7 @@ fn survive(
 async fn show_failures(
     client: &Client,
     ended: &Snapshot,
-    display: &Display,
+    display: &mut Display,
 ) -> Option<text::Failed> {
     let failures = text::failures(ended);
     for failed in failures.iter().take(FAILURES_SHOWN) {
@@ -242,6 +266,11 @@ fn not_succeeded(
 }
 
 impl Story {
+    /// The deployment that is being told: the one that was asked for, or what it led to.
+    fn present<'a>(&'a self, asked: &'a str) -> &'a str {
+        self.deployments.last().map_or(asked, Snapshot::id)
+    }
+
     /// Keeps the newest snapshot of the deployment that is told.
     fn put(&mut self, first: bool, snapshot: Snapshot) {
         match self.deployments.last_mut() {

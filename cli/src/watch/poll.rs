@@ -1,7 +1,7 @@
 //! Asks how a deployment stands, and only for what can have changed: a host that is done is never asked for again, and
 //! of a large fleet only the hosts at work and those that failed are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wire::codedeploy::{
     BatchGetDeploymentTargets, DeploymentInfo, DeploymentOverview, DeploymentStatus, GetDeployment,
@@ -50,31 +50,93 @@ impl Snapshot {
         progress::of(&self.info)
     }
 
-    /// How many hosts it has, and how many of them are done.
+    /// Its hosts by how they stand. Where all of them are shown, those that are shown are counted, so that a counter never
+    /// says anything else than the lines beside it; of a large fleet they are as the deployment has them.
     pub(crate) fn counts(&self) -> Counts {
-        let of = self.info.deployment_overview.clone().unwrap_or_default();
+        if self.partial || self.targets.is_empty() {
+            return Counts::of(&self.info);
+        }
+        let mut counts = Counts::default();
+        for target in &self.targets {
+            counts.add(target.status.unwrap_or(TargetStatus::Pending));
+        }
+        counts
+    }
+
+    /// Leaves out of a large fleet's hosts those that the deployment has not counted yet as what they are: they have been
+    /// asked for after it.
+    pub(super) fn agree(&mut self) {
+        let counts = Counts::of(&self.info);
+        let (mut failed, mut active) = (counts.failed, counts.active);
+        self.targets.retain(|target| {
+            let left = match target.status {
+                Some(TargetStatus::Failed) => &mut failed,
+                Some(TargetStatus::InProgress | TargetStatus::Unknown) => &mut active,
+                Some(
+                    TargetStatus::Pending
+                    | TargetStatus::Succeeded
+                    | TargetStatus::Skipped
+                    | TargetStatus::Ready,
+                )
+                | None => return false,
+            };
+            let is_counted = *left > 0;
+            *left = left.saturating_sub(1);
+            is_counted
+        });
+    }
+}
+
+/// Hosts of a deployment by how they stand. Those that do not exist any more are not among them.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Those that wait for their turn.
+    pub(crate) pending: u64,
+    /// Those at work.
+    pub(crate) active: u64,
+    /// Those that are installed and wait for their traffic.
+    pub(crate) ready: u64,
+    /// Those that succeeded.
+    pub(crate) succeeded: u64,
+    /// Those that failed.
+    pub(crate) failed: u64,
+    /// Those that were left out, or left as they stood.
+    pub(crate) skipped: u64,
+}
+
+impl Counts {
+    fn of(info: &DeploymentInfo) -> Self {
+        let of = info.deployment_overview.clone().unwrap_or_default();
         let DeploymentOverview { pending, in_progress, succeeded, failed, skipped, ready } = of;
         let [pending, active, succeeded, failed, skipped, ready] =
             [pending, in_progress, succeeded, failed, skipped, ready]
                 .map(Option::unwrap_or_default);
-        let done = succeeded + failed + skipped + ready;
-        Counts { total: pending + active + done, done, active, failed, skipped }
+        Self { pending, active, ready, succeeded, failed, skipped }
     }
-}
 
-/// Hosts of a deployment by how they stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Counts {
+    fn add(&mut self, status: TargetStatus) {
+        let count = match status {
+            TargetStatus::Pending => &mut self.pending,
+            TargetStatus::InProgress => &mut self.active,
+            TargetStatus::Ready => &mut self.ready,
+            TargetStatus::Succeeded => &mut self.succeeded,
+            TargetStatus::Failed => &mut self.failed,
+            TargetStatus::Skipped => &mut self.skipped,
+            // It does not exist any more.
+            TargetStatus::Unknown => return,
+        };
+        *count += 1;
+    }
+
     /// All.
-    pub(crate) total: u64,
-    /// Those that will not change any more.
-    pub(crate) done: u64,
-    /// Those at work.
-    pub(crate) active: u64,
-    /// Those that failed.
-    pub(crate) failed: u64,
-    /// Those that were left out.
-    pub(crate) skipped: u64,
+    pub(crate) fn total(self) -> u64 {
+        self.pending + self.active + self.done() + self.skipped
+    }
+
+    /// Those that the deployment is done with.
+    pub(crate) fn done(self) -> u64 {
+        self.ready + self.succeeded + self.failed
+    }
 }
 
 /// Whether a deployment in this status has ended.
@@ -106,6 +168,8 @@ pub(crate) struct Poller<'c> {
     id: String,
     /// The hosts to show, in order.
     ids: Vec<String>,
+    /// How many hosts the deployment had when they were listed.
+    listed: Option<u64>,
     known: BTreeMap<String, InstanceTarget>,
     progress: Option<GetProgressOutput>,
     looks: u32,
@@ -117,6 +181,7 @@ impl<'c> Poller<'c> {
             client,
             id: id.to_owned(),
             ids: Vec::new(),
+            listed: None,
             known: BTreeMap::new(),
             progress: None,
             looks: 0,
@@ -130,14 +195,19 @@ impl<'c> Poller<'c> {
         let mut snapshot = Snapshot { info, ..Snapshot::default() };
         let counts = snapshot.counts();
         let shown = u64::try_from(HOSTS_SHOWN).unwrap_or(u64::MAX);
-        snapshot.partial = counts.total > shown;
+        snapshot.partial = counts.total() > shown;
         if snapshot.partial {
             self.ids = self.active_and_failed(counts).await?;
-        } else if u64::try_from(self.ids.len()) != Ok(counts.total) {
+            self.listed = None;
+        } else if counts.total() > 0 && self.listed != Some(counts.total()) {
             self.ids = list(self.client, &self.id, None, usize::MAX).await?;
+            self.listed = Some(counts.total());
         }
         self.refresh().await?;
         snapshot.targets = self.ids.iter().filter_map(|id| self.known.get(id).cloned()).collect();
+        if snapshot.partial {
+            snapshot.agree();
+        }
         snapshot.progress = self.progress(snapshot.has_ended()).await?;
         Ok(snapshot)
     }
@@ -169,10 +239,11 @@ impl<'c> Poller<'c> {
         }
         if counts.active > 0 {
             let active = of(TargetStatus::InProgress, HOSTS_SHOWN - ids.len()).await?;
-            // A host that failed between the two answers is in both.
-            let active: Vec<String> = active.into_iter().filter(|id| !ids.contains(id)).collect();
             ids.extend(active);
         }
+        // A host that failed between the two answers is in both.
+        let mut known = BTreeSet::new();
+        ids.retain(|id| known.insert(id.clone()));
         Ok(ids)
     }
 

@@ -9,7 +9,7 @@ use wire::cutover::{GetProgressOutput, ShiftStage};
 use super::poll::has_ended;
 use super::text::Mark;
 use crate::client::CallError;
-use crate::output::{clock, format_time, printable, span};
+use crate::output::{clock, format_time, one_line, span};
 
 /// A line about the progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,11 +20,13 @@ pub(crate) struct Line {
     pub(crate) mark: Mark,
     /// What it says.
     pub(crate) text: String,
+    /// When it happened, if that is known.
+    pub(crate) at: Option<Timestamp>,
 }
 
 impl Line {
     fn new(name: &'static str, mark: Mark, text: impl Into<String>) -> Self {
-        Self { name, mark, text: text.into() }
+        Self { name, mark, text: text.into(), at: None }
     }
 
     /// The line by itself, without a column for its name.
@@ -48,6 +50,8 @@ pub(crate) struct Of<'a> {
     pub(crate) succeeded: bool,
     /// Whether it is rolled back.
     pub(crate) is_rolled_back: bool,
+    /// Whether it rolls another one back.
+    pub(crate) goes_back: bool,
 }
 
 /// Whose progress goes with what is known of a deployment.
@@ -58,6 +62,7 @@ pub(crate) fn of(info: &DeploymentInfo) -> Of<'_> {
         has_ended: info.status.is_some_and(has_ended),
         succeeded: info.status == Some(DeploymentStatus::Succeeded),
         is_rolled_back: rollback.is_some_and(|info| info.rollback_deployment_id.is_some()),
+        goes_back: rollback.is_some_and(|info| info.rollback_triggering_deployment_id.is_some()),
     }
 }
 
@@ -113,31 +118,48 @@ pub(crate) fn is_worth_asking(progress: &GetProgressOutput) -> bool {
 /// Where the traffic is, and what is waited for before it moves on.
 fn traffic(progress: &GetProgressOutput, of: Of<'_>) -> Option<Line> {
     let percent = progress.traffic_percent.unwrap_or_default();
+    let share = share_of_sides(progress, of, percent);
     let until = progress.waits_until.map(Timestamp::from);
     let until = until.map(|at| format!(" until {}", clock(at))).unwrap_or_default();
-    let share = format!("{percent}% is on the new version");
     let text = match progress.stage? {
         _ if of.has_ended => share,
-        ShiftStage::Install => format!("{share}; that is made ready{}", tasks(progress)),
-        ShiftStage::Ready => format!("{share}; that is ready, and waits for a person{until}"),
+        ShiftStage::Install => format!("{share}; the new version is installed{}", tasks(progress)),
+        ShiftStage::Ready => format!("{share}; the new version is ready and waits for you{until}"),
         ShiftStage::BeforeInstall
         | ShiftStage::AfterInstall
         | ShiftStage::AfterAllowTestTraffic
         | ShiftStage::BeforeAllowTraffic
-        | ShiftStage::AfterAllowTraffic => format!("{share}; its hooks run"),
-        ShiftStage::AllowTestTraffic => format!("{share}; that gets the test traffic"),
+        | ShiftStage::AfterAllowTraffic => format!("{share}; hooks run"),
+        ShiftStage::AllowTestTraffic => format!("{share}; the test traffic moves"),
         ShiftStage::AllowTraffic | ShiftStage::Done => share,
-        ShiftStage::TerminationWait => format!("{share}; what had it is kept{until}"),
-        ShiftStage::Termination => format!("{share}; what had it is being ended"),
+        ShiftStage::TerminationWait => format!("{share}; the old version is kept{until}"),
+        ShiftStage::Termination => format!("{share}; the old version is being removed"),
     };
     let mark = if of.has_ended && !of.succeeded && percent > 0 { Mark::Bad } else { Mark::Working };
     Some(Line::new("traffic", mark, text))
 }
 
+/// Which side has how much of the traffic. Where it only goes back, the new side is the one that had it before.
+fn share_of_sides(progress: &GetProgressOutput, of: Of<'_>, percent: u32) -> String {
+    let side = |name: &Option<String>, version: &str| match (name, of.goes_back) {
+        (Some(name), true) => one_line(name),
+        (Some(name), false) => format!("{} (the {version} version)", one_line(name)),
+        (None, true) if version == "new" => "what had it before".to_owned(),
+        (None, true) => "what is taken back".to_owned(),
+        (None, false) => format!("the {version} version"),
+    };
+    let (new, old) = (side(&progress.new_side, "new"), side(&progress.old_side, "old"));
+    match percent {
+        0 => format!("is all on {old}"),
+        100 => format!("is all on {new}"),
+        _ => format!("{percent}% is on {new}, the rest on {old}"),
+    }
+}
+
 /// How many of its tasks run, where it is of an ECS service.
 fn tasks(progress: &GetProgressOutput) -> String {
     match (progress.running_tasks, progress.desired_tasks) {
-        (Some(running), Some(desired)) => format!(", {running} of {desired} tasks run"),
+        (Some(running), Some(desired)) => format!(": {running} of {desired} tasks run"),
         (_, _) => String::new(),
     }
 }
@@ -162,7 +184,7 @@ fn zone(progress: &GetProgressOutput, of: Of<'_>, now: Option<Timestamp>) -> Opt
     let Some(name) = zones.get(done) else {
         return Some(Line::new("zone", Mark::Good, format!("{total} of {total} is done")));
     };
-    let name = if name.is_empty() { "hosts without a zone".to_owned() } else { printable(name) };
+    let name = if name.is_empty() { "hosts without a zone".to_owned() } else { one_line(name) };
     at_place("zone", format!("{} of {total}: {name}", done + 1), progress, of, now)
 }
 
@@ -177,7 +199,7 @@ fn at_place(
     if of.has_ended {
         // One that succeeded without having climbed was promoted.
         return (!of.succeeded)
-            .then(|| Line::new(what, Mark::Bad, format!("{place}; it ended there")));
+            .then(|| Line::new(what, Mark::Bad, format!("{place}; ended there")));
     }
     if progress.promoted == Some(true) {
         return Some(Line::new(what, Mark::Working, place));
@@ -191,7 +213,7 @@ fn share(rung: &str, what: &str) -> String {
     match rung.parse::<Rung>() {
         Ok(Rung { share: share @ Share::Percent(_), .. }) => format!("{share} {what}"),
         Ok(Rung { share: share @ Share::Hosts(_), .. }) => share.to_string(),
-        Err(_) => printable(rung),
+        Err(_) => one_line(rung),
     }
 }
 
@@ -199,7 +221,7 @@ fn bakes(until: Timestamp, now: Option<Timestamp>) -> String {
     let clock = format_time(until, "%H:%M:%SZ");
     match now.map(|now| until.since_ms(now)) {
         None => format!(", bakes until {clock}"),
-        Some(0) => format!(", has baked since {clock}"),
+        Some(0) => format!(", baked until {clock}"),
         // Tenths of a second would only flicker.
         Some(left) => {
             let left =
@@ -213,13 +235,13 @@ fn person(progress: &GetProgressOutput) -> Vec<Line> {
     let mut lines = Vec::new();
     if progress.promoted == Some(true) {
         let text = match progress.zones {
-            Some(_) => "no zone is watched before the next one any more",
-            None => "no step holds it back any more",
+            Some(_) => "zones no longer bake",
+            None => "the remaining steps do not hold it back",
         };
         lines.push(Line::new("promoted", Mark::Working, text));
     }
     if progress.paused == Some(true) {
-        lines.push(Line::new("paused", Mark::Waiting, "nothing new is started"));
+        lines.push(Line::new("paused", Mark::Waiting, "nothing new starts"));
     }
     lines
 }
@@ -229,35 +251,37 @@ fn watching(progress: &GetProgressOutput) -> Vec<Line> {
     if progress.alarm_time.is_some() {
         return Vec::new();
     }
-    let note = |alarm: &str| {
-        let notes = progress.alarm_notes.iter().flatten();
-        let note = { notes }.find(|note| note.alarm.as_deref() == Some(alarm));
-        let note = note.and_then(|note| note.note.as_deref());
-        note.map(|note| format!(" ({})", printable(note))).unwrap_or_default()
-    };
-    let line = |alarm: &String| {
-        Line::new("watched by", Mark::Waiting, format!("{}{}", printable(alarm), note(alarm)))
-    };
+    let line = |alarm: &String| Line::new("watched by", Mark::Waiting, noted(progress, alarm));
     progress.alarms.iter().flatten().map(line).collect()
+}
+
+/// An alarm with what it was read as, if it says so.
+fn noted(progress: &GetProgressOutput, alarm: &str) -> String {
+    let mut notes = progress.alarm_notes.iter().flatten();
+    let note = notes.find(|note| note.alarm.as_deref() == Some(alarm));
+    let note = note.and_then(|note| note.note.as_deref());
+    let note = note.map(|note| format!(" ({})", one_line(note))).unwrap_or_default();
+    format!("{}{note}", one_line(alarm))
 }
 
 /// The alarm that stopped it, and since when its hosts have no traffic.
 pub(crate) fn fired(progress: &GetProgressOutput) -> Vec<Line> {
     let Some(at) = progress.alarm_time.map(Timestamp::from) else { return Vec::new() };
     let names: Vec<String> =
-        progress.activated_alarms.iter().flatten().map(|name| printable(name)).collect();
+        progress.activated_alarms.iter().flatten().map(|name| noted(progress, name)).collect();
     let what = match (&progress.alarms_unreadable, names.as_slice()) {
-        (Some(why), _) => format!("cannot be read: {}", printable(why)),
+        (Some(why), _) => format!("cannot be read: {}", one_line(why)),
         (None, names) => names.join(", "),
     };
-    let mut lines = vec![Line::new("alarm", Mark::Bad, format!("{what}, since {}", clock(at)))];
+    let text = format!("{what}, since {}", clock(at));
+    let mut lines = vec![Line { at: Some(at), ..Line::new("alarm", Mark::Bad, text) }];
     if let Some(back) = progress.traffic_back_time.map(Timestamp::from) {
         let text = format!(
-            "was taken from the new version at {}, {} after the alarm",
+            "was taken off the new version at {}, {} after the alarm",
             clock(back),
             span(back.since_ms(at))
         );
-        lines.push(Line::new("traffic", Mark::Bad, text));
+        lines.push(Line { at: Some(back), ..Line::new("traffic", Mark::Bad, text) });
     }
     lines
 }
@@ -269,7 +293,7 @@ fn next(progress: &GetProgressOutput, of: Of<'_>) -> Option<Line> {
     let text = if of.has_ended {
         let is_back = progress.stage.is_some() && progress.traffic_percent == Some(0);
         (has_alarm && !of.is_rolled_back && !is_back).then(|| {
-            format!("`cutover rollback {id}` takes the new version back from where it runs")
+            format!("`cutover rollback {id}` rolls back the hosts that run the new version")
         })?
     } else if has_alarm {
         return None;
@@ -278,7 +302,7 @@ fn next(progress: &GetProgressOutput, of: Of<'_>) -> Option<Line> {
             "`cutover continue {id}` moves the traffic, `cutover abort {id}` leaves it where it is"
         )
     } else if progress.paused == Some(true) {
-        format!("`cutover resume {id}` goes on, `cutover abort {id}` rolls back")
+        format!("`cutover resume {id}` resumes it, `cutover abort {id}` rolls back")
     } else if progress.promoted != Some(true) && progress.baking_until.is_some() {
         format!(
             "`cutover skip-bake {id}` ends the bake; `pause`, `promote` and `abort` steer it too"
@@ -295,8 +319,13 @@ mod tests {
 
     use super::*;
 
-    const ID: Of<'static> =
-        Of { id: "d-A1B2C3D4E", has_ended: false, succeeded: false, is_rolled_back: false };
+    const ID: Of<'static> = Of {
+        id: "d-A1B2C3D4E",
+        has_ended: false,
+        succeeded: false,
+        is_rolled_back: false,
+        goes_back: false,
+    };
     /// 12:00:00 on some day.
     const NOON: Timestamp = Timestamp(1_795_435_200_000);
 
@@ -329,14 +358,15 @@ mod tests {
         let news: Vec<String> = news(&baking, ID).iter().map(Line::whole).collect();
         assert_eq!(news, ["step 2 of 3: 10% of hosts, bakes until 12:03:10Z"]);
         let paused = GetProgressOutput { paused: Some(true), baking_until: until(1), ..ladder(2) };
-        let resume = "`cutover resume d-A1B2C3D4E` goes on, `cutover abort d-A1B2C3D4E` rolls back";
+        let resume =
+            "`cutover resume d-A1B2C3D4E` resumes it, `cutover abort d-A1B2C3D4E` rolls back";
         let step = "step 3 of 3: 100% of hosts, bakes until 12:00:00Z (1 s left)";
-        check(&paused, ID, &[step, "paused: nothing new is started", resume]);
+        check(&paused, ID, &[step, "paused: nothing new starts", resume]);
         let promoted = GetProgressOutput { promoted: Some(true), ..baking };
         check(
             &promoted,
             ID,
-            &["step 2 of 3: 10% of hosts", "promoted: no step holds it back any more"],
+            &["step 2 of 3: 10% of hosts", "promoted: the remaining steps do not hold it back"],
         );
         check(&ladder(3), ID, &["step 3 of 3 is done"]);
         check(&GetProgressOutput::default(), ID, &[]);
@@ -356,14 +386,40 @@ mod tests {
         let skip = "`cutover skip-bake d-A1B2C3D4E` ends the bake; `pause`, `promote` and `abort` steer it too";
         check(&baking, ID, &["zone 2 of 3: eu-1b, bakes until 12:01:00Z (1 min 00 s left)", skip]);
         let promoted = GetProgressOutput { promoted: Some(true), ..baking };
-        let text = "promoted: no zone is watched before the next one any more";
+        let text = "promoted: zones no longer bake";
         check(&promoted, ID, &["zone 2 of 3: eu-1b", text]);
         let ended = Of { has_ended: true, ..ID };
-        check(&zones(2), ended, &["zone 3 of 3: hosts without a zone; it ended there"]);
+        check(&zones(2), ended, &["zone 3 of 3: hosts without a zone; ended there"]);
         check(&zones(3), Of { succeeded: true, ..ended }, &["zone 3 of 3 is done"]);
         let unknown = GetProgressOutput { zones: Some(Vec::new()), ..zones(0) };
         check(&unknown, ID, &[]);
         assert!(is_worth_asking(&unknown), "its zones are not known yet");
+    }
+
+    #[test]
+    fn the_side_that_has_the_traffic_is_named_while_it_moves_and_after_it_went_back() {
+        let shift = |percent| GetProgressOutput {
+            stage: Some(ShiftStage::AllowTraffic),
+            traffic_percent: Some(percent),
+            new_side: Some("home:two".into()),
+            old_side: Some("home:one".into()),
+            ..GetProgressOutput::default()
+        };
+        let ended = Of { has_ended: true, ..ID };
+        check(
+            &shift(5),
+            ID,
+            &[
+                "traffic 5% is on home:two (the new version), the rest on home:one (the old version)",
+            ],
+        );
+        check(&shift(100), ended, &["traffic is all on home:two (the new version)"]);
+        check(&shift(0), ended, &["traffic is all on home:one (the old version)"]);
+        // A rollback by hand: its new side is the one that had the traffic before.
+        let back = Of { goes_back: true, ..ended };
+        check(&shift(100), back, &["traffic is all on home:two"]);
+        let unnamed = GetProgressOutput { new_side: None, old_side: None, ..shift(0) };
+        check(&unnamed, ended, &["traffic is all on the old version"]);
     }
 
     #[test]
@@ -378,15 +434,20 @@ mod tests {
         check(&progress, ID, &["watched by home:web error_rate>5% (about 90 more)"]);
         progress.alarm_time = Some(NOON.into());
         progress.activated_alarms = texts(alarm);
-        progress.alarm_notes = None;
-        let fired = "alarm home:web error_rate>5%, since 12:00:00.000Z";
+        let reading = AlarmNote {
+            alarm: Some(alarm.into()),
+            note: Some("30 % of 10 requests, limit 5 %".into()),
+        };
+        progress.alarm_notes = Some(vec![reading]);
+        let fired =
+            "alarm home:web error_rate>5% (30 % of 10 requests, limit 5 %), since 12:00:00.000Z";
         check(&progress, ID, &[fired]);
-        let back = "`cutover rollback d-A1B2C3D4E` takes the new version back from where it runs";
+        let back = "`cutover rollback d-A1B2C3D4E` rolls back the hosts that run the new version";
         let ended = Of { has_ended: true, ..ID };
         check(&progress, ended, &[fired, back]);
         progress.traffic_back_time = Some(NOON.plus_ms(240).into());
         let traffic =
-            "traffic was taken from the new version at 12:00:00.240Z, 240 ms after the alarm";
+            "traffic was taken off the new version at 12:00:00.240Z, 240 ms after the alarm";
         check(&progress, Of { is_rolled_back: true, ..ended }, &[fired, traffic]);
         let unreadable = GetProgressOutput {
             alarm_time: Some(NOON.into()),
@@ -397,7 +458,7 @@ mod tests {
         assert_eq!(
             found[..2],
             [
-                "step 2 of 3: 10% of hosts; it ended there",
+                "step 2 of 3: 10% of hosts; ended there",
                 "alarm cannot be read: nobody answers, since 12:00:00.000Z"
             ]
         );

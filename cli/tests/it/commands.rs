@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Stdio;
 
 use expect_test::expect;
 use serde_json::{Value, json};
@@ -223,17 +224,17 @@ fn status_shows_deployments_uploads_and_why_some_were_refused() {
         ),
     ]);
     expect![[r#"
-        shop/web  CodeDeployDefault.OneAtATime, rolls back by itself
+        shop/web  CodeDeployDefault.OneAtATime, rolls back automatically
           active      d-NEW000000  InProgress  (3 succeeded, 1 at work)  2026-11-23 09:00:00Z  s3://revisions/shop/app.zip
-                      step 2 of 3: 10% of hosts, has baked since 09:01:00Z
-                      paused: nothing new is started
+                      step 2 of 3: 10% of hosts, baked until 09:01:00Z
+                      paused: nothing new starts
                       watched by home:web errors worse than baseline (undecided)
                       watched by home:web p99>1s
-                      `cutover resume d-NEW000000` goes on, `cutover abort d-NEW000000` rolls back
+                      `cutover resume d-NEW000000` resumes it, `cutover abort d-NEW000000` rolls back
           last        d-OLD000000  Failed  (3 succeeded, 1 at work)  2026-11-23 09:00:00Z  s3://revisions/shop/app.zip
                       alarm home:web p99>1s, since 09:00:00.000Z
-                      traffic was taken from the new version at 09:00:00.240Z, 240 ms after the alarm
-                      `cutover rollback d-OLD000000` takes the new version back from where it runs
+                      traffic was taken off the new version at 09:00:00.240Z, 240 ms after the alarm
+                      `cutover rollback d-OLD000000` rolls back the hosts that run the new version
           subscribed  s3://revisions/shop/
           queued      s3://revisions/shop/next.zip  2026-11-23 09:01:00Z
           refused     s3://revisions/shop/bad.zip
@@ -250,25 +251,157 @@ fn status_shows_deployments_uploads_and_why_some_were_refused() {
 }
 
 #[test]
-fn logs_stand_under_the_name_of_their_hook() {
-    let entry = |event: &str, text: &str| json!({ "targetId": "host-1", "lifecycleEventName": event, "text": text });
+fn each_line_of_a_log_has_its_time_and_the_hook_that_printed_it() {
+    let entry = |event: &str, text: &str| json!({ "targetId": "host-1", "lifecycleEventName": event, "time": 1_795_424_410, "text": text });
+    let first = "2026-11-23T09:00:01.350Z LifecycleEvent - BeforeInstall\n\
+                 2026-11-23T09:00:01.350Z Script - setup.sh\n2026-11-23T09:00:01.900Z [stdout]one\n2026-11-23T09:00";
+    let mut cut =
+        entry("AfterInstall", "of a longer line\n2026-11-23T09:00:09.000Z [stderr]four\nthe end");
+    cut["truncated"] = true.into();
     let pages = [
-        json!({ "entries": [entry("BeforeInstall", "one\n"), entry("BeforeInstall", "two")], "next": "1" }),
-        json!({ "entries": [entry("AfterInstall", "three\n")] }),
+        json!({ "entries": [entry("BeforeInstall", first)], "next": "1" }),
+        json!({ "entries": [
+            entry("BeforeInstall", ":02.000Z [stdout]10%\r20%\r\n"),
+            entry("AfterInstall", "[stdout]of an older runner\n"),
+            cut,
+        ] }),
     ];
     let service = Service::with(&[("GetDeploymentLog", &pages)]);
     expect![[r#"
-        ==> host-1 BeforeInstall <==
-        one
-        two
-        ==> host-1 AfterInstall <==
-        three
+        09:00:01.350Z  host-1  BeforeInstall  Script - setup.sh
+        09:00:01.900Z  host-1  BeforeInstall  one
+        09:00:02.000Z  host-1  BeforeInstall  10%
+        09:00:02.000Z  host-1  BeforeInstall  20%
+        09:00:10.000Z  host-1  AfterInstall  of an older runner
+        09:00:10.000Z  host-1  AfterInstall  [cutover]output is missing here
+        09:00:10.000Z  host-1  AfterInstall  of a longer line
+        09:00:09.000Z  host-1  AfterInstall  [stderr]four
+        host-1  AfterInstall  the end
         exit 0
     "#]]
     .assert_eq(&service.run(&["logs", "d-A00000000", "--host", "host-1"]));
     assert_eq!(service.asked("GetDeploymentLog")[1]["after"], "1");
     let (_, logs) = service.run_for_json(&["logs", "d-A00000000"]);
-    assert_eq!(logs["entries"][0]["text"], "three\n");
+    assert_eq!(logs["entries"][1]["text"], "[stdout]of an older runner\n");
+}
+
+/// What nobody's terminal may be sent: it clears the screen, sets a title, and turns the text that follows.
+const HOSTILE: &str = "\u{1b}[2J\u{1b}]0;title\u{7}\u{9b}31m\u{8}\u{202e}x\u{2066}\u{200f}";
+
+#[test]
+fn nothing_that_others_chose_steers_the_terminal() {
+    let info = json!({
+        "deploymentId": "d-A00000000", "status": "Failed", "createTime": 1_795_424_400,
+        "applicationName": HOSTILE, "deploymentGroupName": HOSTILE, "deploymentConfigName": HOSTILE,
+        "errorInformation": { "code": "HEALTH_CONSTRAINTS", "message": HOSTILE },
+        "revision": { "s3Location": { "bucket": "b", "key": HOSTILE } },
+        "rollbackInfo": { "rollbackTriggeringDeploymentId": HOSTILE },
+    });
+    let event = json!({
+        "lifecycleEventName": HOSTILE, "status": "Failed", "startTime": 1_795_424_401,
+        "diagnostics": { "errorCode": "ScriptFailed", "scriptName": HOSTILE, "message": HOSTILE, "logTail": HOSTILE },
+    });
+    let target = json!({ "instanceTarget": { "targetId": HOSTILE, "status": "Failed", "lifecycleEvents": [event] } });
+    let mut with_hosts = info.clone();
+    with_hosts["deploymentOverview"] = json!({ "Failed": 1 });
+    let entry = json!({ "targetId": HOSTILE, "lifecycleEventName": HOSTILE, "text": format!("{HOSTILE}\n") });
+    let upload = json!({ "bucket": "b", "key": HOSTILE, "state": "Refused", "file": HOSTILE, "reason": HOSTILE });
+    let progress = json!({
+        "stage": "Ready", "trafficPercent": 5, "newSide": HOSTILE, "oldSide": HOSTILE, "zones": [HOSTILE], "steps": [HOSTILE],
+        "alarms": [HOSTILE], "alarmTime": 1_795_424_400, "activatedAlarms": [HOSTILE],
+        "alarmNotes": [{ "alarm": HOSTILE, "note": HOSTILE }],
+    });
+    let service = Service::with(&[
+        ("ListApplications", &[json!({ "applications": [HOSTILE] })]),
+        ("ListDeploymentGroups", &[json!({ "deploymentGroups": [HOSTILE] })]),
+        (
+            "BatchGetDeploymentGroups",
+            &[json!({ "deploymentGroupsInfo": [{ "deploymentGroupName": HOSTILE }] })],
+        ),
+        (
+            "GetGroupStatus",
+            &[json!({ "lastAttemptedDeploymentId": "d-A00000000", "uploads": [upload] })],
+        ),
+        ("BatchGetDeployments", &[json!({ "deploymentsInfo": [info] })]),
+        ("GetDeployment", &[json!({ "deploymentInfo": with_hosts })]),
+        ("ListDeploymentTargets", &[json!({ "targetIds": ["host-1"] })]),
+        ("BatchGetDeploymentTargets", &[json!({ "deploymentTargets": [target] })]),
+        ("GetDeploymentLog", &[json!({ "entries": [entry] })]),
+        ("GetProgress", &[progress]),
+        ("StopDeployment", &[json!({ "status": "Pending", "statusMessage": HOSTILE })]),
+        ("RollBackDeployment", &[refusal("InvalidOperationException", HOSTILE)]),
+    ]);
+    let id = "d-A00000000";
+    for command in
+        [&["status"][..], &["watch", id], &["logs", id], &["stop", id], &["rollback", id]]
+    {
+        for format in ["text", "json"] {
+            let told = service.run(&[command, &["--format", format][..]].concat());
+            let steers = |c: &char| {
+                (c.is_control() && !matches!(c, '\n' | '\t'))
+                    || "\u{202e}\u{2066}\u{200f}".contains(*c)
+            };
+            assert_eq!(told.chars().find(steers), None, "{command:?} as {format}: {told:?}");
+            assert!(told.contains('x'), "what is harmless is shown: {told:?}");
+        }
+    }
+    // JSON has all of it, escaped.
+    let (_, logs) = service.run_for_json(&["logs", id]);
+    assert_eq!(logs["entries"][0]["targetId"], HOSTILE);
+}
+
+#[test]
+fn what_cannot_be_written_fails_the_command_and_a_reader_that_goes_away_does_not() {
+    let pages = [
+        json!({ "entries": [{ "targetId": "host-1", "lifecycleEventName": "Install", "text": "one\n" }] }),
+    ];
+    let service = Service::with(&[
+        ("ListApplications", &[json!({ "applications": [] })]),
+        ("GetDeploymentLog", &pages),
+        ("ListBalancers", &[json!({ "balancers": [] })]),
+    ]);
+    let dir = service.dir().to_str().unwrap();
+    let run = |arguments: &[&str], stdout: Stdio| {
+        let output =
+            program().args(["--dir", dir]).args(arguments).stdout(stdout).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let commands: [&[&str]; 8] = [
+        &["logs", "d-A00000000"],
+        &["logs", "d-A00000000", "--format", "json"],
+        &["status", "--format", "json"],
+        &["balancer", "list", "--format", "json"],
+        &["env"],
+        &["--help"],
+        &["--version"],
+        &["completions", "bash"],
+    ];
+    for arguments in commands {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let (exit, told) = run(arguments, full.into());
+        assert_eq!(exit, 5, "{arguments:?}: {told}");
+        assert!(told.contains("stdout cannot be written to: No space left on device"), "{told}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        assert_eq!(run(arguments, writer.into()), (0, String::new()), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_log_that_is_followed_ends_when_nobody_reads_it_any_more() {
+    let entry = json!({ "targetId": "host-1", "lifecycleEventName": "Install", "text": "one\n" });
+    let page = json!({ "entries": [entry], "next": "1" });
+    let service = Service::with(&[("GetDeploymentLog", &[page])]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = program()
+        .arg("--dir")
+        .arg(service.dir())
+        .args(["logs", "d-A00000000", "--follow"])
+        .stdout(writer)
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(0));
 }
 
 #[test]
@@ -287,13 +420,13 @@ fn stop_rollback_and_subscribe_say_what_comes_next() {
         service.run(&["subscribe", "shop/web", "s3://revisions/shop/"]),
     ];
     expect![[r#"
-        d-A00000000  stop Pending: hosts are still at work
+        d-A00000000  stopping: hosts are still at work
         2> next: cutover watch d-A00000000
         exit 0
         d-BACK00000
         2> next: cutover watch d-BACK00000
         exit 0
-        shop/web is deployed what is uploaded to s3://revisions/shop/
+        Uploads to s3://revisions/shop/ now deploy to shop/web
         2> next: cutover env -- aws s3 cp app.zip s3://revisions/shop/app.zip
         exit 0
     "#]]

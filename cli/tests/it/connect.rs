@@ -230,7 +230,7 @@ fn every_command_calls_its_operations_under_their_names() {
         s3://shop-revisions/shop/app 1.zip
         2> next: cutover deploy shop/GROUP --watch
         exit 0
-        shop/web is deployed what is uploaded to s3://shop-revisions/shop/
+        Uploads to s3://shop-revisions/shop/ now deploy to shop/web
         2> next: aws s3 cp app.zip s3://shop-revisions/shop/app.zip
         exit 0
         d-A00000000

@@ -8,5 +8,6 @@ mod config;
 mod connect;
 mod proxy;
 mod service;
+mod terminal;
 mod tls;
 mod watch;

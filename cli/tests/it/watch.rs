@@ -91,7 +91,7 @@ fn good() -> Service {
                 ]),
                 targets(&[
                     host("host-1", "Succeeded", &[done]),
-                    host("host-2", "Unknown", &[("Install", "InProgress", 2.0, None)]),
+                    host("host-2", "InProgress", &[("Install", "InProgress", 2.0, None)]),
                 ]),
                 targets(&[host(
                     "host-2",
@@ -160,7 +160,7 @@ fn a_deployment_that_succeeds_is_told_line_by_line() {
         09:00:00.000Z  d-GOOD00000  shop/web, s3://revisions/shop/app.zip, CodeDeployDefault.OneAtATime, 2 hosts
         09:00:00.100Z  host-1  Install
         09:00:01.350Z  host-1  Succeeded in 1.2 s
-        09:00:02.000Z  host-2  silent since Install
+        09:00:02.000Z  host-2  Install
         09:01:02.000Z  host-2  Succeeded in 1 min 00 s
         09:01:02.500Z  d-GOOD00000  Succeeded in 1 min 02 s
         exit 0
@@ -203,11 +203,11 @@ fn a_ladder_is_told_step_by_step_and_so_is_the_alarm_that_fires() {
     for text in [
         "step 1 of 2: 1 host",
         "step 1 of 2: 1 host, bakes until 09:01:00Z",
-        "paused: nothing new is started",
-        "goes on",
-        "step 2 of 2: 100% of hosts; it ended there",
+        "paused: nothing new starts",
+        "resumed",
+        "step 2 of 2: 100% of hosts; ended there",
         "alarm home:web p99>1s, since 09:01:01.000Z",
-        "traffic was taken from the new version at 09:01:01.200Z, 200 ms after the alarm",
+        "traffic was taken off the new version at 09:01:01.200Z, 200 ms after the alarm",
     ] {
         assert!(news(text), "`{text}` is not told: {told}");
     }
@@ -219,15 +219,19 @@ fn a_ladder_is_told_step_by_step_and_so_is_the_alarm_that_fires() {
 fn a_failure_is_told_with_the_hooks_output_and_its_rollback_is_watched() {
     expect![[r#"
         09:00:00.000Z  d-BAD000000  shop/web, s3://revisions/shop/app.zip, CodeDeployDefault.OneAtATime, 2 hosts
+        09:00:00.500Z  host-1  ValidateService
         09:00:00.600Z  host-1  Succeeded in 100 ms
+        09:00:01.000Z  host-2  Install
+        09:00:02.000Z  host-2  ValidateService
         09:00:02.500Z  host-2  Failed at ValidateService in 1.5 s
         09:00:03.000Z  d-BAD000000  Failed in 3.0 s: HEALTH_CONSTRAINTS: too many hosts failed
         host-2 failed at ValidateService: ScriptFailed: `check.sh`: exit code 7
           | checking
           | no answer
           whole output: cutover logs d-BAD000000 --host host-2 --event ValidateService
-        d-BAD000000 is rolled back by d-BACK00000
+        d-BACK00000 rolls d-BAD000000 back
         09:00:00.000Z  d-BACK00000  shop/web, rolls back d-BAD000000, s3://revisions/shop/app.zip, CodeDeployDefault.OneAtATime, 2 hosts
+        09:00:00.500Z  host-1  ValidateService
         09:00:00.600Z  host-1  Succeeded in 100 ms
         09:00:01.000Z  host-2  Succeeded
         09:00:05.000Z  d-BACK00000  Succeeded in 5.0 s
@@ -266,10 +270,9 @@ fn a_watch_whose_time_is_over_ends_with_4_and_the_state_so_far() {
     assert_eq!((exit, &told["deploymentInfo"]["status"]), (4, &json!("InProgress")));
     expect![[r#"
         09:00:00.000Z  d-SLOW00000  shop/web, s3://revisions/shop/app.zip, CodeDeployDefault.OneAtATime, 1 host
-        09:00:01.000Z  host-1  InProgress
         2> error: deployment `d-SLOW00000` has not ended after 1 s
         2>
-        2> hint: it goes on; `cutover watch d-SLOW00000` shows it again, `cutover stop d-SLOW00000` stops it
+        2> hint: the deployment goes on: `cutover watch d-SLOW00000` shows it again, `cutover stop d-SLOW00000` stops it
         exit 4
     "#]].assert_eq(&service.run(&["watch", "d-SLOW00000", "--timeout", "1"]));
 }

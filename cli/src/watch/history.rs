@@ -1,0 +1,158 @@
+//! What happened to a deployment, as lines for a log: each thing once, with its own time, in the order in which it happened.
+
+use std::collections::BTreeSet;
+
+use engine::Timestamp;
+use wire::codedeploy::{InstanceTarget, TargetStatus};
+
+use super::poll::{Counts, Snapshot};
+use super::progress::{self, Line};
+use super::text;
+use crate::output::{clock, revision_url};
+
+/// How long a line waits for one that happened before it: hosts report at most once a second.
+const HELD_MS: u64 = 1_500;
+
+/// What was told of one deployment, and what is about to be.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    /// Events that began, and what became of hosts, by host.
+    told: BTreeSet<(String, String)>,
+    progress: Vec<Line>,
+    /// The twentieth of the way that a large fleet is on.
+    step: Option<u64>,
+    has_begun: bool,
+    held: Vec<Held>,
+    /// The line of the end, which nothing follows.
+    end: Option<String>,
+}
+
+#[derive(Debug)]
+struct Held {
+    /// When it happened.
+    at: Timestamp,
+    /// When it was heard of, by the clock here.
+    heard_at: Timestamp,
+    text: String,
+}
+
+impl History {
+    /// Takes what is new in a snapshot that was made at `now`.
+    pub(crate) fn take(&mut self, snapshot: &Snapshot, now: Timestamp) {
+        if !self.has_begun {
+            self.has_begun = true;
+            let begun = snapshot.info.create_time.map_or(now, Timestamp::from);
+            // Nothing comes before it.
+            self.held.push(Held { at: begun, heard_at: Timestamp(0), text: begin(snapshot) });
+        }
+        for target in &snapshot.targets {
+            self.take_host(target, snapshot.partial, now);
+        }
+        if snapshot.partial {
+            self.take_counts(snapshot.counts(), now);
+        }
+        self.take_progress(snapshot, now);
+        if snapshot.has_ended() && self.end.is_none() {
+            self.end = Some(end(snapshot, now));
+        }
+    }
+
+    /// The lines that wait no longer, in order.
+    pub(crate) fn due(&mut self, now: Timestamp) -> Vec<String> {
+        let waits =
+            |held: &Held| now.since_ms(held.heard_at) < HELD_MS && now.since_ms(held.at) < HELD_MS;
+        let last = self.held.iter().filter(|held| !waits(held)).map(|held| held.at).max();
+        let mut lines = last.map(|last| self.until(last)).unwrap_or_default();
+        if self.end.is_some() {
+            lines.extend(self.rest());
+        }
+        lines
+    }
+
+    /// All lines that wait, in order.
+    pub(crate) fn rest(&mut self) -> Vec<String> {
+        let mut lines = self.until(Timestamp(u64::MAX));
+        lines.extend(self.end.take());
+        lines
+    }
+
+    fn until(&mut self, last: Timestamp) -> Vec<String> {
+        self.held.sort_by_key(|held| held.at);
+        let number = self.held.partition_point(|held| held.at <= last);
+        let line = |held: Held| format!("{}  {}", clock(held.at), held.text);
+        self.held.drain(..number).map(line).collect()
+    }
+
+    fn hold(&mut self, at: Timestamp, now: Timestamp, text: String) {
+        self.held.push(Held { at, heard_at: now, text });
+    }
+
+    fn take_host(&mut self, target: &InstanceTarget, is_of_large_fleet: bool, now: Timestamp) {
+        let host = text::name(target);
+        for event in text::events(target).iter().filter(|_| !is_of_large_fleet) {
+            let name = text::event_name(event);
+            if let Some(start) = event.start_time
+                && self.told.insert((host.clone(), name.clone()))
+            {
+                self.hold(start.into(), now, format!("{host}  {name}"));
+            }
+        }
+        let time = match target.status {
+            Some(TargetStatus::Succeeded) if is_of_large_fleet => return,
+            Some(TargetStatus::Succeeded | TargetStatus::Failed) => text::took(target),
+            Some(TargetStatus::Skipped | TargetStatus::Unknown | TargetStatus::Ready) => None,
+            Some(TargetStatus::Pending | TargetStatus::InProgress) | None => return,
+        };
+        let what = text::what(target);
+        if self.told.insert((host.clone(), what.clone())) {
+            let time = time.map(|time| format!(" in {time}")).unwrap_or_default();
+            let at = text::last_end(target).map_or(now, Timestamp::from);
+            self.hold(at, now, format!("{host}  {what}{time}"));
+        }
+    }
+
+    /// Of a large fleet, counts are told with each twentieth of the way.
+    fn take_counts(&mut self, counts: Counts, now: Timestamp) {
+        let step = counts.done().saturating_mul(20).checked_div(counts.total());
+        if self.step != step {
+            self.step = step;
+            self.hold(now, now, text::counts(counts));
+        }
+    }
+
+    /// What is new about how far it is.
+    fn take_progress(&mut self, snapshot: &Snapshot, now: Timestamp) {
+        let known = snapshot.progress.iter();
+        let lines: Vec<Line> =
+            known.flat_map(|known| progress::news(known, snapshot.of())).collect();
+        let is_paused = |lines: &[Line]| lines.iter().any(|line| line.name == "paused");
+        let is_resumed = is_paused(&self.progress) && !is_paused(&lines) && !snapshot.has_ended();
+        for line in lines.iter().filter(|line| !self.progress.contains(line)) {
+            self.held.push(Held { at: line.at.unwrap_or(now), heard_at: now, text: line.whole() });
+        }
+        if is_resumed {
+            self.hold(now, now, "resumed".to_owned());
+        }
+        if snapshot.progress.is_some() {
+            self.progress = lines;
+        }
+    }
+}
+
+fn begin(snapshot: &Snapshot) -> String {
+    let info = &snapshot.info;
+    let parts = [
+        Some(text::headline(snapshot)),
+        revision_url(info.revision.as_ref()),
+        info.deployment_config_name.clone(),
+        // Right after its creation the hosts are not counted yet.
+        Some(snapshot.counts().total()).filter(|total| *total > 0).map(text::hosts),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
+fn end(snapshot: &Snapshot, now: Timestamp) -> String {
+    let at = snapshot.info.complete_time.map_or(now, Timestamp::from);
+    let reason = text::reason(snapshot).map(|why| format!(": {why}")).unwrap_or_default();
+    format!("{}  {}  {}{reason}", clock(at), snapshot.id(), text::outcome(snapshot))
+}
