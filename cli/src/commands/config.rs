@@ -22,8 +22,8 @@ enum Command {
     Create(Create),
 }
 
-/// Makes a configuration that goes a few hosts at a time, or one availability zone after another, and watches each step
-/// or zone before the next
+/// Makes a configuration that deploys step by step, or one availability zone after another, and watches each before it
+/// goes on
 #[derive(Debug, clap::Args)]
 #[command(
     group = clap::ArgGroup::new("way").required(true).multiple(true).args(["steps", "zone_bake", "first_zone_bake", "min_per_zone"]),
@@ -33,19 +33,19 @@ struct Create {
     /// The name
     #[arg(value_name = "NAME")]
     name: String,
-    /// The steps: how much gets the new version by then, and how long that is watched
+    /// The steps: how much has the new version after each, and for how long that is watched
     #[arg(long, value_name = "STEPS", conflicts_with_all = ["zone_bake", "first_zone_bake", "min_per_zone"])]
     steps: Option<String>,
-    /// Go zone by zone, and watch each for so long before the next, as 30s, 5m or 2h
+    /// Go zone by zone, and watch each for this long before the next: 30s, 5m or 2h
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     zone_bake: Option<i64>,
-    /// Go zone by zone, and watch the first for so long; as long as the others by default
+    /// Go zone by zone, and watch the first one for this long; by default as long as the others
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     first_zone_bake: Option<i64>,
-    /// Go zone by zone, and keep so many hosts of each healthy, as a number or a share; none by default
+    /// Go zone by zone, and keep this many hosts of each healthy, as a number or a share; none by default
     #[arg(long, value_name = "N|N%", value_parser = minimum)]
     min_per_zone: Option<MinimumHealthyHosts>,
-    /// How many hosts stay healthy besides, as a number or a share; half of the fleet by default
+    /// How many hosts of the fleet stay healthy, as a number or a share; half by default
     #[arg(long, value_name = "N|N%", value_parser = minimum)]
     minimum_healthy: Option<MinimumHealthyHosts>,
 }
@@ -54,7 +54,7 @@ struct Create {
 fn seconds(text: &str) -> Result<i64, String> {
     let ms = ladder::milliseconds(text).filter(|ms| ms.is_multiple_of(1_000));
     let seconds = ms.and_then(|ms| i64::try_from(ms / 1_000).ok());
-    seconds.ok_or_else(|| "write whole seconds, minutes or hours, as 30s, 5m or 2h".to_owned())
+    seconds.ok_or_else(|| "write whole seconds, minutes or hours, such as 30s, 5m or 2h".to_owned())
 }
 
 fn minimum(text: &str) -> Result<MinimumHealthyHosts, String> {
@@ -62,7 +62,8 @@ fn minimum(text: &str) -> Result<MinimumHealthyHosts, String> {
         Some(percent) => ("FLEET_PERCENT", percent),
         None => ("HOST_COUNT", text),
     };
-    let value = number.trim().parse().map_err(|_| "write a number of hosts, or a share as 75%")?;
+    let value =
+        number.trim().parse().map_err(|_| "write a number of hosts, or a share such as 75%")?;
     Ok(MinimumHealthyHosts { r#type: Some(kind.to_owned()), value: Some(value) })
 }
 

@@ -28,17 +28,17 @@ pub(crate) struct Args {
     /// The deployment configuration, instead of the group's
     #[arg(long, value_name = "NAME")]
     config: Option<String>,
-    /// In a blue/green group: a tag of the hosts that it goes to; any of several. All hosts of the group that have no
-    /// traffic, by default
+    /// In a blue/green group: a tag of the hosts to deploy to; hosts with any of several are chosen. By default all hosts
+    /// of the group that have no traffic
     #[arg(long = "target-tag", value_name = "K=V", value_parser = tag)]
     target_tags: Vec<(String, String)>,
     /// A description
     #[arg(long, value_name = "TEXT")]
     description: Option<String>,
-    /// Watch it until it and its rollback ended
+    /// Watch it and its rollback until they end
     #[arg(long)]
     watch: bool,
-    /// Give up watching after this many seconds, with exit code 4
+    /// Stop watching after this many seconds, with exit code 4
     #[arg(long, value_name = "SECONDS", requires = "watch")]
     timeout: Option<u64>,
 }

@@ -28,8 +28,8 @@ pub(crate) struct Args {
     /// The application and the group
     #[arg(value_name = "APP/GROUP")]
     group: GroupName,
-    /// A tag that the hosts of the group have; all of several. `home=yes`, all hosts of a home, by default; in the cloud,
-    /// tags of EC2 instances and of registered hosts alike
+    /// A tag that the group's hosts have; given more than once, hosts need all of them. At home the default is `home=yes`,
+    /// which is every host; in the cloud, tags of EC2 instances and of registered hosts both count
     #[arg(long = "tag", value_name = "K=V", value_parser = tag)]
     tags: Vec<(String, String)>,
     /// The deployment configuration, CodeDeployDefault.OneAtATime by default
@@ -41,17 +41,17 @@ pub(crate) struct Args {
     /// A target group that the hosts get their traffic from, as `home:NAME` or `haproxy:NAME`
     #[arg(long = "balancer", value_name = "NAME")]
     balancers: Vec<String>,
-    /// Bring each revision to those hosts that have no traffic, and then move the traffic: between two target groups of one
-    /// balancer, or by exchanging the hosts of a single one
+    /// Deploy to the hosts without traffic, then move the traffic: between two target groups of one balancer, or by
+    /// exchanging the hosts of a single target group
     #[arg(long, requires = "balancers")]
     blue_green: bool,
-    /// Wait for `cutover continue` before the traffic moves, so long; without it the deployment is stopped
+    /// Wait this long for `cutover continue` before the traffic moves; after that the deployment stops
     #[arg(long, value_name = "MINUTES", requires = "blue_green")]
     ready_wait: Option<u16>,
-    /// Keep watching so long after all traffic has moved, so that it can go back by itself
+    /// Keep the old version this long after all traffic has moved, so that an alarm can still take the traffic back
     #[arg(long, value_name = "MINUTES", requires = "blue_green")]
     keep: Option<u16>,
-    /// Terminate the instances that had the traffic before, when that time is over
+    /// Terminate the old instances when that time is over
     #[arg(long, requires = "blue_green")]
     terminate: bool,
     /// An alarm that stops a deployment, as `home:web error_rate>5%` or `prometheus:EXPRESSION`
