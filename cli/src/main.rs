@@ -7,6 +7,7 @@ mod commands;
 mod failure;
 mod find;
 mod findings;
+mod git;
 mod output;
 mod pack;
 mod sign;

@@ -114,7 +114,7 @@ fn signed(
     url: &str,
     packed: Packed,
 ) -> Result<http::Request<reqwest::Body>, SignError> {
-    let Packed { file, size, sha256 } = packed;
+    let Packed { file, size, sha256, .. } = packed;
     let uri: http::Uri = url.parse()?;
     let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
     let mut request = http::Request::put(uri)

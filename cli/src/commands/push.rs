@@ -14,13 +14,13 @@ use crate::failure::{Exit, Failure};
 use crate::find::Connection;
 use crate::findings::{self, Finding};
 use crate::output::{self, Format};
-use crate::pack::{self, Packed};
+use crate::pack::{self, Mtime, Packed};
 use crate::upload::{self, Stored};
 
 /// Packs a directory, uploads it and registers it as a revision of an application
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Equal directories make equal archives.\n\nExample:\n  cutover push ./app shop"
+    after_help = "Equal directories make equal archives, where the files' times are equal, too; with --mtime commit they are.\n\nExamples:\n  cutover push ./app shop\n  cutover push ./app shop --mtime commit"
 )]
 pub(crate) struct Args {
     /// The directory; its AppSpec file lies at its top
@@ -32,14 +32,18 @@ pub(crate) struct Args {
     /// The key in the bucket; APP/APP-TIME-DIGEST.zip by default
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
+    /// Whose modification times the files get; with `commit` git says their modes, too, and `.git` is left out
+    #[arg(long, value_enum, value_name = "FROM", default_value_t)]
+    mtime: Mtime,
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
     let client = context.connect()?;
-    let Args { bundle, application, key } = args;
+    let Args { bundle, application, key, mtime } = args;
     // An application that does not exist shall be heard of before anything is uploaded.
     client.call(&GetApplication { application_name: Some(application.clone()) }).await?;
-    let packed = checked(&bundle, client.connection())?;
+    let packed = checked(&bundle, client.connection(), mtime)?;
+    note_unknown(&packed.unknown);
     let key = key.unwrap_or_else(|| default_key(&application, &packed.sha256));
     let bucket = client.connection().bucket.clone();
     let Stored { e_tag, version } = upload::put(client.connection(), &key, packed).await?;
@@ -78,8 +82,21 @@ fn default_key(application: &str, sha256: &str) -> String {
     format!("{application}/{application}-{time}-{digest}.zip")
 }
 
+/// Says which files have no time of their own.
+fn note_unknown(names: &[String]) {
+    let [first, rest @ ..] = names else { return };
+    let others = match rest.len() {
+        0 => String::new(),
+        1 => " and one more".to_owned(),
+        count => format!(" and {count} more"),
+    };
+    output::note(&format!(
+        "`{first}`{others}: git does not have the content, so the time is that of the directory's last commit"
+    ));
+}
+
 /// Packs the directory, unless hosts would refuse it.
-fn checked(dir: &Path, connection: &Connection) -> Result<Packed, Failure> {
+fn checked(dir: &Path, connection: &Connection, mtime: Mtime) -> Result<Packed, Failure> {
     let wrong = |error: &dyn std::error::Error| Failure::new(Exit::WrongUse, error.to_string());
     if !dir.is_dir() {
         return Err(Failure::new(Exit::WrongUse, format!("`{}` is no directory", dir.display()))
@@ -88,7 +105,7 @@ fn checked(dir: &Path, connection: &Connection) -> Result<Packed, Failure> {
     refuse(dir, &findings::of_dir(dir).map_err(|error| wrong(&error))?)?;
     // A home or a connection that lies in the directory is no part of it.
     let home = connection.origin.dir().and_then(|dir| dir.canonicalize().ok());
-    let mut packed = pack::pack(dir, home.as_deref()).map_err(|error| wrong(&error))?;
+    let mut packed = pack::pack_with(dir, home.as_deref(), mtime).map_err(|error| wrong(&error))?;
     refuse(dir, &findings::of_packed(&packed.file, dir))?;
     // The look into the archive has moved the file's position, and the upload begins at it.
     packed.file.rewind().map_err(|error| wrong(&error))?;
@@ -126,7 +143,9 @@ mod tests {
             keys: Keys::of_user(None, String::new()),
             origin: Origin::Environment,
         };
-        let Ok(mut packed) = checked(place.path(), &connection) else { panic!("it is refused") };
+        let Ok(mut packed) = checked(place.path(), &connection, Mtime::File) else {
+            panic!("it is refused")
+        };
         let mut bytes = Vec::new();
         packed.file.read_to_end(&mut bytes).unwrap();
         assert_eq!(u64::try_from(bytes.len()).unwrap(), packed.size);

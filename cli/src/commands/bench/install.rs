@@ -64,5 +64,5 @@ fn write_files(place: &Path, seed: u64) -> anyhow::Result<()> {
 fn packed(archive: &Path) -> anyhow::Result<Packed> {
     let mut file = File::open(archive)?;
     let (size, sha256) = crate::pack::measure(&mut file)?;
-    Ok(Packed { file, size, sha256 })
+    Ok(Packed { file, size, sha256, unknown: Vec::new() })
 }
