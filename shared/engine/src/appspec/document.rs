@@ -91,7 +91,8 @@ fn read_once(text: &str, source: &Source<'_>) -> Result<Document, Stop> {
             Event::Nothing | Event::StreamStart | Event::DocumentStart(_) => {}
             Event::StreamEnd | Event::DocumentEnd => break,
             Event::Alias(_) => {
-                return Err(AppSpecError::new(&Problem::Alias, Some(position)).into());
+                let problem = source.star(span.start).unwrap_or(Problem::Alias);
+                return Err(AppSpecError::new(&problem, Some(position)).into());
             }
             Event::Scalar(text, style, _, tag) => {
                 let is_key = matches!(tree.open.last(), Some((_, Open::Map(_, None), _)));
@@ -221,6 +222,17 @@ impl<'a> Source<'a> {
         tab.map(|column| Position { line: number(marker.line()), column: number(column) })
     }
 
+    /// What begins with `*` here and was meant as a pattern: no alias has such a name.
+    fn star(&self, marker: Marker) -> Option<Problem> {
+        let rest = self.line(marker).chars().skip(self.column(marker));
+        let ends = |c: &char| c.is_whitespace() || matches!(c, ',' | ']' | '}');
+        let text: String = rest.take_while(|c| !ends(c)).collect();
+        let is_pattern = text.strip_prefix('*').is_some_and(|rest| {
+            rest.is_empty() || rest.starts_with(|c: char| !c.is_alphanumeric() && c != '_')
+        });
+        is_pattern.then(|| Problem::Star { text: excerpt(&text) })
+    }
+
     fn opens_flow(&self, marker: Marker) -> bool {
         matches!(self.line(marker).chars().nth(self.column(marker)), Some('[' | '{'))
     }
@@ -280,7 +292,11 @@ fn syntax(error: &ScanError, source: &Source<'_>) -> Stop {
             return Stop::Indentation(line);
         }
         info if info.starts_with("tabs disallowed") => Problem::Tab,
-        "while parsing node, found unknown anchor" => Problem::Alias,
+        info if info.contains("anchor") => {
+            let unknown = info.ends_with("unknown anchor").then_some(Problem::Alias);
+            let other = || Problem::Syntax { info: info.to_owned() };
+            source.star(*error.marker()).or(unknown).unwrap_or_else(other)
+        }
         "recursion limit exceeded" => Problem::TooDeep { limit: DEPTH_MAX },
         info => Problem::Syntax { info: info.to_owned() },
     };

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Position;
+use crate::lifecycle::Event;
 
 /// Why an AppSpec file is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -71,6 +72,8 @@ pub(super) enum Problem {
     NoKey,
     #[error("the alias is not allowed in an AppSpec file; write the value out")]
     Alias,
+    #[error("`{text}` begins with `*`, which names an alias in YAML; quote it: \"{text}\"")]
+    Star { text: String },
     #[error("the tag `{tag}` is not allowed in an AppSpec file; remove it")]
     Tag { tag: String },
     #[error("`{text}` is a date in YAML, which may not stand in an AppSpec file; put it in quotes")]
@@ -135,8 +138,10 @@ pub(super) enum Problem {
     NoLocation,
     #[error("`timeout` is {found}; it must be a number of seconds above 0")]
     Timeout { found: String },
-    #[error("`{event}` is not a lifecycle event{}", suggestion(.nearest, "; did you mean", "; hooks belong to an event of the deployment"))]
-    UnknownEvent { event: String, nearest: Option<String> },
+    #[error(
+        "`{name}` is not a lifecycle event, so its scripts would never run; did you mean `{event}`?"
+    )]
+    MisspeltEvent { name: String, event: Event },
 
     // permissions.
     #[error("`permissions` are for Linux only; remove them or write `os: linux`")]

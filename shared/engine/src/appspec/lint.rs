@@ -6,7 +6,7 @@ use super::error::{located, suggestion};
 use super::nearest::nearest;
 use super::scalar::Kind;
 use super::yaml::{Entry, Map, Node, Value, excerpt};
-use super::{AppSpec, AppSpecError, Os, Position, lint_permissions, parse};
+use super::{AppSpec, AppSpecError, EventName, Os, Position, lint_permissions, parse};
 
 /// Seconds that the scripts of an event may take together.
 const EVENT_TIMEOUT_MAX_S: u64 = 3600;
@@ -18,21 +18,6 @@ const SCRIPT_KEYS: [&str; 4] = ["location", "timeout", "runas", "sudo"];
 const PERMISSION_KEYS: [&str; 9] =
     ["object", "pattern", "except", "type", "owner", "group", "mode", "acls", "context"];
 const CONTEXT_KEYS: [&str; 3] = ["name", "type", "range"];
-
-/// The events that scripts may be attached to.
-const EVENTS: [&str; 9] = [
-    "BeforeBlockTraffic",
-    "AfterBlockTraffic",
-    "ApplicationStop",
-    "BeforeInstall",
-    "AfterInstall",
-    "ApplicationStart",
-    "ValidateService",
-    "BeforeAllowTraffic",
-    "AfterAllowTraffic",
-];
-/// The events that run no scripts.
-const RESERVED_EVENTS: [&str; 4] = ["DownloadBundle", "Install", "BlockTraffic", "AllowTraffic"];
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,7 +54,8 @@ impl Finding {
 pub fn lint(text: &[u8]) -> Vec<Finding> {
     let reading = parse::read(text);
     let mut findings = Findings::default();
-    for error in reading.errors.into_iter().chain(reading.spec.check_os(Os::Linux).err()) {
+    let os = reading.spec.check_os(Os::Linux).err();
+    for error in reading.errors.into_iter().chain(os).chain(reading.spec.misspelt_events()) {
         let AppSpecError { message, position } = error;
         findings.list.push(Finding { severity: Severity::Error, message, position });
     }
@@ -159,6 +145,9 @@ fn check_top(top: &Map, start: Position, findings: &mut Findings) {
     }
     for map in files.iter().filter_map(Node::as_map) {
         findings.check_keys(map, &FILE_KEYS, "an entry of `files`");
+        for key in FILE_KEYS {
+            check_variable(map, key, findings);
+        }
         if let Some((source, position)) = text(map, "source") {
             if source.split(['/', '\\']).any(|part| part == "..") {
                 findings.warn(
@@ -183,19 +172,21 @@ fn check_hooks(top: &Map, spec: &AppSpec, findings: &mut Findings) {
     let Some(hooks) = top.get("hooks").and_then(|entry| entry.value.as_map()) else { return };
     for Entry { key, value } in &hooks.entries {
         let Some(name) = key.as_scalar().map(|scalar| scalar.text.as_str()) else { continue };
-        if RESERVED_EVENTS.contains(&name) {
-            findings.warn(
+        match EventName::of(name) {
+            EventName::Known(_) => {}
+            // With scripts it is an error already.
+            EventName::Misspelt(_) if spec.hooks.contains_key(name) => {}
+            EventName::WithoutScripts(event) => findings.warn(
                 key.position,
-                format!("`{name}` runs no scripts; attach them to the event before or after it"),
-            );
-        } else if !EVENTS.contains(&name) {
-            let hint = suggestion(
-                &nearest(name, &EVENTS),
-                "; did you mean",
-                "; the host refuses it, or never runs it",
-            );
-            findings
-                .warn(key.position, format!("`{}` is not a lifecycle event{hint}", excerpt(name)));
+                format!("`{event}` runs no scripts; attach them to the event before or after it"),
+            ),
+            EventName::Misspelt(_) | EventName::Unknown => findings.warn(
+                key.position,
+                format!(
+                    "`{}` is not a lifecycle event of hosts, so its scripts never run in a deployment; remove it, or correct its name",
+                    excerpt(name)
+                ),
+            ),
         }
         if value.is_null() {
             findings.warn(key.position, format!("`{}` has no scripts; remove it", excerpt(name)));
@@ -219,6 +210,7 @@ fn check_hooks(top: &Map, spec: &AppSpec, findings: &mut Findings) {
 
 fn check_script(map: &Map, findings: &mut Findings) {
     findings.check_keys(map, &SCRIPT_KEYS, "a script");
+    check_variable(map, "location", findings);
     if let Some((location, position)) = text(map, "location") {
         let location = location.trim();
         if location.contains(char::is_whitespace) {
@@ -280,6 +272,21 @@ fn check_script(map: &Map, findings: &mut Findings) {
             position,
             "`runas` is empty, so the script runs as the agent's user; name a user or remove it"
                 .to_owned(),
+        );
+    }
+}
+
+/// Warns of a path with a variable in it: nothing replaces it.
+pub(super) fn check_variable(map: &Map, key: &str, findings: &mut Findings) {
+    let Some((path, position)) = text(map, key) else { return };
+    let begins = |c: char| c == '{' || c == '_' || c.is_ascii_alphabetic();
+    if path.split('$').skip(1).any(|rest| rest.starts_with(begins)) {
+        let path = excerpt(path);
+        findings.warn(
+            position,
+            format!(
+                "`{path}` has a variable in it, which nothing replaces, so `$` is taken literally; write the path out"
+            ),
         );
     }
 }

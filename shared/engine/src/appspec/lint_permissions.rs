@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::lint::{Findings, check_permission_keys, nodes, text};
+use super::lint::{Findings, check_permission_keys, check_variable, nodes, text};
 use super::scalar::Kind;
 use super::yaml::{Entry, Map, Node, excerpt};
 use super::{AppSpec, Position};
@@ -18,6 +18,7 @@ pub(super) fn check(top: &Map, spec: &AppSpec, findings: &mut Findings) {
     let all_absolute = spec.files.iter().all(|file| file.destination.starts_with('/'));
     for map in nodes(top, "permissions").iter().filter_map(Node::as_map) {
         check_permission_keys(map, findings);
+        check_variable(map, "object", findings);
         check_mode(map, findings);
         check_patterns(map, findings);
         check_object(map, all_absolute.then_some(&destinations), findings);

@@ -1,11 +1,13 @@
 //! The AppSpec file of an EC2/on-premises bundle: what may stand in it, parsed into types, each error with its place
 //! (`docs/semantics.md#appspec`).
 //!
-//! The rules are those of the official agent on Linux. Names of events are not judged here, nor is anything that needs
-//! the bundle or the host: whether a file is there, or a user.
+//! The rules are those of the official agent on Linux. Nothing is judged here that needs the bundle or the host: whether
+//! a file is there, or a user. Names of events are judged apart ([`AppSpec::misspelt_events`]), because what was deployed
+//! before is not held against them.
 
 mod document;
 mod error;
+mod events;
 mod lambda;
 mod lint;
 mod lint_permissions;
@@ -26,9 +28,9 @@ use serde::{Deserialize, Serialize};
 
 pub use error::AppSpecError;
 use error::Problem;
+pub use events::EventName;
 pub use lambda::parse_lambda;
 pub use lint::{Finding, Severity, lint};
-use nearest::nearest;
 pub use resource::ResourceError;
 pub use service::parse_service;
 
@@ -43,8 +45,7 @@ pub struct AppSpec {
     pub file_exists_behavior: Option<FileExistsBehavior>,
     /// Owners and modes for what is installed.
     pub permissions: Vec<Permission>,
-    /// The scripts of each event, by the event's name as written. A name may be unknown: that is decided by the caller,
-    /// who knows which events exist.
+    /// The scripts of each event, by the event's name as written, which may be unknown.
     pub hooks: BTreeMap<String, Vec<Script>>,
     /// Where its parts stand in the file.
     pub places: Places,
@@ -179,15 +180,15 @@ impl AppSpec {
         Err(AppSpecError::new(&problem, self.places.os))
     }
 
-    /// One error for each event of `hooks` that is not among the known ones, in the order of the file.
-    pub fn unknown_events(&self, known: &[&str]) -> Vec<AppSpecError> {
+    /// One error for each name under `hooks` that is nearly that of an event, in the order of the file.
+    pub fn misspelt_events(&self) -> Vec<AppSpecError> {
         let mut errors: Vec<AppSpecError> = (self.hooks.keys())
-            .filter(|name| !known.contains(&name.as_str()))
-            .map(|name| {
-                let problem = Problem::UnknownEvent {
-                    event: yaml::excerpt(name),
-                    nearest: nearest(name, known),
-                };
+            .filter_map(|name| match EventName::of(name) {
+                EventName::Misspelt(event) => Some((name, event)),
+                EventName::Known(_) | EventName::WithoutScripts(_) | EventName::Unknown => None,
+            })
+            .map(|(name, event)| {
+                let problem = Problem::MisspeltEvent { name: yaml::excerpt(name), event };
                 AppSpecError::new(&problem, self.places.events.get(name).copied())
             })
             .collect();

@@ -341,17 +341,45 @@ fn a_file_for_windows_is_read_and_refused_on_linux() {
 }
 
 #[test]
-fn unknown_events_are_told_with_their_place() {
+fn misspelt_events_are_told_with_their_place() {
     let spec = read(&format!(
-        "{MINIMAL}hooks:\n  Zebra: [{{location: a}}]\n  AfterInstall: [{{location: b}}]\n  after_instal: [{{location: c}}, {{location: d}}]\n"
+        "{MINIMAL}hooks:\n  Zebra: [{{location: a}}]\n  AfterInstall: [{{location: b}}]\n  after_instal: [{{location: c}}, {{location: d}}]\n  Before Install: [{{location: e}}]\n"
     ));
-    let errors = spec.unknown_events(&["BeforeInstall", "AfterInstall"]);
+    let errors = spec.misspelt_events();
     let lines: String = errors.iter().map(|error| error.in_file("appspec.yml") + "\n").collect();
     expect![[r#"
-        appspec.yml:4:3: `Zebra` is not a lifecycle event; hooks belong to an event of the deployment
-        appspec.yml:6:3: `after_instal` is not a lifecycle event; did you mean `AfterInstall`?
+        appspec.yml:6:3: `after_instal` is not a lifecycle event, so its scripts would never run; did you mean `AfterInstall`?
+        appspec.yml:7:3: `Before Install` is not a lifecycle event, so its scripts would never run; did you mean `BeforeInstall`?
     "#]].assert_eq(&lines);
     assert_eq!(spec.places.scripts["after_instal"][1], Position { line: 6, column: 44 });
+}
+
+#[test]
+fn stars_without_quotes_and_variables_are_told() {
+    let pattern = |pattern: &str| {
+        let text = format!("{MINIMAL}permissions:\n  - object: /srv\n    pattern: {pattern}\n");
+        parse(text.as_bytes()).map_err(|error| error.in_file("appspec.yml"))
+    };
+    for star in ["**", "*", "*.sh", "**/*.sh"] {
+        let expected = format!(
+            "appspec.yml:5:14: `{star}` begins with `*`, which names an alias in YAML; quote it: \"{star}\""
+        );
+        assert_eq!(pattern(star), Err(expected));
+        assert!(pattern(&format!("\"{star}\"")).is_ok());
+    }
+    assert!(pattern("*name").unwrap_err().contains("the alias is not allowed"));
+    let text = format!(
+        "{MINIMAL}files:\n  - source: /$SOURCE\n    destination: /srv/${{APP}}\n  - source: costs$5\n    destination: /srv/$\npermissions:\n  - object: /srv/$APP_DIR/x\nhooks:\n  AfterInstall:\n    - location: $SCRIPTS/after.sh\n"
+    );
+    let lines: String =
+        lint(text.as_bytes()).iter().map(|finding| finding.in_file("appspec.yml") + "\n").collect();
+    expect![[r#"
+        appspec.yml:4:13: warning: `/$SOURCE` has a variable in it, which nothing replaces, so `$` is taken literally; write the path out
+        appspec.yml:5:18: warning: `/srv/${APP}` has a variable in it, which nothing replaces, so `$` is taken literally; write the path out
+        appspec.yml:9:13: warning: `/srv/$APP_DIR/x` has a variable in it, which nothing replaces, so `$` is taken literally; write the path out
+        appspec.yml:9:13: warning: `/srv/$APP_DIR/x` is under none of the destinations, and permissions apply only to what the deployment installs; correct the path
+        appspec.yml:12:17: warning: `$SCRIPTS/after.sh` has a variable in it, which nothing replaces, so `$` is taken literally; write the path out
+    "#]].assert_eq(&lines);
 }
 
 #[test]
@@ -375,7 +403,7 @@ fn the_lint_tells_all_errors_and_what_was_not_meant() {
         appspec.yml:21:13: warning: `etc` is relative to where the agent happens to run; start it with `/`
         appspec.yml:22:13: warning: the entry in line 18 is for the same file targets, and a target that two entries match fails the deployment; merge the two
         appspec.yml:24:3: warning: `Install` runs no scripts; attach them to the event before or after it
-        appspec.yml:26:3: warning: `afterinstall` is not a lifecycle event; did you mean `AfterInstall`?
+        appspec.yml:26:3: error: `afterinstall` is not a lifecycle event, so its scripts would never run; did you mean `AfterInstall`?
         appspec.yml:27:17: warning: `scripts/run.sh --fast` is taken as one path; a script gets no arguments, and the official agent runs none with a space in its path
         appspec.yml:28:16: warning: `0300` is the number 192 in YAML; write it as a decimal number
         appspec.yml:29:13: warning: `sudo` is the text `no`, which counts as true; write true or false
