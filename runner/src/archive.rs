@@ -94,7 +94,7 @@ pub(crate) async fn obtain(
     fetch(&file, bundle, lease).await?;
     let (unpacked, from) = (dir.join("archive.new"), file.clone());
     let target = dir.join(ARCHIVE);
-    let fingerprint = blocking(lock, move || -> Result<String, ArchiveError> {
+    let (fingerprint, warnings) = blocking(lock, move || -> Result<_, ArchiveError> {
         let write = |path: &Path| {
             let path = path.to_owned();
             move |source| ArchiveError::Write { path, source }
@@ -104,10 +104,10 @@ pub(crate) async fn obtain(
                 std::fs::remove_dir_all(old).map_err(write(old))?;
             }
         }
-        unpack(&from, &unpacked, &bundle::Limits::default())?;
+        let warnings = unpack(&from, &unpacked, &bundle::Limits::default())?.warnings;
         std::fs::rename(&unpacked, &target).map_err(write(&target))?;
         std::fs::remove_file(&from).map_err(write(&from))?;
-        fingerprint(&target).map_err(write(&target))
+        Ok((fingerprint(&target).map_err(write(&target))?, warnings))
     })
     .await??;
     note(
@@ -119,7 +119,8 @@ pub(crate) async fn obtain(
             boot: boot(),
         },
     )?;
-    Ok(format!("fetched {} bytes, SHA-256 {}", bundle.size, bundle.sha256))
+    let fetched = format!("fetched {} bytes, SHA-256 {}", bundle.size, bundle.sha256);
+    Ok(std::iter::once(fetched).chain(warnings).collect::<Vec<_>>().join("; "))
 }
 
 fn note(deployment: &Path, revision: &Revision) -> Result<(), ArchiveError> {

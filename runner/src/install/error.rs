@@ -22,7 +22,7 @@ pub enum InstallError {
         /// As the AppSpec has it.
         source_path: String,
     },
-    /// A file of the bundle that is no file, directory or link, or a link that leads out of the host's root.
+    /// A file of the bundle that is no file, directory or link.
     #[error("`{path}` in the bundle cannot be installed: {reason}")]
     Source {
         /// Its path in the bundle.

@@ -1,14 +1,16 @@
 //! The host's file system below its root. Every path here is relative to the root; directories are opened with
 //! `openat2` and `RESOLVE_IN_ROOT`, so that a symbolic link of the host, absolute or not, leads to a place below the
-//! root at most, and the last name of a path is never followed.
+//! root at most, and the last name of a path is never followed. Paths are text as in [`bundle::names`]: names may be any
+//! bytes.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use bundle::names;
 use durable::{Call, Disk};
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, StatxFlags, Timespec, Timestamps, Uid,
@@ -53,9 +55,12 @@ pub(super) struct Host {
     root: OwnedFd,
     path: PathBuf,
     disk: Disk,
+    /// How links are followed.
+    links: ResolveFlags,
 }
 
 impl Host {
+    /// Opens a host's root. What a link calls absolute begins there.
     pub(super) fn open(root: &HostRoot, disk: &Disk) -> io::Result<Self> {
         let path = match root {
             HostRoot::Whole => Path::new("/"),
@@ -64,7 +69,13 @@ impl Host {
         let path = path.canonicalize()?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::open(&path, flags, Mode::empty())?;
-        Ok(Self { root, path, disk: disk.clone() })
+        Ok(Self { root, path, disk: disk.clone(), links: ResolveFlags::IN_ROOT })
+    }
+
+    /// Opens an unpacked bundle. Links that lead out of it lead nowhere here.
+    pub(super) fn open_bundle(archive: &Path, disk: &Disk) -> io::Result<Self> {
+        let bundle = Self::open(&HostRoot::Prefix(archive.to_owned()), disk)?;
+        Ok(Self { links: ResolveFlags::BENEATH, ..bundle })
     }
 
     /// What everything is written through.
@@ -74,26 +85,27 @@ impl Host {
 
     /// The path for other programs. Only for what lies in directories that only the runner can change.
     pub(super) fn outside(&self, path: &str) -> PathBuf {
-        self.path.join(path)
+        self.path.join(names::to_os(path))
     }
 
     /// Opens a directory, links followed below the root.
     pub(super) fn dir(&self, path: &str) -> io::Result<OwnedFd> {
-        let path = if path.is_empty() { "." } else { path };
+        let path = if path.is_empty() { OsString::from(".") } else { names::to_os(path) };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         loop {
-            match rustix::fs::openat2(&self.root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)
-            {
+            match rustix::fs::openat2(&self.root, &path, flags, Mode::empty(), self.links) {
                 // A rename elsewhere on the host made the kernel unsure about a `..`; it asks to try again.
                 Err(Errno::AGAIN | Errno::INTR) => {}
+                // A link that leads out of a bundle.
+                Err(Errno::XDEV) => return Err(io::ErrorKind::NotFound.into()),
                 outcome => return Ok(outcome?),
             }
         }
     }
 
-    fn parent<'p>(&self, path: &'p str) -> io::Result<(OwnedFd, &'p str)> {
+    fn parent(&self, path: &str) -> io::Result<(OwnedFd, OsString)> {
         let (parent, name) = split(path);
-        Ok((self.dir(parent)?, name))
+        Ok((self.dir(parent)?, names::to_os(name)))
     }
 
     /// What stands at `path`; none if nothing does, or if one of its parents is no directory.
@@ -103,7 +115,7 @@ impl Host {
             Err(error) if is_absent(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let name = if name.is_empty() { "." } else { name };
+        let name = if name.is_empty() { OsStr::new(".") } else { name.as_os_str() };
         let stat = match rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
@@ -142,9 +154,9 @@ impl Host {
             }
         };
         let rest = path.get(existing.len()..).unwrap_or_default().trim_start_matches('/');
-        let named = resolved(&fd)
-            .zip(resolved(&self.root))
-            .and_then(|(dir, root)| Some(dir.strip_prefix(root).ok()?.to_str()?.to_owned()));
+        let named = resolved(&fd).zip(resolved(&self.root)).and_then(|(dir, root)| {
+            Some(names::to_text(dir.strip_prefix(root).ok()?.as_os_str().as_bytes()))
+        });
         // Without `/proc`, the name as written has to do.
         Ok(join(named.as_deref().unwrap_or(existing), rest))
     }
@@ -172,6 +184,7 @@ impl Host {
     /// Creates a new file for writing, and what it is not to be followed to.
     pub(super) fn create(&self, path: &str) -> io::Result<File> {
         let (parent, name) = self.parent(path)?;
+        let name = name.as_os_str();
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let create = || rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o600));
@@ -187,6 +200,7 @@ impl Host {
 
     pub(super) fn read(&self, path: &str) -> io::Result<File> {
         let (parent, name) = self.parent(path)?;
+        let name = name.as_os_str();
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(File::from(rustix::fs::openat(&parent, name, flags, Mode::empty())?))
     }
@@ -212,12 +226,14 @@ impl Host {
     /// Sets owner and mode, in this order, because a change of the owner takes setuid bits away.
     pub(super) fn set_meta(&self, path: &str, meta: Meta) -> io::Result<()> {
         let (parent, name) = self.parent(path)?;
+        let name = name.as_os_str();
         let call = Call::Change { dir: parent.as_fd(), name: name.as_ref() };
         self.disk.call(call, || set_meta(&parent, name, meta))
     }
 
     pub(super) fn set_mtime(&self, path: &str, seconds: i64, nanoseconds: i64) -> io::Result<()> {
         let (parent, name) = self.parent(path)?;
+        let name = name.as_os_str();
         let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
         let times = Timestamps { last_access: time, last_modification: time };
         let call = Call::Change { dir: parent.as_fd(), name: name.as_ref() };
@@ -228,6 +244,7 @@ impl Host {
 
     pub(super) fn mkdir(&self, path: &str, mode: u32) -> io::Result<()> {
         let (parent, name) = self.parent(path)?;
+        let name = name.as_os_str();
         let call = Call::Create { dir: parent.as_fd(), name: name.as_ref() };
         self.disk.call(call, || Ok(rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(mode))?))
     }
@@ -256,14 +273,17 @@ impl Host {
     }
 
     pub(super) fn symlink(&self, target: &str, path: &str) -> io::Result<()> {
+        let target = names::to_os(target);
         let (parent, name) = self.parent(path)?;
+        let name = name.as_os_str();
         let call = Call::Create { dir: parent.as_fd(), name: name.as_ref() };
-        self.disk.call(call, || Ok(rustix::fs::symlinkat(target, &parent, name)?))
+        self.disk.call(call, || Ok(rustix::fs::symlinkat(&target, &parent, name)?))
     }
 
     /// Gives a file a second name; a link's own, not its target's.
     pub(super) fn hard_link(&self, from: &str, to: &str) -> io::Result<()> {
         let ((from_dir, from), (to_dir, to)) = (self.parent(from)?, self.parent(to)?);
+        let (from, to) = (from.as_os_str(), to.as_os_str());
         let call = Call::Link { dir: to_dir.as_fd(), name: to.as_ref() };
         self.disk
             .call(call, || Ok(rustix::fs::linkat(&from_dir, from, &to_dir, to, AtFlags::empty())?))
@@ -271,16 +291,19 @@ impl Host {
 
     pub(super) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let ((from_dir, from), (to_dir, to)) = (self.parent(from)?, self.parent(to)?);
+        let (from, to) = (from.as_os_str(), to.as_os_str());
         self.disk.rename_at((from_dir, from.as_ref()), (to_dir, to.as_ref()))
     }
 
     pub(super) fn unlink(&self, path: &str) -> io::Result<()> {
         let (parent, name) = self.parent(path)?;
+        let name = name.as_os_str();
         self.disk.remove_at(parent, name.as_ref())
     }
 
     pub(super) fn rmdir(&self, path: &str) -> io::Result<()> {
         let (parent, name) = self.parent(path)?;
+        let name = name.as_os_str();
         let call = Call::Remove { dir: parent.as_fd(), name: name.as_ref() };
         self.disk.call(call, || Ok(rustix::fs::unlinkat(&parent, name, AtFlags::REMOVEDIR)?))
     }
@@ -294,7 +317,7 @@ impl Host {
         };
         let mut names = Vec::new();
         for entry in rustix::fs::Dir::read_from(&dir)? {
-            let name = entry?.file_name().to_string_lossy().into_owned();
+            let name = names::to_text(entry?.file_name().to_bytes());
             if name != "." && name != ".." {
                 names.push(name);
             }
@@ -352,7 +375,7 @@ pub(super) fn join(dir: &str, path: &str) -> String {
     }
 }
 
-fn set_meta(parent: &OwnedFd, name: &str, meta: Meta) -> io::Result<()> {
+fn set_meta(parent: &OwnedFd, name: &OsStr, meta: Meta) -> io::Result<()> {
     let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
     if (stat.st_uid, stat.st_gid) != (meta.uid, meta.gid) {
         let (uid, gid) = (Uid::from_raw(meta.uid), Gid::from_raw(meta.gid));
@@ -376,9 +399,9 @@ fn resolved(fd: &OwnedFd) -> Option<PathBuf> {
     std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()
 }
 
-fn read_link(parent: &OwnedFd, name: &str) -> io::Result<String> {
+fn read_link(parent: &OwnedFd, name: &OsStr) -> io::Result<String> {
     let target = rustix::fs::readlinkat(parent, name, Vec::new())?;
-    Ok(OsString::from_vec(target.into_bytes()).to_string_lossy().into_owned())
+    Ok(names::to_text(target.as_bytes()))
 }
 
 fn meta_of(stat: &Stat) -> Meta {

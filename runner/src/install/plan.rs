@@ -14,7 +14,6 @@ use super::perform::recover;
 use super::permissions::{Grant, Labels, grants};
 use super::state::{INSTALLED, Installed, Manifest, PREVIOUS, Previous, load};
 use super::tree::{Tree, Want, wanted};
-use crate::root::HostRoot;
 
 /// The directory of the runner on each mount, hidden, and only for the runner.
 const STORE: &str = ".cutover";
@@ -91,9 +90,8 @@ pub(super) fn plan(request: &Request<'_>) -> Result<InstallPlan, InstallError> {
     let host = Host::open(request.root, request.disk)
         .map_err(InstallError::io("opening", "the host's root"))?;
     recover(&host, request.group_dir, request.sync)?;
-    let archive = HostRoot::Prefix(request.archive.to_owned());
-    let bundle =
-        Host::open(&archive, request.disk).map_err(InstallError::io("opening", request.archive))?;
+    let bundle = Host::open_bundle(request.archive, request.disk)
+        .map_err(InstallError::io("opening", request.archive))?;
     let read = || InstallError::io("reading", request.group_dir);
     let installed: Manifest =
         load(request.group_dir, INSTALLED).map_err(read())?.unwrap_or_default();

@@ -4,10 +4,12 @@
 use engine::appspec::{AppSpec, Os, Position};
 
 use crate::error::BundleError;
-use crate::tree::{Node, Tree, components};
+use crate::tree::{Node, Tree, components, shown};
 
 /// CodeDeploy's name and the other common ending.
 const NAMES: [&str; 2] = ["appspec.yml", "appspec.yaml"];
+/// The folder in which macOS keeps what a zip archive has no place for.
+const MACOS: &str = "__MACOSX";
 
 /// Whether the file at `path` may turn out to be the AppSpec file, while `folder` is all that the root has so far.
 pub(crate) fn may_be(path: &str, folder: Option<&str>) -> bool {
@@ -48,7 +50,48 @@ pub(crate) fn find<'c>(
             }
         }
     }
-    Err(BundleError::NoAppSpec)
+    Err(BundleError::NoAppSpec { there: instead(tree) })
+}
+
+/// What lies in a bundle without an AppSpec file where that has to be, and what to do about it.
+fn instead(tree: &Tree) -> String {
+    let folder = tree.tops().find(|top| *top != MACOS);
+    let is_right = |path: &str| NAMES.iter().any(|name| path.rsplit('/').next() == Some(*name));
+    if tree.tops().any(|top| top == MACOS)
+        && let Some(folder) = folder
+        && tree.tops().count() == 2
+        && NAMES.iter().any(|name| tree.get(&format!("{folder}/{name}")).is_some())
+    {
+        let folder = shown(folder);
+        return format!(
+            "`{MACOS}`, which macOS adds, lies beside the folder `{folder}`; pack the folder with `zip -r {folder}.zip {folder}`, which leaves it out"
+        );
+    }
+    let depth = |path: &&str| (path.matches('/').count(), path.len());
+    if let Some(path) = tree.paths().filter(|path| is_right(path)).min_by_key(depth)
+        && let Some((dir, _)) = path.rsplit_once('/')
+    {
+        let (path, dir) = (shown(path), shown(dir));
+        return format!("`{path}` lies too deep; pack what is in `{dir}`");
+    }
+    let nearly = |path: &&str| {
+        let name = path.rsplit('/').next().unwrap_or_default().to_lowercase();
+        let name = name.strip_suffix(".txt").unwrap_or(&name);
+        ["appspec.yml", "appspec.yaml", "app-spec.yml", "appspec"].contains(&name)
+    };
+    if let Some(path) = tree.paths().filter(nearly).min_by_key(depth) {
+        return format!(
+            "`{}` is there, but it has to be called `appspec.yml`; rename it",
+            shown(path)
+        );
+    }
+    let tops: Vec<String> = tree.tops().take(5).map(|top| format!("`{}`", shown(top))).collect();
+    let rest = tree.tops().count().saturating_sub(tops.len());
+    match (tops.as_slice(), rest) {
+        ([], _) => "it is empty; pack the directory with the AppSpec file".to_owned(),
+        (_, 0) => format!("there is {}; put one beside it", tops.join(", ")),
+        (_, rest) => format!("there is {} and {rest} more; put one beside them", tops.join(", ")),
+    }
 }
 
 /// Parses the AppSpec file, and checks its scripts and sources against the tree below `root`.
@@ -78,7 +121,7 @@ pub(crate) fn read(
             );
             return Err(refuse(position, message));
         }
-        if tree.resolve(root, &path).is_none() {
+        if tree.find(root, &path).is_none() {
             let message = format!(
                 "the source `{source}` is not in the bundle; pack it, or take the entry out"
             );

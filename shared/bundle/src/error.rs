@@ -61,9 +61,12 @@ pub enum BundleError {
     },
     /// No AppSpec file where one must be.
     #[error(
-        "the bundle has no `appspec.yml` or `appspec.yaml` at its root or in its single top-level folder; put one there"
+        "the bundle has no `appspec.yml` or `appspec.yaml` at its root or in its single top-level folder: {there}"
     )]
-    NoAppSpec,
+    NoAppSpec {
+        /// What lies there instead, and what to do.
+        there: String,
+    },
     /// Both names at once.
     #[error("the bundle has both `{first}` and `{second}`; keep one of them")]
     TwoAppSpecs {
@@ -143,20 +146,14 @@ pub enum Problem {
     /// Contains a NUL byte or is empty.
     #[error("has no usable name; rename it")]
     Nameless,
-    /// Not UTF-8.
-    #[error("has a name that is not UTF-8; rename it")]
-    NotUtf8,
-    /// Windows path separators.
-    #[error("has backslashes as separators; pack it with a tool that writes `/`")]
-    Backslash,
     /// Too long.
     #[error("has a path longer than {limit} bytes, or a name in it longer than 255; shorten it")]
     PathTooLong {
         /// How many bytes are allowed.
         limit: usize,
     },
-    /// Twice.
-    #[error("is in the bundle twice, or both as a file and as a directory; keep one")]
+    /// A file where there is a directory, or the other way round.
+    #[error("is in the bundle both as a file and as a directory; keep one")]
     Collides,
     /// Below something that is no directory.
     #[error("lies below `{parent}`, which is no directory in this bundle; keep one of them")]
@@ -164,24 +161,8 @@ pub enum Problem {
         /// What it lies below.
         parent: String,
     },
-    /// Symlink out of the bundle.
-    #[error(
-        "is a symbolic link to `{target}`, which leads out of the bundle; link to something inside, relatively"
-    )]
-    LinkEscapes {
-        /// Where it points.
-        target: String,
-    },
-    /// A symlink's target with `..` after a name.
-    #[error("is a symbolic link to `{target}`; write the target with `..` only at its beginning")]
-    LinkWinds {
-        /// Where it points.
-        target: String,
-    },
-    /// Too long, empty or binary symlink.
-    #[error(
-        "is a symbolic link whose target is empty, not UTF-8, or longer than {limit} bytes; shorten it"
-    )]
+    /// Too long or empty symlink.
+    #[error("is a symbolic link whose target is empty, or longer than {limit} bytes; correct it")]
     LinkTarget {
         /// How many bytes are allowed.
         limit: usize,

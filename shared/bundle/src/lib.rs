@@ -8,6 +8,7 @@ mod appspec;
 mod error;
 mod gzip;
 mod limits;
+pub mod names;
 mod tarball;
 #[cfg(test)]
 mod tests;
@@ -77,15 +78,20 @@ pub struct Inspection {
     pub entries: u64,
     /// The bytes of all files.
     pub unpacked_bytes: u64,
+    /// What is taken, but most likely not meant, in sentences.
+    pub warnings: Vec<String>,
 }
 
-/// A validated entry of an archive: it cannot lead out of the place where it is unpacked, nor over another entry.
+/// A validated entry of an archive: it cannot lead out of the place where it is unpacked, nor below a link. Paths and
+/// targets are text as in [`names`].
 pub struct Entry<'a> {
     /// The path, relative, without `.` and `..`; a single top-level folder that will be stripped is still part of it,
     /// because only the end of the archive shows that it is single.
     pub path: &'a str,
     /// When it was modified.
     pub modified: SystemTime,
+    /// Whether an earlier entry that is no directory stands there, which this one takes the place of.
+    pub replaces: bool,
     /// What it is.
     pub kind: EntryKind<'a>,
 }
@@ -113,17 +119,26 @@ pub enum EntryKind<'a> {
     },
     /// A symbolic link.
     Symlink {
-        /// Where it points: relative, and inside the archive.
+        /// Where it points, which may be anywhere: nothing may be written through it.
         target: &'a str,
     },
 }
 
-/// Walks the whole of `file`, and says what it is.
+/// Walks the whole of `file`, and says what it is. A bundle that is new is looked at this way: names under `hooks` that are
+/// nearly those of events are refused here, and not where one is unpacked that was taken before.
 ///
 /// # Errors
 /// [`BundleError`], when it is no valid bundle, or could not be read.
 pub fn inspect(file: impl Read + Seek, limits: &Limits) -> Result<Inspection, BundleError> {
-    visit(file, limits, &mut |_| Ok(()))
+    let found = visit(file, limits, &mut |_| Ok(()))?;
+    match found.appspec.misspelt_events().into_iter().next() {
+        None => Ok(found),
+        Some(error) => Err(BundleError::AppSpec {
+            file: found.appspec_file,
+            position: error.position,
+            message: error.message,
+        }),
+    }
 }
 
 /// Walks the whole of `file`, and hands each entry to `sink` in the archive's order, before the whole is known to be

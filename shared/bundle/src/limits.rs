@@ -44,20 +44,20 @@ impl Default for Limits {
 #[derive(Debug)]
 pub(crate) struct Meter {
     limits: Limits,
-    unpacked: u64,
+    unpacked: Cell<u64>,
     packed: Rc<Cell<u64>>,
 }
 
 impl Meter {
     /// A meter that sees the packed bytes read so far in `packed`.
     pub(crate) fn new(limits: &Limits, packed: Rc<Cell<u64>>) -> Self {
-        Self { limits: *limits, unpacked: 0, packed }
+        Self { limits: *limits, unpacked: Cell::new(0), packed }
     }
 
     /// Counts `bytes` more unpacked ones.
-    pub(crate) fn add(&mut self, bytes: u64) -> Result<(), Violation> {
-        self.unpacked = self.unpacked.saturating_add(bytes);
-        self.check(self.unpacked)
+    pub(crate) fn add(&self, bytes: u64) -> Result<(), Violation> {
+        self.unpacked.set(self.unpacked.get().saturating_add(bytes));
+        self.check(self.unpacked.get())
     }
 
     /// Whether `unpacked` bytes in all would be too many for what was packed.
@@ -78,7 +78,7 @@ impl Meter {
 #[derive(Debug)]
 pub(crate) struct Metered<'m, R> {
     pub(crate) inner: R,
-    pub(crate) meter: &'m mut Meter,
+    pub(crate) meter: &'m Meter,
 }
 
 impl<R: Read> Read for Metered<'_, R> {

@@ -1,10 +1,11 @@
-//! The tree that the entries of an archive make: checked as it grows, so that nothing is ever written below a link or
-//! over another entry, and asked afterwards whether a path of the AppSpec exists.
+//! The tree that the entries of an archive make: checked as it grows, so that nothing is ever written below a link, and
+//! asked afterwards whether a path of the AppSpec exists. Paths are text as in [`crate::names`].
 
 use std::collections::BTreeMap;
 
 use crate::error::{BundleError, Problem};
 use crate::limits::Limits;
+use crate::names::{to_bytes, to_text};
 
 /// How many links are followed before a path counts as a loop, as in Linux.
 const LINKS: usize = 40;
@@ -16,7 +17,7 @@ pub(crate) enum Node {
     File,
     /// A directory, from an entry of its own or implied by one below it.
     Dir,
-    /// A symbolic link with its target.
+    /// A symbolic link with its target, which may lie outside of the bundle.
     Symlink(String),
 }
 
@@ -45,26 +46,28 @@ impl Tree {
         self.nodes.get(path)
     }
 
-    /// Takes one entry with its normalised path. A directory may come again, nothing else may.
-    pub(crate) fn add(&mut self, path: &str, node: Node) -> Result<(), BundleError> {
-        let refuse = |problem| BundleError::Entry { entry: path.to_owned(), problem };
+    /// Takes one entry with its normalised path. True if it takes the place of an earlier one, which directories cannot.
+    pub(crate) fn add(&mut self, path: &str, node: Node) -> Result<bool, BundleError> {
+        let refuse = |problem| BundleError::Entry { entry: shown(path), problem };
         for (end, _) in path.match_indices('/') {
             let parent = path.get(..end).unwrap_or_default();
             match self.nodes.get(parent) {
                 Some(Node::Dir) => {}
                 Some(Node::File | Node::Symlink(_)) => {
-                    return Err(refuse(Problem::BelowNonDirectory { parent: parent.to_owned() }));
+                    return Err(refuse(Problem::BelowNonDirectory { parent: shown(parent) }));
                 }
                 None => self.insert(parent, Node::Dir)?,
             }
         }
-        if let Node::Symlink(target) = &node {
-            check_link(parent_depth(path), target).map_err(refuse)?;
-        }
-        match self.nodes.get(path) {
-            None => self.insert(path, node),
-            Some(Node::Dir) if node == Node::Dir => Ok(()),
-            Some(Node::Dir | Node::File | Node::Symlink(_)) => Err(refuse(Problem::Collides)),
+        match (self.nodes.get_mut(path), node) {
+            (None, node) => self.insert(path, node).map(|()| false),
+            (Some(Node::Dir), Node::Dir) => Ok(false),
+            (Some(Node::Dir), Node::File | Node::Symlink(_))
+            | (Some(Node::File | Node::Symlink(_)), Node::Dir) => Err(refuse(Problem::Collides)),
+            (Some(there), node) => {
+                *there = node;
+                Ok(true)
+            }
         }
     }
 
@@ -88,45 +91,59 @@ impl Tree {
         only.then_some(self.first_top.as_str())
     }
 
-    /// Checks again that no link leaves the bundle, now that its root is known to be the folder `prefix`.
-    pub(crate) fn check_links_below(&self, prefix: &str) -> Result<(), BundleError> {
-        let root_depth = prefix.split('/').count();
-        for (path, node) in &self.nodes {
-            if let Node::Symlink(target) = node {
-                check_link(parent_depth(path).saturating_sub(root_depth), target)
-                    .map_err(|problem| BundleError::Entry { entry: path.clone(), problem })?;
-            }
-        }
-        Ok(())
+    /// What stands at `path` below `root` (empty for the archive's own root), links followed as far as they stay there.
+    pub(crate) fn resolve(&self, root: &str, path: &str) -> Option<&Node> {
+        self.follow(root, path, true)
     }
 
-    /// What stands at `path` below `root` (empty for the archive's own root), links followed.
-    pub(crate) fn resolve(&self, root: &str, path: &str) -> Option<&Node> {
-        let mut todo: Vec<String> = components(path).rev().map(str::to_owned).collect();
-        let mut here = components(root).map(str::to_owned).collect::<Vec<_>>();
+    /// What stands at `path` below `root`, which may be a link that leads anywhere.
+    pub(crate) fn find(&self, root: &str, path: &str) -> Option<&Node> {
+        self.follow(root, path, false)
+    }
+
+    fn follow(&self, root: &str, path: &str, also_last: bool) -> Option<&Node> {
+        let mut todo: Vec<&str> = components(path).rev().collect();
+        let mut here: Vec<&str> = components(root).collect();
+        let depth = here.len();
         let mut links = 0;
         let mut node = &Node::Dir;
         while let Some(name) = todo.pop() {
             if name == ".." {
+                if here.len() <= depth {
+                    return None;
+                }
                 here.pop();
                 node = &Node::Dir;
                 continue;
             }
             here.push(name);
             node = self.nodes.get(&here.join("/"))?;
-            if let Node::Symlink(target) = node {
-                links += 1;
-                if links > LINKS {
-                    return None;
+            match node {
+                Node::Symlink(_) if todo.is_empty() && !also_last => return Some(node),
+                Node::Symlink(target) => {
+                    links += 1;
+                    if links > LINKS || target.starts_with('/') {
+                        return None;
+                    }
+                    here.pop();
+                    node = &Node::Dir;
+                    todo.extend(components(target).rev());
                 }
-                here.pop();
-                node = &Node::Dir;
-                todo.extend(components(target).rev().map(str::to_owned));
-            } else if *node == Node::File && !todo.is_empty() {
-                return None;
+                Node::File if !todo.is_empty() => return None,
+                Node::File | Node::Dir => {}
             }
         }
         Some(node)
+    }
+
+    /// The names at the root.
+    pub(crate) fn tops(&self) -> impl Iterator<Item = &str> {
+        self.nodes.keys().map(String::as_str).filter(|path| !path.contains('/'))
+    }
+
+    /// All paths.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
+        self.nodes.keys().map(String::as_str)
     }
 }
 
@@ -135,46 +152,32 @@ pub(crate) fn components(path: &str) -> impl DoubleEndedIterator<Item = &str> {
     path.split('/').filter(|name| !name.is_empty() && *name != ".")
 }
 
-/// How many directories an entry lies in.
-fn parent_depth(path: &str) -> usize {
-    components(path).count().saturating_sub(1)
-}
-
-/// Checks that a link in a directory `depth` below the root cannot leave the root.
-///
-/// `..` may only come first: an entry's parents are real directories, so these steps count exactly. After a name, `..`
-/// would lead from wherever that name, perhaps a link itself, points to.
-fn check_link(depth: usize, target: &str) -> Result<(), Problem> {
-    let upwards = components(target).take_while(|name| *name == "..").count();
-    if target.starts_with('/') || upwards > depth {
-        return Err(Problem::LinkEscapes { target: target.to_owned() });
-    }
-    if components(target).skip(upwards).any(|name| name == "..") {
-        return Err(Problem::LinkWinds { target: target.to_owned() });
-    }
-    Ok(())
-}
-
-/// Checks an entry's name, and returns it without `.`, empty names and slashes at its ends.
+/// Checks an entry's name, and returns it as text without `.`, empty names and slashes at its ends.
 pub(crate) fn normalise(raw: &[u8], limits: &Limits) -> Result<String, BundleError> {
     let refuse = |problem| BundleError::Entry { entry: printable(raw), problem };
-    let name = std::str::from_utf8(raw).map_err(|_| refuse(Problem::NotUtf8))?;
-    if name.len() > limits.path_bytes || name.split('/').any(|part| part.len() > 255) {
+    if raw.len() > limits.path_bytes || raw.split(|byte| *byte == b'/').any(|part| part.len() > 255)
+    {
         return Err(refuse(Problem::PathTooLong { limit: limits.path_bytes }));
     }
-    if name.is_empty() || name.contains('\0') {
+    if raw.is_empty() || raw.contains(&0) {
         return Err(refuse(Problem::Nameless));
     }
-    if name.starts_with('/') {
+    if raw.starts_with(b"/") {
         return Err(refuse(Problem::Absolute));
     }
-    if components(name).any(|part| part == "..") {
+    let name = to_text(raw);
+    if components(&name).any(|part| part == "..") {
         return Err(refuse(Problem::Upwards));
     }
-    Ok(components(name).collect::<Vec<_>>().join("/"))
+    Ok(components(&name).collect::<Vec<_>>().join("/"))
 }
 
 /// A name from an archive as it may stand in a message: short, without control characters.
 pub(crate) fn printable(raw: &[u8]) -> String {
     String::from_utf8_lossy(raw).chars().take(200).flat_map(char::escape_debug).collect()
+}
+
+/// The same of a name that is text already.
+pub(crate) fn shown(name: &str) -> String {
+    printable(&to_bytes(name))
 }

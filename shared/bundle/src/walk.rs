@@ -7,8 +7,12 @@ use std::time::SystemTime;
 use crate::appspec;
 use crate::error::{BundleError, Problem};
 use crate::limits::Limits;
-use crate::tree::{Node, Tree, normalise, printable};
+use crate::names::to_text;
+use crate::tree::{Node, Tree, normalise, printable, shown};
 use crate::{Entry, EntryKind, Inspection, Kind};
+
+/// How many paths are named that came more than once.
+const AGAIN_SHOWN: usize = 5;
 
 /// An entry as the archive has it.
 pub(crate) enum Raw<'a> {
@@ -30,6 +34,9 @@ pub(crate) struct Walk<'s> {
     /// Files that may be the AppSpec file, with their content.
     candidates: Vec<(String, Vec<u8>)>,
     unpacked_bytes: u64,
+    /// Paths that came again, and how many these were.
+    again: Vec<String>,
+    again_count: u64,
     sink: &'s mut dyn FnMut(Entry<'_>) -> io::Result<()>,
 }
 
@@ -39,8 +46,16 @@ impl<'s> Walk<'s> {
         limits: &Limits,
         sink: &'s mut dyn FnMut(Entry<'_>) -> io::Result<()>,
     ) -> Self {
-        let tree = Tree::new(limits);
-        Self { kind, limits: *limits, tree, candidates: Vec::new(), unpacked_bytes: 0, sink }
+        Self {
+            kind,
+            limits: *limits,
+            tree: Tree::new(limits),
+            candidates: Vec::new(),
+            unpacked_bytes: 0,
+            again: Vec::new(),
+            again_count: 0,
+            sink,
+        }
     }
 
     /// Takes the next entry.
@@ -65,47 +80,68 @@ impl<'s> Walk<'s> {
                 if mode & 0o6000 != 0 {
                     return Err(refuse(Problem::SetId));
                 }
-                self.tree.add(&path, Node::File)?;
-                self.file(&path, modified, mode & 0o777, size, reader)
+                let replaces = self.add(&path, Node::File)?;
+                self.file(&path, modified, replaces, mode & 0o777, size, reader)
             }
             Raw::Dir { mode } => {
-                self.tree.add(&path, Node::Dir)?;
-                self.pass(Entry {
-                    path: &path,
-                    modified,
-                    kind: EntryKind::Dir { mode: mode & 0o777 },
-                })
+                self.add(&path, Node::Dir)?;
+                let kind = EntryKind::Dir { mode: mode & 0o777 };
+                self.pass(Entry { path: &path, modified, replaces: false, kind })
             }
             Raw::Symlink { target } => {
                 let limit = self.limits.symlink_bytes;
-                let target = std::str::from_utf8(target)
-                    .ok()
-                    .filter(|target| {
-                        !target.is_empty() && target.len() <= limit && !target.contains('\0')
-                    })
-                    .ok_or_else(|| refuse(Problem::LinkTarget { limit }))?;
-                self.tree.add(&path, Node::Symlink(target.to_owned()))?;
-                self.pass(Entry { path: &path, modified, kind: EntryKind::Symlink { target } })
+                if target.is_empty() || target.len() > limit || target.contains(&0) {
+                    return Err(refuse(Problem::LinkTarget { limit }));
+                }
+                self.symlink(&path, modified, &to_text(target))
             }
             Raw::HardLink { target } => {
-                let known = normalise(target, &self.limits)
-                    .ok()
-                    .filter(|target| self.tree.get(target) == Some(&Node::File))
-                    .ok_or_else(|| refuse(Problem::HardLink { target: printable(target) }))?;
-                self.tree.add(&path, Node::File)?;
-                self.pass(Entry {
-                    path: &path,
-                    modified,
-                    kind: EntryKind::HardLink { target: &known },
-                })
+                let unknown = || refuse(Problem::HardLink { target: printable(target) });
+                let known = normalise(target, &self.limits).map_err(|_| unknown())?;
+                match self.tree.get(&known).cloned() {
+                    // It is that file already.
+                    Some(Node::File) if known == path => Ok(()),
+                    Some(Node::File) => {
+                        let replaces = self.add(&path, Node::File)?;
+                        let kind = EntryKind::HardLink { target: &known };
+                        self.pass(Entry { path: &path, modified, replaces, kind })
+                    }
+                    // A link has no content but its target, so another one is as good.
+                    Some(Node::Symlink(target)) => self.symlink(&path, modified, &target),
+                    Some(Node::Dir) | None => Err(unknown()),
+                }
             }
         }
+    }
+
+    fn symlink(
+        &mut self,
+        path: &str,
+        modified: SystemTime,
+        target: &str,
+    ) -> Result<(), BundleError> {
+        let replaces = self.add(path, Node::Symlink(target.to_owned()))?;
+        self.pass(Entry { path, modified, replaces, kind: EntryKind::Symlink { target } })
+    }
+
+    /// Adds a node to the tree; true if it takes the place of an earlier entry, of which then nothing counts.
+    fn add(&mut self, path: &str, node: Node) -> Result<bool, BundleError> {
+        let replaces = self.tree.add(path, node)?;
+        if replaces {
+            self.candidates.retain(|(candidate, _)| candidate != path);
+            self.again_count += 1;
+            if self.again.len() < AGAIN_SHOWN {
+                self.again.push(shown(path));
+            }
+        }
+        Ok(replaces)
     }
 
     fn file(
         &mut self,
         path: &str,
         modified: SystemTime,
+        replaces: bool,
         mode: u32,
         size: u64,
         reader: &mut dyn Read,
@@ -117,21 +153,22 @@ impl<'s> Walk<'s> {
         } else {
             None
         };
-        let written = match &kept {
-            Some(bytes) => {
-                let reader = &mut Cursor::new(bytes);
-                (self.sink)(Entry { path, modified, kind: EntryKind::File { mode, size, reader } })
+        let mut bytes;
+        let reader: &mut dyn Read = match &kept {
+            Some(kept) => {
+                bytes = Cursor::new(kept);
+                &mut bytes
             }
-            None => {
-                let reader = &mut content;
-                (self.sink)(Entry { path, modified, kind: EntryKind::File { mode, size, reader } })
-            }
+            None => &mut content,
         };
+        let kind = EntryKind::File { mode, size, reader };
+        let written = (self.sink)(Entry { path, modified, replaces, kind });
         if let Some(error) = content.error.take() {
-            return Err(BundleError::from_read(self.kind, Some(path), error));
+            return Err(BundleError::from_read(self.kind, Some(&shown(path)), error));
         }
-        written.map_err(|source| BundleError::Sink { entry: path.to_owned(), source })?;
-        content.finish().map_err(|error| BundleError::from_read(self.kind, Some(path), error))?;
+        written.map_err(|source| BundleError::Sink { entry: shown(path), source })?;
+        let finished = content.finish();
+        finished.map_err(|error| BundleError::from_read(self.kind, Some(&shown(path)), error))?;
         self.candidates.extend(kept.map(|bytes| (path.to_owned(), bytes)));
         Ok(())
     }
@@ -156,16 +193,13 @@ impl<'s> Walk<'s> {
     }
 
     fn pass(&mut self, entry: Entry<'_>) -> Result<(), BundleError> {
-        let path = entry.path.to_owned();
-        (self.sink)(entry).map_err(|source| BundleError::Sink { entry: path, source })
+        let path = entry.path;
+        (self.sink)(entry).map_err(|source| BundleError::Sink { entry: shown(path), source })
     }
 
     /// Says what the archive is, after its last entry.
     pub(crate) fn finish(self) -> Result<Inspection, BundleError> {
         let (strip_prefix, file, text) = appspec::find(&self.tree, &self.candidates)?;
-        if let Some(prefix) = &strip_prefix {
-            self.tree.check_links_below(prefix)?;
-        }
         let appspec =
             appspec::read(&self.tree, strip_prefix.as_deref().unwrap_or_default(), &file, text)?;
         Ok(Inspection {
@@ -175,7 +209,21 @@ impl<'s> Walk<'s> {
             appspec,
             entries: self.tree.len(),
             unpacked_bytes: self.unpacked_bytes,
+            warnings: self.warnings(),
         })
+    }
+
+    /// What is taken, but most likely not meant.
+    fn warnings(&self) -> Vec<String> {
+        let said = |path: &String| {
+            format!("`{path}` is in the archive more than once; the last one counts")
+        };
+        let mut warnings: Vec<String> = self.again.iter().map(said).collect();
+        let rest = self.again_count.saturating_sub(self.again.len() as u64);
+        if rest > 0 {
+            warnings.push(format!("so it is with {rest} more"));
+        }
+        warnings
     }
 }
 

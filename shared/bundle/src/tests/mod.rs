@@ -1,5 +1,6 @@
 //! Whole bundles of each type, good and bad, through the public functions.
 
+mod common;
 mod whole;
 
 use std::io::{self, Cursor, Read, Write};
@@ -173,7 +174,7 @@ fn a_single_top_level_folder_is_stripped_and_two_are_not() {
         assert_eq!(found.strip_prefix.as_deref(), Some("shop-1.2"));
         assert_eq!(found.appspec_file, "shop-1.2/appspec.yml");
         let two = pack_good(kind, "shop-1.2/", &[File("README", b"", 0o644)]);
-        assert!(matches!(check(&two), Err(BundleError::NoAppSpec)));
+        assert!(matches!(check(&two), Err(BundleError::NoAppSpec { .. })));
     }
 }
 
@@ -253,30 +254,73 @@ fn replace(data: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn links_that_lead_out_of_the_bundle_are_refused_also_in_two_steps() {
+fn links_may_lead_anywhere_and_nothing_may_lie_below_one() {
     for kind in KINDS {
-        let with =
-            |name: &str, target: &str| problem(&pack_good(kind, "", &[Symlink(name, target)]));
-        assert!(matches!(with("l", "/etc/passwd"), Problem::LinkEscapes { .. }));
-        assert!(matches!(with("app/l", "../../x"), Problem::LinkEscapes { .. }));
-        assert!(matches!(with("app/l", "deep/../../x"), Problem::LinkWinds { .. }));
-        // Inside the archive, but outside of the folder that is stripped.
-        let archive = pack_good(kind, "top/", &[Symlink("top/app/l", "../../x")]);
-        assert!(matches!(problem(&archive), Problem::LinkEscapes { .. }));
-        let through = pack_good(kind, "", &[Symlink("l", "app"), File("l/x", b"", 0o644)]);
-        assert!(matches!(problem(&through), Problem::BelowNonDirectory { .. }));
-        check(&pack_good(kind, "", &[Symlink("app/l", "../scripts/after.sh")])).unwrap();
+        for (name, target) in [
+            ("venv/bin/python", "/usr/bin/python3"),
+            ("storage", "/var/lib/shop"),
+            ("app/l", "../../x"),
+            ("app/m", "deep/../../x"),
+            ("app/n", "../scripts/after.sh"),
+            ("dangling", "nowhere"),
+        ] {
+            let archive = pack_good(kind, "top/", &[Symlink(&format!("top/{name}"), target)]);
+            let mut found = None;
+            visit(Cursor::new(&archive), &Limits::default(), &mut |entry| {
+                if let EntryKind::Symlink { target } = entry.kind {
+                    found = Some((entry.path.to_owned(), target.to_owned()));
+                }
+                Ok(())
+            })
+            .unwrap();
+            assert_eq!(found, Some((format!("top/{name}"), target.to_owned())));
+            let below = format!("top/{name}/x");
+            let through = pack_good(
+                kind,
+                "top/",
+                &[Symlink(&format!("top/{name}"), target), File(&below, b"", 0o644)],
+            );
+            assert!(matches!(problem(&through), Problem::BelowNonDirectory { .. }));
+        }
     }
 }
 
 #[test]
-fn names_that_meet_are_refused() {
+fn a_source_may_be_a_link_that_leads_out_and_a_script_may_not() {
+    for (target, good) in [("/srv/old", true), ("../../old", true), ("nowhere", true)] {
+        let items = [
+            File("appspec.yml", APPSPEC.as_bytes(), 0o644),
+            Symlink("app", target),
+            File("scripts/after.sh", b"", 0o755),
+        ];
+        assert_eq!(check(&pack_tar(&items)).is_ok(), good, "{target}");
+        let items = [
+            File("appspec.yml", APPSPEC.as_bytes(), 0o644),
+            File("app/x", b"", 0o644),
+            Symlink("scripts/after.sh", target),
+        ];
+        let error = check(&pack_tar(&items)).unwrap_err().to_string();
+        assert!(error.contains("is no file of the bundle"), "{error}");
+    }
+    // What is absolute is no path in the bundle, even if one of that name is there.
+    let items = [
+        File("appspec.yml", APPSPEC.as_bytes(), 0o644),
+        File("app/x", b"", 0o644),
+        File("real.sh", b"", 0o755),
+        Symlink("scripts/after.sh", "/real.sh"),
+    ];
+    assert!(check(&pack_tar(&items)).is_err());
+}
+
+#[test]
+fn a_file_where_there_is_a_directory_is_refused() {
     for kind in KINDS {
         let file_and_dir = pack_good(kind, "", &[File("app", b"", 0o644)]);
         assert_eq!(problem(&file_and_dir), Problem::Collides);
-        let twice = pack_good(kind, "", &[File("./app//index.html", b"", 0o644)]);
-        assert_eq!(problem(&twice), Problem::Collides);
-        check(&pack_good(kind, "", &[Dir("app")])).unwrap();
+        let dir_and_file = pack_good(kind, "", &[Dir("appspec.yml/")]);
+        assert_eq!(problem(&dir_and_file), Problem::Collides);
+        let warnings = check(&pack_good(kind, "", &[Dir("app/")])).unwrap().warnings;
+        assert_eq!(warnings, [""; 0]);
     }
 }
 

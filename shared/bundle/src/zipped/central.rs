@@ -3,6 +3,8 @@
 use std::io::{self, Read, Seek};
 use std::time::{Duration, SystemTime};
 
+use flate2::Crc;
+
 use super::source::{Fields, Source, damaged};
 
 const SIGNATURE: &[u8] = b"PK\x01\x02";
@@ -11,12 +13,15 @@ const HEADER_BYTES: usize = 46;
 /// The numbers of extra fields.
 const ZIP64: u16 = 0x0001;
 const EXTENDED_TIMESTAMP: u16 = 0x5455;
+const UNICODE_PATH: u16 = 0x7075;
 
 /// What the central directory says about an entry.
 #[derive(Debug)]
 pub(super) struct Record {
     /// The name as it stands in the headers.
     pub(super) name: Vec<u8>,
+    /// The same in Unicode, where the tool has added that.
+    pub(super) unicode_name: Option<Vec<u8>>,
     /// The system that the tool ran on.
     pub(super) made_on: u8,
     pub(super) flags: u16,
@@ -75,8 +80,10 @@ pub(super) fn read<R: Read + Seek>(source: &mut Source<R>, end: u64) -> io::Resu
         Some(data) => unix_time(data, date),
         None => None,
     };
+    let unicode_name = field(&extra, UNICODE_PATH)?.and_then(|data| unicode_path(data, &name));
     Ok(Record {
         name,
+        unicode_name,
         made_on,
         flags,
         method,
@@ -125,6 +132,15 @@ pub(super) fn field(extra: &[u8], wanted: u16) -> io::Result<Option<&[u8]>> {
         }
     }
     Ok(None)
+}
+
+/// The name in Unicode, if it was made for this very name: a tool that renames an entry may leave it as it was.
+fn unicode_path(data: &[u8], name: &[u8]) -> Option<Vec<u8>> {
+    let mut fields = Fields(data);
+    let mut crc = Crc::new();
+    crc.update(name);
+    let fits = fields.u8().ok()? == 1 && fields.u32().ok()? == crc.sum();
+    (fits && str::from_utf8(fields.0).is_ok()).then(|| fields.0.to_vec())
 }
 
 /// The time in an extended timestamp, if there is one. Seconds are 32 bits with a sign at some tools, and without one

@@ -7,6 +7,7 @@
 mod central;
 mod content;
 mod end;
+mod names;
 mod source;
 
 use std::cell::Cell;
@@ -24,8 +25,6 @@ use crate::tree::printable;
 use crate::walk::{Raw, Walk};
 
 const TYPE: u32 = 0o170_000;
-/// The number of Unix among the systems that a tool may run on.
-const UNIX: u8 = 3;
 
 /// Reads a zip archive.
 pub(crate) fn read(mut file: impl Read + Seek, walk: &mut Walk<'_>) -> Result<(), BundleError> {
@@ -46,11 +45,11 @@ pub(crate) fn read(mut file: impl Read + Seek, walk: &mut Walk<'_>) -> Result<()
         records.push(record);
     }
     end.check_count(records.len() as u64).map_err(whole)?;
-    let mut meter = Meter::new(&walk.limits, Rc::new(Cell::new(packed)));
+    let meter = Meter::new(&walk.limits, Rc::new(Cell::new(packed)));
     meter.check(declared).map_err(|violation| whole(io::Error::other(violation)))?;
     let mut places = Vec::with_capacity(records.len());
     for record in &records {
-        read_entry(&mut source, record, end.start, &mut meter, walk)?;
+        read_entry(&mut source, record, end.start, &meter, walk)?;
         places.push((record.header_at, source.at()));
     }
     places.sort_unstable();
@@ -87,7 +86,7 @@ fn read_entry<R: Read + Seek>(
     source: &mut Source<R>,
     record: &Record,
     directory_at: u64,
-    meter: &mut Meter,
+    meter: &Meter,
     walk: &mut Walk<'_>,
 ) -> Result<(), BundleError> {
     let shown = printable(&record.name);
@@ -116,11 +115,7 @@ fn hand_over(
 ) -> Result<(), BundleError> {
     let refuse = |problem| BundleError::Entry { entry: printable(&record.name), problem };
     let failed = |error| BundleError::from_read(Kind::Zip, Some(&printable(&record.name)), error);
-    let name = record.name.as_slice();
-    // Unix allows backslashes in names; elsewhere they separate.
-    if record.made_on != UNIX && name.contains(&b'\\') {
-        return Err(refuse(Problem::Backslash));
-    }
+    let name = names::path(record);
     let unix_mode = Some(record.attributes >> 16).filter(|mode| *mode != 0);
     let is_dir = name.ends_with(b"/") || unix_mode.is_some_and(|mode| mode & TYPE == 0o040_000);
     let mode = unix_mode.unwrap_or(if is_dir { 0o755 } else { 0o644 });
@@ -129,13 +124,13 @@ fn hand_over(
         _ if is_dir && size != 0 => {
             Err(refuse(Problem::Header { what: "content where there cannot be any" }))
         }
-        _ if is_dir => walk.entry(name, modified, Raw::Dir { mode }),
-        0 | 0o100_000 => walk.entry(name, modified, Raw::File { mode, size, reader: content }),
+        _ if is_dir => walk.entry(&name, modified, Raw::Dir { mode }),
+        0 | 0o100_000 => walk.entry(&name, modified, Raw::File { mode, size, reader: content }),
         0o120_000 => {
             let mut target = Vec::new();
             let limit = walk.limits.symlink_bytes as u64 + 1;
             content.by_ref().take(limit).read_to_end(&mut target).map_err(failed)?;
-            walk.entry(name, modified, Raw::Symlink { target: &target })
+            walk.entry(&name, modified, Raw::Symlink { target: &target })
         }
         0o010_000 => Err(refuse(Problem::Special { what: "a FIFO" })),
         0o020_000 | 0o060_000 => Err(refuse(Problem::Special { what: "a device node" })),

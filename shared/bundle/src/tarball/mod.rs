@@ -1,12 +1,16 @@
 //! Walking a tar archive, compressed or not. The headers are read with the `tar` crate, one block at a time; names and
 //! extension headers are bounded, which its own iterator does not do.
 
+mod pax;
+mod sparse;
+
 use std::cell::Cell;
 use std::io::{self, BufReader, Read, Seek};
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
 
-use tar::{EntryType, Header, PaxExtensions};
+use pax::{Extensions, time};
+use sparse::{Expanded, Said};
+use tar::{EntryType, Header};
 
 use crate::error::{BundleError, Problem};
 use crate::gzip::Members;
@@ -39,8 +43,8 @@ pub(crate) fn is_header(block: &[u8]) -> bool {
 /// Reads a plain tar archive.
 pub(crate) fn read(mut file: impl Read + Seek, walk: &mut Walk<'_>) -> Result<(), BundleError> {
     let packed = Rc::new(Cell::new(length(&mut file).map_err(BundleError::Read)?));
-    let mut meter = Meter::new(&walk.limits, packed);
-    read_blocks(Metered { inner: BufReader::new(file), meter: &mut meter }, walk)
+    let meter = Meter::new(&walk.limits, packed);
+    read_blocks(Metered { inner: BufReader::new(file), meter: &meter }, &meter, walk)
 }
 
 /// Reads a tar archive through gzip, to its end, so that the last checksum is compared too.
@@ -48,23 +52,16 @@ pub(crate) fn read_gzip(file: impl Read, walk: &mut Walk<'_>) -> Result<(), Bund
     let packed = Rc::new(Cell::new(0));
     let counted = Counted { inner: file, count: Rc::clone(&packed) };
     let decoder = Members::new(BufReader::with_capacity(64 << 10, counted));
-    let mut meter = Meter::new(&walk.limits, packed);
-    read_blocks(
-        BufReader::with_capacity(64 << 10, Metered { inner: decoder, meter: &mut meter }),
-        walk,
-    )
+    let meter = Meter::new(&walk.limits, packed);
+    let content = Metered { inner: decoder, meter: &meter };
+    read_blocks(BufReader::with_capacity(64 << 10, content), &meter, walk)
 }
 
-/// What extension headers say about the next entry.
-#[derive(Default)]
-struct Extensions {
-    path: Option<Vec<u8>>,
-    link: Option<Vec<u8>>,
-    size: Option<u64>,
-    modified: Option<SystemTime>,
-}
-
-fn read_blocks(mut stream: impl Read, walk: &mut Walk<'_>) -> Result<(), BundleError> {
+fn read_blocks(
+    mut stream: impl Read,
+    meter: &Meter,
+    walk: &mut Walk<'_>,
+) -> Result<(), BundleError> {
     let kind = walk.kind;
     let damaged = |entry: Option<&[u8]>, error| {
         BundleError::from_read(kind, entry.map(printable).as_deref(), error)
@@ -88,12 +85,15 @@ fn read_blocks(mut stream: impl Read, walk: &mut Walk<'_>) -> Result<(), BundleE
             EntryType::XHeader => {
                 let data =
                     read_extension(&mut stream, size).map_err(|error| damaged(None, error))?;
-                read_pax(&data, &mut extensions).map_err(|error| damaged(None, error))?;
+                extensions.read(&data).map_err(|error| damaged(None, error))?;
             }
             EntryType::XGlobalHeader => {
                 read_extension(&mut stream, size).map_err(|error| damaged(None, error))?;
             }
-            _ => read_entry(&mut stream, &header, std::mem::take(&mut extensions), walk)?,
+            _ => {
+                let extensions = std::mem::take(&mut extensions);
+                read_entry(&mut stream, &header, extensions, meter, walk)?;
+            }
         }
     }
     Ok(())
@@ -144,20 +144,22 @@ fn read_entry(
     stream: &mut impl Read,
     header: &Header,
     extensions: Extensions,
+    meter: &Meter,
     walk: &mut Walk<'_>,
 ) -> Result<(), BundleError> {
     let kind = walk.kind;
-    let name = extensions.path.unwrap_or_else(|| header.path_bytes().into_owned());
-    let link =
-        extensions.link.or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned));
+    let Extensions { path, link, size, modified, sparse } = extensions;
+    let sparse_name = sparse.as_ref().and_then(|said| said.name.clone());
+    let name = sparse_name.or(path).unwrap_or_else(|| header.path_bytes().into_owned());
+    let link = link.or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned));
     let damaged = |error| BundleError::from_read(kind, Some(&printable(&name)), error);
     let refuse = |problem| BundleError::Entry { entry: printable(&name), problem };
-    let size = match extensions.size {
+    let size = match size {
         Some(size) => size,
         None => header.entry_size().map_err(damaged)?,
     };
     let mode = header.mode().map_err(damaged)?;
-    let modified = match extensions.modified {
+    let modified = match modified {
         Some(modified) => modified,
         // Numbers that do not fit into octal digits are binary, with a sign.
         None => time(header.mtime().map_err(damaged)?.cast_signed(), 0),
@@ -170,23 +172,68 @@ fn read_entry(
     )]
     let raw = match header.entry_type() {
         // The oldest tars mark a directory only by a slash.
-        EntryType::Regular | EntryType::Continuous if !name.ends_with(b"/") => {
-            let mut content = stream.take(size);
-            walk.entry(&name, modified, Raw::File { mode, size, reader: &mut content })?;
-            return skip_padding(stream, size).map_err(damaged);
+        EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse
+            if !name.ends_with(b"/") =>
+        {
+            let file = StoredFile { header, size, sparse };
+            return file.read(stream, meter, damaged, &mut |size, reader| {
+                walk.entry(&name, modified, Raw::File { mode, size, reader })
+            });
         }
         EntryType::Regular | EntryType::Continuous | EntryType::Directory => Raw::Dir { mode },
         EntryType::Symlink => Raw::Symlink { target: &target },
         EntryType::Link => Raw::HardLink { target: &target },
         EntryType::Char | EntryType::Block => return special("a device node"),
         EntryType::Fifo => return special("a FIFO"),
-        EntryType::GNUSparse => return Err(refuse(Problem::Header { what: "a sparse file" })),
         _ => return special("of an unknown type"),
     };
     if size != 0 {
         return Err(refuse(Problem::Header { what: "content where there cannot be any" }));
     }
     walk.entry(&name, modified, raw)
+}
+
+/// A file as it is stored: whole, or without its holes.
+struct StoredFile<'h> {
+    header: &'h Header,
+    /// What is stored of it, in bytes.
+    size: u64,
+    sparse: Option<Said>,
+}
+
+impl StoredFile<'_> {
+    /// Hands the size and the content to `take`.
+    fn read(
+        self,
+        stream: &mut impl Read,
+        meter: &Meter,
+        damaged: impl Fn(io::Error) -> BundleError,
+        take: &mut dyn FnMut(u64, &mut dyn Read) -> Result<(), BundleError>,
+    ) -> Result<(), BundleError> {
+        let Self { header, size, sparse } = self;
+        let (map, left) = match (header.entry_type(), sparse) {
+            (EntryType::GNUSparse, _) => {
+                (Some(sparse::old_map(stream, header, size).map_err(&damaged)?), size)
+            }
+            (_, Some(said)) => {
+                let (map, left) = said.map(stream, size).map_err(&damaged)?;
+                (Some(map), left)
+            }
+            (_, None) => (None, size),
+        };
+        let mut stored = stream.take(left);
+        match map {
+            None => take(size, &mut stored)?,
+            Some(map) => {
+                // The holes are written, too.
+                let holes = meter.add(map.size.saturating_sub(left));
+                holes.map_err(io::Error::other).map_err(&damaged)?;
+                let whole = map.size;
+                take(whole, &mut Expanded::new(&mut stored, map))?;
+            }
+        }
+        skip_padding(stream, size).map_err(damaged)
+    }
 }
 
 /// Reads a GNU long name, which ends with a NUL.
@@ -211,54 +258,6 @@ fn read_extension(stream: &mut impl Read, size: u64) -> io::Result<Vec<u8>> {
     }
     skip_padding(stream, size)?;
     Ok(data)
-}
-
-fn read_pax(data: &[u8], extensions: &mut Extensions) -> io::Result<()> {
-    let invalid = || {
-        io::Error::new(io::ErrorKind::InvalidData, "an extension header has an unreadable value")
-    };
-    for record in PaxExtensions::new(data) {
-        let record = record?;
-        let text = || record.value().map_err(|_| invalid());
-        match record.key_bytes() {
-            b"path" => extensions.path = Some(record.value_bytes().to_vec()),
-            b"linkpath" => extensions.link = Some(record.value_bytes().to_vec()),
-            b"size" => extensions.size = Some(text()?.parse().map_err(|_| invalid())?),
-            b"mtime" => extensions.modified = Some(pax_time(text()?).ok_or_else(invalid)?),
-            key if key.starts_with(b"GNU.sparse.") => {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "sparse files are not supported",
-                ));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// A time in decimal seconds, such as `-1.5`.
-fn pax_time(text: &str) -> Option<SystemTime> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let digits: String = fraction.chars().chain("000000000".chars()).take(9).collect();
-    let nanoseconds: u32 = digits.parse().ok()?;
-    let seconds: i64 = whole.parse().ok()?;
-    match (whole.starts_with('-'), nanoseconds) {
-        (true, 1..) => Some(time(seconds.checked_sub(1)?, 1_000_000_000 - nanoseconds)),
-        _ => Some(time(seconds, nanoseconds)),
-    }
-}
-
-/// A time by seconds since 1970, as far as file systems know it.
-fn time(seconds: i64, nanoseconds: u32) -> SystemTime {
-    const FAR_S: i64 = 1 << 34;
-    let seconds = seconds.clamp(-FAR_S, FAR_S);
-    let whole = Duration::from_secs(seconds.unsigned_abs());
-    let base = match seconds {
-        0.. => SystemTime::UNIX_EPOCH + whole,
-        _ => SystemTime::UNIX_EPOCH - whole,
-    };
-    base + Duration::from_nanos(u64::from(nanoseconds))
 }
 
 fn skip_padding(stream: &mut impl Read, size: u64) -> io::Result<()> {
