@@ -3,7 +3,7 @@
 //! A script runs with the host's root as its working directory, where CodeDeploy's own agent takes whatever directory it
 //! was started in. Its environment is clean: nothing of the agent's own comes through.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Component, Path, PathBuf};
@@ -11,7 +11,7 @@ use std::process::{Command, ExitStatus};
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::appspec::Script;
+use engine::appspec::{AppSpec, Script};
 use engine::lifecycle::Event;
 use rustix::io::Errno;
 use wire::host::{ErrorCode, Specification};
@@ -66,24 +66,9 @@ impl Prepared {
         make_executable(&path, &script.location, log)
             .map_err(|message| fail(ErrorCode::ScriptNotExecutable, message))?;
         let own = accounts::own();
-        let is_root = own.uid.is_root();
-        let wanted = script.runas.as_deref().filter(|name| *name != own.name);
-        let account = match wanted {
-            Some(name) => Some(Directory::default().find(name).await),
-            None => None,
-        };
-        let account = account
-            .transpose()
-            .map_err(|error| fail(ErrorCode::UnknownError, error.to_string()))?;
-        let through_sudo = (script.sudo && !is_root).then(|| wanted.map(str::to_owned));
-        if let (Some(name), None, false) = (wanted, &through_sudo, is_root) {
-            let message = format!(
-                "script `{}` is to run as `{name}`, but the agent runs as `{}`, which may not become another user: run \
-                 the agent as root, or remove `runas`",
-                script.location, own.name
-            );
-            return Err(fail(ErrorCode::UnknownError, message));
-        }
+        let (account, through_sudo) = user_of(script, &own)
+            .await
+            .map_err(|message| fail(ErrorCode::UnknownError, message))?;
         let working_dir = match &config.root {
             HostRoot::Whole => PathBuf::from("/"),
             HostRoot::Prefix(prefix) => prefix.clone(),
@@ -175,6 +160,49 @@ impl Prepared {
         command.args(words).env_clear().envs(&self.variables).current_dir(&self.working_dir);
         command
     }
+}
+
+/// The user that a script is run as, if it is not the agent's own, and through sudo as whom.
+type Users = (Option<Account>, Option<Option<String>>);
+
+async fn user_of(script: &Script, own: &Account) -> Result<Users, String> {
+    let is_root = own.uid.is_root();
+    let wanted = script.runas.as_deref().filter(|name| *name != own.name);
+    let account = match wanted {
+        Some(name) => {
+            Some(Directory::default().find(name).await.map_err(|error| error.to_string())?)
+        }
+        None => None,
+    };
+    let through_sudo = (script.sudo && !is_root).then(|| wanted.map(str::to_owned));
+    if let (Some(name), None, false) = (wanted, &through_sudo, is_root) {
+        return Err(format!(
+            "script `{}` is to run as `{name}`, but the agent runs as `{}`, which may not become another user: run \
+             the agent as root, or remove `runas`",
+            script.location, own.name
+        ));
+    }
+    Ok((account, through_sudo))
+}
+
+/// Checks that the scripts of `events` that come after Install have their users, so that a host on which they have not
+/// keeps what is installed there. What runs before Install may make the users.
+pub(crate) async fn check_users(spec: &AppSpec, events: &[Event]) -> Result<(), Failure> {
+    let own = accounts::own();
+    let mut known = BTreeSet::new();
+    for event in events.iter().filter(|event| **event > Event::Install) {
+        for script in spec.hooks.get(event.name()).into_iter().flatten() {
+            if !known.insert((script.runas.as_deref(), script.sudo)) {
+                continue;
+            }
+            user_of(script, &own).await.map_err(|why| Failure {
+                code: ErrorCode::UnknownError,
+                script: script.location.clone(),
+                message: format!("nothing was installed, because {event} could not run: {why}"),
+            })?;
+        }
+    }
+    Ok(())
 }
 
 fn as_user(script: &Script) -> String {

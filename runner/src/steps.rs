@@ -12,7 +12,7 @@ use wire::host::ErrorCode;
 
 use crate::archive;
 use crate::events::{Run, RunError};
-use crate::hooks::{Failure, Prepared};
+use crate::hooks::{Failure, Prepared, check_users};
 use crate::install::{self, Request};
 use crate::journal::OpenHook;
 use crate::lease::{Unmet, log_path};
@@ -120,6 +120,9 @@ impl Run<'_> {
         let revision = self.specification.bundle.sha256.clone();
         let behavior = self.specification.file_exists_behavior;
         let sync = self.host.config.sync;
+        if let Err(failure) = check_users(&appspec, &self.specification.events).await {
+            return (Outcome::Failed(failure), String::new());
+        }
         let work = self.lock.blocking(move || {
             let (root, group_dir, archive) = (&root, group_dir.as_path(), archive.as_path());
             let (revision, appspec) = (revision.as_str(), &appspec);

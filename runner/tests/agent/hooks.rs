@@ -212,3 +212,33 @@ async fn a_background_child_that_holds_the_output_does_not_hold_the_event() {
     std::fs::write(home.root().join("stop"), "").unwrap();
     home.file("done").await;
 }
+
+#[tokio::test]
+async fn a_user_that_is_missing_later_on_fails_the_install_before_anything_is_installed() {
+    let spec = |user: &str, event: &str| {
+        format!(
+            "files:\n  - source: run.sh\n    destination: /srv\nhooks:\n  {event}:\n    - location: run.sh\n      runas: {user}\n"
+        )
+    };
+    let scripts = [("run.sh", 0o755, "#!/bin/sh\n")];
+    for (number, events) in [(1, "AfterInstall"), (2, "ValidateService")] {
+        for number in [number, number + 10] {
+            let spec = spec("nobody-by-this-name", events);
+            let (home, _, report) = run_bundle(Deployment::new(number, &spec, &scripts)).await;
+            assert_eq!(report.status, HostStatus::Failed, "{report:#?}");
+            let found = diagnostics(&report, Event::Install);
+            assert_eq!(
+                (found.error_code, found.script_name.as_str()),
+                (ErrorCode::UnknownError, "run.sh")
+            );
+            assert!(found.message.contains("no user `nobody-by-this-name`"), "{}", found.message);
+            assert!(found.message.starts_with("nothing was installed"), "{}", found.message);
+            assert!(!home.root().join("srv").exists());
+        }
+    }
+    // Events that this deployment does not have ask for nobody.
+    let spec = spec("nobody-by-this-name", "BeforeAllowTraffic");
+    let (home, _, report) = run_bundle(Deployment::new(3, &spec, &scripts)).await;
+    assert_eq!(report.status, HostStatus::Succeeded, "{report:#?}");
+    assert!(home.root().join("srv/run.sh").exists());
+}

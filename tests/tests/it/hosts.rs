@@ -18,10 +18,15 @@ fn subscribed(hosts: u8) -> Home {
 /// Deploys a bundle with this hook, which fails, and returns what is said of it.
 #[track_caller]
 fn failure_of(home: &Home, key: &str, script: &str, options: &str) -> String {
+    failure_at("AfterInstall", home, key, script, options)
+}
+
+/// The message of the event that fails because of a script of AfterInstall.
+fn failure_at(event: &str, home: &Home, key: &str, script: &str, options: &str) -> String {
     let bundle = Bundle::new("page").hook_with("AfterInstall", script, options);
     let id = home.deploy(key, &bundle.zip());
     assert_eq!(home.ended(&id)["status"], "Failed");
-    let event = home.event(&id, 1, "AfterInstall");
+    let event = home.event(&id, 1, event);
     assert_eq!(event["status"], "Failed", "{event:#}");
     event["diagnostics"]["message"].as_str().unwrap().to_owned()
 }
@@ -82,7 +87,7 @@ fn scripts_that_want_what_a_host_has_not_fail_with_a_message_that_says_so() {
     let said = failure_of(&home, "shop/2.zip", "PATH=/none\napt-get install -y nginx", options);
     assert!(said.contains("no package manager"), "{said}");
     let options = "timeout: 60\nrunas: nobody-by-this-name";
-    let said = failure_of(&home, "shop/3.zip", "true", options);
+    let said = failure_at("Install", &home, "shop/3.zip", "true", options);
     assert!(said.contains("no user `nobody-by-this-name` on this host"), "{said}");
 }
 
@@ -99,7 +104,7 @@ fn runas_becomes_another_user_where_the_home_is_roots() {
         assert_eq!(info["status"], "Succeeded", "{event:#}");
         assert_eq!(home.text(1, "tmp/who-it-is"), "nobody\n");
     } else {
-        let said = failure_of(&home, "shop/1.zip", "true", options);
+        let said = failure_at("Install", &home, "shop/1.zip", "true", options);
         assert!(said.contains("run the agent as"), "{said}");
     }
 }
