@@ -1,15 +1,16 @@
 //! What is wrong or doubtful about a bundle: an AppSpec file, a directory, or an archive.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use bundle::{BundleError, EntryKind, HEAD_BYTES, Limits};
+use bundle::{BundleError, EntryKind, HEAD_BYTES, Inspection, Limits, names};
 use engine::appspec::{Position, Severity, lint};
 use serde::Serialize;
 
 use crate::output::{one_line, printable};
-use crate::pack;
+use crate::{pack, scripts};
 
 /// The names that an AppSpec file may have.
 const APPSPEC_NAMES: [&str; 2] = ["appspec.yml", "appspec.yaml"];
@@ -118,13 +119,58 @@ pub(crate) fn of_dir(dir: &Path) -> Result<Vec<Finding>, Unreadable> {
 /// What is found about a directory that was packed, besides its AppSpec file's own findings.
 pub(crate) fn of_packed(mut file: &File, dir: &Path) -> Vec<Finding> {
     match bundle::inspect(&mut file, &Limits::default()) {
-        Ok(_) => Vec::new(),
+        Ok(inspection) => of_inspection(file, &inspection, dir, |path| {
+            dir.join(names::to_os(path)).display().to_string()
+        }),
         Err(BundleError::AppSpec { file, position, message }) => {
             let path = dir.join(file);
             vec![Finding::new(path.display().to_string(), position, Severity::Error, message)]
         }
         Err(error) => vec![about(dir, error.to_string())],
     }
+}
+
+/// What is doubtful about a whole bundle: its entries, and the scripts that its AppSpec file names.
+fn of_inspection(
+    mut file: &File,
+    inspection: &Inspection,
+    name: &Path,
+    called: impl Fn(&str) -> String,
+) -> Vec<Finding> {
+    let warn = |message: &String| {
+        Finding::new(name.display().to_string(), None, Severity::Warning, message)
+    };
+    let mut findings: Vec<Finding> = inspection.warnings.iter().map(warn).collect();
+    let prefix = inspection.strip_prefix.as_ref().map(|prefix| format!("{prefix}/"));
+    let prefix = prefix.unwrap_or_default();
+    let plain = |location: &str| {
+        let names = location.split('/').filter(|name| !name.is_empty() && *name != ".");
+        names.collect::<Vec<_>>().join("/")
+    };
+    let hooks = inspection.appspec.hooks.values().flatten();
+    let scripts: BTreeSet<String> =
+        hooks.map(|script| format!("{prefix}{}", plain(&script.location))).collect();
+    let repository = format!("{prefix}.git/HEAD");
+    let looked = bundle::visit(&mut file, &Limits::default(), &mut |entry| {
+        if entry.path == repository {
+            let message = "the repository of git is packed, too, and goes to all hosts with its whole history; pack without `.git`, or push with `--mtime commit`, which leaves it out";
+            findings.push(Finding::new(called(entry.path), None, Severity::Warning, message));
+        }
+        if let EntryKind::File { reader, .. } = entry.kind
+            && scripts.contains(entry.path)
+        {
+            let mut text = Vec::new();
+            reader.take(scripts::LOOK_BYTES).read_to_end(&mut text)?;
+            let doubts = scripts::doubts(&text).into_iter();
+            findings.extend(doubts.map(|(position, message)| {
+                Finding::new(called(entry.path), Some(position), Severity::Warning, message)
+            }));
+        }
+        Ok(())
+    });
+    // It was read as a whole just before.
+    findings.extend(looked.err().map(|error| about(name, error.to_string())));
+    findings
 }
 
 fn about(path: &Path, message: impl Into<String>) -> Finding {
@@ -144,8 +190,12 @@ fn of_archive(mut file: &File, name: &str) -> Vec<Finding> {
         }
         Ok(())
     });
+    let mut more = Vec::new();
     let (spec, refused) = match visited {
-        Ok(inspection) => (Some(inspection.appspec_file), None),
+        Ok(inspection) => {
+            more = of_inspection(file, &inspection, Path::new(name), str::to_owned);
+            (Some(inspection.appspec_file), None)
+        }
         Err(BundleError::AppSpec { file, position, message }) => {
             let refused = Finding::new(file.clone(), position, Severity::Error, message);
             (Some(file), Some(refused))
@@ -156,6 +206,7 @@ fn of_archive(mut file: &File, name: &str) -> Vec<Finding> {
     let mut findings = text.map(|(path, text)| of_text(text, path)).unwrap_or_default();
     // The lint says the same about an AppSpec file that is wrong by itself.
     findings.extend(refused.filter(|refused| !findings.contains(refused)));
+    findings.extend(more);
     findings
 }
 

@@ -10,6 +10,7 @@ mod findings;
 mod git;
 mod output;
 mod pack;
+mod scripts;
 mod sign;
 mod taken_back;
 mod upload;

@@ -161,6 +161,60 @@ fn lint_names_the_place_of_what_is_wrong_in_files_directories_and_archives() {
 }
 
 #[test]
+fn lint_tells_what_hosts_take_and_nobody_means() {
+    let spec = format!(
+        "{GOOD}hooks:\n  AfterInstall:\n    - location: ./dos.sh\n      timeout: 60\n    - location: bare.sh\n      timeout: 60\n  Custom:\n    - location: bare.sh\n"
+    );
+    let dir = bundle(&spec);
+    fs::write(dir.path().join("dos.sh"), "#!/bin/sh\r\necho\r\n").unwrap();
+    fs::write(dir.path().join("bare.sh"), "echo\n").unwrap();
+    fs::create_dir(dir.path().join(".git")).unwrap();
+    fs::write(dir.path().join(".git/HEAD"), "ref: refs/heads/main\n").unwrap();
+    let lint = |path: &Path| {
+        let said = transcript(&program().arg("lint").arg(path).output().unwrap());
+        said.replace(path.to_str().unwrap(), "[..]")
+    };
+    let place = tempfile::tempdir().unwrap();
+    let archive = place.path().join("x.tar.gz");
+    let mut tar = std::process::Command::new("tar");
+    tar.arg("-C").arg(dir.path()).arg("-czf").arg(&archive);
+    tar.args([".git", "a", "a", "appspec.yml", "bare.sh", "dos.sh"]);
+    assert!(tar.status().unwrap().success());
+    for _ in 0..2 {
+        expect![[r#"
+            [..]/appspec.yml:12:3: warning: `Custom` is not a lifecycle event of hosts, so its scripts never run in a deployment; remove it, or correct its name
+            [..]/.git/HEAD: warning: the repository of git is packed, too, and goes to all hosts with its whole history; pack without `.git`, or push with `--mtime commit`, which leaves it out
+            [..]/bare.sh:1:1: warning: the script has no `#!` line, so `/bin/sh` runs it; begin it with `#!/bin/sh`, or with the program that it is written for
+            [..]/dos.sh:1:1: warning: the line ends with CR LF, as on Windows, so the host looks for an interpreter with a CR in its name and does not find it; save the script with LF, or run `sed -i 's/\r$//'` on it
+            exit 0
+        "#]].assert_eq(&lint(dir.path()));
+    }
+    expect![[r#"
+        appspec.yml:12:3: warning: `Custom` is not a lifecycle event of hosts, so its scripts never run in a deployment; remove it, or correct its name
+        [..]: warning: `a` is in the archive more than once; the last one counts
+        .git/HEAD: warning: the repository of git is packed, too, and goes to all hosts with its whole history; pack without `.git`, or push with `--mtime commit`, which leaves it out
+        bare.sh:1:1: warning: the script has no `#!` line, so `/bin/sh` runs it; begin it with `#!/bin/sh`, or with the program that it is written for
+        dos.sh:1:1: warning: the line ends with CR LF, as on Windows, so the host looks for an interpreter with a CR in its name and does not find it; save the script with LF, or run `sed -i 's/\r$//'` on it
+        exit 0
+    "#]].assert_eq(&lint(&archive));
+
+    let misspelt = bundle(&spec.replace("AfterInstall", "After Install"));
+    expect![[r#"
+        [..]/appspec.yml:7:3: error: `After Install` is not a lifecycle event, so its scripts would never run; did you mean `AfterInstall`?
+        [..]/appspec.yml:12:3: warning: `Custom` is not a lifecycle event of hosts, so its scripts never run in a deployment; remove it, or correct its name
+        exit 1
+    "#]].assert_eq(&lint(misspelt.path()));
+
+    let deep = tempfile::tempdir().unwrap();
+    fs::create_dir_all(deep.path().join("x/y")).unwrap();
+    fs::write(deep.path().join("x/y/appspec.yml"), GOOD).unwrap();
+    expect![[r#"
+        [..]: error: the bundle has no `appspec.yml` or `appspec.yaml` at its root or in its single top-level folder: `x/y/appspec.yml` lies too deep; pack what is in `x/y`
+        exit 1
+    "#]].assert_eq(&lint(deep.path()));
+}
+
+#[test]
 fn status_shows_deployments_uploads_and_why_some_were_refused() {
     let info = |id: &str, status: &str| {
         json!({
