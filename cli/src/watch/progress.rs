@@ -276,8 +276,14 @@ pub(crate) fn fired(progress: &GetProgressOutput) -> Vec<Line> {
     let text = format!("{what}, since {}", clock(at));
     let mut lines = vec![Line { at: Some(at), ..Line::new("alarm", Mark::Bad, text) }];
     if let Some(back) = progress.traffic_back_time.map(Timestamp::from) {
+        let kept = match progress.traffic_kept_hosts {
+            None | Some(0) => String::new(),
+            Some(kept) => {
+                format!("; {kept} hosts kept it, because too few others would have had any")
+            }
+        };
         let text = format!(
-            "was taken off the new version at {}, {} after the alarm",
+            "was taken off the new version at {}, {} after the alarm{kept}",
             clock(back),
             span(back.since_ms(at))
         );

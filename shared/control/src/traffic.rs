@@ -5,10 +5,10 @@
 //! asked for, and what they say decides. So nothing has to be remembered, and a look that is lost or doubled changes
 //! nothing.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use engine::DeploymentId;
-use engine::deployment::{Deployment, Fact};
+use engine::deployment::{Deployment, Effect, Fact, Ordinals};
 use engine::lifecycle::Event;
 use futures::future::try_join_all;
 use tracing::{info, warn};
@@ -132,9 +132,10 @@ impl Control {
                 info!(host, group, "is to get traffic");
             }
         }
-        // An alarm that came meanwhile may not have seen this host: then it is taken out again here.
+        // An alarm that came meanwhile may not have seen this host: then what was done here is undone. One that has had
+        // traffic for longer is left to the withdrawal, which knows how many can be spared.
         if let Some(look) = self.refuses_traffic(id).await {
-            if matches!(look, Look::Failed(_)) {
+            if is_changed && matches!(look, Look::Failed(_)) {
                 for group in groups {
                     self.traffic.balancers.drain(group, &[host.to_owned()]).await?;
                 }
@@ -198,46 +199,106 @@ impl Control {
         Fact::AlarmsRead { firing, unreadable }
     }
 
-    /// Takes the traffic from the hosts that have the new version, where others are left to take it. Tells when that is
-    /// done, as the balancers say.
+    /// Takes the traffic from the hosts that have the new version, as far as they can be spared. Tells when that is done, as
+    /// the balancers say.
     pub(crate) async fn withdraw(&self, deployment: &Deployment) -> Result<Vec<Fact>, Error> {
-        let is_touched = |host: &HostRow| {
-            deployment.hosts().get(host.ordinal).is_some_and(|known| known.attempt > 0)
-        };
         let hosts = self.enrolled(deployment.id()).await?;
-        let (new, old): (Vec<_>, Vec<_>) = hosts.into_iter().partition(is_touched);
-        let names = |hosts: Vec<HostRow>| hosts.into_iter().map(|host| host.name).collect();
-        let (new, old): (Vec<String>, Vec<String>) = (names(new), names(old));
         let groups = deployment.order().traffic.as_ref().map(|traffic| traffic.groups.as_slice());
+        let mut kept = 0;
         for group in groups.unwrap_or_default() {
-            if !self.withdraw_from(group, &new, &old).await? {
-                return Ok(Vec::new());
+            match self.withdraw_from(deployment.id(), group, &hosts).await? {
+                Some(left) => kept = left.max(kept),
+                None => return Ok(Vec::new()),
             }
         }
-        Ok(vec![Fact::Withdrawn])
+        Ok(vec![Fact::Withdrawn { kept }])
     }
 
-    /// Whether the hosts `new` have no traffic of a target group, or nobody else could take it.
+    /// Takes hosts with the new version out of a target group. Gives how many keep their traffic there; none while others
+    /// have some that are to lose it, or where nobody wants that any more.
     async fn withdraw_from(
         &self,
+        id: &DeploymentId,
         group: &str,
-        new: &[String],
-        old: &[String],
-    ) -> Result<bool, BalancerError> {
-        let has_traffic = |standing: &Standing| matches!(standing, Standing::In);
-        let others = self.traffic.balancers.standing(group, old).await?;
-        if !others.values().any(has_traffic) {
-            warn!(
-                group,
-                "the hosts with the new version keep their traffic: no other host could take it"
-            );
-            return Ok(true);
+        hosts: &[HostRow],
+    ) -> Result<Option<u32>, Error> {
+        let Some((leaving, serving)) = self.leaving(id, group, hosts).await? else {
+            return Ok(None);
+        };
+        let kept = serving - leaving.iter().filter(|(_, is_in)| *is_in).count();
+        let leaving: Vec<String> = leaving.into_iter().map(|(host, _)| host).collect();
+        if kept > 0 {
+            warn!(deployment = %id, group, kept, "hosts with the new version keep their traffic: too few others would have any");
         }
-        self.traffic.balancers.drain(group, new).await?;
-        let left: BTreeMap<_, _> = self.traffic.balancers.standing(group, new).await?;
-        let is_done =
-            left.values().all(|standing| matches!(standing, Standing::Out | Standing::Draining));
-        info!(group, hosts = ?new, is_done, "the new version loses its traffic");
-        Ok(is_done)
+        if !leaving.is_empty() {
+            self.traffic.balancers.drain(group, &leaving).await?;
+            let left = self.traffic.balancers.standing(group, &leaving).await?;
+            let is_gone =
+                |standing: &Standing| matches!(standing, Standing::Out | Standing::Draining);
+            let is_done = left.values().all(is_gone);
+            info!(deployment = %id, group, hosts = ?leaving, is_done, "the new version loses its traffic");
+            if !is_done {
+                return Ok(None);
+            }
+        }
+        Ok(Some(u32::try_from(kept).unwrap_or(u32::MAX)))
+    }
+
+    /// The hosts that are to leave a target group after an alarm, each with whether it has traffic there, and how many with
+    /// the new version have. None where nobody wants that any more: what is late must not take out what a rollback has let
+    /// in.
+    async fn leaving(
+        &self,
+        id: &DeploymentId,
+        group: &str,
+        hosts: &[HostRow],
+    ) -> Result<Option<(Vec<(String, bool)>, usize)>, Error> {
+        let names: Vec<String> = hosts.iter().map(|host| host.name.clone()).collect();
+        let standings = self.traffic.balancers.standing(group, &names).await?;
+        let stands = |wanted: fn(&Standing) -> bool| -> Ordinals {
+            let is_so = |host: &&HostRow| standings.get(&host.name).is_some_and(wanted);
+            hosts.iter().filter(is_so).map(|host| host.ordinal).collect()
+        };
+        let serving = stands(|standing| *standing == Standing::In);
+        let starting = stands(|standing| matches!(standing, Standing::Starting(_)));
+        // Read as late as can be, and what it says of its hosts is newer than what their balancer does.
+        let Some(stored) = self.deployment(id).await? else { return Ok(None) };
+        let deployment = &stored.row.deployment;
+        if !deployment.wants(&Effect::Withdraw) {
+            return Ok(None);
+        }
+        let leaving = deployment.to_withdraw(&serving, &starting);
+        let is_leaving = |host: &&HostRow| leaving.contains(host.ordinal);
+        let named = hosts.iter().filter(is_leaving);
+        let named = named.map(|host| (host.name.clone(), serving.contains(host.ordinal)));
+        let is_new = |at: &u32| deployment.hosts().get(*at).is_some_and(|host| host.attempt > 0);
+        Ok(Some((named.collect(), serving.iter().filter(is_new).count())))
+    }
+
+    /// Those of some hosts that have no traffic of any of these target groups. Where a balancer does not say, nobody counts
+    /// as one of them.
+    pub(crate) async fn out_of_traffic(
+        &self,
+        groups: &[String],
+        hosts: &[String],
+    ) -> BTreeSet<String> {
+        let looks = groups.iter().map(|group| self.traffic.balancers.standing(group, hosts));
+        let found = match try_join_all(looks).await {
+            Ok(found) if !found.is_empty() => found,
+            Ok(_) => return BTreeSet::new(),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                warn!(
+                    error,
+                    "who has traffic cannot be read; hosts are started as the rule allows"
+                );
+                return BTreeSet::new();
+            }
+        };
+        let is_out = |host: &&String| {
+            let mut standings = found.iter().map(|of| of.get(*host).unwrap_or(&Standing::Out));
+            standings.all(|standing| matches!(standing, Standing::Out | Standing::Draining))
+        };
+        hosts.iter().filter(is_out).cloned().collect()
     }
 }

@@ -31,6 +31,8 @@ pub enum Minimum {
 pub struct Fleet {
     /// Hosts not started that were unhealthy, or new to the group, when the deployment began.
     pub untouched_unhealthy: u32,
+    /// Those of them that have no traffic: starting them takes nothing out of service.
+    pub untouched_out: u32,
     /// Hosts not started that were healthy when the deployment began.
     pub untouched_healthy: u32,
     /// Hosts that were sent a command and have not ended.
@@ -112,23 +114,27 @@ impl Rule {
         let spared = total.saturating_sub(self.required(total)).max(1);
         let concurrent = if self.minimum == Minimum::OneAtATime { 1 } else { spared };
         let slots = concurrent.saturating_sub(fleet.in_flight);
-        let unhealthy = slots.min(unhealthy);
-        unhealthy + (slots - unhealthy).min(self.healthy_to_spare(fleet)).min(healthy)
+        let unhealthy = slots.max(fleet.untouched_out).min(unhealthy);
+        let left = slots.saturating_sub(unhealthy);
+        unhealthy + left.min(self.healthy_to_spare(fleet)).min(healthy)
     }
 
     /// How many healthy hosts may be taken out without falling below the minimum.
     fn healthy_to_spare(&self, fleet: &Fleet) -> u32 {
         let total = fleet.total();
-        let mut minimum = self.required(total);
-        if self.predefined {
-            minimum = minimum.min(total.saturating_sub(1));
-        }
+        let mut minimum = self.minimum(total);
         let LeftAlone { healthy: others, unhealthy } = fleet.left_alone;
         if unhealthy > 0 {
             // No host of this deployment can make up for them, and one at a time has to go on all the same.
             minimum = minimum.min((total - unhealthy).saturating_sub(1));
         }
         (fleet.untouched_healthy + fleet.succeeded + others).saturating_sub(minimum)
+    }
+
+    /// How many of `total` hosts have to stay in service. A predefined rule always spares one.
+    pub fn minimum(&self, total: u32) -> u32 {
+        let required = self.required(total);
+        if self.predefined { required.min(total.saturating_sub(1)) } else { required }
     }
 
     /// Whether no further host may be started for the rest of the deployment: too many failed, or none can be spared

@@ -84,7 +84,7 @@ fn cost(minimum: Minimum, is_late: Late) -> Cost {
     let mut cost = Cost::default();
     let mut now = Timestamp(1_000);
     let mut deployment = Deployment::new(order(minimum), Some(pin()));
-    let seal = Fact::RosterSealed { total: HOSTS, unhealthy: 0 };
+    let seal = Fact::RosterSealed { total: HOSTS, unhealthy: 0, out: 0 };
     let mut effects = cost.step(&mut deployment, seal, now);
     while !effects.iter().any(|effect| matches!(effect, Effect::End(_))) {
         cost.row(&deployment);

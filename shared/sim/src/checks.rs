@@ -14,7 +14,8 @@ use wire::host::BatchKey;
 
 use crate::core::{Core, Shared};
 use crate::{
-    copies, exchange, function_checks, rollback_checks, rule, service_checks, shift, traffic, zones,
+    capacity, copies, exchange, function_checks, rollback_checks, rule, service_checks, shift,
+    traffic, zones,
 };
 
 /// Most bytes of a deployment's row.
@@ -206,6 +207,7 @@ fn deployment_written(core: &mut Core, record: &Record) -> Result<Option<Deploym
             arrivals_have_rows(&core.checks, &old.deployment, new)?;
             if new.is_sealed() && !old.deployment.is_sealed() {
                 roster_is_whole(&core.checks, new)?;
+                capacity::roster_holds(core, new)?;
             }
         }
     }
@@ -537,7 +539,7 @@ impl Checks {
         starts.retain(|(then, _)| at.since_ms(*then) < 1_000);
         let sum: u32 = starts.iter().map(|(_, started)| started).sum();
         demand!(sum <= most.max(1), "{id} starts {sum} hosts within a second: {starts:?}");
-        Ok(())
+        capacity::are_started_together(deployment, sum)
     }
 
     /// Counts a deployment that has ended.

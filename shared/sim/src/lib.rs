@@ -6,6 +6,7 @@
 
 mod aliases;
 mod bundles;
+mod capacity;
 mod checks;
 mod cloud;
 mod contents;

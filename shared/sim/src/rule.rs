@@ -16,6 +16,15 @@ fn required(rule: &Rule, total: u32) -> u32 {
     }
 }
 
+/// How many hosts of a deployment have to stay in service. One of CodeDeploy's own configurations always spares one.
+pub(crate) fn least(deployment: &Deployment) -> usize {
+    let rule = &deployment.order().rule;
+    let total = count(deployment, |_, state| state != HostState::Gone);
+    let required = required(rule, total);
+    let least = if rule.predefined { required.min(total.saturating_sub(1)) } else { required };
+    usize::try_from(least).unwrap_or(usize::MAX)
+}
+
 fn count(deployment: &Deployment, wanted: impl Fn(u32, HostState) -> bool) -> u32 {
     let hosts = deployment.hosts();
     let states = (0..hosts.len()).filter_map(|at| hosts.get(at).map(|host| (at, host.state)));
@@ -73,8 +82,10 @@ fn spares(
         Minimum::OneAtATime => 1,
         Minimum::HostCount(_) | Minimum::FleetPercent(_) => total.saturating_sub(required).max(1),
     };
+    // Those of a rollback that have no traffic are started all together.
+    let are_out = started.iter().all(|ordinal| *ordinal < hosts.out());
     demand!(
-        in_flight <= at_once,
+        in_flight <= at_once || are_out,
         "{id} has {in_flight} hosts in flight where {at_once} are allowed"
     );
     let too_many = failed > 0 && total - failed - others.unhealthy <= required;

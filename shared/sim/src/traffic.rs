@@ -13,6 +13,7 @@ use wire::codedeploy::{
 };
 use wire::cutover::Wish;
 
+use crate::capacity::{self, Capacity};
 use crate::checks::demand;
 use crate::core::{Act, Core};
 use crate::exchange;
@@ -176,6 +177,8 @@ pub(crate) struct TrafficWorld {
     pub(crate) strangers: BTreeSet<String>,
     /// How much of its listener's traffic each target group has.
     pub(crate) weights: Weights,
+    /// What was told of who has no traffic.
+    pub(crate) capacity: Capacity,
     /// From when on the alarm of a deployment fires.
     fires_at: BTreeMap<DeploymentId, Option<u64>>,
 }
@@ -292,8 +295,17 @@ impl Balancers for Ports {
     }
 
     async fn drain(&self, group: &str, hosts: &[String]) -> Result<(), BalancerError> {
+        {
+            let mut core = self.shared.core();
+            if let Err(broken) = capacity::drain_holds(&core, group, hosts) {
+                core.violate(broken);
+            }
+        }
         self.balancer(group).await?;
         let mut core = self.shared.core();
+        if let Err(broken) = capacity::drain_holds(&core, group, hosts) {
+            core.violate(broken);
+        }
         if let Err(broken) = exchange::drain_begins(&core, group, hosts) {
             core.violate(broken);
         }
@@ -314,7 +326,10 @@ impl Balancers for Ports {
         let mut core = self.shared.core();
         core.traffic.known.extend(hosts.iter().map(|host| (group.to_owned(), host.clone())));
         let standing = |host: &String| (host.clone(), core.traffic.standing(group, host, core.now));
-        Ok(hosts.iter().map(standing).collect())
+        let standings = hosts.iter().map(standing).collect();
+        let now = core.now;
+        core.traffic.capacity.told(group, &standings, now);
+        Ok(standings)
     }
 
     async fn split(&self, pair: &Pair, percent: u8) -> Result<(), BalancerError> {

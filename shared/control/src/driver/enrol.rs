@@ -41,18 +41,21 @@ fn sealed(hosts: &[HostRow], by_zone: bool, left_alone: Option<LeftAlone>) -> Fa
         return Fact::ZonesSealed(zonal::zones_of(hosts));
     }
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    let unhealthy = hosts.iter().filter(|host| !host.before.healthy).count();
-    let (total, unhealthy) = (number(hosts.len()), number(unhealthy));
+    let out = hosts.iter().take_while(|host| host.out).count();
+    let unhealthy = hosts.iter().skip(out).filter(|host| !host.before.healthy).count();
+    let (total, unhealthy, out) = (number(hosts.len()), number(out + unhealthy), number(out));
     match left_alone {
-        Some(left_alone) => Fact::PartSealed { total, unhealthy, left_alone },
-        None => Fact::RosterSealed { total, unhealthy },
+        Some(left_alone) => Fact::PartSealed { total, unhealthy, out, left_alone },
+        None => Fact::RosterSealed { total, unhealthy, out },
     }
 }
 
-/// What decides a host's place: unhealthy or new ones first, then those whose revision is not known, then those with
-/// another revision than the group's, then the rest (`docs/semantics.md#minimum-healthy-hosts`).
+/// What decides a host's place: in a rollback those without traffic first, then unhealthy or new ones, then those whose
+/// revision is not known, then those with another revision than the group's, then the rest
+/// (`docs/semantics.md#minimum-healthy-hosts`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
+    Out,
     Unhealthy,
     Unknown,
     Old,
@@ -98,7 +101,7 @@ impl Control {
         let Some(group) =
             rows::load::<Group>(&*self.table, &Group::key_of(&order.group_id)).await?
         else {
-            return Ok(Some(Fact::RosterSealed { total: 0, unhealthy: 0 }));
+            return Ok(Some(Fact::RosterSealed { total: 0, unhealthy: 0, out: 0 }));
         };
         self.suspend_scaling(&group.row, &order.id).await?;
         let leaving = self.leaving_hosts(&group.row, order.creator).await?;
@@ -115,6 +118,7 @@ impl Control {
         let mut members = self.without_traffic(&deployment.row.deployment, members).await?;
         members.retain(|member| !leaving.contains(&member.name));
         let left_alone = reached.map(|reached| leave_alone(&mut members, &reached, &before));
+        let out = self.out_at_rollback(&deployment.row.deployment, &members).await;
         let current = group.row.slot.last_successful.as_ref().map(|last| last.pin.sha256.as_str());
         let by_zone = order.zonal.is_some();
         let before_of = |name: &str| before.get(name).cloned().unwrap_or_default();
@@ -124,17 +128,21 @@ impl Control {
             .filter(|member| !known.contains(member.name.as_str()))
             .map(|member| Candidate {
                 zone: by_zone.then(|| place(member.zone.as_deref())),
-                rank: rank(&before_of(&member.name), current),
+                rank: match out.contains(&member.name) {
+                    true => Rank::Out,
+                    false => rank(&before_of(&member.name), current),
+                },
                 member,
             })
             .collect();
         candidates.sort();
         let new: Vec<HostRow> = (enrolled.len()..)
             .zip(candidates)
-            .map(|(ordinal, Candidate { member, .. })| {
+            .map(|(ordinal, Candidate { member, rank, .. })| {
                 let before = before_of(&member.name);
                 let ordinal = u32::try_from(ordinal).unwrap_or(u32::MAX);
-                member.enrolled(order, ordinal, before)
+                let row = member.enrolled(order, ordinal, before);
+                HostRow { out: rank == Rank::Out, ..row }
             })
             .collect();
         for page in new.chunks(TRANSACTION_MAX - 1) {
@@ -216,6 +224,19 @@ impl Control {
             standings.get(&member.name).is_none_or(|standing| *standing == Standing::Out)
         });
         Ok(members)
+    }
+
+    /// The hosts that a rollback finds without traffic: starting them takes nothing out of service.
+    async fn out_at_rollback(
+        &self,
+        deployment: &Deployment,
+        members: &[Member],
+    ) -> BTreeSet<String> {
+        let order = deployment.order();
+        let traffic = order.traffic.as_ref().filter(|_| order.rolls_back.is_some());
+        let Some(traffic) = traffic else { return BTreeSet::new() };
+        let names: Vec<String> = members.iter().map(|member| member.name.clone()).collect();
+        self.out_of_traffic(&traffic.groups, &names).await
     }
 
     /// The instances that are about to vanish: nothing is started on them, except for their leave.

@@ -138,6 +138,7 @@ impl Control {
             activated_alarms: alarm.map(|alarm| alarm.names.clone()),
             alarms_unreadable: alarm.and_then(|alarm| alarm.unreadable.clone()),
             traffic_back_time: found.withdrawn_at().map(Into::into),
+            traffic_kept_hosts: found.kept_traffic(),
             stage: stage_of(&found),
             traffic_percent: found.percent().map(u32::from),
             new_side,

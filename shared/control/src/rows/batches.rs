@@ -111,6 +111,9 @@ pub enum Outcome {
         total: u32,
         /// How many of them come first.
         unhealthy: u32,
+        /// How many of those come before all others.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        out: u32,
     },
     /// [`Fact::PartSealed`].
     #[serde(rename_all = "camelCase")]
@@ -119,6 +122,9 @@ pub enum Outcome {
         total: u32,
         /// How many of them come first.
         unhealthy: u32,
+        /// How many of those come before all others.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        out: u32,
         /// The other hosts of the group.
         left_alone: LeftAlone,
     },
@@ -133,17 +139,22 @@ pub enum Outcome {
     CopyRefused(Failure),
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(value: &u32) -> bool {
+    *value == 0
+}
+
 impl Outcome {
     /// The outcome that is told by a fact; none if it is no outcome of an effect that may be performed elsewhere.
     pub fn of(fact: Fact) -> Option<Self> {
         match fact {
             Fact::RevisionPinned(pin) => Some(Self::RevisionPinned(pin)),
             Fact::RevisionRefused(failure) => Some(Self::RevisionRefused(failure)),
-            Fact::RosterSealed { total, unhealthy } => {
-                Some(Self::RosterSealed { total, unhealthy })
+            Fact::RosterSealed { total, unhealthy, out } => {
+                Some(Self::RosterSealed { total, unhealthy, out })
             }
-            Fact::PartSealed { total, unhealthy, left_alone } => {
-                Some(Self::PartSealed { total, unhealthy, left_alone })
+            Fact::PartSealed { total, unhealthy, out, left_alone } => {
+                Some(Self::PartSealed { total, unhealthy, out, left_alone })
             }
             Fact::ZonesSealed(zones) => Some(Self::ZonesSealed { zones }),
             Fact::GroupCopied => Some(Self::GroupCopied),
@@ -155,7 +166,7 @@ impl Outcome {
             | Fact::HostsDown { .. }
             | Fact::StopRequested { .. }
             | Fact::AlarmsRead { .. }
-            | Fact::Withdrawn
+            | Fact::Withdrawn { .. }
             | Fact::SidesFound { .. }
             | Fact::ShiftRefused { .. }
             | Fact::TasksSeen(_)
@@ -174,9 +185,11 @@ impl Outcome {
         match self {
             Self::RevisionPinned(pin) => Fact::RevisionPinned(pin),
             Self::RevisionRefused(failure) => Fact::RevisionRefused(failure),
-            Self::RosterSealed { total, unhealthy } => Fact::RosterSealed { total, unhealthy },
-            Self::PartSealed { total, unhealthy, left_alone } => {
-                Fact::PartSealed { total, unhealthy, left_alone }
+            Self::RosterSealed { total, unhealthy, out } => {
+                Fact::RosterSealed { total, unhealthy, out }
+            }
+            Self::PartSealed { total, unhealthy, out, left_alone } => {
+                Fact::PartSealed { total, unhealthy, out, left_alone }
             }
             Self::ZonesSealed { zones } => Fact::ZonesSealed(zones),
             Self::GroupCopied => Fact::GroupCopied,

@@ -80,6 +80,9 @@ pub struct HostRow {
     /// Whether this write is the one that says so.
     #[serde(default, skip_serializing_if = "is_false")]
     pub stirs: bool,
+    /// Whether it had no traffic when a rollback enrolled it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub out: bool,
     /// Whether it came after the roster was sealed.
     #[serde(default, skip_serializing_if = "is_false")]
     pub arrived: bool,
@@ -215,6 +218,7 @@ impl HostRow {
             waits_in: None,
             under_way_since: None,
             stirs: false,
+            out: false,
             arrived: false,
         }
     }

@@ -216,12 +216,12 @@ fn batches_and_what_came_of_effects_are_still_found_and_read() {
     let [pinned, refused, sealed] = outcomes.map(|row| row.outcome.into_fact());
     assert!(matches!(pinned, Fact::RevisionPinned(pin) if pin.hooks_s == Some(420)));
     assert!(matches!(refused, Fact::RevisionRefused(_)));
-    assert_eq!(sealed, Fact::RosterSealed { total: 5, unhealthy: 1 });
+    assert_eq!(sealed, Fact::RosterSealed { total: 5, unhealthy: 1, out: 0 });
     let part = check::<OutcomeRow>(golden!("outcome-part", 1));
     assert_eq!(part.key(), roster);
     let left_alone = LeftAlone { healthy: 6, unhealthy: 1 };
     let part = part.outcome.into_fact();
-    assert_eq!(part, Fact::PartSealed { total: 3, unhealthy: 2, left_alone });
+    assert_eq!(part, Fact::PartSealed { total: 3, unhealthy: 2, out: 0, left_alone });
 }
 
 #[test]

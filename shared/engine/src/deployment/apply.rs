@@ -31,11 +31,11 @@ impl Deployment {
                 }
                 asked || new
             }
-            Fact::RosterSealed { total, unhealthy } => {
-                self.seal(|| Hosts::untouched(total, unhealthy))
+            Fact::RosterSealed { total, unhealthy, out } => {
+                self.seal(|| Hosts::untouched(total, unhealthy).with_out(out))
             }
-            Fact::PartSealed { total, unhealthy, left_alone } => {
-                self.seal(|| Hosts::untouched(total, unhealthy).beside(left_alone))
+            Fact::PartSealed { total, unhealthy, out, left_alone } => {
+                self.seal(|| Hosts::untouched(total, unhealthy).beside(left_alone).with_out(out))
             }
             Fact::ZonesSealed(zones) => self.seal(|| Hosts::untouched_in(zones)),
             // In a shift, who comes late is brought what the group has when the deployment has ended.
@@ -48,7 +48,7 @@ impl Deployment {
             Fact::HostsDown { hosts, until } => self.are_down(hosts, until),
             Fact::StopRequested { at, roll_back } => self.request_stop(at, roll_back),
             Fact::AlarmsRead { firing, unreadable } => self.take_reading(firing, unreadable),
-            Fact::Withdrawn => self.withdrawn(),
+            Fact::Withdrawn { kept } => self.withdrawn(kept),
             Fact::SidesFound { percent_of_second } => self.find_sides(percent_of_second),
             Fact::ShiftRefused { effect, why } => self.refuse_shift(&effect, why),
             Fact::GroupCopied => self.has_copied(),

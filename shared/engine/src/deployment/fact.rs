@@ -21,6 +21,8 @@ pub enum Fact {
         total: u32,
         /// How many of them come first for that reason.
         unhealthy: u32,
+        /// How many of those come before all others, because they have no traffic that could be taken from them.
+        out: u32,
     },
     /// The same of a rollback that goes to a part of its group.
     PartSealed {
@@ -28,6 +30,8 @@ pub enum Fact {
         total: u32,
         /// How many of them come first.
         unhealthy: u32,
+        /// How many of those come before all others, because they have no traffic that could be taken from them.
+        out: u32,
         /// The other hosts of the group.
         left_alone: LeftAlone,
     },
@@ -70,8 +74,11 @@ pub enum Fact {
         /// Why one of them could not be read.
         unreadable: Option<String>,
     },
-    /// After an alarm, the hosts with the new version have no traffic any more, or nobody else could have taken it.
-    Withdrawn,
+    /// After an alarm, those hosts with the new version that could be spared have no traffic any more.
+    Withdrawn {
+        /// How many keep it, because the rule of minimum healthy hosts demands that or nobody else could take it.
+        kept: u32,
+    },
     /// What carries the traffic of a shift says how much of it the second side has.
     SidesFound {
         /// In percent.

@@ -86,6 +86,10 @@ pub struct Hosts {
     unhealthy: u32,
     /// Ordinals from this on arrived later, and are new to the group.
     enrolled: u32,
+    /// Ordinals below this had no traffic when the deployment began. They are among the unhealthy.
+    out: u32,
+    /// How many of them are untouched.
+    out_untouched: u32,
     counts: Counts,
     /// The zones that the enrolled hosts are in, where they are gone through one after another.
     zones: Vec<Tally>,
@@ -116,6 +120,7 @@ impl Counts {
         };
         Fleet {
             untouched_unhealthy,
+            untouched_out: 0,
             untouched_healthy,
             in_flight: sum(HostState::in_flight),
             succeeded: self.of(HostState::Succeeded),
@@ -157,6 +162,14 @@ impl Hosts {
         Self::counted(vec![0; hosts], unhealthy, total, Vec::new())
     }
 
+    /// The same hosts, of which the first `out` have no traffic. Those are unhealthy ones.
+    #[must_use]
+    pub fn with_out(self, out: u32) -> Self {
+        let out = out.min(self.unhealthy).min(self.enrolled());
+        let untouched = (0..out).filter(|ordinal| self.is_untouched(*ordinal)).count();
+        Self { out, out_untouched: u32::try_from(untouched).unwrap_or(out), ..self }
+    }
+
     /// The untouched hosts of these zones.
     pub fn untouched_in(zones: Vec<Zone>) -> Self {
         let sum = |of: fn(&Zone) -> u32| zones.iter().map(of).fold(0, u32::saturating_add);
@@ -180,9 +193,19 @@ impl Hosts {
         };
         let zones = zones.into_iter().map(tally).collect();
         let counts = Counts::default();
+        let (out, out_untouched, first_untouched) = (0, 0, 0);
         let left_alone = LeftAlone::default();
-        let mut hosts =
-            Self { packed, unhealthy, enrolled, counts, zones, first_untouched: 0, left_alone };
+        let mut hosts = Self {
+            packed,
+            unhealthy,
+            enrolled,
+            out,
+            out_untouched,
+            counts,
+            zones,
+            first_untouched,
+            left_alone,
+        };
         for ordinal in 0..hosts.len() {
             let state = hosts.get(ordinal).map_or(HostState::Untouched, |host| host.state);
             hosts.recount(ordinal, |counts, is_new| *counts.slot(is_new, state) += 1);
@@ -218,6 +241,11 @@ impl Hosts {
         self.unhealthy
     }
 
+    /// How many had no traffic when the deployment began; they come before all others.
+    pub fn out(&self) -> u32 {
+        self.out
+    }
+
     /// How many were there when the roster was sealed; those from this ordinal on arrived later.
     pub fn enrolled(&self) -> u32 {
         self.enrolled.min(self.len())
@@ -247,7 +275,8 @@ impl Hosts {
 
     /// The hosts as the rule of minimum healthy hosts sees them.
     pub fn fleet(&self) -> Fleet {
-        Fleet { left_alone: self.left_alone, ..self.counts.fleet() }
+        let (untouched_out, left_alone) = (self.out_untouched, self.left_alone);
+        Fleet { untouched_out, left_alone, ..self.counts.fleet() }
     }
 
     /// The hosts of the group that the deployment does not go to.
@@ -285,13 +314,15 @@ impl Hosts {
         ordinals: [Range<u32>; 3],
         limit: u32,
     ) -> impl Iterator<Item = u32> + '_ {
-        let is_untouched = |ordinal: &u32| {
-            self.get(*ordinal).is_some_and(|host| host.state == HostState::Untouched)
-        };
+        let is_untouched = |ordinal: &u32| self.is_untouched(*ordinal);
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let first = self.first_untouched;
         let left = move |range: Range<u32>| range.start.max(first)..range.end;
         ordinals.into_iter().flat_map(left).filter(is_untouched).take(limit)
+    }
+
+    fn is_untouched(&self, ordinal: u32) -> bool {
+        self.get(ordinal).is_some_and(|host| host.state == HostState::Untouched)
     }
 
     /// Changes one host; the only way to.
@@ -302,6 +333,8 @@ impl Hosts {
         if let Some(byte) = self.packed.get_mut(index) {
             *byte = host.attempt.min(Self::ATTEMPTS_MAX) * 10 + state;
         }
+        let is_begun = before.state == HostState::Untouched && host.state != before.state;
+        self.out_untouched -= u32::from(is_begun && ordinal < self.out).min(self.out_untouched);
         self.recount(ordinal, |counts, is_new| {
             let count = counts.slot(is_new, before.state);
             *count = count.saturating_sub(1);
@@ -353,6 +386,9 @@ impl Hosts {
 #[serde(rename_all = "camelCase")]
 struct Written {
     unhealthy: u32,
+    /// How many had no traffic when the deployment began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    out: Option<u32>,
     /// How many were there when the roster was sealed, where more have arrived since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     enrolled: Option<u32>,
@@ -369,8 +405,9 @@ impl Serialize for Hosts {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let enrolled = Some(self.enrolled).filter(|enrolled| *enrolled < self.len());
         let zones = self.zones().cloned().collect();
+        let out = Some(self.out).filter(|out| *out > 0);
         let (unhealthy, left_alone) = (self.unhealthy, self.left_alone);
-        Written { unhealthy, enrolled, zones, left_alone, states: self.letters() }
+        Written { unhealthy, out, enrolled, zones, left_alone, states: self.letters() }
             .serialize(serializer)
     }
 }
@@ -387,7 +424,7 @@ impl<'de> Deserialize<'de> for Hosts {
         let length = u32::try_from(packed.len()).unwrap_or(u32::MAX);
         let enrolled = written.enrolled.unwrap_or(length);
         let hosts = Self::counted(packed, written.unhealthy, enrolled, written.zones);
-        Ok(hosts.beside(written.left_alone))
+        Ok(hosts.beside(written.left_alone).with_out(written.out.unwrap_or(0)))
     }
 }
 
@@ -460,6 +497,20 @@ mod tests {
     fn hosts_without_zones_are_written_as_they_always_were() {
         let written = serde_json::to_string(&Hosts::untouched(3, 1)).unwrap();
         assert_eq!(written, r#"{"unhealthy":1,"states":"AAA"}"#);
+    }
+
+    #[test]
+    fn hosts_without_traffic_are_counted_also_when_they_are_read_back() {
+        let mut hosts = Hosts::untouched(5, 3).with_out(2);
+        assert_eq!(hosts.fleet().untouched_out, 2);
+        hosts.set(0, Host { state: HostState::Sent, attempt: 1 });
+        hosts.set(2, Host { state: HostState::Sent, attempt: 1 });
+        let written = serde_json::to_string(&hosts).unwrap();
+        let read: Hosts = serde_json::from_str(&written).unwrap();
+        assert_eq!(read, hosts, "{written}");
+        let fleet = read.fleet();
+        assert_eq!((fleet.untouched_out, fleet.untouched_unhealthy, fleet.in_flight), (1, 1, 2));
+        assert_eq!(Hosts::untouched(5, 3).with_out(4).out(), 3, "they are among the unhealthy");
     }
 
     #[test]

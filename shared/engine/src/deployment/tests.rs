@@ -84,7 +84,7 @@ impl Story {
         let mut story = Self::new(order);
         story.step();
         story.fact(Fact::RevisionPinned(pin()));
-        story.fact(Fact::RosterSealed { total, unhealthy });
+        story.fact(Fact::RosterSealed { total, unhealthy, out: 0 });
         story
     }
 
@@ -178,7 +178,7 @@ fn a_fact_delivered_twice_changes_nothing() {
     ] {
         assert!(!story.deployment.apply(Fact::HostsSeen(vec![HostSeen { ordinal: 1, sighting }])));
     }
-    assert!(!story.deployment.apply(Fact::RosterSealed { total: 9, unhealthy: 0 }));
+    assert!(!story.deployment.apply(Fact::RosterSealed { total: 9, unhealthy: 0, out: 0 }));
     assert_eq!(story.deployment, before);
 }
 

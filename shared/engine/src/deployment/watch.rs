@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Deployment, Effect, Failure, FailureCode};
+use super::{Deployment, Effect, Failure, FailureCode, Host, HostState, Ordinals};
 use crate::Timestamp;
 
 /// How often in a row alarms may be unreadable before that counts, where it is not to be passed over.
@@ -35,8 +35,16 @@ pub(super) struct Watching {
     unreadable: u32,
     /// What fired.
     alarm: Option<Alarm>,
-    /// When the hosts with the new version had no traffic any more.
+    /// When those hosts with the new version that could be spared had no traffic any more.
     withdrawn_at: Option<Timestamp>,
+    /// How many hosts with the new version keep it all the same.
+    #[serde(skip_serializing_if = "is_zero")]
+    kept: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(value: &u32) -> bool {
+    *value == 0
 }
 
 impl Watching {
@@ -64,9 +72,15 @@ impl Deployment {
         self.watching.alarm.as_ref()
     }
 
-    /// When the hosts with the new version had no traffic any more after an alarm.
+    /// When those hosts with the new version that could be spared had no traffic any more after an alarm.
     pub fn withdrawn_at(&self) -> Option<Timestamp> {
         self.watching.withdrawn_at
+    }
+
+    /// How many hosts with the new version kept their traffic after an alarm, because too few others would have had any;
+    /// none before that is known.
+    pub fn kept_traffic(&self) -> Option<u32> {
+        self.watching.withdrawn_at.map(|_| self.watching.kept)
     }
 
     /// Whether nothing is started yet because the alarms were not read.
@@ -74,9 +88,10 @@ impl Deployment {
         self.order.watch.is_some() && !self.watching.has_read
     }
 
-    /// Whether hosts with the new version are to lose their traffic before anything else is done.
+    /// Whether hosts with the new version are to lose their traffic before anything else is done. Alarms that cannot be
+    /// read say nothing against the new version, and take nothing out of service.
     fn withdraws(&self) -> bool {
-        self.watching.alarm.is_some()
+        self.watching.alarm.as_ref().is_some_and(|alarm| alarm.unreadable.is_none())
             && self.order.auto_rollback.on_alarm
             && self.order.traffic.is_some()
             && self.watching.withdrawn_at.is_none()
@@ -135,13 +150,37 @@ impl Deployment {
         was_asked || self.watching != known
     }
 
-    /// The hosts with the new version have no traffic any more.
-    pub(super) fn withdrawn(&mut self) -> bool {
+    /// Those hosts with the new version that could be spared have no traffic any more; `kept` others have.
+    pub(super) fn withdrawn(&mut self, kept: u32) -> bool {
         let was_asked = self.answered(&Effect::Withdraw);
-        if was_asked {
-            self.watching.withdrawn_at.get_or_insert(self.latest);
+        if was_asked && self.watching.withdrawn_at.is_none() {
+            self.watching.withdrawn_at = Some(self.latest);
+            self.watching.kept = kept;
         }
         was_asked
+    }
+
+    /// Those of the hosts `serving`, which have traffic of a target group, and `starting`, which are about to, that are to
+    /// lose it because of an alarm. As many keep it as the rule of minimum healthy hosts demands, and none loses it where no
+    /// host with the old version is left to take it.
+    ///
+    /// Hosts in flight may lose their traffic at any moment by themselves, so nobody relies on them. The same hosts come out
+    /// while the balancer does as asked, however often it is looked at meanwhile.
+    pub fn to_withdraw(&self, serving: &Ordinals, starting: &Ordinals) -> Ordinals {
+        let is = |ordinal: u32, what: fn(Host) -> bool| self.hosts.get(ordinal).is_some_and(what);
+        let is_steady = |host: Host| !host.state.in_flight() && host.state != HostState::Gone;
+        let steady: Vec<u32> = serving.iter().filter(|at| is(*at, is_steady)).collect();
+        let total = self.hosts.len() - self.hosts.count(HostState::Gone);
+        let minimum = usize::try_from(self.order.rule.minimum(total)).unwrap_or(usize::MAX);
+        let has_old = steady.iter().any(|at| is(*at, |host| host.attempt == 0));
+        if !has_old || steady.len() < minimum {
+            return Ordinals::default();
+        }
+        let is_new = |host: Host| host.attempt > 0;
+        let spared = steady.len() - minimum;
+        let new = steady.iter().copied().filter(|at| is(*at, is_new)).take(spared);
+        let uncounted = serving.iter().filter(|at| !is(*at, is_steady)).chain(starting.iter());
+        new.chain(uncounted.filter(|at| is(*at, is_new))).collect()
     }
 
     /// The failure that an alarm is, in CodeDeploy's words and with what to do.
@@ -163,6 +202,12 @@ impl Deployment {
                 " Hosts that have the new version keep it and their traffic, because DEPLOYMENT_STOP_ON_ALARM is not \
                  among the events of autoRollbackConfiguration. Take it back with `cutover rollback`.",
             );
+        }
+        if self.watching.kept > 0 {
+            message.push_str(&format!(
+                " {} of the hosts with the new version kept their traffic: without them too few hosts would have had any.",
+                self.watching.kept
+            ));
         }
         Some(Failure { code: FailureCode::AlarmActive, message })
     }

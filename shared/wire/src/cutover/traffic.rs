@@ -57,8 +57,10 @@ shape! {
         activated_alarms: Vec<String>,
         /// Why the alarms could not be read, where that is what stopped it.
         alarms_unreadable: String,
-        /// When the hosts with the new version had no traffic any more.
+        /// When the hosts with the new version that could be spared had no traffic any more.
         traffic_back_time: Seconds,
+        /// How many hosts with the new version kept theirs after an alarm, because too few others would have had any.
+        traffic_kept_hosts: u32,
         /// How far a deployment is whose traffic moves all together.
         stage: ShiftStage,
         /// How much of the traffic its new version has, in percent.

@@ -92,7 +92,7 @@ fn nobody_arrives_before_the_roster_is_sealed() {
     story.step();
     story.told_in_vain(Fact::HostsArrived { total: 2 });
     story.fact(Fact::RevisionPinned(pin()));
-    story.fact(Fact::RosterSealed { total: 1, unhealthy: 0 });
+    story.fact(Fact::RosterSealed { total: 1, unhealthy: 0, out: 0 });
     story.seen(0, Sighting::Succeeded);
     assert_eq!(story.deployment.status(), Status::Succeeded);
 }
@@ -302,7 +302,7 @@ fn an_outcome_is_wanted_until_it_is_known() {
     story.fact(Fact::RevisionPinned(pin()));
     assert!(!story.deployment.wants(&Effect::PinRevision));
     assert!(story.deployment.wants(&Effect::EnrolHosts));
-    story.fact(Fact::RosterSealed { total: 1, unhealthy: 0 });
+    story.fact(Fact::RosterSealed { total: 1, unhealthy: 0, out: 0 });
     assert!(!story.deployment.wants(&Effect::EnrolHosts));
 }
 
@@ -446,7 +446,7 @@ proptest! {
         let mut story = Story::new(order);
         story.step();
         story.fact(Fact::RevisionPinned(pin()));
-        story.deployment.apply(Fact::RosterSealed { total: hosts, unhealthy: hosts / 3 });
+        story.deployment.apply(Fact::RosterSealed { total: hosts, unhealthy: hosts / 3, out: 0 });
         let mut watched = Watched { story, started: VecDeque::new(), ramp };
         watched.step();
         for (ms, told) in steps {

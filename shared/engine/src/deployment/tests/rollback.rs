@@ -12,7 +12,7 @@ fn rollback(rule: Minimum, total: u32, unhealthy: u32, left_alone: LeftAlone) ->
     let rollback = failed.rollback("d-CCCCCCCCC".parse().unwrap(), 6, begun).unwrap();
     let mut story = Story { deployment: rollback, now: begun, told: String::new() };
     story.step();
-    story.fact(Fact::PartSealed { total, unhealthy, left_alone });
+    story.fact(Fact::PartSealed { total, unhealthy, out: 0, left_alone });
     story
 }
 

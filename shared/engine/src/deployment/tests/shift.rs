@@ -27,7 +27,7 @@ fn begun(order: Order) -> Story {
     story.step();
     story.fact(Fact::SidesFound { percent_of_second: 0 });
     story.fact(Fact::RevisionPinned(pin()));
-    story.fact(Fact::RosterSealed { total: 2, unhealthy: 0 });
+    story.fact(Fact::RosterSealed { total: 2, unhealthy: 0, out: 0 });
     story
 }
 
@@ -280,7 +280,7 @@ fn hosts_of_a_copy_are_enrolled_when_it_is_there_and_it_is_ended_when_it_is_not_
     );
     story.fact(Fact::GroupCopied);
     assert!(story.told.ends_with("EnrolHosts\n"), "{}", story.told);
-    story.fact(Fact::RosterSealed { total: 2, unhealthy: 0 });
+    story.fact(Fact::RosterSealed { total: 2, unhealthy: 0, out: 0 });
     let at = story.now;
     story.fact(Fact::StopRequested { at, roll_back: None });
     assert!(!story.told.contains("Retire"), "its hosts are at work: {}", story.told);

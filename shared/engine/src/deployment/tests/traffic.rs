@@ -98,7 +98,7 @@ fn an_alarm_takes_the_traffic_back_before_anything_else_and_rolls_back() {
     story.wait(999);
     story.wait(1);
     assert!(story.deployment.ended().is_none(), "the balancer has not said that it is done");
-    story.fact(Fact::Withdrawn);
+    story.fact(Fact::Withdrawn { kept: 0 });
     let ended = story.deployment.ended().unwrap();
     assert!(ended.ending.roll_back);
     assert!(story.deployment.withdrawn_at().is_some());
@@ -111,6 +111,101 @@ fn an_alarm_takes_the_traffic_back_before_anything_else_and_rolls_back() {
         200 Withdraw
         1200 End(Ending { status: Stopped, failure: Some(Failure { code: AlarmActive, message: "One or more alarms have been activated according to the metrics you selected, and the affected deployments have been stopped. Activated alarms: home:web error_rate>5%" }), roll_back: true, rollback_refused: None })
     "#]]);
+}
+
+/// A deployment of ten hosts that keeps half of them healthy and has seven of them done; the others have the old version.
+fn seven_of_ten() -> Story {
+    let mut order = order(Minimum::FleetPercent(50), true);
+    order.ladder = "7 hosts@1h,100%".parse().unwrap();
+    order.watch = watched();
+    order.traffic = Some(Traffic { groups: vec!["home:web".into()] });
+    order.auto_rollback.on_alarm = true;
+    let mut story = Story::begun(order, 10, 0);
+    story.fact(quiet());
+    for ordinal in 0..7 {
+        story.seen(ordinal, Sighting::Succeeded);
+    }
+    story
+}
+
+fn ordinals(ordinals: impl IntoIterator<Item = u32>) -> Ordinals {
+    ordinals.into_iter().collect()
+}
+
+#[test]
+fn a_withdrawal_leaves_as_many_hosts_in_service_as_the_rule_demands() {
+    let mut story = seven_of_ten();
+    story.fact(firing());
+    let none = Ordinals::default();
+    let to_withdraw = |serving: Ordinals| story.deployment.to_withdraw(&serving, &none);
+    assert_eq!(to_withdraw(ordinals(0..10)), ordinals(0..5), "five of ten stay");
+    assert_eq!(to_withdraw(ordinals(2..10)), ordinals(2..5), "the same ones, whoever has left");
+    assert_eq!(to_withdraw(ordinals(5..10)), none, "and then no more");
+    assert_eq!(to_withdraw(ordinals(6..10)), none, "nor where too few are left already");
+    assert_eq!(to_withdraw(ordinals(0..7)), none, "nobody with the old version could take it");
+    let starting = story.deployment.to_withdraw(&ordinals(5..10), &ordinals([0, 8]));
+    assert_eq!(starting, ordinals([0]), "one that has no traffic yet gets none");
+    story.fact(Fact::Withdrawn { kept: 2 });
+    assert_eq!(story.deployment.kept_traffic(), Some(2));
+    let ended = story.deployment.ended().unwrap();
+    let message = &ended.ending.failure.as_ref().unwrap().message;
+    assert!(ended.ending.roll_back && message.contains("2 of the hosts"), "{message}");
+}
+
+#[test]
+fn nobody_relies_on_hosts_that_are_worked_on_when_others_are_withdrawn() {
+    let mut order = order(Minimum::FleetPercent(50), true);
+    order.watch = watched();
+    order.traffic = Some(Traffic { groups: vec!["home:web".into()] });
+    order.auto_rollback.on_alarm = true;
+    let mut story = Story::begun(order, 10, 0);
+    story.fact(quiet());
+    story.seen(0, Sighting::Succeeded);
+    story.fact(firing());
+    // One is done, five are worked on, and four have the old version.
+    let none = Ordinals::default();
+    let withdrawn = story.deployment.to_withdraw(&ordinals(0..10), &none);
+    assert_eq!(withdrawn, ordinals(1..6), "0 and 6 to 9 are the five that are relied on");
+    let withdrawn = story.deployment.to_withdraw(&ordinals(0..9), &none);
+    assert_eq!(withdrawn, none, "there are too few of them");
+}
+
+#[test]
+fn alarms_that_cannot_be_read_roll_back_and_take_no_host_out_of_service() {
+    let mut story = seven_of_ten();
+    for _ in 0..3 {
+        story.wait(200);
+        story.fact(Fact::AlarmsRead { firing: Vec::new(), unreadable: Some("no answer".into()) });
+    }
+    let ended = story.deployment.ended().unwrap();
+    assert_eq!(ended.ending.status, Status::Stopped);
+    assert!(ended.ending.roll_back);
+    assert!(!story.told.contains("Withdraw"), "{}", story.told);
+    assert_eq!(story.deployment.withdrawn_at(), None);
+}
+
+#[test]
+fn a_rollback_starts_all_hosts_that_are_out_of_traffic_together() {
+    let story = seven_of_ten();
+    let id = "d-CCCCCCCCC".parse().unwrap();
+    let rollback = story.deployment.rollback(id, 6, story.now).unwrap();
+    let order =
+        Order { rule: Rule { minimum: Minimum::OneAtATime, predefined: true }, ..rollback.order };
+    let mut story = Story::new(order);
+    story.fact(Fact::RevisionPinned(pin()));
+    story.fact(Fact::RosterSealed { total: 10, unhealthy: 6, out: 5 });
+    let in_flight = |story: &Story| story.deployment.hosts().fleet().in_flight;
+    assert_eq!(in_flight(&story), 5, "{}", story.told);
+    for ordinal in 0..4 {
+        story.seen(ordinal, Sighting::Succeeded);
+    }
+    assert_eq!(in_flight(&story), 1, "the others go one at a time");
+    story.seen(4, Sighting::Succeeded);
+    assert_eq!(in_flight(&story), 1);
+    for ordinal in 5..10 {
+        story.seen(ordinal, Sighting::Succeeded);
+    }
+    assert_eq!(story.deployment.status(), Status::Succeeded);
 }
 
 #[test]
