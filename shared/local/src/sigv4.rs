@@ -134,7 +134,9 @@ pub fn verify(
     }
     let written = self::header(parts, "x-amz-date")?
         .ok_or_else(|| incomplete("the header `x-amz-date` is missing"))?;
-    for needed in ["host", "x-amz-date"] {
+    // Which operation is asked for is a header: unsigned, it could be exchanged on the way.
+    let is_given = |name: &&str| *name != "x-amz-target" || parts.headers.contains_key(*name);
+    for needed in ["host", "x-amz-date", "x-amz-target"].into_iter().filter(is_given) {
         if !authorization.signed_headers.contains(&needed) {
             return Err(incomplete(&format!("the header `{needed}` is not signed")));
         }
@@ -272,7 +274,7 @@ fn canonical_query(query: &str) -> String {
 }
 
 /// Reads a time such as `20261123T090000Z`.
-fn parse_date(text: &str) -> Option<SystemTime> {
+pub(crate) fn parse_date(text: &str) -> Option<SystemTime> {
     let time = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", text).ok()?;
     let seconds = time.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second();
     UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(seconds).ok()?))
@@ -364,6 +366,37 @@ mod tests {
         let mut parts = good();
         parts.headers.remove("x-amz-target");
         assert_eq!(code(&parts, BODY), "IncompleteSignature");
+    }
+
+    #[test]
+    fn a_target_that_is_not_signed_is_refused() {
+        let target = "CodeDeploy_20141006.DeleteApplication";
+        let unsigned = |headers: &[(&'static str, &str)]| {
+            let identity = Credentials::new("AKIDHOME", "home-secret", None, None, "test").into();
+            let params = SigningParams::builder()
+                .identity(&identity)
+                .region("eu-west-1")
+                .name(SERVICE)
+                .time(now())
+                .settings(SigningSettings::default())
+                .build()
+                .unwrap()
+                .into();
+            let host = [("host", "127.0.0.1:8000")];
+            let body = SignableBody::Bytes(BODY);
+            let signable = SignableRequest::new("POST", "/", host.into_iter(), body).unwrap();
+            let (instructions, _) = sign(signable, &params).unwrap().into_parts();
+            let mut request = Request::post("/").header("host", "127.0.0.1:8000");
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let mut request = request.body(()).unwrap();
+            instructions.apply_to_request_http1x(&mut request);
+            request.into_parts().0
+        };
+        assert_eq!(code(&unsigned(&[("x-amz-target", target)]), BODY), "IncompleteSignature");
+        let without = unsigned(&[]);
+        assert!(verify(&without, BODY, &keys(), SERVICE, now()).is_ok(), "the path may name it");
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod outbox;
 mod receive;
 mod record;
 mod service;
+mod signed;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +35,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use disk::{Disk, lock};
 use outbox::Outbox;
 use service::Service;
+use signed::Signed;
 
 /// How long [`S3::stop`] waits for requests that are being answered, in milliseconds.
 const STOP_GRACE_MS: u64 = 5_000;
@@ -164,6 +166,7 @@ pub async fn serve(options: Options<'_>, listener: TcpListener) -> Result<(S3, U
     let mut builder = S3ServiceBuilder::new(Service(Arc::new(disk)));
     builder
         .set_auth(Keys(SimpleAuth::from_single(options.access_key_id, options.secret_access_key)));
+    builder.set_access(Signed);
     let (stop, stopped) = watch::channel(false);
     let server = tokio::spawn(run(listener, builder.build(), stopped));
     let s3 = S3 { address, stop, server };

@@ -1,7 +1,7 @@
 //! Home's S3 as its clients see it, through the AWS SDK.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::{Options, S3, Uploaded, Uploads, serve};
 use aws_sdk_s3::Client;
@@ -10,6 +10,14 @@ use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SignatureLocation,
+    SigningSettings, UriPathNormalizationMode, sign,
+};
+use aws_sigv4::sign::v4::SigningParams;
+use base64::Engine as _;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha1::Sha1;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -288,6 +296,106 @@ async fn only_requests_signed_with_the_keys_are_served_presigned_ones_too() {
     }
     assert!(answers[0].starts_with("HTTP/1.1 200") && answers[0].ends_with("bytes"));
     assert!(answers[1].starts_with("HTTP/1.1 403"));
+}
+
+/// What a request of one line and some headers is answered, whole.
+async fn answer_to(s3: &S3, path: &str, headers: &[(String, String)]) -> String {
+    let mut head =
+        format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", s3.address());
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    let mut socket = TcpStream::connect(s3.address()).await.unwrap();
+    socket.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+/// The path and the headers of a GET that is signed as of `ago`, in its query if that is to expire.
+fn signed_get(
+    s3: &S3,
+    ago: Duration,
+    expires: Option<Duration>,
+) -> (String, Vec<(String, String)>) {
+    let identity = Credentials::new("AKIDHOME", "home-secret", None, None, "test").into();
+    let mut settings = SigningSettings::default();
+    settings.percent_encoding_mode = PercentEncodingMode::Single;
+    settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+    settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+    if expires.is_some() {
+        settings.payload_checksum_kind = PayloadChecksumKind::NoHeader;
+        settings.signature_location = SignatureLocation::QueryParams;
+        settings.expires_in = expires;
+    }
+    let params = SigningParams::builder()
+        .identity(&identity)
+        .region("eu-west-1")
+        .name("s3")
+        .time(SystemTime::now() - ago)
+        .settings(settings)
+        .build()
+        .unwrap()
+        .into();
+    let uri = format!("{}/revisions/key", s3.endpoint_url());
+    let body = match expires {
+        Some(_) => SignableBody::UnsignedPayload,
+        None => SignableBody::Bytes(b""),
+    };
+    let host = s3.address().to_string();
+    let headers = [("host", host.as_str())];
+    let signable = SignableRequest::new("GET", &uri, headers.into_iter(), body).unwrap();
+    let (instructions, _) = sign(signable, &params).unwrap().into_parts();
+    let mut request = http::Request::get(&uri).body(()).unwrap();
+    instructions.apply_to_request_http1x(&mut request);
+    let headers = request.headers().iter();
+    let headers =
+        headers.map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()));
+    (request.uri().path_and_query().unwrap().to_string(), headers.collect())
+}
+
+#[tokio::test]
+async fn old_and_far_signatures_and_those_of_version_2_are_refused_though_they_are_right() {
+    let directory = tempfile::tempdir().unwrap();
+    let (s3, _uploads, client) = start_new(directory.path()).await;
+    put(&client, "revisions", "key", b"bytes").await;
+    let (minute, week) = (Duration::from_secs(60), Duration::from_secs(7 * 24 * 3_600));
+    for (ago, expires, code) in [
+        (minute, None, ""),
+        (14 * minute, None, ""),
+        (16 * minute, None, "RequestTimeTooSkewed"),
+        (2 * week, None, "RequestTimeTooSkewed"),
+        (minute, Some(week), ""),
+        (minute, Some(week + minute), "AuthorizationQueryParametersError"),
+        (2 * minute, Some(minute), "AccessDenied"),
+    ] {
+        let (path, headers) = signed_get(&s3, ago, expires);
+        let answer = answer_to(&s3, &path, &headers).await;
+        let is_right = match code {
+            "" => answer.starts_with("HTTP/1.1 200") && answer.ends_with("bytes"),
+            code => answer.contains(&format!("<Code>{code}</Code>")),
+        };
+        assert!(is_right, "{ago:?} {expires:?}: {answer}");
+    }
+
+    let date = jiff::Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let signed = |text: &str| {
+        let mut mac = Hmac::<Sha1>::new_from_slice(b"home-secret").unwrap();
+        mac.update(text.as_bytes());
+        base64::engine::general_purpose::STANDARD.encode(mac.finalize().into_bytes())
+    };
+    let signature = signed(&format!("GET\n\n\n{date}\n/revisions/key"));
+    let authorization = format!("AWS AKIDHOME:{signature}");
+    let headers = [("date".to_owned(), date), ("authorization".to_owned(), authorization)];
+    let answer = answer_to(&s3, "/revisions/key", &headers).await;
+    assert!(answer.contains("<Code>InvalidRequest</Code>"), "{answer}");
+    let expires = jiff::Timestamp::now().as_second() + 60;
+    let signature = signed(&format!("GET\n\n\n{expires}\n/revisions/key"));
+    let encoded =
+        percent_encoding::utf8_percent_encode(&signature, percent_encoding::NON_ALPHANUMERIC);
+    let query = format!("AWSAccessKeyId=AKIDHOME&Expires={expires}&Signature={encoded}");
+    let answer = answer_to(&s3, &format!("/revisions/key?{query}"), &[]).await;
+    assert!(answer.contains("<Code>InvalidRequest</Code>"), "{answer}");
 }
 
 #[tokio::test]
