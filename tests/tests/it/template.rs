@@ -53,6 +53,19 @@ fn the_table_is_the_one_that_a_home_makes() {
     );
 }
 
+/// Lambda drops lines below its own level, and takes those of metrics, which have none, for INFO.
+#[test]
+fn no_level_of_the_log_silences_a_metric() {
+    let template = Template::read();
+    let globals = template.at("/Globals/Function");
+    assert_eq!(globals["LoggingConfig"]["LogFormat"], "JSON");
+    assert_eq!(globals["LoggingConfig"]["ApplicationLogLevel"], "TRACE", "Lambda drops nothing");
+    assert_eq!(texts(&globals["Environment"]["Variables"]["RUST_LOG"]), ["${LogLevel}"]);
+    for (name, function) in template.resources("AWS::Serverless::Function") {
+        assert!(function["LoggingConfig"]["ApplicationLogLevel"].is_null(), "{name} has its own");
+    }
+}
+
 #[test]
 fn the_stream_reaches_the_stepper_as_the_design_wants_it() {
     let template = Template::read();
