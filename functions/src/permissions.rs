@@ -234,7 +234,7 @@ impl On {
                 return vec![place(&within("ec2", "*/*"), launch)];
             }
             Self::CopiedRoles => {
-                let services = "ec2.amazonaws.com autoscaling.amazonaws.com";
+                let services = "ec2.${AWS::URLSuffix} autoscaling.amazonaws.com";
                 let condition = format!("StringEquals iam:PassedToService {services}");
                 return vec![place("${CopiedRoleArns}", &condition)];
             }

@@ -93,6 +93,30 @@ pub struct Place {
     pub region: String,
 }
 
+impl Place {
+    /// The partition of AWS that the region is in, as ARNs name it.
+    fn partition(&self) -> &'static str {
+        const PARTITIONS: [(&str, &str); 8] = [
+            ("cn-", "aws-cn"),
+            ("us-gov-", "aws-us-gov"),
+            ("us-isob-", "aws-iso-b"),
+            ("us-isof-", "aws-iso-f"),
+            ("us-iso-", "aws-iso"),
+            ("eu-isoe-", "aws-iso-e"),
+            ("eusc-", "aws-eusc"),
+            ("", "aws"),
+        ];
+        let is_of = |(prefix, _): &&(&str, &str)| self.region.starts_with(prefix);
+        PARTITIONS.iter().find(is_of).map_or("aws", |(_, partition)| partition)
+    }
+
+    /// The ARN of something of a service in this account and region.
+    fn arn(&self, service: &str, resource: &str) -> String {
+        let Self { account, region } = self;
+        format!("arn:{}:{service}:{region}:{account}:{resource}", self.partition())
+    }
+}
+
 impl Control {
     fn now(&self) -> Timestamp {
         self.clock.now()
@@ -121,4 +145,25 @@ impl Control {
 /// SHA-256 of a secret in hex: what is stored of it.
 pub fn hash_of(secret: &str) -> String {
     hex::encode(Sha256::digest(secret.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Place;
+
+    #[test]
+    fn an_arn_names_the_partition_that_its_region_is_in() {
+        for (region, expected) in [
+            ("eu-central-1", "arn:aws:ecs:eu-central-1:123456789012:service/a/b"),
+            ("us-east-1", "arn:aws:ecs:us-east-1:123456789012:service/a/b"),
+            ("cn-north-1", "arn:aws-cn:ecs:cn-north-1:123456789012:service/a/b"),
+            ("us-gov-west-1", "arn:aws-us-gov:ecs:us-gov-west-1:123456789012:service/a/b"),
+            ("us-iso-east-1", "arn:aws-iso:ecs:us-iso-east-1:123456789012:service/a/b"),
+            ("us-isob-east-1", "arn:aws-iso-b:ecs:us-isob-east-1:123456789012:service/a/b"),
+            ("eusc-de-east-1", "arn:aws-eusc:ecs:eusc-de-east-1:123456789012:service/a/b"),
+        ] {
+            let place = Place { account: "123456789012".to_owned(), region: region.to_owned() };
+            assert_eq!(place.arn("ecs", "service/a/b"), expected);
+        }
+    }
 }

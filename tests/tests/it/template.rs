@@ -66,6 +66,16 @@ fn no_level_of_the_log_silences_a_metric() {
     }
 }
 
+/// Also in the regions of China and of the United States' government.
+#[test]
+fn no_arn_of_the_installation_names_a_partition() {
+    for file in ["template.yaml", "infra/policies.yaml"] {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        assert!(text.contains("arn:${AWS::Partition}:"), "{file} has ARNs");
+        assert!(!text.contains("arn:aws:"), "{file} names the partition `aws`");
+    }
+}
+
 #[test]
 fn the_stream_reaches_the_stepper_as_the_design_wants_it() {
     let template = Template::read();

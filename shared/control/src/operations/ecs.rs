@@ -27,7 +27,6 @@ impl Control {
         deployment: &Deployment,
         service: &Service,
     ) -> Result<DeploymentTarget, Error> {
-        let crate::Place { account, region } = &self.place;
         let Service { cluster, name, .. } = service;
         let has_test = service.test_listener.is_some();
         let is_shown = |stage: Stage| has_test || !matches!(stage, Stage::Test | Stage::AfterTest);
@@ -36,7 +35,7 @@ impl Control {
         let target = EcsTarget {
             deployment_id: Some(deployment.id().to_string()),
             target_id: Some(format!("{cluster}:{name}")),
-            target_arn: Some(format!("arn:aws:ecs:{region}:{account}:service/{cluster}/{name}")),
+            target_arn: Some(self.place.arn("ecs", &format!("service/{cluster}/{name}"))),
             status: Some(target_status(deployment)),
             last_updated_at: Some(deployment.latest().into()),
             lifecycle_events: Some(self.events_of(deployment, &events).await?),

@@ -57,10 +57,9 @@ impl Control {
     ) -> Result<Empty, Error> {
         let name = text(&request.instance_name);
         let suffix: String = hex::encode(self.random::<5>());
-        let crate::Place { account, region } = &self.place;
         let row = OnPremises {
             name: name.to_owned(),
-            arn: format!("arn:aws:codedeploy:{region}:{account}:instance/{name}_{suffix}"),
+            arn: self.place.arn("codedeploy", &format!("instance/{name}_{suffix}")),
             iam_user_arn: request.iam_user_arn.clone(),
             iam_session_arn: request.iam_session_arn.clone(),
             registered_at: self.now(),

@@ -20,11 +20,10 @@ impl Control {
         deployment: &Deployment,
         alias: &Alias,
     ) -> Result<DeploymentTarget, Error> {
-        let crate::Place { account, region } = &self.place;
         let id = format!("{}:{}", alias.function, alias.alias);
         let target = LambdaTarget {
             deployment_id: Some(deployment.id().to_string()),
-            target_arn: Some(format!("arn:aws:lambda:{region}:{account}:function:{id}")),
+            target_arn: Some(self.place.arn("lambda", &format!("function:{id}"))),
             target_id: Some(id),
             status: Some(target_status(deployment)),
             last_updated_at: Some(deployment.latest().into()),

@@ -63,7 +63,8 @@ impl GroupSettings {
         let fits =
             self.service_role_arn.as_deref().is_none_or(|arn| checks::is_arn(arn, "iam", "role/"));
         checks::ensure(fits, ErrorName::InvalidRole, || {
-            "`serviceRoleArn` is no role; give arn:aws:iam::ACCOUNT:role/NAME".to_owned()
+            "`serviceRoleArn` is no role; give its ARN, arn:PARTITION:iam::ACCOUNT:role/NAME"
+                .to_owned()
         })
     }
 

@@ -349,7 +349,10 @@ impl CreateDeploymentGroup {
         checks::ensure(
             given(&self.settings.service_role_arn).is_some(),
             ErrorName::RoleRequired,
-            || "`serviceRoleArn` is missing; give arn:aws:iam::ACCOUNT:role/NAME".to_owned(),
+            || {
+                "`serviceRoleArn` is missing; give its ARN, arn:PARTITION:iam::ACCOUNT:role/NAME"
+                    .to_owned()
+            },
         )?;
         self.settings.validate()?;
         resource_tags(list(&self.tags))

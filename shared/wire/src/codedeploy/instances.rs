@@ -166,14 +166,16 @@ impl RegisterOnPremisesInstance {
                 let fits = checks::is_arn(arn, "sts", "assumed-role/");
                 checks::ensure(fits, ErrorName::InvalidIamSessionArn, || {
                     format!(
-                        "`{arn}` is no session; give arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION"
+                        "`{arn}` is no session; give its ARN, arn:PARTITION:sts::ACCOUNT:assumed-role/ROLE/SESSION"
                     )
                 })
             }
             (None, Some(arn)) => {
                 let fits = checks::is_arn(arn, "iam", "user/");
                 checks::ensure(fits, ErrorName::InvalidIamUserArn, || {
-                    format!("`{arn}` is no user; give arn:aws:iam::ACCOUNT:user/NAME")
+                    format!(
+                        "`{arn}` is no user; give its ARN, arn:PARTITION:iam::ACCOUNT:user/NAME"
+                    )
                 })
             }
         }
