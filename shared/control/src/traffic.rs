@@ -5,7 +5,7 @@
 //! asked for, and what they say decides. So nothing has to be remembered, and a look that is lost or doubled changes
 //! nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use engine::DeploymentId;
 use engine::deployment::{Deployment, Effect, Fact, Ordinals};
@@ -196,7 +196,21 @@ impl Control {
         if !firing.is_empty() || unreadable.is_some() {
             info!(deployment = %deployment.id(), ?firing, ?unreadable, "alarms");
         }
-        Fact::AlarmsRead { firing, unreadable }
+        let notes = match firing.as_slice() {
+            [] => BTreeMap::new(),
+            firing => self.notes_of(firing, deployment.id()).await,
+        };
+        Fact::AlarmsRead { firing, unreadable, notes }
+    }
+
+    /// What alarms have to say beyond whether they fire, of those that have something.
+    pub(crate) async fn notes_of(
+        &self,
+        alarms: &[String],
+        id: &DeploymentId,
+    ) -> BTreeMap<String, String> {
+        let notes = self.traffic.alarms.notes(alarms, id).await;
+        alarms.iter().zip(notes).filter_map(|(alarm, note)| Some((alarm.clone(), note?))).collect()
     }
 
     /// Takes the traffic from the hosts that have the new version, as far as they can be spared. Tells when that is done, as

@@ -36,6 +36,10 @@ impl Alarms for ReadBefore {
             None => self.source.read(alarms, version).await,
         }
     }
+
+    async fn notes(&self, alarms: &[String], version: &DeploymentId) -> Vec<Option<String>> {
+        self.source.notes(alarms, version).await
+    }
 }
 
 impl Control {

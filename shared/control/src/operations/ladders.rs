@@ -1,6 +1,7 @@
 //! Ladders, and what people say while one is climbed (`docs/semantics.md#ladders`).
 
-use engine::DeploymentId;
+use std::collections::BTreeMap;
+
 use engine::deployment::{Carrier, Deployment, Fact, Stage, Wishes};
 use engine::health::{Minimum, Rule};
 use engine::ladder::Ladder;
@@ -117,10 +118,13 @@ impl Control {
         let (order, alarm) = (found.order(), found.alarm());
         let is_over = found.ended().is_some();
         let alarms = order.watch.as_ref().map(|watch| watch.alarms.clone());
-        let notes = match &alarms {
-            Some(alarms) if !is_over => self.alarm_notes(alarms, found.id()).await,
-            Some(_) | None => None,
+        let notes = match (&alarms, alarm) {
+            (_, Some(alarm)) => alarm.notes.clone(),
+            (Some(alarms), None) if !is_over => self.notes_of(alarms, found.id()).await,
+            (Some(_) | None, None) => BTreeMap::new(),
         };
+        let note = |(alarm, note)| AlarmNote { alarm: Some(alarm), note: Some(note) };
+        let notes: Vec<AlarmNote> = notes.into_iter().map(note).collect();
         let mut task_sets = found.task_sets().iter();
         let new_tasks = task_sets.find(|set| Some(set.side) == found.new_side());
         let (zones, zones_done) = zones_of(&found).unzip();
@@ -146,17 +150,8 @@ impl Control {
             waits_until: found.stage_until().filter(|_| !is_over).map(Into::into),
             running_tasks: new_tasks.map(|set| set.running),
             desired_tasks: new_tasks.map(|set| set.desired),
-            alarm_notes: notes,
+            alarm_notes: Some(notes).filter(|notes| !notes.is_empty()),
         })
-    }
-
-    /// What alarms have to say beyond whether they fire, of those that have something.
-    async fn alarm_notes(&self, alarms: &[String], id: &DeploymentId) -> Option<Vec<AlarmNote>> {
-        let notes = self.traffic.alarms.notes(alarms, id).await;
-        let told = alarms.iter().zip(notes).filter_map(|(alarm, note)| {
-            Some(AlarmNote { alarm: Some(alarm.clone()), note: Some(note?) })
-        });
-        Some(told.collect::<Vec<_>>()).filter(|notes| !notes.is_empty())
     }
 
     /// `SteerDeployment`.

@@ -47,7 +47,9 @@ impl Deployment {
             Fact::HostsGone(gone) => gone.into_iter().filter(|host| self.lose(*host)).count() > 0,
             Fact::HostsDown { hosts, until } => self.are_down(hosts, until),
             Fact::StopRequested { at, roll_back } => self.request_stop(at, roll_back),
-            Fact::AlarmsRead { firing, unreadable } => self.take_reading(firing, unreadable),
+            Fact::AlarmsRead { firing, unreadable, notes } => {
+                self.take_reading(firing, unreadable, notes)
+            }
             Fact::Withdrawn { kept } => self.withdrawn(kept),
             Fact::SidesFound { percent_of_second } => self.find_sides(percent_of_second),
             Fact::ShiftRefused { effect, why } => self.refuse_shift(&effect, why),

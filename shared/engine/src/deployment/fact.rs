@@ -1,5 +1,7 @@
 //! Facts: what happened. Past tense; each is true whatever the deployment makes of it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Effect, Failure, Plan, Side, TaskSet, Wishes};
@@ -73,6 +75,8 @@ pub enum Fact {
         firing: Vec<String>,
         /// Why one of them could not be read.
         unreadable: Option<String>,
+        /// What those that fire have to say beyond that, for people.
+        notes: BTreeMap<String, String>,
     },
     /// After an alarm, those hosts with the new version that could be spared have no traffic any more.
     Withdrawn {

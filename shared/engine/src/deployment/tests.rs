@@ -7,6 +7,8 @@ mod shift;
 mod traffic;
 mod zones;
 
+use std::collections::BTreeMap;
+
 use expect_test::{Expect, expect};
 
 use super::*;

@@ -1,5 +1,7 @@
 //! Alarms: when they are read, and what follows when one fires (`docs/semantics.md#alarms`).
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Deployment, Effect, Failure, FailureCode, Host, HostState, Ordinals};
@@ -64,6 +66,9 @@ pub struct Alarm {
     /// Why they cannot be read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unreadable: Option<String>,
+    /// What those that fire had to say beyond that, for people.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub notes: BTreeMap<String, String>,
 }
 
 impl Deployment {
@@ -127,7 +132,12 @@ impl Deployment {
     }
 
     /// Takes what the alarms say. One that fires stops the deployment, and so do some that cannot be read.
-    pub(super) fn take_reading(&mut self, firing: Vec<String>, unreadable: Option<String>) -> bool {
+    pub(super) fn take_reading(
+        &mut self,
+        firing: Vec<String>,
+        unreadable: Option<String>,
+        notes: BTreeMap<String, String>,
+    ) -> bool {
         let was_asked = self.answered(&Effect::ReadAlarms);
         let Some(watch) = self.order.watch.as_ref().filter(|_| self.watching.alarm.is_none())
         else {
@@ -145,7 +155,7 @@ impl Deployment {
             let at = self.latest.plus_ms(1);
             self.latest = at;
             let unreadable = unreadable.filter(|_| firing.is_empty());
-            self.watching.alarm = Some(Alarm { at, names: firing, unreadable });
+            self.watching.alarm = Some(Alarm { at, names: firing, unreadable, notes });
         }
         was_asked || self.watching != known
     }

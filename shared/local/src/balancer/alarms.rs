@@ -181,6 +181,31 @@ impl Limit {
         }
     }
 
+    /// What was measured beside the limit, for people.
+    fn told(self, window: &Window, least: u64) -> String {
+        let (requests, few) = (window.requests, window.requests < least);
+        let plural = if requests == 1 { "" } else { "s" };
+        let latency = |name: &str, found: Option<Duration>, limit| {
+            let found = found.map_or_else(|| "unknown".to_owned(), millis);
+            (format!("{name} of {requests} request{plural} is {found}"), millis(limit))
+        };
+        let (found, limit) = match self {
+            #[expect(clippy::cast_precision_loss, reason = "a minute has less than 2^52 requests")]
+            Self::ErrorRate(limit) => {
+                let share = window.errors as f64 / requests.max(1) as f64;
+                (format!("{} of {requests} request{plural}", percent(share)), percent(limit))
+            }
+            Self::P50(limit) => latency("p50", window.p50, limit),
+            Self::P95(limit) => latency("p95", window.p95, limit),
+            Self::P99(limit) => latency("p99", window.p99, limit),
+        };
+        let from = if few { format!(" from {least} requests on") } else { String::new() };
+        match requests {
+            0 => format!("no requests, limit {limit}{from}"),
+            _ => format!("{found}, limit {limit}{from}"),
+        }
+    }
+
     fn is_exceeded(self, window: &Window) -> bool {
         let slower = |found: Option<Duration>, limit| found.is_some_and(|found| found > limit);
         match self {
@@ -191,6 +216,18 @@ impl Limit {
             Self::P99(limit) => slower(window.p99, limit),
         }
     }
+}
+
+/// A share, as a percentage with at most two decimals.
+fn percent(share: f64) -> String {
+    let text = format!("{:.2}", share * 100.0);
+    format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+/// A latency in milliseconds, with at most one decimal.
+fn millis(time: Duration) -> String {
+    let text = format!("{:.1}", time.as_secs_f64() * 1_000.0);
+    format!("{} ms", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
 /// Parses `errors worse than baseline at 1%`.
@@ -295,7 +332,10 @@ fn without_balancer(alarm: &Alarm, text: &str) -> String {
 pub(super) fn note(balancers: &Balancers, text: &str, version: &DeploymentId) -> Option<String> {
     let alarm: Alarm = text.parse().ok()?;
     match alarm.condition {
-        Condition::Exceeds { .. } => None,
+        Condition::Exceeds { limit, over, least } => {
+            let found = balancers.measured(&alarm.balancer, version, over)?;
+            Some(limit.told(&found.version, least))
+        }
         Condition::Worse(compared) => balancers.verdict(&alarm.balancer, version, compared),
     }
 }
@@ -389,6 +429,23 @@ mod tests {
         assert!(!fires("web p99>300ms"));
         assert!(fires("web p99>299ms"));
         assert!(!fires("web p50>0ms"), "there is no such latency");
+    }
+
+    #[test]
+    fn what_was_measured_is_told_beside_the_limit() {
+        let told = |text: &str, window: Window| match text.parse::<Alarm>().unwrap().condition {
+            Condition::Exceeds { limit, least, .. } => limit.told(&window, least),
+            Condition::Worse(compared) => panic!("{compared:?}"),
+        };
+        let of = |requests, errors| Window { requests, errors, ..Window::default() };
+        let alarm = "web error_rate>5%";
+        assert_eq!(told(alarm, of(10, 3)), "30 % of 10 requests, limit 5 %");
+        assert_eq!(told(alarm, of(300, 1)), "0.33 % of 300 requests, limit 5 %");
+        assert_eq!(told(alarm, of(1, 1)), "100 % of 1 request, limit 5 % from 10 requests on");
+        assert_eq!(told(alarm, of(0, 0)), "no requests, limit 5 % from 10 requests on");
+        let slow = Window { p95: Some(ms(812)), ..of(40, 0) };
+        assert_eq!(told("web p95>0.3s", slow), "p95 of 40 requests is 812 ms, limit 300 ms");
+        assert_eq!(told("web p50>1.5ms", of(40, 0)), "p50 of 40 requests is unknown, limit 1.5 ms");
     }
 
     proptest! {

@@ -75,7 +75,7 @@ shape! {
         running_tasks: u32,
         /// How many of them are wanted.
         desired_tasks: u32,
-        /// What alarms have to say beyond whether they fire.
+        /// What alarms have to say beyond whether they fire; once some have fired, what those said then.
         alarm_notes: Vec<AlarmNote>,
     }
 }

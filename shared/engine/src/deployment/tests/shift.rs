@@ -52,7 +52,7 @@ pub(super) fn moved(story: &mut Story, percent: u8) {
 
 pub(super) fn alarm(firing: bool) -> Fact {
     let firing = if firing { vec!["a".into()] } else { Vec::new() };
-    Fact::AlarmsRead { firing, unreadable: None }
+    Fact::AlarmsRead { firing, unreadable: None, notes: BTreeMap::new() }
 }
 
 pub(super) fn watched() -> Option<Watch> {

@@ -20,11 +20,15 @@ fn watched() -> Option<Watch> {
 }
 
 fn quiet() -> Fact {
-    Fact::AlarmsRead { firing: Vec::new(), unreadable: None }
+    Fact::AlarmsRead { firing: Vec::new(), unreadable: None, notes: BTreeMap::new() }
 }
 
 fn firing() -> Fact {
-    Fact::AlarmsRead { firing: vec!["home:web error_rate>5%".into()], unreadable: None }
+    Fact::AlarmsRead {
+        firing: vec!["home:web error_rate>5%".into()],
+        unreadable: None,
+        notes: BTreeMap::new(),
+    }
 }
 
 #[test]
@@ -175,7 +179,11 @@ fn alarms_that_cannot_be_read_roll_back_and_take_no_host_out_of_service() {
     let mut story = seven_of_ten();
     for _ in 0..3 {
         story.wait(200);
-        story.fact(Fact::AlarmsRead { firing: Vec::new(), unreadable: Some("no answer".into()) });
+        story.fact(Fact::AlarmsRead {
+            firing: Vec::new(),
+            unreadable: Some("no answer".into()),
+            notes: BTreeMap::new(),
+        });
     }
     let ended = story.deployment.ended().unwrap();
     assert_eq!(ended.ending.status, Status::Stopped);
@@ -223,8 +231,11 @@ fn a_balancer_that_never_answers_does_not_keep_a_deployment_from_its_end() {
 
 #[test]
 fn alarms_that_cannot_be_read_stop_a_deployment_at_the_third_time_unless_that_is_passed_over() {
-    let unreadable =
-        || Fact::AlarmsRead { firing: Vec::new(), unreadable: Some("no answer".into()) };
+    let unreadable = || Fact::AlarmsRead {
+        firing: Vec::new(),
+        unreadable: Some("no answer".into()),
+        notes: BTreeMap::new(),
+    };
     for ignores_unreadable in [false, true] {
         let watch = Watch { ignores_unreadable, ..watched().unwrap() };
         let mut story = climbing("1 host@1m,100%", 2, Some(watch));

@@ -202,7 +202,7 @@ fn an_alarm_stops_it_while_a_zone_bakes() {
     let mut story = Story::new(order);
     let read = |firing: &[&str]| {
         let firing = firing.iter().map(|name| (*name).to_owned()).collect();
-        Fact::AlarmsRead { firing, unreadable: None }
+        Fact::AlarmsRead { firing, unreadable: None, notes: BTreeMap::new() }
     };
     story.step();
     story.fact(Fact::RevisionPinned(pin()));
