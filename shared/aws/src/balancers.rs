@@ -3,20 +3,26 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use aws_sdk_elasticloadbalancingv2::config::retry::RetryConfig;
+use aws_sdk_elasticloadbalancingv2::config::timeout::TimeoutConfig;
 use aws_sdk_elasticloadbalancingv2::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_elasticloadbalancingv2::types::{
     TargetDescription, TargetGroup, TargetHealth, TargetHealthDescription,
     TargetHealthReasonEnum as Reason, TargetHealthStateEnum as State, TargetTypeEnum,
 };
 use aws_sdk_elasticloadbalancingv2::{Client, Config};
-use control::ports::{BalancerError, Balancers, CloudError, Pair, Standing};
+use control::ports::{BalancerError, Balancers, CloudError, Pair, Standing, Wanted};
 use engine::DeploymentId;
 
 use crate::error::{HasStatus, cloud_error};
 
 const SERVICE: &str = "Elastic Load Balancing";
+
+/// How long the answer to a request may take that changes who has traffic.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// Most targets of one request; the service names no limit.
 const TARGETS_MAX: usize = 100;
@@ -170,6 +176,13 @@ fn known_of(name: &str, group: TargetGroup) -> Result<Known, BalancerError> {
     Ok(Known { arn, kind, port: group.port, load_balancers })
 }
 
+/// For requests that change who has traffic: they are given up soon, and not tried again unasked, so that none comes about
+/// long after somebody has looked whether it is wanted.
+pub(crate) fn at_once() -> aws_sdk_elasticloadbalancingv2::config::Builder {
+    let timeout = TimeoutConfig::builder().operation_timeout(ANSWER_WITHIN).build();
+    Config::builder().retry_config(RetryConfig::disabled()).timeout_config(timeout)
+}
+
 fn target(id: &str) -> TargetDescription {
     TargetDescription::builder().id(id).build()
 }
@@ -264,7 +277,8 @@ impl Balancers for TargetGroups {
     async fn admit(&self, group: &str, host: &str, _: &DeploymentId) -> Result<(), BalancerError> {
         let known = self.in_use(group).await?;
         let request = self.client.register_targets().target_group_arn(known.arn);
-        let admitted = request.targets(target(host)).send().await;
+        let request = request.targets(target(host)).customize().config_override(at_once());
+        let admitted = request.send().await;
         admitted.map(drop).map_err(|error| self.error(group, "RegisterTargets", error))
     }
 
@@ -274,7 +288,8 @@ impl Balancers for TargetGroups {
         for some in ids.map_err(|message| refused(group, &message))?.chunks(TARGETS_MAX) {
             let targets = Some(some.iter().map(|id| target(id)).collect());
             let request = self.client.deregister_targets().target_group_arn(&known.arn);
-            match request.set_targets(targets).send().await {
+            let request = request.set_targets(targets).customize();
+            match request.config_override(at_once()).send().await {
                 Ok(_) => {}
                 // Somebody took one of them out meanwhile: what is left is seen at the next look.
                 Err(error) if error.code() == Some(NO_TARGET) => {
@@ -305,7 +320,20 @@ impl Balancers for TargetGroups {
     }
 
     async fn split(&self, pair: &Pair, percent: u8) -> Result<(), BalancerError> {
-        self.set_percent(pair, percent).await
+        self.set_percent(pair, percent, None).await
+    }
+
+    async fn split_while(
+        &self,
+        pair: &Pair,
+        percent: u8,
+        wanted: &dyn Wanted,
+    ) -> Result<(), BalancerError> {
+        self.set_percent(pair, percent, Some(wanted)).await
+    }
+
+    async fn senders(&self, group: &str) -> Result<Vec<String>, BalancerError> {
+        self.senders_of(group).await
     }
 
     async fn percent(&self, pair: &Pair) -> Result<u8, BalancerError> {

@@ -11,9 +11,9 @@ use std::collections::BTreeSet;
 use aws_sdk_elasticloadbalancingv2::types::{
     Action, ForwardActionConfig, RuleCondition, TargetGroupTuple,
 };
-use control::ports::{BalancerError, Pair};
+use control::ports::{BalancerError, Pair, Wanted};
 
-use crate::balancers::{TargetGroups, refused};
+use crate::balancers::{TargetGroups, at_once, refused};
 
 /// A listener or a rule, and its actions.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,15 +65,42 @@ struct Weights {
 const UNSAID: i32 = 1;
 
 impl TargetGroups {
-    pub(crate) async fn set_percent(&self, pair: &Pair, percent: u8) -> Result<(), BalancerError> {
+    /// Sets the weights of a pair, as long as that is wanted.
+    pub(crate) async fn set_percent(
+        &self,
+        pair: &Pair,
+        percent: u8,
+        wanted: Option<&dyn Wanted>,
+    ) -> Result<(), BalancerError> {
         let (arns, found) = self.forwarding_of(pair).await?;
         for one in &found {
             let changed = with_percent(&one.actions, &arns, one.share(percent));
-            if let Some(actions) = changed.map_err(|message| refused(&pair.new, &message))? {
-                self.modify(pair, &one.place, actions).await?;
+            let Some(actions) = changed.map_err(|message| refused(&pair.new, &message))? else {
+                continue;
+            };
+            // What was read may have taken its time, and the change before this one too.
+            if let Some(wanted) = wanted
+                && !wanted.is_wanted().await
+            {
+                return Ok(());
             }
+            self.modify(pair, &one.place, actions).await?;
         }
         Ok(())
+    }
+
+    /// The listeners and rules that send traffic to a target group, by their ARNs.
+    pub(crate) async fn senders_of(&self, name: &str) -> Result<Vec<String>, BalancerError> {
+        let known = self.ask_for(name).await?;
+        let mut senders = Vec::new();
+        for load_balancer in &known.load_balancers {
+            for Forwarding { place, actions, .. } in self.all_of(name, load_balancer).await? {
+                if actions.iter().any(|action| sends_to(action, &known.arn)) {
+                    senders.push(place.arn().to_owned());
+                }
+            }
+        }
+        Ok(senders)
     }
 
     async fn modify(
@@ -86,12 +113,13 @@ impl TargetGroups {
         match place {
             Place::Listener(arn) => {
                 let request = self.client.modify_listener().listener_arn(arn);
-                let modified = request.set_default_actions(actions).send().await;
+                let request = request.set_default_actions(actions).customize();
+                let modified = request.config_override(at_once()).send().await;
                 modified.map(drop).map_err(|error| self.error(&pair.new, "ModifyListener", error))
             }
             Place::Rule(arn) => {
                 let request = self.client.modify_rule().rule_arn(arn).set_actions(actions);
-                let modified = request.send().await;
+                let modified = request.customize().config_override(at_once()).send().await;
                 modified.map(drop).map_err(|error| self.error(&pair.new, "ModifyRule", error))
             }
         }
@@ -190,6 +218,19 @@ impl TargetGroups {
         arns: &Arns,
         found: &mut Vec<Forwarding>,
     ) -> Result<(), BalancerError> {
+        let has_both =
+            |actions: &[Action]| actions.iter().any(|action| weights_of(action, arns).is_some());
+        let all = self.all_of(name, load_balancer).await?;
+        found.extend(all.into_iter().filter(|one| has_both(&one.actions)));
+        Ok(())
+    }
+
+    /// All listeners and rules of a load balancer.
+    async fn all_of(
+        &self,
+        name: &str,
+        load_balancer: &str,
+    ) -> Result<Vec<Forwarding>, BalancerError> {
         let request = self.client.describe_listeners().load_balancer_arn(load_balancer);
         let mut pages = request.into_paginator().send();
         let mut listeners = Vec::new();
@@ -197,19 +238,14 @@ impl TargetGroups {
             let page = page.map_err(|error| self.error(name, "DescribeListeners", error))?;
             listeners.extend(page.listeners.unwrap_or_default());
         }
-        let has_both =
-            |actions: &[Action]| actions.iter().any(|action| weights_of(action, arns).is_some());
+        let mut all = Vec::new();
         for listener in listeners {
             let Some(arn) = listener.listener_arn else { continue };
-            let rules = self.rules_of(name, &arn).await?;
-            found.extend(rules.into_iter().filter(|rule| has_both(&rule.actions)));
+            all.extend(self.rules_of(name, &arn).await?);
             let actions = listener.default_actions.unwrap_or_default();
-            if has_both(&actions) {
-                let place = Place::Listener(arn);
-                found.push(Forwarding { place, actions, is_cohort: false });
-            }
+            all.push(Forwarding { place: Place::Listener(arn), actions, is_cohort: false });
         }
-        Ok(())
+        Ok(all)
     }
 }
 
@@ -257,6 +293,14 @@ fn groups_of(action: &Action) -> Vec<TargetGroupTuple> {
         let only = |arn| TargetGroupTuple::builder().target_group_arn(arn).weight(UNSAID).build();
         single.into_iter().map(only).collect()
     })
+}
+
+/// Whether an action sends traffic to a target group. The only one of an action gets all of it, whatever its weight.
+fn sends_to(action: &Action, arn: &str) -> bool {
+    let groups = groups_of(action);
+    let is_only = groups.len() == 1;
+    let mut of_arn = groups.iter().filter(|group| group.target_group_arn.as_deref() == Some(arn));
+    of_arn.any(|group| is_only || group.weight.unwrap_or(UNSAID) > 0)
 }
 
 /// Whether an action forwards to one of a pair.
@@ -442,6 +486,18 @@ mod tests {
         assert_eq!(percent_of(weights_of(&green, &arns()).unwrap()), Some(100));
         let other = forward(&[("other", 1)]);
         assert_eq!(with_both(other.clone(), &arns()), other);
+    }
+
+    #[test]
+    fn an_action_sends_traffic_to_whom_it_gives_a_weight_and_to_its_only_one() {
+        let both = forward(&[("blue", 0), ("green", 100)]);
+        assert!(sends_to(&both, "green") && !sends_to(&both, "blue") && !sends_to(&both, "other"));
+        assert!(sends_to(&forward(&[("blue", 0)]), "blue"), "nobody else is there");
+        let single = Action::builder().r#type(ActionTypeEnum::Forward).target_group_arn("blue");
+        let single = single.build();
+        assert!(sends_to(&single, "blue") && !sends_to(&single, "green"));
+        let fixed = Action::builder().r#type(ActionTypeEnum::FixedResponse).build();
+        assert!(!sends_to(&fixed, "blue"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod fleet;
 mod functions;
 pub mod hosts;
 pub mod intake;
+mod looks;
 mod old_hosts;
 mod operations;
 pub mod ports;

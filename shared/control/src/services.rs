@@ -6,7 +6,7 @@ use engine::deployment::{Carrier, Deployment, Effect, Fact, Failure, FailureCode
 use tracing::{info, warn};
 
 use crate::ports::{BalancerError, Pair, ServiceError};
-use crate::shift::pair_of;
+use crate::shift::{Performed, pair_of};
 use crate::{Control, Error};
 
 /// The code of what a service says when it does not do as asked; none where it may do so later.
@@ -52,7 +52,7 @@ impl Control {
         // A target group that no listener forwards to finds nobody healthy: with none of the traffic it is named there.
         let Some(pair) = pair_of(deployment) else { return Ok(Vec::new()) };
         let (id, effect) = (deployment.id(), Effect::BringUp);
-        let is_led = self.is_wanted(id, &effect).await? && self.lead(&pair, 0).await?;
+        let is_led = self.is_wanted(id, &effect).await? && self.lead(id, &effect, &pair, 0).await?;
         if !is_led || !self.is_wanted(id, &effect).await? {
             return Ok(Vec::new());
         }
@@ -72,7 +72,7 @@ impl Control {
         if !self.is_wanted(deployment.id(), &Effect::MoveTestTraffic).await? {
             return Ok(Vec::new());
         }
-        match self.lead(&pair, 100).await {
+        match self.lead(deployment.id(), &Effect::MoveTestTraffic, &pair, 100).await {
             Ok(is_so) => Ok(is_so.then_some(Fact::TestTrafficMoved).into_iter().collect()),
             Err(Error::Balancer(
                 error @ (BalancerError::Refused { .. } | BalancerError::Unknown { .. }),
@@ -92,11 +92,30 @@ impl Control {
         Ok(stored.is_some_and(|stored| stored.row.deployment.wants(effect)))
     }
 
-    /// Has a listener give `percent` to the new side, and tells whether that is so.
-    async fn lead(&self, pair: &Pair, percent: u8) -> Result<bool, Error> {
+    /// Has a listener give `percent` to the new side as long as an effect is wanted, and tells whether that is so.
+    async fn lead(
+        &self,
+        id: &DeploymentId,
+        effect: &Effect,
+        pair: &Pair,
+        percent: u8,
+    ) -> Result<bool, Error> {
         let balancers = &self.traffic.balancers;
-        balancers.split(pair, percent).await?;
+        let wanted = Performed { control: self, id, effect: effect.clone() };
+        balancers.split_while(pair, percent, &wanted).await?;
         Ok(balancers.percent(pair).await? == percent)
+    }
+
+    /// Whether nothing sends traffic to the side of a service that is to be ended, also what no deployment has to do with:
+    /// another rule of its listener, or another listener.
+    async fn is_without_senders(&self, deployment: &Deployment, side: Side) -> Result<bool, Error> {
+        let Some((old, new)) = deployment.sides() else { return Ok(false) };
+        let group = if side == Side::Old { old } else { new };
+        let senders = self.traffic.balancers.senders(group).await?;
+        if !senders.is_empty() {
+            warn!(deployment = %deployment.id(), group, ?senders, "the tasks of this target group are not ended: these send it traffic");
+        }
+        Ok(senders.is_empty())
     }
 
     /// Ends one side of a shift, unless it has traffic, and tells so when it is so.
@@ -118,11 +137,12 @@ impl Control {
             };
         };
         if let Some(pair) = test_pair(deployment, service)
-            && !self.lead(&pair, without).await?
+            && !self.lead(id, &effect, &pair, without).await?
         {
             return Ok(Vec::new());
         }
-        if !self.is_wanted(id, &effect).await? {
+        let is_idle = self.is_without_senders(deployment, side).await?;
+        if !is_idle || !self.is_wanted(id, &effect).await? {
             return Ok(Vec::new());
         }
         let kept = if side == Side::Old { new } else { 1 - new.min(1) };

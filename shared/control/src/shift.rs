@@ -3,6 +3,7 @@
 //! As with hosts that take turns, each report of a host that waits is one look at its balancer. What moves the traffic of
 //! all of them is an effect of the deployment, and counts only when it was read back.
 
+use async_trait::async_trait;
 use engine::DeploymentId;
 use engine::deployment::{
     Carrier, Deployment, Effect, Exchange, Fact, Failure, FailureCode, Stage,
@@ -11,13 +12,34 @@ use engine::lifecycle::Event;
 use tracing::{info, warn};
 use wire::host::EventStatus;
 
-use crate::ports::{BalancerError, FunctionError, Pair, Standing};
+use crate::ports::{BalancerError, FunctionError, Pair, Standing, Wanted};
 use crate::rows::{self, DeploymentRow, HostRow, Stored};
 use crate::traffic::Look;
 use crate::{Control, Error};
 
 /// How many looks at a balancer a host that waits for others leaves out.
 const LOOKS_APART: u64 = 5;
+
+/// An effect of a deployment, which may come not to be wanted any more while it is performed.
+pub(crate) struct Performed<'a> {
+    pub(crate) control: &'a Control,
+    pub(crate) id: &'a DeploymentId,
+    pub(crate) effect: Effect,
+}
+
+#[async_trait]
+impl Wanted for Performed<'_> {
+    async fn is_wanted(&self) -> bool {
+        match self.control.deployment(self.id).await {
+            Ok(stored) => stored.is_some_and(|stored| stored.row.deployment.wants(&self.effect)),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                warn!(deployment = %self.id, error, "cannot be read; nothing is changed for it");
+                false
+            }
+        }
+    }
+}
 
 impl Control {
     /// Looks at what a host of a shift waits for; none if it waits for nothing. What was learnt is told to the deployment.
@@ -252,7 +274,11 @@ impl Control {
             (Some(Carrier::Exchange(exchange)), _) => {
                 self.exchange(deployment, exchange, percent).await?;
             }
-            (_, Some(pair)) => self.traffic.balancers.split(&pair, percent).await?,
+            (_, Some(pair)) => {
+                let (id, effect) = (deployment.id(), Effect::MoveTraffic { percent });
+                let wanted = Performed { control: self, id, effect };
+                self.traffic.balancers.split_while(&pair, percent, &wanted).await?;
+            }
             (_, None) => {}
         }
         Ok(())

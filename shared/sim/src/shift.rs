@@ -114,6 +114,14 @@ impl Weights {
         }
     }
 
+    /// The places in which a target group was given weights, and has some.
+    pub(crate) fn senders(&self, group: &str, now: u64) -> Vec<String> {
+        let end = format!("/{group}");
+        let mut places = self.0.keys().filter(|place| place.ends_with(&end));
+        let senders = places.by_ref().filter(|place| self.of(place, now) > 0);
+        senders.cloned().collect()
+    }
+
     pub(crate) fn split(&mut self, pair: &Pair, percent: u8, now: u64, settled_at: u64) {
         for (group, is) in [(&pair.new, percent), (&pair.old, 100 - percent)] {
             let was = self.of(group, now);

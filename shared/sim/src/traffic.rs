@@ -353,6 +353,12 @@ impl Balancers for Ports {
         Ok(())
     }
 
+    async fn senders(&self, group: &str) -> Result<Vec<String>, BalancerError> {
+        self.balancer(group).await?;
+        let core = self.shared.core();
+        Ok(core.services.weights.senders(group, core.now))
+    }
+
     async fn percent(&self, pair: &Pair) -> Result<u8, BalancerError> {
         if let Some(listener) = &pair.listener {
             return self.percent_of_listener(listener, pair).await;

@@ -28,6 +28,8 @@ struct Ecs {
     failing: Mutex<Option<String>>,
     /// Whether the end of tasks is never confirmed.
     stuck: Mutex<bool>,
+    /// The target group that a rule of somebody else's sends traffic to.
+    elsewhere: Mutex<Option<&'static str>>,
 }
 
 #[async_trait]
@@ -106,6 +108,12 @@ impl Balancers for Ecs {
         let green = self.green.lock().unwrap();
         let green = green.get(pair.listener.as_ref().unwrap()).copied().unwrap_or(0);
         Ok(if pair.new == "green" { green } else { 100 - green })
+    }
+
+    async fn senders(&self, group: &str) -> Result<Vec<String>, BalancerError> {
+        let elsewhere = *self.elsewhere.lock().unwrap();
+        let of_group = elsewhere.filter(|of| *of == group);
+        Ok(of_group.into_iter().map(|_| "a rule for /old/*".to_owned()).collect())
     }
 }
 
@@ -299,6 +307,46 @@ async fn a_stop_with_a_rollback_takes_the_traffic_back_before_the_tasks_go() {
     later(&world, &id, 1_000).await;
     assert_eq!((ecs.green("front"), ecs.sides()), (Some(0), vec![0]));
     assert_eq!(world.info(&id).await["status"], "Stopped");
+}
+
+#[tokio::test]
+async fn old_tasks_stay_as_long_as_any_rule_sends_them_traffic() {
+    let (world, ecs, _) = world(false).await;
+    *ecs.elsewhere.lock().unwrap() = Some("blue");
+    let id = deploy(&world).await;
+    later(&world, &id, 300_000).await;
+    later(&world, &id, 120_000).await;
+    later(&world, &id, 10_000).await;
+    assert_eq!((ecs.green("front"), ecs.sides()), (Some(100), vec![0, 1]));
+    assert_eq!(world.info(&id).await["status"], "InProgress");
+    *ecs.elsewhere.lock().unwrap() = None;
+    later(&world, &id, 10_000).await;
+    assert_eq!(ecs.sides(), [1]);
+    assert_eq!(world.info(&id).await["status"], "Succeeded");
+}
+
+#[tokio::test]
+async fn traffic_that_moves_late_after_the_end_is_told() {
+    let (world, ecs, _) = world(false).await;
+    let id = deploy(&world).await;
+    assert_eq!(ecs.green("front"), Some(10));
+    world.ok("StopDeployment", json!({ "deploymentId": id, "autoRollbackEnabled": true })).await;
+    world.advance(&id).await;
+    later(&world, &id, 1_000).await;
+    let messages = async || world.info(&id).await["deploymentStatusMessages"].clone();
+    world.control.sweep().await.unwrap();
+    assert_eq!(messages().await, json!([]), "the traffic is where it was");
+    ecs.green.lock().unwrap().insert("front".to_owned(), 10);
+    world.pass_ms(60_000);
+    world.control.sweep().await.unwrap();
+    let told = messages().await[0].as_str().unwrap().to_owned();
+    assert!(told.contains("61 s later it had 10%") && told.contains(&id), "{told}");
+    let next = deploy(&world).await;
+    world.control.sweep().await.unwrap();
+    assert_ne!(next, id, "whose traffic it is now is looked at no more");
+    ecs.green.lock().unwrap().insert("front".to_owned(), 40);
+    world.control.sweep().await.unwrap();
+    assert_eq!(messages().await, json!([told]));
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use engine::group::Next;
 use tracing::info;
 
 use crate::fleet::{Upkeep, copies, scaling};
+use crate::looks::to_look_at;
 use crate::ports::{HostOutcome, Measure};
 use crate::rows::{self, DeploymentRow, Group, Stored, UploadRow, UploadState};
 use crate::table::Write;
@@ -45,6 +46,9 @@ impl Control {
         }
         writes.push(stored.replace()?);
         writes.push(group.replace()?);
+        if let Some(look) = to_look_at(&stored.row.deployment, ending.status, now) {
+            writes.push(rows::create(&look)?);
+        }
         if let Some(row) = &successor {
             writes.push(rows::create(row)?);
         }

@@ -277,6 +277,13 @@ impl Control {
                 None => break,
             }
         }
+        if let Err(error) = self.look_again().await {
+            let error = &error as &dyn std::error::Error;
+            warn!(
+                error,
+                "traffic of ended deployments could not be looked at; the next sweep tries again"
+            );
+        }
         if swept > 0 {
             info!(deployments = swept, "swept");
         }

@@ -188,15 +188,23 @@ impl Control {
         })
     }
 
-    /// What is said of a deployment beside its status: which of the hosts that had the traffic before go on running.
+    /// What is said of a deployment beside its status: which of the hosts that had the traffic before go on running, and
+    /// that traffic has moved after its end.
     async fn messages_of(&self, deployment: &Deployment) -> Result<Vec<String>, Error> {
         let order = deployment.order();
+        let has_moved = deployment.stage().is_some_and(|stage| stage >= Stage::Move);
+        let is_bad = matches!(deployment.status(), Status::Failed | Status::Stopped);
+        let mut messages = Vec::new();
+        if has_moved && is_bad {
+            messages.extend(self.found_later(deployment.id()).await?);
+        }
         let retires = order.shift.as_ref().is_some_and(|shift| shift.retires && shift.has_hosts());
         if !retires || deployment.stage() < Some(Stage::Retire) {
-            return Ok(Vec::new());
+            return Ok(messages);
         }
         let key = OldHostsRow::key_of(deployment.id());
         let known = rows::load::<OldHostsRow>(&*self.table, &key).await?;
-        Ok(known.map_or_else(Vec::new, |known| known.row.messages()))
+        messages.extend(known.into_iter().flat_map(|known| known.row.messages()));
+        Ok(messages)
     }
 }

@@ -22,6 +22,7 @@ pub use meter::{HostOutcome, Measure, Meter, NoMeter};
 pub use services::{NoServices, ServiceError, Services};
 pub use traffic::{
     Alarms, BalancerError, BalancerKeeper, Balancers, NoTraffic, Pair, Reading, Standing, Traffic,
+    Wanted,
 };
 
 /// Reads the time.

@@ -67,6 +67,13 @@ pub struct Pair {
     pub listener: Option<String>,
 }
 
+/// Whether something is wanted still.
+#[async_trait]
+pub trait Wanted: Send + Sync {
+    /// Asks anew. What is not known is not wanted.
+    async fn is_wanted(&self) -> bool;
+}
+
 /// Balancers. Everything may be asked twice; nothing is done that was not asked for. That something was asked for says
 /// nothing: only what is read back counts.
 #[async_trait]
@@ -101,6 +108,24 @@ pub trait Balancers: Send + Sync {
 
     /// Asks for the new group of a pair to get `percent` of the traffic, and the old one the rest.
     async fn split(&self, pair: &Pair, percent: u8) -> Result<(), BalancerError>;
+
+    /// The same as long as it is wanted, which is asked again right before each request that changes something. Such a
+    /// request is given up after some seconds, and is not tried again here: who asks for it again asks first whether it is
+    /// wanted.
+    async fn split_while(
+        &self,
+        pair: &Pair,
+        percent: u8,
+        wanted: &dyn Wanted,
+    ) -> Result<(), BalancerError> {
+        if wanted.is_wanted().await { self.split(pair, percent).await } else { Ok(()) }
+    }
+
+    /// What sends traffic to a target group, by the names that people find it under; also what has nothing to do with a
+    /// pair that it is in.
+    async fn senders(&self, _group: &str) -> Result<Vec<String>, BalancerError> {
+        Ok(Vec::new())
+    }
 
     /// How much of the traffic the new group of a pair gets, in percent, as the balancer says.
     async fn percent(&self, pair: &Pair) -> Result<u8, BalancerError>;

@@ -8,6 +8,7 @@ mod catalog;
 mod deployments;
 mod hooks;
 mod hosts;
+mod looks;
 mod old_hosts;
 mod passages;
 mod uploads;
@@ -19,6 +20,7 @@ pub use catalog::{
 pub use deployments::{DeploymentRow, LogRow, LoggedEvent, StopRow, WishRow};
 pub use hooks::{HookRow, HookStatus};
 pub use hosts::{Before, HostRow, OutOfReach, Transport};
+pub use looks::LookRow;
 pub use old_hosts::{Kept, OldHostsRow};
 pub use passages::{Direction, PassageRow, ScalingGroupRow, SuspensionRow, Verdict};
 pub use uploads::{Subscription, UploadRow, UploadState};

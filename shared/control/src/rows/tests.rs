@@ -67,6 +67,8 @@ fn rows_of_the_first_schema_are_still_read() {
     check::<Subscription>(golden!("subscription", 1));
     check::<UploadRow>(golden!("upload", 1));
     check::<StopRow>(golden!("stop", 1));
+    let look = check::<LookRow>(golden!("look", 1));
+    assert!(look.message().is_some_and(|message| message.contains("60 s later it had 10%")));
     let old = check::<OldHostsRow>(golden!("old-hosts", 1));
     assert!(old.messages().iter().any(|message| message.contains("may not be terminated")));
     let claim = check::<TrafficClaim>(golden!("traffic-claim", 1));

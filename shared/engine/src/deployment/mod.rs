@@ -158,6 +158,13 @@ struct Asked {
     again_at: Timestamp,
 }
 
+impl Asked {
+    /// When it was asked for last.
+    fn asked_at(&self) -> Timestamp {
+        Timestamp(self.again_at.0.saturating_sub(self.effect.repeat_ms()))
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Stop {

@@ -14,6 +14,10 @@ pub(super) const RETURNS_MAX: u32 = 30;
 /// hour before that.
 const DRAINS_MAX: u32 = 400;
 
+/// How long after it was made a request that raises the new side's share may still come about, in milliseconds: it is given
+/// up after five seconds, and what carries the traffic may take some more.
+pub(super) const LATE_MS: u64 = 15_000;
+
 impl Deployment {
     /// How much of the traffic the new side is to have at `now`, in percent.
     fn wanted_percent(&self, now: Timestamp) -> u8 {
@@ -58,6 +62,7 @@ impl Deployment {
     /// Whether the new side has traffic, or may have some.
     pub(super) fn has_moved_any(&self) -> bool {
         self.shifting.percent > 0
+            || self.shifting.late_until.is_some()
             || self.asked.iter().any(|asked| matches!(asked.effect, Effect::MoveTraffic { .. }))
     }
 
@@ -106,7 +111,10 @@ impl Deployment {
         }
         let percent = self.wanted_percent(now);
         let wanted = Effect::MoveTraffic { percent };
-        let is_unsure = self.goes_back(now);
+        // What was back too early to say so for good is asked for once more, after the last moment at which it may change.
+        let is_asked = self.asked.iter().any(|asked| asked.effect == wanted);
+        let is_early = !is_asked && self.shifting.late_until.is_some_and(|until| now < until);
+        let is_unsure = self.goes_back(now) && !is_early;
         if (percent != self.shifting.percent || is_unsure) && self.is_due(&wanted, now) {
             effects.push(wanted);
         }

@@ -216,6 +216,7 @@ impl Deployment {
             .chain(reading)
             .chain(bake)
             .chain(self.shift_moment(now))
+            .chain(self.shifting.late_until)
             .chain(checks)
             .chain(decided)
             .chain(ramp)

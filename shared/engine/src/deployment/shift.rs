@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::carrier::{Carrier, Shift, Side, Stage, TaskSet};
 use super::effect::Effect;
-use super::{Deployment, Failure, FailureCode, Ordinals};
+use super::moves::LATE_MS;
+use super::{Asked, Deployment, Failure, FailureCode, Ordinals};
 use crate::Timestamp;
 use crate::health::Fleet;
 use crate::lifecycle::Event;
@@ -23,6 +24,9 @@ pub(super) struct Shifting {
     pub(super) new_side: Option<u8>,
     /// How much of the traffic the new side has, in percent, as the balancer last said.
     pub(super) percent: u8,
+    /// Until when a request that raises this may still come about, of which nobody knows what became.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) late_until: Option<Timestamp>,
     /// Hosts that are ready to get traffic and wait for it.
     #[serde(skip_serializing_if = "Ordinals::is_empty")]
     waiting: Ordinals,
@@ -193,11 +197,31 @@ impl Deployment {
 
     /// The new side has so much of the traffic, as was read back.
     pub(super) fn has_moved(&mut self, percent: u8) -> bool {
-        let was_asked = self.answered(&Effect::MoveTraffic { percent });
-        if was_asked {
-            self.shifting.percent = percent;
+        let effect = Effect::MoveTraffic { percent };
+        let Some(asked) = self.asked.iter().find(|asked| asked.effect == effect) else {
+            return false;
+        };
+        let (asked_at, tries) = (asked.asked_at(), asked.tries);
+        self.answered(&effect);
+        if percent > self.shifting.percent && tries > 1 {
+            // An earlier one was not answered.
+            self.expect_late(asked_at);
         }
-        was_asked
+        if percent == 0 && self.shifting.late_until.is_some_and(|until| asked_at >= until) {
+            self.shifting.late_until = None;
+        }
+        self.shifting.percent = percent;
+        true
+    }
+
+    /// Takes it that a request that was made at `asked_at` may come about until some time later.
+    fn expect_late(&mut self, asked_at: Timestamp) {
+        // An alias is changed only as it was read: what is late finds another one, and does nothing.
+        if matches!(self.carrier(), Some(Carrier::Alias(_))) {
+            return;
+        }
+        let until = asked_at.plus_ms(LATE_MS);
+        self.shifting.late_until = self.shifting.late_until.max(Some(until));
     }
 
     /// A hook function has said how it went.
@@ -325,8 +349,16 @@ impl Deployment {
         self.shifting.retired.is_some() || self.asked.iter().any(|asked| is_retire(&asked.effect))
     }
 
-    /// Forgets that other shares of the traffic were asked for.
+    /// Forgets that other shares of the traffic were asked for. A higher one that was not answered may come about later.
     pub(super) fn forget_moves(&mut self, wanted: &Effect) {
+        let known = self.shifting.percent;
+        let is_raise = |asked: &&Asked| {
+            asked.effect != *wanted
+                && matches!(asked.effect, Effect::MoveTraffic { percent } if percent > known)
+        };
+        if let Some(asked_at) = self.asked.iter().filter(is_raise).map(Asked::asked_at).max() {
+            self.expect_late(asked_at);
+        }
         self.asked.retain(|asked| {
             !matches!(asked.effect, Effect::MoveTraffic { .. }) || asked.effect == *wanted
         });

@@ -111,6 +111,12 @@ fn an_alarm_takes_all_traffic_back_before_the_deployment_ends() {
     moved(&mut story, 25);
     assert_eq!(story.deployment.percent(), Some(0), "nobody waits for that any more");
     moved(&mut story, 0);
+    assert!(story.deployment.ended().is_none(), "the request that was not answered may be late");
+    story.wait(14_999);
+    moved(&mut story, 0);
+    assert!(story.deployment.ended().is_none(), "nobody has looked again");
+    story.wait(1);
+    moved(&mut story, 0);
     let ended = story.deployment.ended().unwrap();
     assert_eq!(ended.ending.status, Status::Stopped);
     assert!(!ended.ending.roll_back, "there is nothing to deploy");
@@ -123,8 +129,34 @@ fn an_alarm_takes_all_traffic_back_before_the_deployment_ends() {
         0 Dispatch { batch: 0, attempt: 1, hosts: Ordinals([(0, 2)]) }
         0 MoveTraffic { percent: 25 }
         0 MoveTraffic { percent: 0 }
-        0 End(Ending { status: Stopped, failure: Some(Failure { code: AlarmActive, message: "One or more alarms have been activated according to the metrics you selected, and the affected deployments have been stopped. Activated alarms: a" }), roll_back: false, rollback_refused: Some("The traffic is where it was before the deployment, and what has it was not changed: there is nothing to roll back.") })
+        15000 MoveTraffic { percent: 0 }
+        15000 End(Ending { status: Stopped, failure: Some(Failure { code: AlarmActive, message: "One or more alarms have been activated according to the metrics you selected, and the affected deployments have been stopped. Activated alarms: a" }), roll_back: false, rollback_refused: Some("The traffic is where it was before the deployment, and what has it was not changed: there is nothing to roll back.") })
     "#]]);
+}
+
+#[test]
+fn a_request_that_was_answered_at_the_second_time_may_be_late_the_first_time() {
+    let steps = |tries: u32| {
+        let mut story = begun(shifting("25%@1m,100%", shift(pair()), watched()));
+        story.fact(alarm(false));
+        waits(&mut story, Event::BeforeAllowTraffic);
+        waits(&mut story, Event::AllowTraffic);
+        for _ in 1..tries {
+            story.wait(1_000);
+        }
+        moved(&mut story, 25);
+        story.fact(alarm(true));
+        story.seen(0, Sighting::Failed);
+        story.seen(1, Sighting::Failed);
+        moved(&mut story, 0);
+        story
+    };
+    assert!(steps(1).deployment.ended().is_some(), "all was answered");
+    let mut story = steps(2);
+    assert!(story.deployment.ended().is_none());
+    story.wait(15_000);
+    moved(&mut story, 0);
+    assert_eq!(story.deployment.status(), Status::Stopped);
 }
 
 #[test]
