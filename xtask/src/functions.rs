@@ -39,7 +39,7 @@ pub(crate) fn with_home(
     let scratch = place.scratch(name)?;
     let dir = scratch.join("home");
     let up = Command::new(place, place.built("cutover")?)
-        .args(["up", "--port", "0", "--hosts", "1", "--dir"])
+        .args(["up", "--port", "0", "--table-port", "0", "--hosts", "1", "--dir"])
         .args([&dir]);
     let mut up = up.start(&scratch.join("up.log"))?;
     let endpoints = wait_for(&mut up, &dir.join("endpoints.json"))

@@ -87,6 +87,9 @@ fn bench() -> Result<()> {
         let run = ["run", "--quiet", "--release", "--package", "sim", "--example"];
         Command::cargo(&place).args(run).args(example).run()?;
     }
+    let table = ["run", "--quiet", "--release", "--package", "local", "--example", "table_growth"];
+    let scratch = place.scratch("table-growth")?.display().to_string();
+    Command::cargo(&place).args(table).args(["--", &scratch]).run()?;
     let run = ["run", "--quiet", "--release", "--package", "cutover", "--", "bench"];
     Command::cargo(&place).args(run).run()?;
     cold::bench(place)

@@ -23,12 +23,13 @@ pub(crate) struct Args {
 }
 
 /// Variables of the user's that would lead the tools elsewhere.
-const REMOVED: [&str; 10] = [
+const REMOVED: [&str; 11] = [
     "AWS_PROFILE",
     "AWS_DEFAULT_PROFILE",
     "AWS_SESSION_TOKEN",
     "AWS_SECURITY_TOKEN",
     "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_DYNAMODB",
     "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
     "AWS_ROLE_ARN",
     "AWS_WEB_IDENTITY_TOKEN_FILE",
@@ -36,16 +37,17 @@ const REMOVED: [&str; 10] = [
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 ];
 
-fn variables(endpoints: &Endpoints) -> [(&'static str, &str); 7] {
-    [
-        ("AWS_ENDPOINT_URL_CODEDEPLOY", &endpoints.api),
+fn variables(endpoints: &Endpoints) -> Vec<(&'static str, &str)> {
+    let table = endpoints.dynamodb.as_deref().map(|url| ("AWS_ENDPOINT_URL_DYNAMODB", url));
+    let always = [
+        ("AWS_ENDPOINT_URL_CODEDEPLOY", endpoints.api.as_str()),
         ("AWS_ENDPOINT_URL_S3", &endpoints.s3),
-        ("AWS_ENDPOINT_URL_DYNAMODB", &endpoints.dynamodb),
         ("AWS_REGION", &endpoints.region),
         ("AWS_DEFAULT_REGION", &endpoints.region),
         ("AWS_ACCESS_KEY_ID", &endpoints.access_key_id),
         ("AWS_SECRET_ACCESS_KEY", &endpoints.secret_access_key),
-    ]
+    ];
+    always.into_iter().chain(table).collect()
 }
 
 /// Becomes the command, or prints `export` lines for a shell.
@@ -65,10 +67,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     };
     let mut command = Command::new(program);
-    command.args(arguments).envs(variables(&endpoints));
+    command.args(arguments);
     for name in REMOVED {
         command.env_remove(name);
     }
+    command.envs(variables(&endpoints));
     // Comes back only if the command cannot be started.
     let error = command.exec();
     let not_found = error.kind() == std::io::ErrorKind::NotFound;
@@ -80,7 +83,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<ExitCode> {
 fn print(endpoints: &Endpoints, format: output::Format) {
     let variables = variables(endpoints);
     if format == output::Format::Json {
-        output::json(&std::collections::BTreeMap::from(variables));
+        output::json(&variables.into_iter().collect::<std::collections::BTreeMap<_, _>>());
         return;
     }
     print_exports(variables.into_iter());

@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use local::balancer::{Haproxy, Outside, Prometheus, Socket};
@@ -45,6 +46,14 @@ pub(crate) struct Args {
     /// The Prometheus that alarms like `prometheus:EXPRESSION` are asked of
     #[arg(long, value_name = "URL")]
     prometheus: Option<String>,
+    /// How many days to keep the logs of hosts, and uploads in parts that nobody has gone on with. Deployments and revisions
+    /// are kept for ever
+    #[arg(long, value_name = "DAYS", default_value_t = KEEP_DAYS, value_parser = clap::value_parser!(u32).range(1..=3_650))]
+    keep_days: u32,
+    /// Also serve the table, on this port on loopback or any free one (0), to requests signed for DynamoDB with the keys
+    /// of `cutover env`: for tests, and for functions that run beside the home
+    #[arg(long, value_name = "PORT", hide = true)]
+    table_port: Option<u16>,
 }
 
 fn backend(text: &str) -> Result<(String, Socket), String> {
@@ -119,14 +128,43 @@ fn outside(haproxy: Vec<(String, Socket)>, prometheus: Option<&str>) -> anyhow::
     Ok(outside)
 }
 
+/// What a home is started with, besides its directory and its program.
+pub(crate) struct Wanted {
+    /// The number of its hosts.
+    pub(crate) hosts: u8,
+    /// The port of the API; 0 for that of the last run or any free one.
+    pub(crate) port: u16,
+    /// The port of the table, if it is to be on the network.
+    pub(crate) table_port: Option<u16>,
+    /// Balancers and sources of alarms that are not its own.
+    pub(crate) outside: Outside,
+    /// How many days what nobody needs any more is kept.
+    pub(crate) keep_days: u32,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        let outside = Outside::default();
+        Self { hosts: 0, port: 0, table_port: None, outside, keep_days: KEEP_DAYS }
+    }
+}
+
+/// How many days what nobody needs any more is kept, unless said.
+const KEEP_DAYS: u32 = 30;
+
 /// Runs a home until SIGTERM or SIGINT.
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let dir = context.dir.as_deref().unwrap_or_else(|| Path::new(DEFAULT_DIR));
-    let outside = outside(args.haproxy, args.prometheus.as_deref())?;
-    let hosts = hosts(dir, args.hosts, args.yes)?;
+    let wanted = Wanted {
+        outside: outside(args.haproxy, args.prometheus.as_deref())?,
+        hosts: hosts(dir, args.hosts, args.yes)?,
+        port: args.port,
+        table_port: args.table_port,
+        keep_days: args.keep_days,
+    };
     log_to_stderr();
     let mut asked = Asked::new()?;
-    let Some(home) = start(dir, hosts, args.port, outside, asked.wait()).await? else {
+    let Some(home) = start(dir, wanted, asked.wait()).await? else {
         return Ok(Exit::Done);
     };
     tell(&home);
@@ -147,12 +185,11 @@ pub(crate) fn log_to_stderr() {
 /// Starts a home in `dir` whose hosts run this very program; none if it is `asked` to end before it has started.
 pub(crate) async fn start(
     dir: &Path,
-    hosts: u8,
-    port: u16,
-    outside: Outside,
+    wanted: Wanted,
     asked: impl Future<Output = ()>,
 ) -> anyhow::Result<Option<Home>> {
     find::refuse_connected(dir)?;
+    local::descriptors::raise();
     let program =
         std::env::current_exe().context("this program cannot be found, to start hosts with")?;
     let home: PathBuf = std::path::absolute(dir)?;
@@ -165,7 +202,10 @@ pub(crate) async fn start(
         command
     };
     let host_command = Box::new(host_command);
-    let options = Options { dir: dir.to_owned(), hosts, port, host_command, outside };
+    let Wanted { hosts, port, table_port, outside, keep_days } = wanted;
+    let keep = Duration::from_secs(u64::from(keep_days) * 24 * 3_600);
+    let options =
+        Options { dir: dir.to_owned(), hosts, port, table_port, host_command, outside, keep };
     Ok(Home::start(options, asked).await?)
 }
 
@@ -191,13 +231,12 @@ fn tell(home: &Home) {
     let endpoints = home.endpoints();
     let quit = if std::io::stdin().is_terminal() { "  (Ctrl-C ends it)" } else { "" };
     output::note(&format!(
-        "home is up in {}{quit}\n  API       {}\n  bucket    s3://{} at {}\n  DynamoDB  {}\n  \
+        "home is up in {}{quit}\n  API       {}\n  bucket    s3://{} at {}\n  \
          next      cutover init shop/web && cutover subscribe shop/web s3://{}/shop/",
         home.dir().display(),
         endpoints.api,
         endpoints.bucket,
         endpoints.s3,
-        endpoints.dynamodb,
         endpoints.bucket,
     ));
 }

@@ -340,7 +340,7 @@ fn a_proxy_that_cannot_work_says_so_at_once() {
     let home = cloud.home().join("home");
     fs::create_dir(&home).unwrap();
     let endpoints = json!({
-        "api": "http://127.0.0.1:1", "s3": "", "dynamodb": "", "region": "us-east-1",
+        "api": "http://127.0.0.1:1", "s3": "", "region": "us-east-1",
         "access_key_id": "K", "secret_access_key": "S", "bucket": "revisions",
     });
     fs::write(home.join("endpoints.json"), endpoints.to_string()).unwrap();

@@ -65,7 +65,7 @@ impl Service {
         let endpoints = Endpoints {
             api: self.api.clone(),
             s3: self.api.clone(),
-            dynamodb: self.api.clone(),
+            dynamodb: None,
             region: "us-east-1".to_owned(),
             access_key_id: "KEY".to_owned(),
             secret_access_key: secret.to_owned(),

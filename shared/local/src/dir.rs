@@ -96,8 +96,6 @@ pub struct Ports {
     pub api: u16,
     /// Of S3.
     pub s3: u16,
-    /// Of DynamoDB.
-    pub dynamodb: u16,
 }
 
 /// Where a running home is found: the content of `endpoints.json`.
@@ -107,8 +105,9 @@ pub struct Endpoints {
     pub api: String,
     /// The URL of S3.
     pub s3: String,
-    /// The URL of DynamoDB.
-    pub dynamodb: String,
+    /// The URL of the table, if this run was asked to have it on the network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dynamodb: Option<String>,
     /// The region to sign for.
     pub region: String,
     /// The access key id.
@@ -158,6 +157,14 @@ impl Dir {
         }
         // Left by a home that was killed: nobody answers there.
         dir.remove_endpoints()?;
+        // Left by a home that was killed: what it read is read again.
+        let spool = dir.file("spool");
+        match fs::remove_dir_all(&spool) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(DirError::File { path: spool, source });
+            }
+            Ok(()) | Err(_) => {}
+        }
         for name in ["spool", "hosts"] {
             let path = dir.file(name);
             DirBuilder::new()
@@ -364,6 +371,16 @@ mod tests {
         fs::write(place.path().join("version"), "2").unwrap();
         let error = Dir::open(place.path()).unwrap_err();
         assert!(matches!(error, DirError::Newer { found: 2, .. }), "{error}");
+    }
+
+    #[test]
+    fn what_a_home_that_was_killed_had_spooled_is_removed() {
+        let place = tempfile::tempdir().unwrap();
+        let spooled = place.path().join("spool/.tmp-bundle");
+        fs::create_dir_all(spooled.parent().unwrap()).unwrap();
+        fs::write(&spooled, "half a bundle").unwrap();
+        let dir = Dir::open(place.path()).unwrap();
+        assert!(!spooled.exists() && dir.file("spool").is_dir());
     }
 
     #[test]

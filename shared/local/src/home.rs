@@ -9,7 +9,6 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use axum::serve::ListenerExt as _;
 use control::intake::Uploaded;
 use control::ports::{Cloud, NoFunctions, NoMeter, NoServices, Traffic};
 use control::{Control, Place, Settings};
@@ -25,14 +24,16 @@ use wire::codedeploy::{ApiError, ErrorName};
 use self::begun::{Added, Begun};
 use crate::balancer::{Balancers, HomeTraffic, Outside, OutsideError, Resolver, SetUpError};
 use crate::bell::{self, bell};
-use crate::dir::{Dir, DirError, Endpoints, Ports};
+use crate::descriptors::Shares;
+use crate::dir::{Dir, DirError, Endpoints, KeyPair, Ports};
 use crate::dispatcher::Mailboxes;
 use crate::hosts::keeper::{self, Program};
 use crate::hosts::layout::{HostFiles, HostNumber, LayoutError, loopback_address};
 use crate::hosts::namespace::{self, NamespaceError};
 use crate::hosts::process::{self, ProcessError, RunningHost};
 use crate::machine::{SystemClock, SystemEntropy, new_keys};
-use crate::{dynamodb, s3, sigv4};
+use crate::server::{self, Room};
+use crate::{dynamodb, s3, sigv4, tidy};
 
 /// The bucket that revisions are uploaded to.
 pub const REVISIONS: &str = "revisions";
@@ -68,10 +69,14 @@ pub struct Options {
     pub hosts: u8,
     /// The port of the API; 0 for that of the last run or any free one.
     pub port: u16,
+    /// The port of the table, 0 for any free one. Without it the table is on no network.
+    pub table_port: Option<u16>,
     /// The command that becomes a host.
     pub host_command: HostCommand,
     /// Balancers and sources of alarms that are not its own.
     pub outside: Outside,
+    /// How long logs and what else nobody needs any more are kept.
+    pub keep: Duration,
 }
 
 /// Why a home cannot start.
@@ -149,6 +154,8 @@ pub struct Home {
     api: JoinHandle<()>,
     tasks: Vec<JoinHandle<()>>,
     dynamodb: dynamodb::DynamoDb,
+    /// The table on the network, for tests and functions beside the home.
+    network: Option<dynamodb::Network>,
     s3: s3::S3,
     balancers: Balancers,
 }
@@ -191,48 +198,46 @@ impl Home {
         let dir = begun.open(options.dir.clone()).await?;
         let keys = dir.keys(new_keys)?;
         let last = dir.last_ports();
+        let shares = Shares::now(options.hosts);
         let api_listener = listen_api(options.port, last.api).await?;
         let s3_listener = listen(last.s3).await?;
-        let dynamodb =
-            dynamodb::serve(&dir.file("state.sqlite"), listen(last.dynamodb).await?).await?;
+        let dynamodb = dynamodb::open(&dir.file("state.sqlite")).await?;
         let s3_options = s3::Options {
             directory: &dir.file("s3"),
             access_key_id: &keys.access_key_id,
             secret_access_key: &keys.secret_access_key,
             watched: &[REVISIONS],
             made: &[REVISIONS, KEPT],
+            connections: shares.bucket,
         };
         let (s3, uploads) = s3::serve(s3_options, s3_listener).await?;
         let api_port = port_of(&api_listener)?;
-        dir.keep_ports(Ports {
-            api: api_port,
-            s3: s3.address().port(),
-            dynamodb: dynamodb.address().port(),
-        })?;
+        dir.keep_ports(Ports { api: api_port, s3: s3.address().port() })?;
+        let signed_by = signed_by(&keys);
+        let network = serve_table(options.table_port, &dynamodb, &signed_by).await?;
         let endpoints = Endpoints {
             api: format!("http://127.0.0.1:{api_port}"),
             s3: s3.endpoint_url(),
-            dynamodb: dynamodb.endpoint_url(),
+            dynamodb: network.as_ref().map(dynamodb::Network::endpoint_url),
             region: REGION.to_owned(),
-            access_key_id: keys.access_key_id.clone(),
-            secret_access_key: keys.secret_access_key.clone(),
+            access_key_id: keys.access_key_id,
+            secret_access_key: keys.secret_access_key,
             bucket: REVISIONS.to_owned(),
         };
         let mailboxes = Arc::new(Mailboxes::new());
         let (bell, rings) = bell();
-        let balancers = open_balancers(&dir).await?;
+        let balancers = open_balancers(&dir, shares.balancers).await?;
         let traffic = traffic_of(balancers.clone(), options.outside.clone());
-        let control = assemble(&dir, &endpoints, Arc::clone(&mailboxes), bell, traffic).await?;
+        let control =
+            assemble(&dir, &endpoints, dynamodb.tables(), Arc::clone(&mailboxes), bell, traffic)
+                .await?;
         let (stop, stopped) = watch::channel(false);
-        let guard = SignedBy(sigv4::Keys {
-            access_key_id: keys.access_key_id,
-            secret_access_key: keys.secret_access_key,
-        });
-        let router = api::router(control.clone(), guard);
-        let api = tokio::spawn(serve_api(api_listener, router, stopped));
+        let router = api::router(control.clone(), SignedBy(signed_by));
+        let api = tokio::spawn(serve_api(api_listener, shares.api, router, stopped));
         let tasks = vec![
             tokio::spawn(bell::work(control.clone(), rings)),
             tokio::spawn(take_uploads(control.clone(), uploads)),
+            tokio::spawn(tidy::work(dir.path().to_owned(), options.keep)),
         ];
         let home = Self {
             dir,
@@ -247,6 +252,7 @@ impl Home {
             api,
             tasks,
             dynamodb,
+            network,
             s3,
             balancers,
         };
@@ -329,6 +335,7 @@ impl Home {
         for task in &self.tasks {
             task.abort();
         }
+        drop(self.network);
         let servers = async {
             self.balancers.close(SERVERS_GRACE / 2).await;
             drop(self.api.await);
@@ -360,13 +367,13 @@ fn end_hosts(hosts: &[HostFiles], running: &[RunningHost]) -> Result<Vec<Interru
 }
 
 /// The balancers that this home has, which find its hosts by their names.
-async fn open_balancers(dir: &Dir) -> Result<Balancers, HomeError> {
+async fn open_balancers(dir: &Dir, connections: usize) -> Result<Balancers, HomeError> {
     let home = dir.path().to_owned();
     let resolve: Resolver = Arc::new(move |name| {
         let number = HostNumber::from_name(name)?;
         Some(loopback_address(&home, number).into())
     });
-    Ok(Balancers::open(dir.path(), resolve).await?)
+    Ok(Balancers::open(dir.path(), resolve, connections).await?)
 }
 
 fn traffic_of(home: Balancers, outside: Outside) -> Traffic {
@@ -381,15 +388,35 @@ fn traffic_of(home: Balancers, outside: Outside) -> Traffic {
     }
 }
 
+/// The keys that whoever asks this home has to have signed with.
+fn signed_by(keys: &KeyPair) -> sigv4::Keys {
+    sigv4::Keys {
+        access_key_id: keys.access_key_id.clone(),
+        secret_access_key: keys.secret_access_key.clone(),
+    }
+}
+
+/// Puts the table on the network, if that is wanted.
+async fn serve_table(
+    port: Option<u16>,
+    dynamodb: &dynamodb::DynamoDb,
+    keys: &sigv4::Keys,
+) -> Result<Option<dynamodb::Network>, HomeError> {
+    let Some(port) = port else { return Ok(None) };
+    let listener = bind(port).await?;
+    Ok(Some(dynamodb::serve(dynamodb.tables(), keys.clone(), listener)?))
+}
+
 /// The use cases on this home's servers. Makes the table and the buckets if they are missing.
 async fn assemble(
     dir: &Dir,
     endpoints: &Endpoints,
+    tables: dynamodb::Tables,
     dispatcher: Arc<Mailboxes>,
     bell: bell::HomeBell,
     traffic: Traffic,
 ) -> Result<Control, HomeError> {
-    let at = store::Endpoints { dynamodb: endpoints.dynamodb.clone(), s3: endpoints.s3.clone() };
+    let at = store::Endpoints { dynamodb: Arc::new(tables), s3: endpoints.s3.clone() };
     let keys = store::Keys {
         id: endpoints.access_key_id.clone(),
         secret: endpoints.secret_access_key.clone(),
@@ -467,8 +494,12 @@ async fn listen_api(wanted: u16, last: u16) -> Result<TcpListener, HomeError> {
     if wanted == 0 {
         return listen(last).await;
     }
-    let bound = TcpListener::bind(("127.0.0.1", wanted)).await;
-    bound.map_err(|source| HomeError::Port { port: wanted, source })
+    bind(wanted).await
+}
+
+async fn bind(port: u16) -> Result<TcpListener, HomeError> {
+    let bound = TcpListener::bind(("127.0.0.1", port)).await;
+    bound.map_err(|source| HomeError::Port { port, source })
 }
 
 /// Listens on the port of the last run, or on any free one if that is taken. A port that the last run has just left may
@@ -479,7 +510,7 @@ async fn listen(last: u16) -> Result<TcpListener, HomeError> {
     {
         return Ok(listener);
     }
-    TcpListener::bind(("127.0.0.1", 0)).await.map_err(|source| HomeError::Port { port: 0, source })
+    bind(0).await
 }
 
 fn port_of(listener: &TcpListener) -> Result<u16, HomeError> {
@@ -489,21 +520,13 @@ fn port_of(listener: &TcpListener) -> Result<u16, HomeError> {
 
 async fn serve_api(
     listener: TcpListener,
+    connections: usize,
     router: axum::Router,
     mut stopped: watch::Receiver<bool>,
 ) {
-    // Otherwise small answers wait for an acknowledgement that the client delays.
-    let listener = listener.tap_io(|socket| drop(socket.set_nodelay(true)));
-    let serve = axum::serve(listener, router);
-    let until = async move {
-        tokio::select! {
-            served = serve => if let Err(error) = served {
-                warn!(%error, "the API cannot accept connections any more");
-            },
-            () = crate::stop_requested(&mut stopped) => {}
-        }
-    };
-    until.await;
+    let (room, router) = (Room::new(connections), server::router(router));
+    let stopped = crate::stop_requested(&mut stopped);
+    server::serve(listener, room, router, stopped, SERVERS_GRACE / 2).await;
 }
 
 /// Lets requests in that are signed with the home's keys.

@@ -6,6 +6,7 @@
 
 pub mod balancer;
 mod bell;
+pub mod descriptors;
 pub mod dir;
 mod dispatcher;
 pub mod dynamodb;
@@ -13,7 +14,9 @@ pub mod home;
 pub mod hosts;
 mod machine;
 pub mod s3;
+mod server;
 pub mod sigv4;
+mod tidy;
 
 /// Resolves when a stop was asked for, or the handle that could ask for it is gone.
 async fn stop_requested(stop: &mut tokio::sync::watch::Receiver<bool>) {

@@ -1,20 +1,36 @@
-//! Clients for the servers that are embedded at home: plain HTTP on loopback, and nothing read from the environment.
+//! Clients for what is embedded at home: tables in this process, S3 over plain HTTP on loopback, and nothing read from the
+//! environment.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{BehaviorVersion, Region};
+use aws_sdk_s3::primitives::SdkBody;
 use aws_smithy_http_client::Builder;
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
 
-/// Where home's servers listen.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A DynamoDB in this process.
+#[async_trait]
+pub trait InProcess: fmt::Debug + Send + Sync + 'static {
+    /// Answers a request of DynamoDB's JSON protocol with a status and a body.
+    async fn answer(&self, operation: &str, body: &[u8]) -> (u16, String);
+}
+
+/// Where home's table and buckets are.
+#[derive(Debug, Clone)]
 pub struct Endpoints {
-    /// The URL of DynamoDB, as `http://127.0.0.1:8000`.
-    pub dynamodb: String,
-    /// The URL of S3.
+    /// What answers for DynamoDB.
+    pub dynamodb: Arc<dyn InProcess>,
+    /// The URL of S3, as `http://127.0.0.1:9000`.
     pub s3: String,
 }
 
@@ -42,7 +58,34 @@ pub struct Clients {
     pub s3: aws_sdk_s3::Client,
 }
 
-/// Clients for the servers at `endpoints`, which take requests for `region` signed with `keys`.
+/// The URL that requests to tables in this process are made out to. Nothing ever connects to it.
+const NOWHERE: &str = "http://tables.invalid";
+
+/// Hands requests over to tables in this process.
+#[derive(Debug)]
+struct Connector(Arc<dyn InProcess>);
+
+impl HttpConnector for Connector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let tables = Arc::clone(&self.0);
+        HttpConnectorFuture::new(async move {
+            let target = request.headers().get("x-amz-target").unwrap_or_default();
+            let operation = target.rsplit('.').next().unwrap_or_default();
+            let body = request.body().bytes();
+            let body = body.ok_or_else(|| ConnectorError::user("the body is a stream".into()))?;
+            let (status, body) = tables.answer(operation, body).await;
+            let status = status.try_into().map_err(|e| ConnectorError::other(Box::new(e), None))?;
+            Ok(HttpResponse::new(status, SdkBody::from(body)))
+        })
+    }
+}
+
+fn in_process(tables: Arc<dyn InProcess>) -> SharedHttpClient {
+    let connector = SharedHttpConnector::new(Connector(tables));
+    http_client_fn(move |_, _| connector.clone())
+}
+
+/// Clients for what is at `endpoints`, which takes requests for `region` signed with `keys`.
 pub fn home_clients(endpoints: &Endpoints, keys: &Keys, region: &str) -> Clients {
     let http = Builder::new().build_http();
     let credentials = Credentials::new(&keys.id, &keys.secret, None, None, "home");
@@ -57,15 +100,12 @@ pub fn home_clients(endpoints: &Endpoints, keys: &Keys, region: &str) -> Clients
         .behavior_version(BehaviorVersion::latest())
         .region(region.clone())
         .credentials_provider(credentials.clone())
-        .endpoint_url(&endpoints.dynamodb)
-        .http_client(http.clone())
+        .endpoint_url(NOWHERE)
+        .http_client(in_process(Arc::clone(&endpoints.dynamodb)))
         .retry_config(retry.clone())
         .timeout_config(
-            timeout
-                .clone()
-                .operation_attempt_timeout(Duration::from_secs(10))
-                .operation_timeout(Duration::from_secs(30))
-                .build(),
+            // No attempt ends before its answer: that would be lost, and the next attempt find what it did.
+            timeout.clone().operation_timeout(Duration::from_secs(30)).build(),
         )
         .build();
     // How long an object may take depends on its size: see the requests for bundles.

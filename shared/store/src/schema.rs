@@ -1,4 +1,5 @@
-//! The table as it is created at home and in tests; in the cloud `template.yaml` says the same.
+//! The table as it is created at home and in tests; in the cloud `template.yaml` says the same, and adds the stream that
+//! wakes the stepper there.
 
 use std::time::Duration;
 
@@ -7,8 +8,8 @@ use aws_sdk_dynamodb::error::{BuildError, ProvideErrorMetadata};
 use aws_sdk_dynamodb::operation::describe_table::DescribeTableOutput;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, IndexStatus, KeySchemaElement, KeyType,
-    Projection, ProjectionType, ScalarAttributeType, StreamSpecification, StreamViewType,
-    TableStatus, TimeToLiveSpecification, TimeToLiveStatus,
+    Projection, ProjectionType, ScalarAttributeType, TableStatus, TimeToLiveSpecification,
+    TimeToLiveStatus,
 };
 use control::table::Index;
 use thiserror::Error;
@@ -82,14 +83,7 @@ async fn create(client: &Client, name: &str) -> Result<(), CreateError> {
             key_schema(attribute::PARTITION, attribute::SORT).map_err(call(name))?,
         ))
         .global_secondary_indexes(index_of(Index::Listed).map_err(call(name))?)
-        .global_secondary_indexes(index_of(Index::Waking).map_err(call(name))?)
-        .stream_specification(
-            StreamSpecification::builder()
-                .stream_enabled(true)
-                .stream_view_type(StreamViewType::NewAndOldImages)
-                .build()
-                .map_err(call(name))?,
-        );
+        .global_secondary_indexes(index_of(Index::Waking).map_err(call(name))?);
     match request.send().await {
         Ok(_) => Ok(()),
         // Somebody else was faster.

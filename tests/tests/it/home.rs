@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::archive::Bundle;
+use crate::support::client::http_client;
 use crate::support::gate::Gate;
 use crate::support::home::{Home, program};
 use crate::support::{process, wait_for};
@@ -49,6 +50,64 @@ fn a_restart_keeps_state_ports_and_keys() {
     let second = home.deploy("shop/2.zip", &Bundle::new("two").zip());
     home.succeeded(&second);
     assert_eq!(home.text(2, "srv/shop/page.txt"), "two");
+}
+
+/// The ports that a process listens on.
+fn listening(pid: rustix::process::Pid) -> Vec<u16> {
+    let pid = pid.as_raw_pid();
+    let sockets: Vec<String> = fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .filter_map(|entry| fs::read_link(entry.unwrap().path()).ok())
+        .filter_map(|link| {
+            let link = link.to_string_lossy().into_owned();
+            Some(link.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
+        })
+        .collect();
+    let all = ["tcp", "tcp6"].map(|kind| fs::read_to_string(format!("/proc/{pid}/net/{kind}")));
+    let lines = all.iter().flatten().flat_map(|text| text.lines().skip(1));
+    let port = |line: &str| {
+        let words: Vec<_> = line.split_whitespace().collect();
+        // 0A is a listener; the tenth word is the socket.
+        let is_ours = words[3] == "0A" && sockets.iter().any(|socket| socket == words[9]);
+        is_ours.then(|| u16::from_str_radix(words[1].rsplit(':').next().unwrap(), 16).unwrap())
+    };
+    lines.filter_map(port).collect()
+}
+
+#[test]
+fn nothing_of_the_table_is_on_the_network_unless_it_was_asked_for() {
+    let port_of = |home: &Home, name: &str| {
+        let url = home.client().get(name).to_owned();
+        url.rsplit_once(':').unwrap().1.parse::<u16>().unwrap()
+    };
+    let mut home = Home::started(1);
+    let told = fs::read_to_string(home.dir().join("endpoints.json")).unwrap();
+    assert!(!told.contains("dynamodb"), "{told}");
+    let environment = home.cutover(&["env", "--format", "json"]);
+    let environment = String::from_utf8(environment.stdout).unwrap();
+    assert!(environment.contains("_S3") && !environment.contains("DYNAMODB"), "{environment}");
+    let mut expected = [port_of(&home, "api"), port_of(&home, "s3")];
+    expected.sort_unstable();
+    let mut found = listening(home.pid());
+    found.sort_unstable();
+    assert_eq!(found, expected);
+    home.stop();
+
+    let mut home = home.with_args(&["--table-port".to_owned(), "0".to_owned()]);
+    home.start();
+    assert!(listening(home.pid()).contains(&port_of(&home, "dynamodb")));
+    let environment = home.cutover(&["env", "--format", "json"]);
+    assert!(String::from_utf8(environment.stdout).unwrap().contains("AWS_ENDPOINT_URL_DYNAMODB"));
+    let asked = http_client().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let unsigned = asked
+        .post(home.client().get("dynamodb"))
+        .header("x-amz-target", "DynamoDB_20120810.Scan")
+        .body(json!({ "TableName": "cutover" }).to_string());
+    let answer = runtime.block_on(unsigned.send()).unwrap();
+    assert_eq!(answer.status(), 400);
+    let signed = home.client().dynamodb("Scan", &json!({ "TableName": "cutover" }));
+    assert!(signed["Count"].as_u64().unwrap() > 0);
 }
 
 #[test]

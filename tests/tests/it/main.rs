@@ -34,6 +34,7 @@ mod refusals;
 mod rollbacks;
 #[cfg(feature = "tools")]
 mod scaling_copies;
+mod starvation;
 #[cfg(feature = "tools")]
 mod target_groups;
 mod template;

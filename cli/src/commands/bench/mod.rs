@@ -1,6 +1,7 @@
 //! `cutover bench`: takes the figures of `docs/benchmarks.md`. Each runs in homes of its own, in temporary directories,
 //! and beside each stands what the same work costs without Cutover, measured in the same run.
 
+mod history;
 mod home;
 mod idle;
 mod install;
@@ -43,6 +44,8 @@ enum Name {
     Install,
     /// What a balancer costs each host of a deployment, and how soon a bad version has no traffic any more.
     Traffic,
+    /// What a new deployment costs when there were many.
+    History,
 }
 
 /// One figure.
@@ -89,6 +92,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
             Name::Idle => idle::take(&program).await?,
             Name::Install => install::take(&program).await?,
             Name::Traffic => traffic::take(&program).await?,
+            Name::History => history::take(&program).await?,
         };
         if context.format == Format::Text {
             figures.iter().for_each(|figure| say(*name, figure));

@@ -7,7 +7,6 @@ mod story;
 use std::path::Path;
 use std::time::Instant;
 
-use local::balancer::Outside;
 use serde::Serialize;
 
 use self::story::{Ending, Story};
@@ -66,7 +65,8 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     up::log_to_stderr();
     let began = Instant::now();
     let mut asked = Asked::new()?;
-    let Some(home) = up::start(dir, HOSTS, 0, Outside::default(), asked.wait()).await? else {
+    let wanted = up::Wanted { hosts: HOSTS, ..up::Wanted::default() };
+    let Some(home) = up::start(dir, wanted, asked.wait()).await? else {
         return Ok(Exit::Interrupted);
     };
     up::warn_of_refused_view(&home);

@@ -25,6 +25,7 @@ use super::measure::Measures;
 use super::pool::{Chosen, Pool};
 use super::settings::Settings;
 use super::trials::Trials;
+use crate::server::{self, Room};
 
 /// How long a host may take to accept a connection; all of them are on this machine.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -112,6 +113,7 @@ impl Running {
         pool: Pool,
         listener: TcpListener,
         test: Option<TcpListener>,
+        room: &Arc<Room>,
     ) -> io::Result<(Arc<Self>, JoinHandle<()>)> {
         let address = listener.local_addr()?;
         let test_address = test.as_ref().map(TcpListener::local_addr).transpose()?;
@@ -129,20 +131,18 @@ impl Running {
             client: client(IDLE_MAX),
         });
         let listeners = [Some(listener), test].into_iter().flatten().zip([false, true]);
-        let servers: Vec<_> =
-            listeners.map(|(listener, is_test)| running.clone().serve(listener, is_test)).collect();
+        let serve = |(listener, is_test)| running.clone().serve(listener, is_test, room.clone());
+        let servers: Vec<_> = listeners.map(serve).collect();
         let task = tokio::spawn(async move { drop(futures::future::join_all(servers).await) });
         Ok((running, task))
     }
 
-    async fn serve(self: Arc<Self>, listener: TcpListener, is_test: bool) {
+    async fn serve(self: Arc<Self>, listener: TcpListener, is_test: bool, room: Arc<Room>) {
         let stopped = self.stop.clone().cancelled_owned();
         let router =
             Router::new().fallback(forward).with_state(Entrance { running: self, is_test });
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        let server = axum::serve(listener, service).with_graceful_shutdown(stopped);
-        // It has no error to return: it tries again whatever goes wrong with accepting.
-        drop(server.await);
+        // Whoever ends it says how long that may take.
+        server::serve(listener, room, server::router(router), stopped, Duration::MAX).await;
     }
 
     /// The pool, locked: not to be held across an await.

@@ -19,6 +19,7 @@ use super::saved::{Saved, SavedBalancer, SavedWanted};
 use super::set_up_error::{BALANCERS_MAX, SetUpError};
 use super::settings::Settings;
 use super::trials::Compared;
+use crate::server::Room;
 
 /// Finds the address of a host by its name; none for a name that no host has.
 pub type Resolver = Arc<dyn Fn(&str) -> Option<IpAddr> + Send + Sync>;
@@ -60,6 +61,8 @@ pub(super) struct Inner {
     pub(super) saved: tokio::sync::Mutex<Saved>,
     pub(super) running: RwLock<BTreeMap<String, Server>>,
     probes: HostClient,
+    /// For the users of all of them.
+    room: Arc<Room>,
 }
 
 pub(super) struct Server {
@@ -78,11 +81,16 @@ impl Drop for Inner {
 }
 
 impl Balancers {
-    /// The balancers that the home in `dir` had, listening on the same ports, their hosts being probed anew.
+    /// The balancers that the home in `dir` had, listening on the same ports, their hosts being probed anew. All of them
+    /// together take that many connections at once.
     ///
     /// # Errors
     /// See [`SetUpError`].
-    pub async fn open(dir: &Path, resolve: Resolver) -> Result<Self, SetUpError> {
+    pub async fn open(
+        dir: &Path,
+        resolve: Resolver,
+        connections: usize,
+    ) -> Result<Self, SetUpError> {
         let saved = Saved::read(dir)?;
         let (dir, balancers) = (dir.to_owned(), saved.balancers.clone());
         let inner = Inner {
@@ -91,6 +99,7 @@ impl Balancers {
             saved: tokio::sync::Mutex::new(saved),
             running: RwLock::default(),
             probes: proxy::client(0),
+            room: Room::new(connections),
         };
         let this = Self(Arc::new(inner));
         for balancer in balancers {
@@ -240,7 +249,8 @@ impl Balancers {
         let new = wanted.groups.iter().position(|group| wanted.new.as_ref() == Some(&group.name));
         let pool = Pool::new(groups.collect(), new);
         let (running, task) =
-            Running::start(wanted.settings.clone(), pool, listener, test).map_err(failed)?;
+            Running::start(wanted.settings.clone(), pool, listener, test, &self.0.room)
+                .map_err(failed)?;
         for (place, group) in wanted.groups.iter().enumerate() {
             for host in group.hosts.iter().filter(|host| host.wanted == SavedWanted::In) {
                 match self.address_of(&running, &host.name) {

@@ -136,6 +136,8 @@ mod tests {
                 dir: dir.clone(),
                 hosts: 0,
                 port: 0,
+                table_port: None,
+                keep: Duration::from_secs(3_600),
                 host_command: Box::new(|_, _| std::process::Command::new("/bin/false")),
                 outside: Outside::default(),
             };

@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit};
 use rustix::thread::UnshareFlags;
 
 /// Gives this process a mount namespace, and with `user` a user namespace that owns it.
@@ -17,11 +18,17 @@ pub(super) fn new_namespaces(user: bool) -> Result<(), Errno> {
     unsafe { rustix::thread::unshare_unsafe(flags) }
 }
 
-/// Lets `command` start in a session of its own, out of reach of the terminal's signals.
-pub(super) fn start_in_new_session(command: &mut Command) {
-    // SAFETY: setsid(2) is async-signal-safe, and nothing is allocated between fork and exec.
+/// Lets `command` start in a session of its own, out of reach of the terminal's signals, with that limit on descriptors.
+pub(super) fn start_in_new_session(command: &mut Command, descriptors: Option<Rlimit>) {
+    let prepare = move || {
+        if let Some(limit) = &descriptors {
+            rustix::process::setrlimit(Resource::Nofile, *limit)?;
+        }
+        rustix::process::setsid().map(drop).map_err(Into::into)
+    };
+    // SAFETY: setrlimit(2) and setsid(2) are async-signal-safe, and nothing is allocated between fork and exec.
     unsafe {
-        command.pre_exec(|| rustix::process::setsid().map(drop).map_err(Into::into));
+        command.pre_exec(prepare);
     }
 }
 

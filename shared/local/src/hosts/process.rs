@@ -21,6 +21,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 use super::kernel;
 use super::layout::{self, HostFiles, HostNumber, LayoutError};
 use super::view;
+use crate::descriptors;
 
 /// Why a host's process could not be started, found or ended.
 #[derive(Debug, thiserror::Error)]
@@ -197,7 +198,7 @@ pub fn start(files: &HostFiles, mut command: Command) -> Result<RunningHost, Pro
         .and_then(|file| Ok((file.try_clone()?, file)));
     let (output, errors) = output.map_err(|source| ProcessError::File { path: log, source })?;
     command.current_dir("/").stdin(Stdio::null()).stdout(output).stderr(errors);
-    kernel::start_in_new_session(&mut command);
+    kernel::start_in_new_session(&mut command, descriptors::for_children());
     let started = command.spawn().and_then(|child| {
         // A child that nobody has waited for keeps its pid, so this is it.
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;

@@ -5,9 +5,9 @@
 //! and becomes visible by one rename. Commits happen one after the other: identities, contents and announcements have
 //! the same order.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -77,6 +77,9 @@ impl Disk {
             let path = root.join(name);
             fs::create_dir_all(&path).map(|()| path)
         };
+        // Whoever may read an object has a key; that goes for what earlier versions left open to all, too.
+        DirBuilder::new().recursive(true).mode(0o700).create(root)?;
+        fs::set_permissions(root, Permissions::from_mode(0o700))?;
         let drafts = directory("drafts")?;
         for draft in fs::read_dir(&drafts)? {
             fs::remove_file(draft?.path())?;

@@ -22,16 +22,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use axum::body::Body;
+use axum::response::{IntoResponse as _, Response};
+use http::StatusCode;
 use s3s::auth::{S3Auth, SecretKey, SimpleAuth};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3Result, s3_error};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
+use crate::server::{self, Handler, Room};
 use disk::{Disk, lock};
 use outbox::Outbox;
 use service::Service;
@@ -39,8 +40,6 @@ use signed::Signed;
 
 /// How long [`S3::stop`] waits for requests that are being answered, in milliseconds.
 const STOP_GRACE_MS: u64 = 5_000;
-/// The pause after a connection could not be accepted, which happens when file descriptors run out, in milliseconds.
-const ACCEPT_PAUSE_MS: u64 = 100;
 
 /// Why home's S3 could not start, stop or note something.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +106,8 @@ pub struct Options<'a> {
     pub watched: &'a [&'a str],
     /// The buckets that are made if they are missing.
     pub made: &'a [&'a str],
+    /// How many connections are taken at once.
+    pub connections: usize,
 }
 
 /// Uploads to the watched buckets, in the order of their identities.
@@ -167,8 +168,12 @@ pub async fn serve(options: Options<'_>, listener: TcpListener) -> Result<(S3, U
     builder
         .set_auth(Keys(SimpleAuth::from_single(options.access_key_id, options.secret_access_key)));
     builder.set_access(Signed);
-    let (stop, stopped) = watch::channel(false);
-    let server = tokio::spawn(run(listener, builder.build(), stopped));
+    let (stop, mut stopped) = watch::channel(false);
+    let (room, handler) = (Room::new(options.connections), handler(builder.build()));
+    let server = tokio::spawn(async move {
+        let stopped = crate::stop_requested(&mut stopped);
+        server::serve(listener, room, handler, stopped, Duration::from_millis(STOP_GRACE_MS)).await;
+    });
     let s3 = S3 { address, stop, server };
     Ok((s3, Uploads { announced, outbox }))
 }
@@ -213,39 +218,19 @@ impl S3Auth for Keys {
     }
 }
 
-async fn run(listener: TcpListener, service: S3Service, mut stopped: watch::Receiver<bool>) {
-    let mut http = auto::Builder::new(TokioExecutor::new());
-    // A client that opens a connection and never sends a whole header must not hold it for ever.
-    http.http1().timer(TokioTimer::new());
-    let connections = GracefulShutdown::new();
-    let mut tasks = JoinSet::new();
-    loop {
-        while tasks.try_join_next().is_some() {}
-        let socket = tokio::select! {
-            () = crate::stop_requested(&mut stopped) => break,
-            accepted = listener.accept() => match accepted {
-                Ok((socket, _)) => socket,
+/// Lets the library answer.
+fn handler(service: S3Service) -> Handler {
+    Arc::new(move |request| {
+        let mut service = service.clone();
+        Box::pin(async move {
+            match tower::Service::call(&mut service, request).await {
+                Ok(response) => response.map(Body::new),
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection to the buckets, will try again");
-                    tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
-                    continue;
+                    tracing::warn!(?error, "the buckets could not answer a request");
+                    let response: Response = StatusCode::INTERNAL_SERVER_ERROR.into_response();
+                    response
                 }
-            },
-        };
-        // Otherwise small answers wait for an acknowledgement that the client delays.
-        drop(socket.set_nodelay(true));
-        let connection = http.serve_connection(TokioIo::new(socket), service.clone());
-        let connection = connections.watch(connection.into_owned());
-        tasks.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection to the buckets broke");
             }
-        });
-    }
-    drop(listener);
-    let grace = Duration::from_millis(STOP_GRACE_MS);
-    if tokio::time::timeout(grace, connections.shutdown()).await.is_err() {
-        // A client that never finishes its request must not keep home from stopping: the tasks end here.
-        tracing::warn!("stopped while requests to the buckets were under way");
-    }
+        })
+    })
 }

@@ -30,6 +30,7 @@ fn options(directory: &Path) -> Options<'_> {
         secret_access_key: "home-secret",
         watched: &["revisions"],
         made: &[],
+        connections: 64,
     }
 }
 
@@ -418,4 +419,39 @@ async fn a_condition_or_a_version_that_does_not_hold_is_refused() {
     assert_eq!(full.unwrap_err().code(), Some("BucketNotEmpty"));
     let absent = client.list_objects_v2().bucket("absent").send().await;
     assert_eq!(absent.unwrap_err().code(), Some("NoSuchBucket"));
+}
+
+#[tokio::test]
+async fn objects_are_for_their_user_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    fn walk(path: &Path, found: &mut Vec<u32>) {
+        for entry in std::fs::read_dir(path).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => walk(&path, found),
+                false => found.push(path.metadata().unwrap().permissions().mode() & 0o777),
+            }
+        }
+    }
+    let place = tempfile::tempdir().unwrap();
+    let directory = place.path().join("s3");
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let (s3, _uploads, client) = start_new(&directory).await;
+    for key in ["a", "a"] {
+        put(&client, "revisions", key, b"secret").await;
+    }
+    let begun = client.create_multipart_upload().bucket("pinned").key("b").send().await.unwrap();
+    let part = client.upload_part().bucket("pinned").key("b").part_number(1);
+    let part = part.upload_id(begun.upload_id().unwrap()).body(ByteStream::from_static(b"part"));
+    part.send().await.unwrap();
+    let mode = directory.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode, 0o700, "nobody else gets to what earlier versions left");
+    let mut found = Vec::new();
+    walk(&directory.join("buckets"), &mut found);
+    let (mut parts, uploads) = (Vec::new(), directory.join("multipart"));
+    walk(&uploads, &mut parts);
+    assert_eq!(found, [0o600]);
+    assert!(parts.contains(&0o600) && parts.len() == 2, "{parts:?}");
+    s3.stop().await.unwrap();
 }

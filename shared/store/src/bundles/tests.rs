@@ -2,8 +2,9 @@
 
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::{Endpoints, Keys, S3Bundles, home_clients};
+use crate::{Endpoints, InProcess, Keys, S3Bundles, home_clients};
 use aws_sdk_s3::Client;
 use control::ports::{Bundles, Object, PinError, Refused};
 use engine::BundleType;
@@ -34,8 +35,19 @@ impl Drop for World {
     }
 }
 
+/// Bundles need none.
+#[derive(Debug)]
+struct NoTables;
+
+#[async_trait::async_trait]
+impl InProcess for NoTables {
+    async fn answer(&self, operation: &str, _body: &[u8]) -> (u16, String) {
+        panic!("the table is asked for {operation}")
+    }
+}
+
 fn client(endpoint: String) -> Client {
-    let endpoints = Endpoints { dynamodb: endpoint.clone(), s3: endpoint };
+    let endpoints = Endpoints { dynamodb: Arc::new(NoTables), s3: endpoint };
     let keys = Keys { id: "key".to_owned(), secret: "secret".to_owned() };
     home_clients(&endpoints, &keys, "eu-west-1").s3
 }

@@ -76,6 +76,6 @@ impl Drop for Application {
 /// A home's traffic without balancers of its own.
 pub(crate) async fn traffic(dir: &Path) -> HomeTraffic {
     let nobody = |_: &str| -> Option<IpAddr> { None };
-    let home = Balancers::open(dir, Arc::new(nobody)).await.unwrap();
+    let home = Balancers::open(dir, Arc::new(nobody), 200).await.unwrap();
     HomeTraffic { home, outside: Outside::default() }
 }

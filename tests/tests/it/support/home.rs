@@ -18,6 +18,8 @@ pub(crate) struct Home {
     /// The options that say how many hosts it runs.
     hosts: Vec<String>,
     has_namespaces: bool,
+    /// What `ulimit` is given before it starts.
+    limit: Option<String>,
     args: Vec<String>,
     up: Option<Child>,
     client: Option<Client>,
@@ -42,14 +44,26 @@ impl Home {
             place: tempfile::tempdir().unwrap(),
             hosts: vec!["--hosts".to_owned(), hosts.to_string()],
             has_namespaces: true,
+            limit: None,
             args: Vec::new(),
             up: None,
             client: None,
         }
     }
 
+    /// Lets it have so many descriptors, and no more.
+    pub(crate) fn with_descriptors(mut self, count: u32) -> Self {
+        self.limit = Some(format!("-n {count}"));
+        self
+    }
+
+    /// Lets it begin with so many descriptors.
+    pub(crate) fn with_soft_descriptors(mut self, count: u32) -> Self {
+        self.limit = Some(format!("-S -n {count}"));
+        self
+    }
+
     /// Options of `up` besides.
-    #[cfg(feature = "tools")]
     pub(crate) fn with_args(mut self, args: &[String]) -> Self {
         self.args = args.to_owned();
         self
@@ -106,7 +120,11 @@ impl Home {
         assert!(self.up.is_none(), "it runs already");
         drop(fs::remove_file(self.dir().join("endpoints.json")));
         let log = File::create(self.log()).unwrap();
-        let mut command = if self.has_namespaces {
+        let mut command = if let Some(limit) = &self.limit {
+            let mut command = Command::new("sh");
+            command.arg("-c").arg(format!("ulimit {limit} && exec \"$0\" \"$@\"")).arg(program());
+            command
+        } else if self.has_namespaces {
             Command::new(program())
         } else {
             // In a user namespace, limits on namespaces are its own.

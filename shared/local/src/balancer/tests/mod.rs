@@ -52,7 +52,7 @@ async fn open(dir: &Path, net: [u8; 3]) -> Balancers {
         let number: u8 = host.strip_prefix("host-")?.parse().ok()?;
         Some(IpAddr::from([net[0], net[1], net[2], number]))
     };
-    Balancers::open(dir, Arc::new(resolve)).await.unwrap()
+    Balancers::open(dir, Arc::new(resolve), 200).await.unwrap()
 }
 
 impl World {
