@@ -40,6 +40,9 @@ struct Add {
     /// What to ask of a host to see whether it is healthy; `/` by default
     #[arg(long, value_name = "PATH")]
     health_path: Option<String>,
+    /// The statuses that a healthy host answers this with, as 200-299 or 200,204; 200-399 by default
+    #[arg(long, value_name = "STATUSES")]
+    health_status: Option<String>,
     /// How long requests may take to end on a host that is let out, 30 by default
     #[arg(long, value_name = "SECONDS")]
     drain: Option<u64>,
@@ -91,6 +94,7 @@ async fn add(args: Add, context: &Context) -> Result<Exit, Failure> {
         port: args.port,
         target_port: Some(args.target_port),
         health_path: args.health_path,
+        health_status: args.health_status,
         target_groups: Some(args.target_groups).filter(|groups| !groups.is_empty()),
         drain_seconds: args.drain,
         test_port: args.test_port,

@@ -43,6 +43,10 @@ pub(crate) struct Args {
     /// ADDRESS:PORT; groups name it `haproxy:NAME`, or `haproxy:NAME/PREFIX` for some of its servers. Once for each backend
     #[arg(long, value_name = "NAME=SOCKET", value_parser = backend)]
     haproxy: Vec<(String, Socket)>,
+    /// How long connections may take to end on a server that HAProxy drains; a deployment goes on after that, with a
+    /// warning, and may break them off
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(..=86_400))]
+    haproxy_drain: u64,
     /// The Prometheus that alarms like `prometheus:EXPRESSION` are asked of
     #[arg(long, value_name = "URL")]
     prometheus: Option<String>,
@@ -108,10 +112,15 @@ fn hosts(dir: &Path, wanted: Option<u8>, is_meant: bool) -> anyhow::Result<u8> {
 }
 
 /// What the home is told of.
-fn outside(haproxy: Vec<(String, Socket)>, prometheus: Option<&str>) -> anyhow::Result<Outside> {
+fn outside(
+    haproxy: Vec<(String, Socket)>,
+    drain: Duration,
+    prometheus: Option<&str>,
+) -> anyhow::Result<Outside> {
     let mut outside = Outside::default();
     for (name, socket) in haproxy {
-        if outside.haproxy.insert(name.clone(), Haproxy::new(socket)).is_some() {
+        let haproxy = Haproxy::new(socket).with_drain(drain);
+        if outside.haproxy.insert(name.clone(), haproxy).is_some() {
             let message = format!("--haproxy names the backend `{name}` twice");
             let hint = "give each backend once; two HAProxys for one backend cannot be kept alike";
             return Err(Failure::new(Exit::WrongUse, message).hint(hint).into());
@@ -156,7 +165,11 @@ const KEEP_DAYS: u32 = 30;
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let dir = context.dir.as_deref().unwrap_or_else(|| Path::new(DEFAULT_DIR));
     let wanted = Wanted {
-        outside: outside(args.haproxy, args.prometheus.as_deref())?,
+        outside: outside(
+            args.haproxy,
+            Duration::from_secs(args.haproxy_drain),
+            args.prometheus.as_deref(),
+        )?,
         hosts: hosts(dir, args.hosts, args.yes)?,
         port: args.port,
         table_port: args.table_port,

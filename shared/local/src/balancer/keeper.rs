@@ -6,14 +6,16 @@ use wire::cutover::{AddBalancer, BalancerInfo, TargetGroupStatus, TargetStatus};
 
 use super::set::{Balancers, Described};
 use super::set_up_error::SetUpError;
-use super::settings::{Cohort, Settings};
+use super::settings::{Cohort, Settings, SettingsError};
 
 #[async_trait]
 impl BalancerKeeper for Balancers {
     async fn add(&self, balancer: &AddBalancer) -> Result<BalancerInfo, BalancerError> {
         let name = balancer.name.clone().unwrap_or_default();
-        let settings = settings_of(balancer);
-        let added = Self::add(self, settings).await;
+        let added = match settings_of(balancer) {
+            Ok(settings) => Self::add(self, settings).await,
+            Err(error) => Err(error.into()),
+        };
         added.as_ref().map(info_of).map_err(|error| told(&name, error))
     }
 
@@ -32,12 +34,15 @@ fn told(name: &str, error: &SetUpError) -> BalancerError {
     BalancerError::Refused { name, message: error.to_string() }
 }
 
-fn settings_of(balancer: &AddBalancer) -> Settings {
+fn settings_of(balancer: &AddBalancer) -> Result<Settings, SettingsError> {
     let name = balancer.name.clone().unwrap_or_default();
     let mut settings = Settings::new(&name, balancer.target_port.unwrap_or_default());
     settings.port = balancer.port.unwrap_or_default();
     if let Some(path) = &balancer.health_path {
         settings.health_path.clone_from(path);
+    }
+    if let Some(statuses) = &balancer.health_status {
+        settings.health_status = statuses.parse()?;
     }
     settings.groups = balancer.target_groups.clone().unwrap_or_default();
     if let Some(seconds) = balancer.drain_seconds {
@@ -55,7 +60,7 @@ fn settings_of(balancer: &AddBalancer) -> Settings {
         (None, Some((name, value))) => Some(Cohort::Cookie { name, value }),
         (None, None) => None,
     };
-    settings
+    Ok(settings)
 }
 
 fn info_of(described: &Described) -> BalancerInfo {
@@ -75,6 +80,7 @@ fn info_of(described: &Described) -> BalancerInfo {
         test_url: test_address.map(|address| format!("http://{address}")),
         target_port: Some(settings.target_port),
         health_path: Some(settings.health_path.clone()),
+        health_status: Some(settings.health_status.to_string()),
         target_groups: Some(groups.collect()),
         requests: Some(totals.requests),
         app_errors: Some(totals.app_errors),

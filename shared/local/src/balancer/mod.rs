@@ -17,6 +17,7 @@ mod saved;
 mod set;
 mod set_up_error;
 mod settings;
+mod statuses;
 #[cfg(test)]
 mod tests;
 mod traffic;
@@ -30,5 +31,6 @@ pub use prometheus::{Prometheus, PrometheusUrlError};
 pub use set::{Balancers, Described, DescribedGroup, Resolver};
 pub use set_up_error::SetUpError;
 pub use settings::{Cohort, Settings, SettingsError};
+pub use statuses::Statuses;
 pub use traffic::HomeTraffic;
 pub use trials::Compared;

@@ -8,7 +8,7 @@ use std::time::Instant;
 use control::ports::Standing;
 use engine::DeploymentId;
 
-/// How many failed probes or connects in a row make a healthy host an unhealthy one.
+/// How many failed probes in a row, or failed connects, make a healthy host an unhealthy one.
 const FAILURES: u32 = 3;
 
 /// Coprime to 100, and nearest to its golden section: a hundred requests in a row visit each number below 100 once, well
@@ -44,7 +44,11 @@ struct Host {
     epoch: u64,
     wanted: Wanted,
     health: Health,
-    failures: u32,
+    /// Probes that failed in a row. What requests come to says nothing of them: one that answers these, and not what it
+    /// is asked for its health, is as dead as it says.
+    failed_probes: u32,
+    /// Connects that failed in a row.
+    failed_connects: u32,
     said: Option<String>,
     /// One clone is held by each request.
     ticket: Ticket,
@@ -88,6 +92,16 @@ impl Host {
             epoch: self.epoch,
             ticket: self.ticket.clone(),
         }
+    }
+
+    /// Takes note of a failure that was counted; whether it is healthy still.
+    fn failed(&mut self, reason: String) -> bool {
+        let failures = self.failed_probes.max(self.failed_connects);
+        if self.health == Health::Healthy && failures >= FAILURES {
+            self.health = Health::Unhealthy;
+        }
+        self.said = Some(reason);
+        self.health == Health::Healthy
     }
 
     fn in_flight(&self) -> usize {
@@ -148,7 +162,8 @@ impl Pool {
             epoch: self.last_epoch,
             wanted: Wanted::In,
             health: Health::Starting,
-            failures: 0,
+            failed_probes: 0,
+            failed_connects: 0,
             said: None,
             ticket,
         });
@@ -249,26 +264,35 @@ impl Pool {
         after.iter().chain(before).filter(open).min_by_key(|host| host.in_flight())
     }
 
-    /// A probe succeeded, or the host answered a request. Whether it is healthy now; none if the admission is over.
-    pub(crate) fn succeeded(&mut self, epoch: u64, is_probe: bool) -> Option<bool> {
+    /// A probe succeeded. Whether the host is healthy now; none if the admission is over.
+    pub(crate) fn healthy(&mut self, epoch: u64) -> Option<bool> {
         let host = self.host(epoch)?;
-        host.failures = 0;
-        if is_probe {
-            host.health = Health::Healthy;
-            host.said = None;
-        }
-        Some(host.health == Health::Healthy)
+        (host.failed_probes, host.failed_connects) = (0, 0);
+        host.health = Health::Healthy;
+        host.said = None;
+        Some(true)
     }
 
-    /// A probe or a connect failed, for that reason. Whether the host is healthy still; none if the admission is over.
-    pub(crate) fn failed(&mut self, epoch: u64, reason: String) -> Option<bool> {
+    /// A probe failed, for that reason. Whether the host is healthy still; none if the admission is over.
+    pub(crate) fn unhealthy(&mut self, epoch: u64, reason: String) -> Option<bool> {
         let host = self.host(epoch)?;
-        host.failures = host.failures.saturating_add(1);
-        if host.health == Health::Healthy && host.failures >= FAILURES {
-            host.health = Health::Unhealthy;
+        host.failed_probes = host.failed_probes.saturating_add(1);
+        Some(host.failed(reason))
+    }
+
+    /// The host answered a request.
+    pub(crate) fn reached(&mut self, epoch: u64) {
+        if let Some(host) = self.host(epoch) {
+            host.failed_connects = 0;
         }
-        host.said = Some(reason);
-        Some(host.health == Health::Healthy)
+    }
+
+    /// The host did not take a connection for a request, for that reason.
+    pub(crate) fn unreached(&mut self, epoch: u64, reason: String) {
+        if let Some(host) = self.host(epoch) {
+            host.failed_connects = host.failed_connects.saturating_add(1);
+            host.failed(reason);
+        }
     }
 
     fn host(&mut self, epoch: u64) -> Option<&mut Host> {
@@ -297,7 +321,7 @@ mod tests {
 
     fn healthy(pool: &mut Pool, group: usize, name: &str) -> u64 {
         let epoch = pool.admit(group, name, address(), &version()).unwrap();
-        pool.succeeded(epoch, true);
+        pool.healthy(epoch);
         epoch
     }
 
@@ -376,21 +400,40 @@ mod tests {
     }
 
     #[test]
-    fn three_failures_in_a_row_make_a_host_unhealthy_and_one_success_heals_it() {
+    fn three_failures_in_a_row_make_a_host_unhealthy_and_one_probe_heals_it() {
         let mut pool = pool(0);
         let (a, b) = (healthy(&mut pool, 0, "a"), healthy(&mut pool, 0, "b"));
         let now = Instant::now();
-        pool.failed(a, "refused".into());
-        pool.failed(a, "refused".into());
-        pool.succeeded(a, false);
-        pool.failed(a, "refused".into());
-        assert_eq!(pool.failed(a, "refused".into()), Some(true));
-        assert_eq!(pool.failed(a, "refused".into()), Some(false));
+        for _ in 0..2 {
+            pool.unreached(a, "refused".into());
+            pool.unreached(a, "refused".into());
+            pool.reached(a);
+        }
+        assert_eq!(pool.unhealthy(a, "refused".into()), Some(true));
+        assert_eq!(pool.unhealthy(a, "refused".into()), Some(true));
+        assert_eq!(pool.unhealthy(a, "refused".into()), Some(false));
         assert_eq!(pool.standing(0, "a", now), Standing::Starting(Some("refused".into())));
         assert_eq!(pool.choose(0, &[]).unwrap().epoch, b);
         assert_eq!(pool.choose(0, &[b]).unwrap().epoch, a, "where nobody else is left it is tried");
-        pool.succeeded(a, true);
+        pool.healthy(a);
         assert_eq!(pool.standing(0, "a", now), Standing::In);
+        for _ in 0..3 {
+            pool.unreached(a, "refused".into());
+        }
+        assert_eq!(pool.standing(0, "a", now), Standing::Starting(Some("refused".into())));
+    }
+
+    #[test]
+    fn probes_that_fail_count_whatever_requests_are_answered_between_them() {
+        let mut pool = pool(0);
+        let a = healthy(&mut pool, 0, "a");
+        for _ in 0..3 {
+            pool.reached(a);
+            pool.unhealthy(a, "it answered 503".into());
+            pool.reached(a);
+        }
+        let standing = pool.standing(0, "a", Instant::now());
+        assert_eq!(standing, Standing::Starting(Some("it answered 503".into())));
     }
 
     #[test]
@@ -408,9 +451,9 @@ mod tests {
         let first = healthy(&mut pool, 0, "a");
         assert_eq!(pool.admit(0, "a", address(), &version()), None, "it is in already");
         let second = pool.admit(0, "a", address(), &"d-BBBBBBBBB".parse().unwrap()).unwrap();
-        assert_eq!(pool.succeeded(first, true), None);
+        assert_eq!(pool.healthy(first), None);
         assert_eq!(pool.standing(0, "a", Instant::now()), Standing::Starting(None));
-        pool.succeeded(second, true);
+        pool.healthy(second);
         assert_eq!(pool.choose(0, &[]).unwrap().version.as_str(), "d-BBBBBBBBB");
     }
 }

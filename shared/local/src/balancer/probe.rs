@@ -8,6 +8,7 @@ use axum::body::Body;
 use http::{Request, header};
 
 use super::proxy::{HostClient, Running};
+use super::settings::Settings;
 
 /// How long a host may take for the first byte of its answer to a probe.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -29,11 +30,11 @@ pub(super) async fn watch(
     loop {
         let outcome = tokio::select! {
             () = running.stop.cancelled() => return,
-            outcome = probe(&client, address, &running.settings.health_path) => outcome,
+            outcome = probe(&client, address, &running.settings) => outcome,
         };
         let is_healthy = match outcome {
-            Ok(()) => running.pool().succeeded(epoch, true),
-            Err(reason) => running.pool().failed(epoch, reason),
+            Ok(()) => running.pool().healthy(epoch),
+            Err(reason) => running.pool().unhealthy(epoch, reason),
         };
         let Some(is_healthy) = is_healthy else { return };
         if is_healthy {
@@ -49,7 +50,12 @@ pub(super) async fn watch(
 }
 
 /// Asks once; what a person would want to know if it failed.
-async fn probe(client: &HostClient, address: SocketAddr, path: &str) -> Result<(), String> {
+async fn probe(
+    client: &HostClient,
+    address: SocketAddr,
+    settings: &Settings,
+) -> Result<(), String> {
+    let path = &settings.health_path;
     let request = Request::get(format!("http://{address}{path}"))
         .header(header::USER_AGENT, "cutover-balancer")
         .body(Body::empty())
@@ -58,11 +64,12 @@ async fn probe(client: &HostClient, address: SocketAddr, path: &str) -> Result<(
     let response = answer
         .map_err(|_| format!("{address}{path} did not answer within {} s", TIMEOUT.as_secs()))?
         .map_err(|error| format!("{address}{path} did not answer: {}", whole(&error)))?;
-    let status = response.status();
-    if status.is_server_error() {
-        return Err(format!("{address}{path} answered {}", status.as_u16()));
+    let (status, healthy) = (response.status(), &settings.health_status);
+    if healthy.hold(status) {
+        return Ok(());
     }
-    Ok(())
+    let status = status.as_u16();
+    Err(format!("{address}{path} answered {status}, which is none of the healthy {healthy}"))
 }
 
 /// An error with its causes, the last of which says what happened.

@@ -207,7 +207,7 @@ async fn forward(State(entrance): State<Entrance>, request: Request) -> Response
         match response.extensions().get::<ProxyError>() {
             None => return answered(&running, chosen, began.elapsed(), response, body),
             Some(error) if error.is_connect() && body.is_whole() => {
-                running.pool().failed(chosen.epoch, error.message().to_owned());
+                running.pool().unreached(chosen.epoch, error.message().to_owned());
                 tried.push(chosen.epoch);
             }
             // The host is not to blame, nor is what runs there.
@@ -250,7 +250,7 @@ fn answered(
     response: Response,
     asked: Whole,
 ) -> Response {
-    running.pool().succeeded(chosen.epoch, false);
+    running.pool().reached(chosen.epoch);
     let (mut measures, now_ms) = running.measures();
     let is_bad = response.status().is_server_error();
     measures.answered(&chosen.version, latency, is_bad, now_ms);

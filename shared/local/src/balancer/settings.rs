@@ -7,6 +7,8 @@ use http::{HeaderMap, HeaderName, header};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::statuses::Statuses;
+
 /// The longest name of a balancer or target group, in bytes.
 const NAME_MAX: usize = 64;
 /// The longest time that requests may take to end on a host that is drained.
@@ -24,9 +26,12 @@ pub struct Settings {
     pub port: u16,
     /// The port that the hosts' application listens on.
     pub target_port: u16,
-    /// What is asked of a host to see whether it is healthy; any answer with a status below 500 says so.
+    /// What is asked of a host to see whether it is healthy.
     #[serde(default = "default_health_path")]
     pub health_path: String,
+    /// The statuses of the answer that say so.
+    #[serde(default)]
+    pub health_status: Statuses,
     /// One or two target groups. None: one that has the balancer's name.
     #[serde(default)]
     pub groups: Vec<String>,
@@ -94,6 +99,14 @@ pub enum SettingsError {
         /// The path.
         path: String,
     },
+    /// No statuses.
+    #[error(
+        "`{given}` cannot be the statuses that are healthy: give ranges of 100 to 599, like `200-399` or `200,204`"
+    )]
+    HealthStatus {
+        /// What was given.
+        given: String,
+    },
     /// Too long.
     #[error(
         "a drain time-out of {ms} ms is too long: give at most {DRAIN_TIMEOUT_MAX_MS} ms (an hour)"
@@ -129,6 +142,7 @@ impl Settings {
             port: 0,
             target_port,
             health_path: default_health_path(),
+            health_status: Statuses::default(),
             groups: Vec::new(),
             drain_timeout_ms: default_drain_timeout_ms(),
             cohort: None,

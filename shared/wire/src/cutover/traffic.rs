@@ -155,6 +155,8 @@ shape! {
         target_port: u16,
         /// What is asked of a host to see whether it is healthy; `/` unless said.
         health_path: String,
+        /// The statuses of its answer that are healthy, as `200-399` or `200,204`; `200-399` unless said.
+        health_status: String,
         /// Two target groups that share its traffic, in place of one of its own name.
         target_groups: Vec<String>,
         /// How long requests may take to end on a host that is drained, in seconds; 30 unless said.
@@ -211,6 +213,8 @@ shape! {
         target_port: u16,
         /// What is asked of a host to see whether it is healthy.
         health_path: String,
+        /// The statuses of its answer that are healthy.
+        health_status: String,
         /// The target groups.
         target_groups: Vec<TargetGroupStatus>,
         /// Requests that were answered.

@@ -2,15 +2,18 @@
 //! names begin with PREFIX. A server has the name of its host, with the prefix before it or not. Nothing is added to
 //! HAProxy or removed from it; what an operator wrote in `haproxy.cfg` is what there is.
 
+mod drains;
 mod servers;
 mod socket;
 mod weights;
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use control::ports::{BalancerError, Standing};
 
 pub use self::socket::Socket;
+use drains::Drains;
 use servers::Server;
 
 /// The longest line of commands that is sent, in bytes; HAProxy's own limit is its buffer of 16 KiB.
@@ -22,6 +25,9 @@ const NAME_MAX: usize = 255;
 #[derive(Debug, Clone)]
 pub struct Haproxy {
     socket: Socket,
+    /// How long connections may take to end on a server that is drained.
+    patience: Duration,
+    drains: Drains,
 }
 
 /// The servers that one name means.
@@ -95,7 +101,13 @@ impl Haproxy {
     /// The HAProxy whose runtime socket is there. It is not asked anything yet.
     #[must_use]
     pub fn new(socket: Socket) -> Self {
-        Self { socket }
+        Self { socket, patience: drains::PATIENCE, drains: Drains::default() }
+    }
+
+    /// The same, with another time that connections may take to end on a server that is drained.
+    #[must_use]
+    pub fn with_drain(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     pub(super) fn socket(&self) -> &Socket {
@@ -159,9 +171,14 @@ impl Haproxy {
         let servers = self.servers(group).await?;
         let standing = |host: &String| {
             let server = group.find(&servers, host);
-            (host.clone(), server.map_or(Standing::Out, Server::standing))
+            (host.clone(), server.map_or(Standing::Out, |server| self.standing_of(group, server)))
         };
         Ok(hosts.iter().map(standing).collect())
+    }
+
+    fn standing_of(&self, group: Group<'_>, server: &Server) -> Standing {
+        let now = Instant::now();
+        server.standing(self.drains.is_given_up(group.backend, server, self.patience, now))
     }
 
     pub(super) async fn split(

@@ -30,10 +30,10 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// How it stands, in the words of the port.
-    pub(super) fn standing(&self) -> Standing {
+    /// How it stands, in the words of the port. One that was given up is out, whatever it still has.
+    pub(super) fn standing(&self, is_given_up: bool) -> Standing {
         match (self.is_ready, self.is_up) {
-            (false, _) if self.busy > 0 => Standing::Draining,
+            (false, _) if self.busy > 0 && !is_given_up => Standing::Draining,
             (false, _) => Standing::Out,
             (true, true) => Standing::In,
             (true, false) => Standing::Starting(self.said.clone()),
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn a_server_stands_as_haproxy_says() {
         let servers = parse(STATE, STAT).unwrap();
-        let standing: Vec<Standing> = servers.iter().map(Server::standing).collect();
+        let standing: Vec<Standing> = servers.iter().map(|server| server.standing(false)).collect();
         let starting = |text: &str| Standing::Starting(Some(text.into()));
         let expected = [
             starting("DOWN L4CON Connection refused"),
@@ -154,6 +154,8 @@ mod tests {
             starting("NOLB L7OKC"),
         ];
         assert_eq!(standing, expected);
+        assert_eq!(servers[2].standing(true), Standing::Out);
+        assert_eq!(servers[1].standing(true), Standing::In);
         assert_eq!(servers[1].weight, 77);
         let checked: Vec<bool> = servers.iter().map(|server| server.has_check).collect();
         assert_eq!(checked, [true, true, false, true, false, true]);

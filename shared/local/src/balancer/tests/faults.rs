@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use control::ports::Standing;
+use control::ports::{Balancers as _, Standing};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::super::Totals;
@@ -31,6 +31,60 @@ async fn a_host_that_dies_under_load_costs_at_most_what_it_had() {
     // Each of two hosts had about half of eight clients; none asks it a second time in vain.
     assert!(bad <= 8, "{bad} of {} failed", answers.len());
     assert!(answers.iter().all(|answer| !matches!(answer, Err(503))), "one host was there");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_whose_health_fails_gets_no_traffic_however_many_requests_it_answers() {
+    let world = World::new().await;
+    let url = world.add(|_| {}).await;
+    let (one, two) = (world.app(1), world.app(2));
+    world.admit("home:web", "host-1", "OLD").await;
+    world.admit("home:web", "host-2", "OLD").await;
+    let load = Load::start(&world, &url, 4);
+    one.does.health.store(503, Ordering::SeqCst);
+    let said = format!(
+        "127.{}.{}.1:{}/health answered 503, which is none of the healthy 200-399",
+        world.net[1], world.net[2], world.target_port
+    );
+    world.until("home:web", "host-1", Standing::Starting(Some(said))).await;
+    let (before, other) = (one.began(), two.began());
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(one.began() <= before + 4, "it gets no more than what was on its way");
+    assert!(two.began() > other + 4, "the other one has it all");
+    one.does.health.store(200, Ordering::SeqCst);
+    world.until("home:web", "host-1", Standing::In).await;
+    assert!(load.end().await.iter().all(Result::is_ok));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_healthy_is_200_to_399_unless_told_otherwise() {
+    for (told, status, expected) in [
+        (None, 200, true),
+        (None, 399, true),
+        (None, 404, false),
+        (None, 401, false),
+        (None, 500, false),
+        (Some("200,404"), 404, true),
+        (Some("200,404"), 204, false),
+        (Some("200-599"), 503, true),
+    ] {
+        let world = World::new().await;
+        world.add(|s| s.health_status = told.map(|t| t.parse().unwrap()).unwrap_or_default()).await;
+        let app = world.app(1);
+        app.does.health.store(status, Ordering::SeqCst);
+        world.traffic.admit("home:web", "host-1", &version("OLD")).await.unwrap();
+        if expected {
+            world.until("home:web", "host-1", Standing::In).await;
+            continue;
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let standing = world.standing("home:web", "host-1").await;
+        let Standing::Starting(Some(said)) = &standing else { panic!("{status}: {standing:?}") };
+        assert!(
+            said.contains(&format!("answered {status}, which is none of the healthy")),
+            "{said}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,6 @@
 //! HAProxy's answers that a test cannot easily get from the real one, which is tried in the whole-system tests.
 
-use control::ports::{BalancerError, Balancers as _};
+use control::ports::{BalancerError, Balancers as _, Standing};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -73,6 +73,35 @@ async fn a_server_without_checks_is_not_called_down_as_nothing_would_call_it_up(
         other => answer(other),
     };
     admit("haproxy:web", unchecked).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_drain_that_never_ends_holds_a_deployment_for_a_while_only() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let socket = Socket::Tcp(listener.local_addr().unwrap());
+    let server = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut command = vec![0; 1_000];
+            let count = stream.read(&mut command).await.unwrap();
+            let answer = match &command[..count] {
+                b"show servers state web\n" => STATE.replace("host-1 2 0", "host-1 2 8"),
+                _ => STAT.replace("host-1,0,UP", "host-1,2,DRAIN"),
+            };
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    let world = World::new().await;
+    let patience = std::time::Duration::from_millis(700);
+    let haproxy = Haproxy::new(socket).with_drain(patience);
+    let haproxy = [("web".to_owned(), haproxy)].into();
+    let outside = Outside { haproxy, prometheus: None };
+    let world = World { traffic: HomeTraffic { outside, ..world.traffic.clone() }, ..world };
+    let began = std::time::Instant::now();
+    assert_eq!(world.standing("haproxy:web", "host-1").await, Standing::Draining);
+    world.until("haproxy:web", "host-1", Standing::Out).await;
+    assert!(began.elapsed() >= patience);
+    server.abort();
 }
 
 #[tokio::test]
