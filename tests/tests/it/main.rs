@@ -30,6 +30,8 @@ mod permissions;
 mod policies;
 #[cfg(feature = "tools")]
 mod prometheus;
+#[cfg(feature = "tools")]
+mod readme;
 mod refusals;
 mod rollbacks;
 #[cfg(feature = "tools")]
