@@ -127,6 +127,14 @@ impl Client {
         matches!(self.access, Access::Batch(_))
     }
 
+    /// The host's name, once it is known.
+    pub(crate) fn host_name(&self) -> Option<String> {
+        match &self.access {
+            Access::Key { .. } => self.connection().ok().map(|known| known.host.clone()),
+            Access::Batch(command) => Some(command.host.clone()),
+        }
+    }
+
     /// When home last said something that was understood, if it ever did.
     pub(crate) fn heard_at(&self) -> Option<Instant> {
         *lock(&self.heard_at)

@@ -17,6 +17,7 @@ use rustix::io::Errno;
 use wire::host::{ErrorCode, Specification};
 
 use crate::accounts::{self, Account, Directory};
+use crate::command::Host;
 use crate::config::AgentConfig;
 use crate::hints;
 use crate::output::EventLog;
@@ -53,7 +54,7 @@ pub(crate) struct Prepared {
 impl Prepared {
     /// Finds the script and its user, and makes it executable.
     pub(crate) async fn new(
-        config: &AgentConfig,
+        host: &Host,
         specification: &Specification,
         event: Event,
         archive: &Path,
@@ -69,11 +70,11 @@ impl Prepared {
         let (account, through_sudo) = user_of(script, &own)
             .await
             .map_err(|message| fail(ErrorCode::UnknownError, message))?;
-        let working_dir = match &config.root {
+        let working_dir = match &host.config.root {
             HostRoot::Whole => PathBuf::from("/"),
             HostRoot::Prefix(prefix) => prefix.clone(),
         };
-        let variables = variables(config, specification, event, account.as_ref().unwrap_or(&own));
+        let variables = variables(host, specification, event, account.as_ref().unwrap_or(&own));
         let account = if through_sudo.is_some() { None } else { account };
         Ok(Self { path, account, through_sudo, working_dir, variables })
     }
@@ -259,7 +260,7 @@ fn make_executable(path: &Path, location: &str, log: &EventLog) -> Result<(), St
 
 /// The whole environment of a script.
 fn variables(
-    config: &AgentConfig,
+    host: &Host,
     specification: &Specification,
     event: Event,
     account: &Account,
@@ -272,7 +273,10 @@ fn variables(
     set("SHELL", &account.shell);
     set("USER", &account.name);
     set("LOGNAME", &account.name);
-    for (name, value) in &config.hook_env {
+    if let Some(name) = host.client.host_name() {
+        set("HOST_NAME", &name);
+    }
+    for (name, value) in &host.config.hook_env {
         set(name, value);
     }
     set("LIFECYCLE_EVENT", event.name());

@@ -13,7 +13,7 @@ use wire::host::ErrorCode;
 use crate::archive;
 use crate::events::{Run, RunError};
 use crate::hooks::{Failure, Prepared, check_users};
-use crate::install::{self, Request};
+use crate::install::{self, Request, SeLinux};
 use crate::journal::OpenHook;
 use crate::lease::{Unmet, log_path};
 use crate::output::{EventLog, stamped};
@@ -127,8 +127,18 @@ impl Run<'_> {
             let (root, group_dir, archive) = (&root, group_dir.as_path(), archive.as_path());
             let (revision, appspec) = (revision.as_str(), &appspec);
             let disk = &Disk::default();
-            let request =
-                Request { root, group_dir, archive, revision, appspec, behavior, disk, sync };
+            let selinux = SeLinux::of_this_host();
+            let request = Request {
+                root,
+                group_dir,
+                archive,
+                revision,
+                appspec,
+                behavior,
+                disk,
+                selinux: selinux.as_ref(),
+                sync,
+            };
             let plan = install::plan(&request)?;
             let notes = plan.notes();
             install::perform(plan).map(|done| (done, notes))
@@ -196,7 +206,7 @@ impl Run<'_> {
             }
             log.write(&format!("Script - {}\n", script.location));
             let prepared =
-                Prepared::new(&self.host.config, self.specification, event, &archive, script, &log);
+                Prepared::new(self.host, self.specification, event, &archive, script, &log);
             let prepared = match prepared.await {
                 Ok(prepared) => prepared,
                 Err(failure)

@@ -6,14 +6,15 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use bundle::names;
 use durable::{Call, Disk};
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, StatxFlags, Timespec, Timestamps, Uid,
+    AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, StatxFlags, Timespec, Timestamps,
+    Uid, XattrFlags,
 };
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -203,6 +204,36 @@ impl Host {
         let name = name.as_os_str();
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(File::from(rustix::fs::openat(&parent, name, flags, Mode::empty())?))
+    }
+
+    /// An extended attribute, if there is one of that name; of a link itself.
+    pub(super) fn attribute(&self, path: &str, attribute: &str) -> io::Result<Option<Vec<u8>>> {
+        let (parent, name) = self.parent(path)?;
+        let name = if name.is_empty() { OsStr::new(".") } else { name.as_os_str() };
+        attribute_at(&opened(&parent).join(name), attribute)
+    }
+
+    /// An extended attribute of a directory, or of that which a link leads to.
+    pub(super) fn attribute_of_dir(
+        &self,
+        path: &str,
+        attribute: &str,
+    ) -> io::Result<Option<Vec<u8>>> {
+        attribute_at(&opened(&self.dir(path)?).join("."), attribute)
+    }
+
+    pub(super) fn set_attribute(
+        &self,
+        path: &str,
+        attribute: &str,
+        value: &[u8],
+    ) -> io::Result<()> {
+        let (parent, name) = self.parent(path)?;
+        let name = name.as_os_str();
+        let call = Call::Change { dir: parent.as_fd(), name: name.as_ref() };
+        let at = opened(&parent).join(name);
+        let flags = XattrFlags::empty();
+        self.disk.call(call, || Ok(rustix::fs::lsetxattr(&at, attribute, value, flags)?))
     }
 
     /// Whether two files contain the same.
@@ -395,8 +426,25 @@ fn set_meta(parent: &OwnedFd, name: &OsStr, meta: Meta) -> io::Result<()> {
 }
 
 fn resolved(fd: &OwnedFd) -> Option<PathBuf> {
-    use std::os::fd::AsRawFd;
-    std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd())).ok()
+    std::fs::read_link(opened(fd)).ok()
+}
+
+/// A path that leads to what was opened.
+fn opened(fd: &OwnedFd) -> PathBuf {
+    Path::new("/proc/self/fd").join(fd.as_raw_fd().to_string())
+}
+
+fn attribute_at(path: &Path, attribute: &str) -> io::Result<Option<Vec<u8>>> {
+    // The most that Linux allows.
+    let mut value = vec![0; 64 << 10];
+    match rustix::fs::lgetxattr(path, attribute, &mut value[..]) {
+        Ok(bytes) => {
+            value.truncate(bytes);
+            Ok(Some(value))
+        }
+        Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn read_link(parent: &OwnedFd, name: &OsStr) -> io::Result<String> {

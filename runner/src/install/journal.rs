@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::InstallError;
 use super::host::{Host, Meta, is_absent, split};
+use super::labels::set_label;
 use super::permissions::{Labels, label};
 use super::state::{Manifest, Previous};
 
@@ -237,5 +238,9 @@ fn restore(host: &Host, old: &str, path: &str) -> io::Result<()> {
 }
 
 fn label_dir(host: &Host, path: &str, labels: &Labels) -> io::Result<()> {
-    if *labels == Labels::default() { Ok(()) } else { label(&File::from(host.dir(path)?), labels) }
+    if *labels == Labels::default() {
+        return Ok(());
+    }
+    set_label(host, path, labels.label.as_ref());
+    label(&File::from(host.dir(path)?), labels)
 }

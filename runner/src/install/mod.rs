@@ -8,6 +8,7 @@
 mod error;
 mod host;
 mod journal;
+mod labels;
 mod perform;
 mod permissions;
 mod plan;
@@ -22,6 +23,7 @@ use durable::Disk;
 use engine::appspec::{AppSpec, FileExistsBehavior};
 
 pub use error::InstallError;
+pub use labels::SeLinux;
 pub use plan::InstallPlan;
 
 use crate::root::HostRoot;
@@ -43,6 +45,8 @@ pub struct Request<'a> {
     pub behavior: FileExistsBehavior,
     /// What everything is written through.
     pub disk: &'a Disk,
+    /// SELinux, if the host has it.
+    pub selinux: Option<&'a SeLinux>,
     /// Whether installed files are forced to the disk, so that the install is all or nothing also when the power goes.
     pub sync: bool,
 }

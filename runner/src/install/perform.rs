@@ -14,6 +14,7 @@ use durable::SYNC_EACH;
 use super::error::InstallError;
 use super::host::{Host, join, split};
 use super::journal::{Journal, Phase, Step, keep, to_do, to_undo};
+use super::labels::set_label;
 use super::permissions::label;
 use super::plan::{InstallPlan, Staged};
 use super::state::{
@@ -326,11 +327,16 @@ fn stage_file(host: &Host, bundle: &Host, file: &Staged, sync: bool) -> io::Resu
         Want::Symlink { target, .. } => {
             host.symlink(target, &file.new)?;
             host.set_meta(&file.new, file.meta)?;
+            set_label(host, &file.new, file.labels.label.as_ref());
             Ok(false)
         }
         Want::File { source, mtime, .. } => {
             let to = host.create(&file.new)?;
             host.copy(bundle.read(source)?, &to)?;
+            set_label(host, &file.new, file.labels.label.as_ref());
+            if let Some(acl) = &file.acl {
+                acl.apply(host, &file.new)?;
+            }
             host.set_meta(&file.new, file.meta)?;
             // After the mode, because a mode would change the ACL's mask.
             label(&to, &file.labels)?;

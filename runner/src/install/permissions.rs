@@ -32,6 +32,9 @@ pub(super) struct Labels {
     pub(super) acls: Vec<String>,
     /// Arguments for `chcon`.
     pub(super) context: Vec<String>,
+    /// The SELinux label that it gets from where it will stand.
+    #[serde(default)]
+    pub(super) label: Option<String>,
 }
 
 /// The grants by path. The same path must not be granted twice.
@@ -115,7 +118,7 @@ fn grant(permission: &Permission) -> Result<Grant, String> {
         return Err("`acls` need the program `setfacl`, which is not on this host; install the package `acl`".into());
     }
     let context = permission.context.as_ref().map(context).transpose()?.unwrap_or_default();
-    let labels = Labels { acls: permission.acls.clone(), context };
+    let labels = Labels { acls: permission.acls.clone(), context, label: None };
     Ok(Grant { mode: permission.mode, uid, gid, labels })
 }
 

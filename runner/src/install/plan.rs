@@ -10,6 +10,7 @@ use super::Request;
 use super::error::{InstallError, list};
 use super::host::{Found, Host, Meta, join, split};
 use super::journal::Step;
+use super::labels::{DefaultAcl, inherit};
 use super::perform::recover;
 use super::permissions::{Grant, Labels, grants};
 use super::state::{INSTALLED, Installed, Manifest, PREVIOUS, Previous, load};
@@ -83,6 +84,10 @@ pub(super) struct Staged {
     pub(super) same: Option<String>,
     /// Whether its time is that of the install.
     pub(super) retimed: bool,
+    /// Whether another file stands in its place.
+    pub(super) replaces: bool,
+    /// What the directory demands of new files.
+    pub(super) acl: Option<DefaultAcl>,
 }
 
 /// Plans an install.
@@ -108,13 +113,17 @@ pub(super) fn plan(request: &Request<'_>) -> Result<InstallPlan, InstallError> {
         group: request.group_dir.file_name().and_then(|name| name.to_str()).unwrap_or("group"),
         behavior: request.appspec.file_exists_behavior.unwrap_or(request.behavior),
         stores: BTreeMap::new(),
+        acls: BTreeMap::new(),
         out: Output::default(),
     };
     draft.manifest_of(&tree, &grants)?;
     draft.removals(&tree)?;
-    let out = draft.out;
+    let mut out = draft.out;
     if !out.conflicts.is_empty() {
         return Err(InstallError::FileExists { paths: out.conflicts });
+    }
+    if let Some(selinux) = request.selinux {
+        inherit(&host, selinux, &mut out.staged, &mut out.mkdirs)?;
     }
     let again = installed.sequence > 0 && installed.revision == request.revision;
     let manifest = Manifest {
@@ -159,6 +168,8 @@ struct Draft<'a> {
     behavior: FileExistsBehavior,
     /// The store by directory, and by mount.
     stores: BTreeMap<StoreKey, String>,
+    /// The default ACL by directory.
+    acls: BTreeMap<String, Option<DefaultAcl>>,
     out: Output,
 }
 
@@ -282,7 +293,8 @@ impl Draft<'_> {
             }
         }
         let mode = if let Want::File { mode, .. } = want { *mode } else { 0o777 };
-        let meta = granted(mode, grant, own());
+        let acl = self.default_acl(split(path).0)?.filter(|_| matches!(want, Want::File { .. }));
+        let meta = granted(mode & acl.as_ref().map_or(0o777, DefaultAcl::mode), grant, own());
         let new = self.numbered(path, "new")?;
         let (same, retimed) = self.same(path, want, meta, grant)?.unzip();
         let retimed = retimed.unwrap_or(false);
@@ -291,6 +303,7 @@ impl Draft<'_> {
             self.compare(path, found, meta, grant, &mut chosen)?;
         }
         let Chosen { want, same, retimed } = chosen;
+        let replaces = old.is_some();
         self.out.places.push(Step::Place { path: path.to_owned(), new: new.clone(), old });
         let labels = grant.labels.clone();
         self.out.staged.push(Staged {
@@ -301,6 +314,8 @@ impl Draft<'_> {
             labels,
             same,
             retimed,
+            replaces,
+            acl,
         });
         Ok(())
     }
@@ -395,6 +410,26 @@ impl Draft<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What new files in a directory get: its default ACL, or that which it will inherit itself.
+    fn default_acl(&mut self, dir: &str) -> Result<Option<DefaultAcl>, InstallError> {
+        if let Some(known) = self.acls.get(dir) {
+            return Ok(known.clone());
+        }
+        let is_there = !self.out.fresh.contains(dir)
+            && self
+                .host
+                .is_dir(dir)
+                .map_err(InstallError::io("reading", self.host.outside(dir)))?;
+        let acl = if is_there {
+            DefaultAcl::of(self.host, dir)
+                .map_err(InstallError::io("reading the ACL of", self.host.outside(dir)))?
+        } else {
+            self.default_acl(split(dir).0)?
+        };
+        self.acls.insert(dir.to_owned(), acl.clone());
+        Ok(acl)
     }
 
     /// Plans to take a directory away for a file; it must be ours, with nothing of others in it.

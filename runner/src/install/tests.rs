@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use super::*;
 
 mod faults;
+mod labels;
 
 /// A host with its root, the group's state, and bundles.
 struct World {
@@ -23,6 +24,7 @@ struct World {
     root: HostRoot,
     disk: Disk,
     sync: bool,
+    selinux: Option<SeLinux>,
     /// What [`World::install`] installed last.
     last: RefCell<Option<(PathBuf, String)>>,
 }
@@ -44,7 +46,14 @@ impl World {
 
     fn of(home: TempDir) -> Self {
         let root = HostRoot::Prefix(home.path().join("root"));
-        Self { home, root, disk: Disk::default(), sync: true, last: RefCell::default() }
+        Self {
+            home,
+            root,
+            disk: Disk::default(),
+            sync: true,
+            selinux: None,
+            last: RefCell::default(),
+        }
     }
 
     fn at(&self, path: &str) -> PathBuf {
@@ -90,6 +99,7 @@ impl World {
             appspec: &appspec,
             behavior,
             disk: &self.disk,
+            selinux: self.selinux.as_ref(),
             sync: self.sync,
         })
     }

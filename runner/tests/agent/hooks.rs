@@ -56,6 +56,7 @@ async fn a_script_has_a_clean_environment_with_codedeploys_variables() {
         "DEPLOYMENT_GROUP_NAME",
         "DEPLOYMENT_ID",
         "HOME",
+        "HOST_NAME",
         "HOST_ROOT",
         "LANG",
         "LIFECYCLE_EVENT",

@@ -96,6 +96,7 @@ async fn a_pushed_command_is_claimed_by_its_batch_and_ends_with_the_hosts_result
     assert_eq!((claims, home.result(&id).await.status), (1, HostStatus::Succeeded));
     let env = read(&home, "env");
     assert!(env.contains("LIFECYCLE_EVENT=AfterInstall") && !env.contains("CUTOVER"), "{env}");
+    assert!(env.lines().any(|line| line == "HOST_NAME=i-0abc"), "{env}");
 
     let bad = Deployment::of(2, "AfterInstall", "", "#!/bin/sh\nexit 3\n").in_group(1);
     let id = home.dispatch(bad);
