@@ -93,6 +93,7 @@ pub async fn serve(
     };
     for group in Group::all(&config.state).unwrap_or_default() {
         put_right(&config, &group).await;
+        group.prune_logs(Duration::from_millis(config.limits.kept_logs_ms));
     }
     let client = Arc::new(Client::of_host(&config.state)?);
     let (asked, stop) = Stop::new(config.limits.grace_ms);

@@ -30,6 +30,9 @@ impl AgentConfig {
     }
 }
 
+/// A day.
+pub const DAY_MS: u64 = 24 * 3600 * 1000;
+
 /// Times and sizes of an agent, with defaults that fit a real host.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -52,6 +55,9 @@ pub struct Limits {
     pub open_output_ms: u64,
     /// How many earlier deployments of a group are kept besides the last successful and the current one. Default: 3.
     pub kept_deployments: usize,
+    /// How long the output of hooks is kept after it was written, in the directories of deployments that are kept.
+    /// Default: 90 days.
+    pub kept_logs_ms: u64,
 }
 
 impl Default for Limits {
@@ -66,6 +72,7 @@ impl Default for Limits {
             kill_after_ms: 5_000,
             open_output_ms: 2_000,
             kept_deployments: 3,
+            kept_logs_ms: 90 * DAY_MS,
         }
     }
 }

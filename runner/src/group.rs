@@ -242,6 +242,27 @@ impl Group {
         }
     }
 
+    /// Removes the logs of events that were written to last before `kept` ago, but of no deployment whose result is still to
+    /// be told.
+    pub(crate) fn prune_logs(&self, kept: Duration) {
+        let now = SystemTime::now();
+        for id in self.deployments() {
+            let dir = self.deployment(&id);
+            if Journal::story(&dir).is_ok_and(|story| story.is_owed()) {
+                continue;
+            }
+            for log in std::fs::read_dir(dir.join("logs")).into_iter().flatten().flatten() {
+                let written = log.metadata().and_then(|meta| meta.modified());
+                let age = written.ok().and_then(|written| now.duration_since(written).ok());
+                if age.is_some_and(|age| age > kept)
+                    && let Err(error) = std::fs::remove_file(log.path())
+                {
+                    tracing::warn!(%error, log = %log.path().display(), "an old log could not be removed");
+                }
+            }
+        }
+    }
+
     /// Puts a small file in place, whole and durable.
     fn replace(&self, name: &str, content: &[u8]) -> Result<(), GroupError> {
         let path = self.dir.join(name);
@@ -316,6 +337,24 @@ mod tests {
         assert!(group.try_lock().unwrap().is_none());
         wait.0.send(()).unwrap();
         group.lock().await.unwrap();
+    }
+
+    #[test]
+    fn old_logs_go_and_young_ones_and_their_deployments_stay() {
+        let state = tempfile::tempdir().unwrap();
+        let group = group(state.path());
+        let now = SystemTime::now();
+        let log = |letter, name: &str, days: u64| {
+            let path = group.begin(&id(letter)).unwrap().join("logs").join(name);
+            let written = now - Duration::from_secs(days * 24 * 3600);
+            File::create(&path).unwrap().set_modified(written).unwrap();
+            path
+        };
+        let (old, young) = (log('A', "BeforeInstall.log", 91), log('A', "AfterInstall.log", 89));
+        group.prune_logs(Duration::from_secs(90 * 24 * 3600));
+        assert!(!old.exists() && young.exists());
+        group.prune_logs(Duration::from_secs(80 * 24 * 3600));
+        assert!(!young.exists() && group.deployment(&id('A')).exists());
     }
 
     #[test]

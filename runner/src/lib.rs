@@ -29,6 +29,6 @@ pub mod unpack;
 
 pub use agent::{AgentError, Ended, serve};
 pub use client::{Connection, PushedCommand};
-pub use config::{AgentConfig, Limits};
+pub use config::{AgentConfig, DAY_MS, Limits};
 pub use events::InterruptedHook;
 pub use push::{PushError, PushedEnd, run_once};

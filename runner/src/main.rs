@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use runner::identity::{self, Sources};
 use runner::root::HostRoot;
-use runner::{AgentConfig, Ended, InterruptedHook, PushedCommand, PushedEnd, run_once, serve};
+use runner::{
+    AgentConfig, DAY_MS, Ended, InterruptedHook, PushedCommand, PushedEnd, run_once, serve,
+};
 use tokio::signal::unix::{SignalKind, signal};
 use wire::host::{BatchKey, HostStatus};
 
@@ -65,6 +67,9 @@ struct Place {
     /// one, files may be damaged.
     #[arg(long)]
     no_sync: bool,
+    /// Keep the output of hooks for so many days.
+    #[arg(long, value_name = "DAYS", default_value_t = 90)]
+    keep_logs: u32,
 }
 
 impl Place {
@@ -73,6 +78,7 @@ impl Place {
         let mut config = AgentConfig::new(self.state, root);
         config.hook_env = self.hook_env.into_iter().collect();
         config.sync = !self.no_sync;
+        config.limits.kept_logs_ms = u64::from(self.keep_logs) * DAY_MS;
         config
     }
 }

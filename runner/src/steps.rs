@@ -70,7 +70,9 @@ impl Run<'_> {
             end = obtain => end,
             () = self.host.stop.grace_is_over() => return (Outcome::Paused, String::new()),
         };
-        self.group.prune(id, self.host.config.limits.kept_deployments);
+        let limits = self.host.config.limits;
+        self.group.prune(id, limits.kept_deployments);
+        self.group.prune_logs(Duration::from_millis(limits.kept_logs_ms));
         match end {
             Ok(line) => (Outcome::Succeeded(line.clone()), stamped(&format!("{line}\n"))),
             Err(error) => (Outcome::Failed(Failure::other(error.to_string())), String::new()),

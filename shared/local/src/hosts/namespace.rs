@@ -116,7 +116,8 @@ pub fn enter(host_dir: &Path, root: &Path) -> Result<(), NamespaceError> {
 /// # Errors
 /// [`NamespaceError::Refused`] with the way to allow it; the others when `dir` cannot be written or no child started.
 pub fn probe(dir: &Path) -> Result<(), NamespaceError> {
-    let place = dir.join(format!(".namespace-probe-{}", std::process::id()));
+    remove_left_probes(dir);
+    let place = dir.join(format!("{PROBE}{}", std::process::id()));
     for name in ["upper", "work", "stage"] {
         let path = place.join(name);
         std::fs::create_dir_all(&path).map_err(files(&path))?;
@@ -128,9 +129,7 @@ pub fn probe(dir: &Path) -> Result<(), NamespaceError> {
             Err((step, errno)) => PROBE_PASSED + ((step as i32 + 1) << 12) + errno.raw_os_error(),
         })
     });
-    // The kernel leaves this directory without permissions, which only removal by name gets over.
-    drop(std::fs::remove_dir(place.join("work/work")));
-    std::fs::remove_dir_all(&place).map_err(files(&place))?;
+    remove_probe(&place).map_err(files(&place))?;
     match answer.map_err(|error| files(&place)(error.into()))? {
         Answer::Said(PROBE_PASSED) => Ok(()),
         Answer::Said(number) => {
@@ -142,6 +141,27 @@ pub fn probe(dir: &Path) -> Result<(), NamespaceError> {
         Answer::NoChild(error) => Err(NamespaceError::Child(error)),
     }
 }
+
+fn remove_probe(place: &Path) -> io::Result<()> {
+    // The kernel leaves this directory without permissions, which only removal by name gets over.
+    drop(std::fs::remove_dir(place.join("work/work")));
+    std::fs::remove_dir_all(place)
+}
+
+/// Removes what probes of processes have left that were killed.
+fn remove_left_probes(dir: &Path) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(PROBE)?.parse::<u32>().ok());
+        let is_left = process.is_some_and(|id| !Path::new("/proc").join(id.to_string()).exists());
+        if is_left && let Err(error) = remove_probe(&entry.path()) {
+            tracing::warn!(%error, path = %entry.path().display(), "left a directory of an old probe");
+        }
+    }
+}
+
+/// What the directory of a probe is called, before the number of its process.
+const PROBE: &str = ".namespace-probe-";
 
 const PROBE_PASSED: i32 = MAX_ERRNO + 1;
 
