@@ -140,6 +140,7 @@ fn put_of(record: S3EventRecord) -> Result<Option<Uploaded>, DecodeError> {
     }
     let object = record.s3.object;
     let version = object.version_id.filter(|version| !version.is_empty() && version != "null");
+    let rank = object.sequencer.as_deref().map(rank_of).unwrap_or_default();
     let identity = version.clone().or(object.sequencer);
     let identity = identity.ok_or(DecodeError::Missing("version and no sequencer"))?;
     let put_at = u64::try_from(record.event_time.timestamp_millis()).unwrap_or(0);
@@ -147,6 +148,7 @@ fn put_of(record: S3EventRecord) -> Result<Option<Uploaded>, DecodeError> {
         bucket: record.s3.bucket.name.ok_or(DecodeError::Missing("bucket"))?,
         key: decode_key(&object.key.ok_or(DecodeError::Missing("key"))?)?,
         order: number_in(version.as_deref()).unwrap_or(put_at),
+        rank,
         identity,
         version,
         e_tag: object.e_tag.map(|e_tag| e_tag.trim_matches('"').to_owned()),
@@ -158,6 +160,12 @@ fn put_of(record: S3EventRecord) -> Result<Option<Uploaded>, DecodeError> {
 /// the time of the PUT is its order.
 fn number_in(version: Option<&str>) -> Option<u64> {
     version.filter(|version| version.len() == 20)?.parse().ok()
+}
+
+/// S3 tells the order of PUTs that came within a millisecond by their sequencers: hexadecimal digits, of which a shorter one
+/// is continued by zeros.
+fn rank_of(sequencer: &str) -> String {
+    format!("{sequencer:0<32}")
 }
 
 /// S3 encodes keys in notifications as forms are: a space is a plus.

@@ -16,7 +16,7 @@ use std::time::Duration;
 use engine::DeploymentId;
 use thiserror::Error;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use wire::host::{Offer, PollResponse};
 
@@ -98,8 +98,13 @@ pub async fn serve(
     let client = Arc::new(Client::of_host(&config.state)?);
     let (asked, stop) = Stop::new(config.limits.grace_ms);
     let host = Arc::new(Host { config, client, stop, hooks: AtomicUsize::new(0) });
-    let mut commands =
-        Commands { host, tasks: JoinSet::new(), waiting: BTreeMap::new(), interrupted: Vec::new() };
+    let mut commands = Commands {
+        host,
+        tasks: JoinSet::new(),
+        of: BTreeMap::new(),
+        waiting: BTreeMap::new(),
+        interrupted: Vec::new(),
+    };
     for (offer, _) in command::unfinished(&commands.host.config.state) {
         commands.take(offer);
     }
@@ -114,7 +119,9 @@ pub async fn serve(
 /// The commands that are being carried out.
 struct Commands {
     host: Arc<Host>,
-    tasks: JoinSet<(DeploymentId, Option<InterruptedHook>)>,
+    tasks: JoinSet<Option<InterruptedHook>>,
+    /// Whose task each is.
+    of: BTreeMap<Id, DeploymentId>,
     /// Each deployment that has a command, with copies of it that wait for their turn.
     waiting: BTreeMap<DeploymentId, VecDeque<Offer>>,
     interrupted: Vec<InterruptedHook>,
@@ -133,7 +140,7 @@ impl Commands {
         loop {
             let answer = tokio::select! {
                 biased;
-                Some(done) = self.tasks.join_next() => {
+                Some(done) = self.tasks.join_next_with_id() => {
                     self.done(done);
                     continue;
                 }
@@ -194,25 +201,22 @@ impl Commands {
         }
         // The running one stands first, so that its own copies are recognised.
         self.waiting.insert(offer.deployment_id.clone(), [offer.clone()].into());
-        let host = Arc::clone(&self.host);
-        self.tasks.spawn(async move {
-            let id = offer.deployment_id.clone();
-            (id, command::execute(&host, offer).await)
-        });
+        let (host, id) = (Arc::clone(&self.host), offer.deployment_id.clone());
+        let task = self.tasks.spawn(async move { command::execute(&host, offer).await });
+        self.of.insert(task.id(), id);
         true
     }
 
-    fn done(
-        &mut self,
-        done: Result<(DeploymentId, Option<InterruptedHook>), tokio::task::JoinError>,
-    ) {
-        let (id, interrupted) = match done {
+    /// A command has ended, or its task has died: then it is taken up when it is offered again.
+    fn done(&mut self, done: Result<(Id, Option<InterruptedHook>), JoinError>) {
+        let (task, interrupted) = match done {
             Ok(done) => done,
             Err(error) => {
-                tracing::error!(%error, "a command broke off");
-                return;
+                tracing::error!(%error, "a command broke off; it is taken up when it is offered again");
+                (error.id(), None)
             }
         };
+        let Some(id) = self.of.remove(&task) else { return };
         self.interrupted.extend(interrupted);
         let mut copies = self.waiting.remove(&id).unwrap_or_default();
         copies.pop_front();
@@ -232,9 +236,7 @@ impl Commands {
         asked.send_replace(Some(now));
         let all = async {
             while let Some(done) = self.tasks.join_next().await {
-                if let Ok((_, interrupted)) = done {
-                    self.interrupted.extend(interrupted);
-                }
+                self.interrupted.extend(done.ok().flatten());
             }
         };
         if tokio::time::timeout_at(now + END_WITHIN, pin!(all)).await.is_err() {

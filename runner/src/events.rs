@@ -88,7 +88,7 @@ impl Run<'_> {
                 permit = self.lease.permit() => permit,
             };
             if let Err(reason) = permit.and_then(|()| self.is_newest()) {
-                return self.give_up(event, &reason).map(|()| End::Finished(None));
+                return self.give_up(event, &reason, String::new()).map(|()| End::Finished(None));
             }
             let begun = now_ms();
             self.journal.started(event, begun)?;
@@ -99,8 +99,8 @@ impl Run<'_> {
             self.lease.tell(&self.reports, HostStatus::InProgress);
             match self.event(event).await? {
                 (Outcome::Paused, _) => return Ok(End::Paused),
-                (Outcome::Withdrawn(reason), _) => {
-                    return self.give_up(event, &reason).map(|()| End::Finished(None));
+                (Outcome::Withdrawn(reason), tail) => {
+                    return self.give_up(event, &reason, tail).map(|()| End::Finished(None));
                 }
                 (Outcome::Succeeded(message), tail) => self.end(event, Ok(message), tail)?,
                 (Outcome::Failed(failure), tail) => self.end(event, Err(failure), tail)?,
@@ -185,7 +185,7 @@ impl Run<'_> {
     }
 
     /// Fencing on the host's own side: a command of a newer deployment has been seen.
-    fn is_newest(&self) -> Result<(), String> {
+    pub(crate) fn is_newest(&self) -> Result<(), String> {
         let seen = self.group.generation().map_err(|error| error.to_string())?;
         let own = self.specification.generation;
         if seen <= own {
@@ -240,15 +240,24 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Home does not want the rest. The event that carries the reason shows that nothing failed.
-    fn give_up(&mut self, event: Event, reason: &str) -> Result<(), RunError> {
+    /// Home does not want the rest: of all events, and of the scripts of this one. The event that carries the reason shows
+    /// that nothing failed.
+    fn give_up(&mut self, event: Event, reason: &str, tail: String) -> Result<(), RunError> {
+        let ended = self.journal.story.hooks_ended.get(&event).copied().unwrap_or(0);
+        let waits = event.is_of_balancer() || self.specification.held_before == Some(event);
         self.change(event, |report| {
-            let waited = report.started_at.is_some();
-            let what = if waited { "no longer waited for" } else { "not begun" };
-            let message = format!("{what}: {reason}");
+            let waited = waits && report.started_at.is_some();
+            let message = match ended {
+                0 if waited => format!("no longer waited for: {reason}"),
+                0 => format!("not begun: {reason}"),
+                1 => format!("1 script has run, and the next one was not begun: {reason}"),
+                _ => format!("{ended} scripts have run, and the next one was not begun: {reason}"),
+            };
+            let has_begun = waited || ended > 0;
             report.status = EventStatus::Skipped;
-            report.ended_at = waited.then(now_ms);
-            report.diagnostics = Some(diagnostics(Failure::other(message), String::new()));
+            report.started_at = report.started_at.filter(|_| has_begun);
+            report.ended_at = has_begun.then(now_ms);
+            report.diagnostics = Some(diagnostics(Failure::other(message), tail));
         });
         let report = self.reports.iter().find(|report| report.event == event).cloned();
         if let Some(report) = report {

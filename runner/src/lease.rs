@@ -2,7 +2,8 @@
 //! (`docs/semantics.md#hosts`).
 //!
 //! A permission counts from the moment its question was *sent*, on a clock that goes on while the machine sleeps. It is
-//! never longer here than the server thinks.
+//! never longer here than the server thinks. Before each script home is asked all the same, so that a stop is heard at
+//! once; the permission is what carries a command on while home does not answer.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -25,6 +26,10 @@ use crate::output::first_bytes;
 
 /// How often output is sent that somebody follows.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(500);
+/// How long home has to say whether a script may start, before the permission decides that there is.
+const LEAVE_WITHIN: Duration = Duration::from_secs(2);
+/// How soon home is asked that again if it cannot be reached.
+const LEAVE_AGAIN: Duration = Duration::from_millis(200);
 /// How much output one report carries at most.
 const OUTPUT_BYTES: usize = 256 << 10;
 
@@ -44,6 +49,30 @@ pub(crate) enum Unmet {
     Failed(String),
     /// Home wants nothing more of the host.
     Withdrawn(String),
+}
+
+impl Permission {
+    /// What a claim gives, which counts until then.
+    fn of(claim: &ClaimResponse, until: Duration) -> Self {
+        if claim.proceed {
+            return Self::Until(until);
+        }
+        Self::withdrawn(claim.reason.clone())
+    }
+
+    fn withdrawn(reason: Option<String>) -> Self {
+        let unsaid = || "the deployment goes on without this host".to_owned();
+        Self::Withdrawn(reason.unwrap_or_else(unsaid))
+    }
+
+    /// Whether an event may start now; none if home has to be heard of first.
+    fn now(&self) -> Option<Result<(), String>> {
+        match self {
+            Self::Until(until) if awake() < *until => Some(Ok(())),
+            Self::Until(_) => None,
+            Self::Withdrawn(reason) => Some(Err(reason.clone())),
+        }
+    }
 }
 
 /// An event of the balancer that the host waits for.
@@ -167,7 +196,7 @@ impl Lease {
             state: Mutex::new(state),
             changed: Notify::new(),
             gate_ended: Notify::new(),
-            permission: watch::Sender::new(Permission::Until(until)),
+            permission: watch::Sender::new(Permission::of(claim, until)),
         }
     }
 
@@ -198,13 +227,57 @@ impl Lease {
     pub(crate) async fn permit(&self) -> Result<(), String> {
         let mut permission = self.permission.subscribe();
         loop {
-            match &*permission.borrow_and_update() {
-                Permission::Until(until) if awake() < *until => return Ok(()),
-                Permission::Until(_) => {}
-                Permission::Withdrawn(reason) => return Err(reason.clone()),
+            let now = permission.borrow_and_update().now();
+            if let Some(now) = now {
+                return now;
             }
             if permission.changed().await.is_err() {
                 return Err("the agent ends".to_owned());
+            }
+        }
+    }
+
+    /// Waits until a script may start: home is asked, however young its permission is; without an answer in time that
+    /// decides. An error says why no script may start any more.
+    pub(crate) async fn permit_script(&self) -> Result<(), String> {
+        loop {
+            self.permit().await?;
+            if tokio::time::timeout(LEAVE_WITHIN, self.ask_leave()).await.is_err() {
+                tracing::debug!("home does not say whether a script may start");
+            }
+            // The permission may have run out meanwhile.
+            let now = self.permission.borrow().now();
+            if let Some(now) = now {
+                return now;
+            }
+        }
+    }
+
+    /// Asks home whether a script may start, until it has answered; a refusal withdraws the permission.
+    async fn ask_leave(&self) {
+        let question = ReportRequest {
+            deployment_id: self.offer.deployment_id.clone(),
+            ordinal: self.offer.ordinal,
+            attempt: self.offer.attempt,
+            sequence: ReportRequest::QUESTION,
+            status: HostStatus::InProgress,
+            events: Vec::new(),
+            output: Vec::new(),
+        };
+        loop {
+            let token = self.keys.lock().await.token.clone();
+            match self.client.report(&token, &question).await {
+                Ok(answer) if answer.proceed => return,
+                Ok(answer) => return self.renew(Permission::withdrawn(answer.reason)),
+                Err(CallError::Refused(Refusal { code: RefusalCode::Unauthorized, .. })) => {
+                    if !self.replace_token(&token).await {
+                        return;
+                    }
+                }
+                Err(CallError::Refused(refusal)) => return self.withdraw(refusal.message),
+                Err(CallError::Unreachable(_) | CallError::Status(_)) => {
+                    tokio::time::sleep(LEAVE_AGAIN).await;
+                }
             }
         }
     }
@@ -249,11 +322,12 @@ impl Lease {
         let mut back_off = BackOff::default();
         loop {
             self.due().await;
-            match self.report_once().await {
+            let token = self.keys.lock().await.token.clone();
+            match self.report_once(&token).await {
                 Ok(true) => return,
                 Ok(false) => back_off.reset(),
                 Err(CallError::Refused(Refusal { code: RefusalCode::Unauthorized, .. })) => {
-                    if !self.claim_again().await {
+                    if !self.replace_token(&token).await {
                         return;
                     }
                 }
@@ -269,10 +343,20 @@ impl Lease {
     /// Claims the command again, for a new token and a new URL; false, if it is not to be had any more.
     pub(crate) async fn claim_again(&self) -> bool {
         let mut keys = self.keys.lock().await;
+        self.claim_into(&mut keys).await
+    }
+
+    /// The same for a token that is void, unless it has been replaced meanwhile.
+    async fn replace_token(&self, void: &str) -> bool {
+        let mut keys = self.keys.lock().await;
+        keys.token != void || self.claim_into(&mut keys).await
+    }
+
+    async fn claim_into(&self, keys: &mut Keys) -> bool {
         match claim(&self.client, &self.offer).await {
             Ok((claim, until)) => {
+                self.renew(Permission::of(&claim, until));
                 *keys = Keys { token: claim.token, bundle_url: claim.bundle_url };
-                self.renew(Permission::Until(until));
                 true
             }
             Err(refusal) => {
@@ -338,8 +422,7 @@ impl Lease {
     }
 
     /// One report; true, if it was the last.
-    async fn report_once(&self) -> Result<bool, CallError> {
-        let token = self.keys.lock().await.token.clone();
+    async fn report_once(&self, token: &str) -> Result<bool, CallError> {
         let (request, follow) = {
             let mut state = self.state();
             state.sequence += 1;
@@ -356,7 +439,7 @@ impl Lease {
             (request, state.follow)
         };
         let sent_at = awake();
-        let answer = self.client.report(&token, &request).await;
+        let answer = self.client.report(token, &request).await;
         let mut state = self.state();
         let answer = match answer {
             Ok(answer) => answer,
@@ -384,17 +467,11 @@ impl Lease {
             self.gate_ended.notify_one();
         }
         drop(state);
-        if answer.proceed {
-            self.renew(Permission::Until(
-                sent_at.saturating_add(Duration::from_millis(answer.lease_ms)),
-            ));
-        } else {
-            self.withdraw(
-                answer
-                    .reason
-                    .unwrap_or_else(|| "the deployment goes on without this host".to_owned()),
-            );
-        }
+        let until = sent_at.saturating_add(Duration::from_millis(answer.lease_ms));
+        self.renew(match answer.proceed {
+            true => Permission::Until(until),
+            false => Permission::withdrawn(answer.reason),
+        });
         Ok(request.status != HostStatus::InProgress)
     }
 

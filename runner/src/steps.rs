@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use durable::Disk;
@@ -32,6 +32,22 @@ pub(crate) enum Outcome {
     Interrupted(String),
     /// The agent has to end, and nothing is lost.
     Paused,
+}
+
+/// One more as long as it is there, however it goes.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self(count)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Run<'_> {
@@ -200,11 +216,13 @@ impl Run<'_> {
                 return Ok((Outcome::Failed(Failure::other(message)), String::new()));
             }
         };
-        log.write(&format!("LifecycleEvent - {event}\n"));
         let pid_path = self.dir().join(PID_FILE);
         for (index, script) in scripts.iter().enumerate().skip(first) {
-            if self.host.stop.is_asked() {
-                return Ok((Outcome::Paused, log.tail()));
+            if let Err(outcome) = self.leave().await {
+                return Ok((outcome, log.tail()));
+            }
+            if index == first {
+                log.write(&format!("LifecycleEvent - {event}\n"));
             }
             log.write(&format!("Script - {}\n", script.location));
             let prepared =
@@ -237,12 +255,20 @@ impl Run<'_> {
         Ok((Outcome::Succeeded("Succeeded".to_owned()), log.tail()))
     }
 
+    /// Waits until a script may start; the outcome of its event, if it may not.
+    async fn leave(&self) -> Result<(), Outcome> {
+        let leave = tokio::select! {
+            biased;
+            _ = self.host.stop.asked() => return Err(Outcome::Paused),
+            leave = self.lease.permit_script() => leave,
+        };
+        leave.and_then(|()| self.is_newest()).map_err(Outcome::Withdrawn)
+    }
+
     /// Lets the agent know that a script runs.
     async fn counted<T>(&self, script: impl Future<Output = T>) -> T {
-        self.host.hooks.fetch_add(1, Ordering::AcqRel);
-        let end = script.await;
-        self.host.hooks.fetch_sub(1, Ordering::AcqRel);
-        end
+        let _counted = Counted::new(&self.host.hooks);
+        script.await
     }
 
     /// The archive of this deployment.

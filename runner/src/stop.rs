@@ -20,11 +20,6 @@ impl Stop {
         (sender, Self { asked_at, grace: Duration::from_millis(grace_ms) })
     }
 
-    /// Whether it was uttered.
-    pub(crate) fn is_asked(&self) -> bool {
-        self.asked_at.borrow().is_some()
-    }
-
     /// Waits until it is uttered, and says when that was.
     pub(crate) async fn asked(&self) -> Instant {
         let mut receiver = self.asked_at.clone();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use engine::lifecycle::Event;
 use wire::host::{EventStatus, HostStatus};
 
-use crate::home::{Deployment, Home, diagnostics, event, kept};
+use crate::home::{Deployment, Home, STOPPED, diagnostics, event, kept};
 
 fn agent(home: &Home) -> Child {
     let hook_env = format!("HOST_ROOT={}", home.root().display());
@@ -94,6 +94,39 @@ async fn a_group_that_allows_it_runs_an_interrupted_hook_again_and_what_had_ende
         "BeforeInstall\nAfterInstall\n"
     );
     terminate(second).await;
+}
+
+#[tokio::test]
+async fn an_agent_that_is_started_after_a_stop_reports_what_it_knows_and_starts_nothing() {
+    for rerun in [false, true] {
+        let home = Home::new();
+        let _server = home.open().await;
+        let first = agent(&home);
+        let mut deployment = waiting(1);
+        deployment.specification.rerun_interrupted = rerun;
+        let id = home.offer(deployment);
+        home.file("began").await;
+        kill(first);
+        home.command(&id, |command| command.is_stopped = true);
+        std::fs::write(home.root().join("go"), "").unwrap();
+        let second = agent(&home);
+        let report = home.result(&id).await;
+        assert_eq!(report.status, HostStatus::Failed);
+        let broken = event(&report, Event::BeforeInstall);
+        let message = &diagnostics(&report, Event::BeforeInstall).message;
+        if rerun {
+            assert_eq!(broken.status, EventStatus::Skipped, "{report:#?}");
+            assert!(message.starts_with("1 script has run") && message.ends_with(STOPPED));
+        } else {
+            assert_eq!(broken.status, EventStatus::Failed, "{report:#?}");
+            assert!(message.contains("was interrupted"), "{message}");
+        }
+        assert_eq!(event(&report, Event::DownloadBundle).status, EventStatus::Succeeded);
+        assert_eq!(event(&report, Event::AfterInstall).status, EventStatus::Skipped);
+        assert_eq!(std::fs::read_to_string(home.root().join("quick")).unwrap(), "BeforeInstall\n");
+        assert_eq!(std::fs::read_to_string(home.root().join("began")).unwrap().lines().count(), 1);
+        terminate(second).await;
+    }
 }
 
 #[tokio::test]

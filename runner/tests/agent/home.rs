@@ -52,6 +52,12 @@ pub(crate) struct Command {
     pub(crate) refusal: Option<Refusal>,
     /// Permission is withheld once this event has ended.
     pub(crate) withhold_after: Option<Event>,
+    /// Somebody was told that it stops.
+    pub(crate) is_stopped: bool,
+    /// How often it was asked whether a script may start.
+    pub(crate) questions: usize,
+    /// How long such a question is left without an answer.
+    pub(crate) silent_ms: u64,
     /// How often the balancer was looked at; it is done at each third look.
     pub(crate) looks: usize,
     /// What the balancer refuses with.
@@ -165,6 +171,9 @@ impl Home {
             claims: 0,
             refusal: None,
             withhold_after: None,
+            is_stopped: false,
+            questions: 0,
+            silent_ms: 0,
             looks: 0,
             balancer_refuses: None,
             reports: Vec::new(),
@@ -423,17 +432,27 @@ fn claimed(
         bundle_url: format!("{}/bundles/{id}", bundles.as_deref().unwrap_or(api)),
         lease_ms,
         reported: Vec::new(),
+        proceed: !command.is_stopped,
+        reason: command.is_stopped.then(|| STOPPED.to_owned()),
     };
     let attempt = command.attempt;
     home.changed.notify_waiters();
     Ok((attempt, claim))
 }
 
+/// Why a command does not go on.
+pub(crate) const STOPPED: &str = "the deployment was stopped";
+
 async fn report(
     State((home, _)): App,
     headers: HeaderMap,
     Json(report): Json<ReportRequest>,
 ) -> Response {
+    let is_question = report.sequence == ReportRequest::QUESTION;
+    let silent_ms = home.world().commands[&report.deployment_id].silent_ms;
+    if is_question && silent_ms > 0 {
+        tokio::time::sleep(Duration::from_millis(silent_ms)).await;
+    }
     let response = {
         let mut world = home.world();
         if let Some(status) = world.broken {
@@ -450,8 +469,16 @@ async fn report(
         let has_ended = |it: &EventReport| {
             Some(it.event) == command.withhold_after && it.status == EventStatus::Succeeded
         };
-        let proceed = !report.events.iter().any(has_ended);
-        let reason = (!proceed).then(|| "the deployment was stopped".to_owned());
+        let told = if is_question { command.last() } else { Some(&report) };
+        let is_withheld = told.is_some_and(|told| told.events.iter().any(has_ended));
+        let proceed = !is_withheld && !command.is_stopped;
+        let reason = (!proceed).then(|| STOPPED.to_owned());
+        if is_question {
+            command.questions += 1;
+            home.changed.notify_waiters();
+            let answer = ReportResponse { proceed, reason, lease_ms, follow, traffic: None };
+            return Json(answer).into_response();
+        }
         command.is_offered &= report.status == HostStatus::InProgress;
         let waits =
             |it: &&EventReport| it.event.is_of_balancer() && it.status == EventStatus::InProgress;

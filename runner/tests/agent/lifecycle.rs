@@ -7,7 +7,7 @@ use engine::lifecycle::Event;
 use runner::Ended;
 use wire::host::{EventStatus, HostStatus, Refusal, RefusalCode};
 
-use crate::home::{Agent, Deployment, Home, diagnostics, event, kept};
+use crate::home::{Agent, Deployment, Home, STOPPED, diagnostics, event, kept};
 
 /// Each hook adds a line to `ran` in the host's root.
 const HOOKS: &str = "  ApplicationStop: [{location: note.sh}]\n  BeforeInstall: [{location: note.sh}]\n  \
@@ -147,6 +147,95 @@ async fn when_home_withholds_permission_the_rest_is_skipped_with_its_reason() {
     assert!(report.events.iter().any(|it| {
         it.diagnostics.as_ref().is_some_and(|it| it.message.contains("the deployment was stopped"))
     }));
+    agent.stop().await;
+}
+
+/// Two events, of which the first has two scripts; each waits to be let go.
+const TWO: &str = "  BeforeInstall: [{location: wait.sh}, {location: next.sh}]\n  AfterInstall: [{location: next.sh}]\n";
+const NEXT: &str = "#!/bin/sh\necho >> \"$HOST_ROOT/next\"\n";
+
+fn two(number: u8) -> Deployment {
+    Deployment::new(number, TWO, &[("wait.sh", 0o755, WAITING), ("next.sh", 0o755, NEXT)])
+}
+
+#[tokio::test]
+async fn a_stop_is_heard_before_the_next_script_however_young_the_lease_is() {
+    for hooks in
+        [TWO, "  BeforeInstall: [{location: wait.sh}]\n  AfterInstall: [{location: next.sh}]\n"]
+    {
+        let home = Home::new();
+        let _server = home.open().await;
+        // As where a host may be silent for an hour: the next heartbeat is ten minutes away.
+        home.change(|world| world.lease_ms = 1_800_000);
+        let agent = Agent::start(home.config());
+        let scripts = [("wait.sh", 0o755, WAITING), ("next.sh", 0o755, NEXT)];
+        let id = home.offer(Deployment::new(1, hooks, &scripts));
+        home.file("began").await;
+        home.until("the beginning", |world| {
+            let told = world.commands[&id].last()?;
+            (event(told, Event::BeforeInstall).status == EventStatus::InProgress).then_some(())
+        })
+        .await;
+        home.command(&id, |command| command.is_stopped = true);
+        std::fs::write(home.root().join("go"), "").unwrap();
+        let report = home.result(&id).await;
+        assert_eq!(report.status, HostStatus::Failed);
+        assert!(!home.root().join("next").exists(), "{report:#?}");
+        let wanted = if hooks == TWO { Event::BeforeInstall } else { Event::AfterInstall };
+        let refused = event(&report, wanted);
+        assert_eq!(refused.status, EventStatus::Skipped, "{report:#?}");
+        assert_eq!(refused.started_at.is_some(), hooks == TWO, "{report:#?}");
+        let message = &diagnostics(&report, wanted).message;
+        assert!(message.ends_with(STOPPED), "{message}");
+        assert_eq!(message.starts_with("1 script has run"), hooks == TWO, "{message}");
+        agent.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn while_home_does_not_say_whether_a_script_may_start_the_lease_carries_it_on() {
+    let home = Home::new();
+    let server = home.open().await;
+    let agent = Agent::start(home.config());
+    let id = home.offer(two(1));
+    home.file("began").await;
+    // It takes the questions, and is silent.
+    home.command(&id, |command| command.silent_ms = 600_000);
+    std::fs::write(home.root().join("go"), "").unwrap();
+    home.file("next").await;
+    // It is gone.
+    server.abort();
+    let _gone = server.await;
+    let journal = kept(&home, &two(1).specification).join("journal.jsonl");
+    let finished = async {
+        while !std::fs::read_to_string(&journal).unwrap().contains("\"finished\"") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), finished).await.unwrap();
+    assert_eq!(std::fs::read_to_string(home.root().join("next")).unwrap(), "\n\n");
+    let _server = home.open().await;
+    assert_eq!(home.result(&id).await.status, HostStatus::Succeeded);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_that_became_void_is_replaced_before_the_next_script() {
+    let home = Home::new();
+    let _server = home.open().await;
+    let agent = Agent::start(home.config());
+    let id = home.offer(two(1));
+    home.file("began").await;
+    // Somebody has claimed the same command.
+    home.command(&id, |command| command.claims += 1);
+    std::fs::write(home.root().join("go"), "").unwrap();
+    let report = home.result(&id).await;
+    assert_eq!(report.status, HostStatus::Succeeded, "{report:#?}");
+    let (questions, claims) = {
+        let world = home.world();
+        (world.commands[&id].questions, world.commands[&id].claims)
+    };
+    assert_eq!((questions, claims), (3, 3));
     agent.stop().await;
 }
 

@@ -188,7 +188,7 @@ impl Control {
         let place = HostRow::key_of(deployment_id, ordinal);
         loop {
             let loaded = futures::try_join!(
-                self.deployment(deployment_id),
+                self.as_it_stands(deployment_id),
                 rows::load::<HostRow>(&*self.table, &place)
             )?;
             let (Some(deployment), Some(mut host)) = loaded else {
@@ -197,7 +197,6 @@ impl Control {
             if host.row.name != name {
                 return Err(superseded("the command is for another host"));
             }
-            let deployment = deployment.row.deployment;
             check_reach(&host.row)?;
             if host.row.has_ended() {
                 return Err(superseded("the command is finished"));
@@ -205,7 +204,12 @@ impl Control {
             if host.row.leaving && host.row.heard_at.is_none() {
                 return Err(superseded("the host is about to vanish; nothing is started on it"));
             }
-            deployment.may_proceed(ordinal, self.now()).map_err(superseded)?;
+            let halted = deployment.may_proceed(ordinal, self.now()).err();
+            if let Some(why) = halted
+                && (host.row.heard_at.is_none() || !deployment.waits_for(ordinal))
+            {
+                return Err(superseded(why));
+            }
             let token = self.new_token();
             host.row.token_hash = Some(hash_of(&token));
             if host.row.down_until.take().is_some() {
@@ -218,7 +222,12 @@ impl Control {
                 Ok(()) => {
                     let (deployment_id, attempt) = (deployment_id.clone(), host.row.attempt);
                     let offer = Offer { deployment_id, ordinal, attempt };
-                    let claim = self.command(&deployment, host.row, token).await?;
+                    let mut claim = self.command(&deployment, host.row, token).await?;
+                    if let Some(why) = halted {
+                        // Nor does a runner start anything that only knows leases.
+                        (claim.proceed, claim.lease_ms) = (false, 0);
+                        claim.reason = Some(why.to_owned());
+                    }
                     return Ok(BatchClaimResponse { offer, claim });
                 }
                 Err(TableError::Conflict(_)) => {}
@@ -266,6 +275,8 @@ impl Control {
             bundle_url,
             lease_ms: deployment.lease_ms(),
             reported: host.events,
+            proceed: true,
+            reason: None,
         })
     }
 
@@ -292,14 +303,12 @@ impl Control {
             if host.row.has_ended() {
                 break host.row;
             }
+            if request.sequence <= host.row.sequence {
+                // It says nothing new, and its answer gives no longer permission than the one before.
+                break host.row;
+            }
             host.row.stirs = false;
-            let writes = if request.sequence <= host.row.sequence {
-                // It says nothing new, but its answer is a new permission: the host has been heard of now.
-                host.row.heard_at = Some(self.now().max(host.row.heard_at.unwrap_or_default()));
-                vec![host.replace()?]
-            } else {
-                self.take_report(&mut host, &request)?
-            };
+            let writes = self.take_report(&mut host, &request)?;
             match self.table.write(&writes).await {
                 Ok(()) => break host.row,
                 Err(TableError::Conflict(_)) => {}
@@ -309,7 +318,7 @@ impl Control {
         if host.has_ended() {
             self.bell.ring(&request.deployment_id, vec![Fact::HostsSeen(vec![host.seen()])]);
         }
-        self.answer(&host).await
+        self.answer(&host, request.sequence == ReportRequest::QUESTION).await
     }
 
     /// Folds a report into the host's row, and returns what is to be written: the row, and output if there is any.
@@ -374,20 +383,35 @@ impl Control {
         Ok(writes)
     }
 
-    async fn answer(&self, host: &HostRow) -> Result<ReportResponse, Error> {
-        let Some(stored) = self.deployment(&host.deployment_id).await? else {
+    async fn answer(&self, host: &HostRow, is_question: bool) -> Result<ReportResponse, Error> {
+        let Some(deployment) = self.as_it_stands(&host.deployment_id).await? else {
             return Err(superseded("the deployment was deleted"));
         };
-        let deployment = stored.row.deployment;
-        let proceed = deployment.may_proceed(host.ordinal, self.now());
-        let traffic = self.traffic_answer(&deployment, host).await;
+        let now = self.now();
+        let proceed = deployment.may_proceed(host.ordinal, now);
+        // A host that asks for a script does not wait for its balancer, whatever it has said last.
+        let traffic = if is_question { None } else { self.traffic_answer(&deployment, host).await };
+        let used_ms = host.heard_at.map_or(0, |heard_at| now.since_ms(heard_at));
         Ok(ReportResponse {
             proceed: proceed.is_ok(),
             reason: proceed.err().map(str::to_owned),
-            lease_ms: deployment.lease_ms(),
-            follow: self.is_followed(&host.deployment_id, self.now()),
+            lease_ms: deployment.lease_ms().saturating_sub(used_ms),
+            follow: self.is_followed(&host.deployment_id, now),
             traffic,
         })
+    }
+
+    /// A deployment with the request to stop it, if there is one: whoever was answered that it stops is believed, also
+    /// before the deployment has taken note of it.
+    async fn as_it_stands(&self, id: &DeploymentId) -> Result<Option<Deployment>, Error> {
+        let (stored, stop) = futures::try_join!(self.deployment(id), self.stop_of(id))?;
+        Ok(stored.map(|stored| {
+            let mut deployment = stored.row.deployment;
+            if let Some(stop) = stop {
+                deployment.apply(stop.row.fact());
+            }
+            deployment
+        }))
     }
 
     fn is_followed(&self, id: &DeploymentId, now: Timestamp) -> bool {

@@ -23,6 +23,8 @@ pub struct Uploaded {
     pub identity: String,
     /// The place in the order of uploads: later ones have higher numbers.
     pub order: u64,
+    /// The rank among uploads with the same place, where a place is no more than a moment: a later one has a later text.
+    pub rank: String,
     /// The object's version, where the bucket has versions.
     pub version: Option<String>,
     /// The ETag, without quotes.
@@ -143,6 +145,7 @@ impl Control {
             let upload = Upload {
                 identity: uploaded.identity.clone(),
                 order: uploaded.order,
+                rank: uploaded.rank.clone(),
                 revision: revision.clone(),
                 pin: pin.clone(),
                 at: now,

@@ -18,6 +18,9 @@ pub struct Slot {
     pub queued: Option<Upload>,
     /// The newest upload that was started or queued; an older one that comes late starts nothing.
     pub newest_upload: u64,
+    /// Its rank among those with the same place in the order.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub newest_rank: String,
     /// What the group goes back to.
     pub last_successful: Option<Fallback>,
     /// The newest deployment, whatever became of it.
@@ -32,6 +35,9 @@ pub struct Upload {
     pub identity: String,
     /// Its place in the order of uploads.
     pub order: u64,
+    /// Its rank among uploads with the same place, where a place is no more than a moment: a later one has a later text.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub rank: String,
     /// What was uploaded.
     pub revision: Revision,
     /// The bytes.
@@ -72,10 +78,12 @@ impl Slot {
 
     /// Says what becomes of an upload, and keeps it if it has to wait.
     pub fn admit(&mut self, upload: &Upload) -> Admission {
-        if upload.order <= self.newest_upload {
+        // Of two with the same place and rank, the one that comes later is the later one.
+        if (upload.order, &upload.rank) < (self.newest_upload, &self.newest_rank) {
             return Admission::Superseded;
         }
         self.newest_upload = upload.order;
+        self.newest_rank.clone_from(&upload.rank);
         if self.active.is_none() {
             return Admission::Start;
         }
@@ -115,6 +123,7 @@ impl Slot {
 }
 
 /// What follows a deployment's end.
+#[expect(clippy::large_enum_variant, reason = "one at a time, and none is kept")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
     /// The slot is free.

@@ -2,6 +2,7 @@
 //! same one twice at once.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,15 +11,21 @@ use control::driver::Advanced;
 use control::ports::Bell;
 use engine::deployment::Fact;
 use engine::{DeploymentId, Timestamp};
+use thiserror::Error;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tracing::warn;
+
+use crate::machine::HomeClock;
 
 /// How often active deployments are read again in case a ring was lost, in milliseconds.
 const SWEEP_MS: u64 = 60_000;
 
 /// How long after a failed step it is tried again, in milliseconds.
 const RETRY_MS: u64 = 200;
+
+/// The same after one whose task died, which the next one may do as well.
+const REVIVE_MS: u64 = 1_000;
 
 /// Rings by sending to the loop.
 pub(crate) struct HomeBell(UnboundedSender<Ring>);
@@ -58,15 +65,69 @@ struct Worker {
     wake_at: Option<Timestamp>,
 }
 
-type Step = (DeploymentId, Vec<Fact>, Result<Advanced, control::Error>);
+impl Worker {
+    /// Arms a wake. One that is armed already and comes sooner stays: whoever armed it may know better, and waking too
+    /// often does no harm.
+    fn arm(&mut self, at: Timestamp) {
+        self.wake_at = Some(self.wake_at.map_or(at, |known| known.min(at)));
+    }
+}
+
+/// The steps that run, with the deployment and the facts of each.
+#[derive(Default)]
+struct Steps {
+    running: JoinSet<Result<Advanced, control::Error>>,
+    of: BTreeMap<Id, (DeploymentId, Vec<Fact>)>,
+}
+
+type Step = (DeploymentId, Vec<Fact>, Result<Advanced, StepError>);
+
+/// Why a step came to nothing.
+#[derive(Debug, Error)]
+enum StepError {
+    #[error(transparent)]
+    Control(#[from] control::Error),
+    #[error("its task died")]
+    Died(#[from] JoinError),
+}
+
+impl Steps {
+    fn spawn(
+        &mut self,
+        id: DeploymentId,
+        facts: Vec<Fact>,
+        step: impl Future<Output = Result<Advanced, control::Error>> + Send + 'static,
+    ) {
+        let task = self.running.spawn(step);
+        self.of.insert(task.id(), (id, facts));
+    }
+
+    /// The next one that has ended, also where its task panicked.
+    async fn next(&mut self) -> Option<Step> {
+        let ended = self.running.join_next_with_id().await?;
+        let (task, outcome) = match ended {
+            Ok((task, outcome)) => (task, outcome.map_err(StepError::from)),
+            Err(error) => (error.id(), Err(StepError::from(error))),
+        };
+        let (id, facts) = self.of.remove(&task)?;
+        Some((id, facts, outcome))
+    }
+}
+
+/// How often the home's clock takes over the machine's time while no deployment is under way, in milliseconds.
+const SETTLE_MS: u64 = 5_000;
 
 /// Advances deployments until it is dropped. Begins with a sweep, which finds what an earlier home left.
-pub(crate) async fn work(control: Control, mut rings: Rings) {
+pub(crate) async fn work(control: Control, clock: Arc<HomeClock>, mut rings: Rings) {
     let mut workers: BTreeMap<DeploymentId, Worker> = BTreeMap::new();
-    let mut steps: JoinSet<Step> = JoinSet::new();
-    let mut sweeps: JoinSet<()> = JoinSet::new();
+    let mut steps = Steps::default();
+    let mut sweeps: JoinSet<Option<usize>> = JoinSet::new();
     let mut sweep = tokio::time::interval(Duration::from_millis(SWEEP_MS));
     sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut settle = tokio::time::interval(Duration::from_millis(SETTLE_MS));
+    settle.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // How many deployments were under way at the last sweep; before the first one nobody knows.
+    let mut swept = None;
     loop {
         let now = control.clock.now();
         let next = workers.values().filter(|w| !w.is_running).filter_map(|w| w.wake_at).min();
@@ -79,12 +140,9 @@ pub(crate) async fn work(control: Control, mut rings: Rings) {
                     worker.is_rung = true;
                     worker.facts.extend(facts);
                 }
-                Some(Ring::At(id, at)) => workers.entry(id).or_default().wake_at = Some(at),
+                Some(Ring::At(id, at)) => workers.entry(id).or_default().arm(at),
             },
-            Some(step) = steps.join_next() => match step {
-                Ok(step) => finish(&mut workers, step, control.clock.now()),
-                Err(error) => warn!(%error, "a step of a deployment died; the next sweep takes it up"),
-            },
+            Some(step) = steps.next() => finish(&mut workers, step, control.clock.now()),
             () = sleep_for(sleep) => {}
             _ = sweep.tick() => {
                 // One at a time; a slow one must not hold up what is rung.
@@ -92,16 +150,23 @@ pub(crate) async fn work(control: Control, mut rings: Rings) {
                     sweeps.spawn(sweep_once(control.clone()));
                 }
             }
-            Some(_) = sweeps.join_next() => {}
+            Some(ended) = sweeps.join_next() => swept = ended.ok().flatten().or(swept),
+            _ = settle.tick() => if swept == Some(0) && workers.is_empty() {
+                clock.settle();
+            },
         }
         start(&mut workers, &mut steps, &control);
     }
 }
 
-async fn sweep_once(control: Control) {
-    if let Err(error) = control.sweep().await {
-        warn!(error = &error as &dyn std::error::Error, "cannot sweep; will try again");
-    }
+/// Sweeps, and says how many deployments are under way.
+async fn sweep_once(control: Control) -> Option<usize> {
+    let swept = control.sweep().await;
+    swept
+        .inspect_err(|error| {
+            warn!(error = error as &dyn std::error::Error, "cannot sweep; will try again");
+        })
+        .ok()
 }
 
 async fn sleep_for(time: Option<Duration>) {
@@ -112,11 +177,7 @@ async fn sleep_for(time: Option<Duration>) {
 }
 
 /// Starts a step for each deployment that was rung or whose time has come.
-fn start(
-    workers: &mut BTreeMap<DeploymentId, Worker>,
-    steps: &mut JoinSet<Step>,
-    control: &Control,
-) {
+fn start(workers: &mut BTreeMap<DeploymentId, Worker>, steps: &mut Steps, control: &Control) {
     let now = control.clock.now();
     for (id, worker) in workers.iter_mut() {
         let is_due = worker.is_rung || worker.wake_at.is_some_and(|at| at <= now);
@@ -126,11 +187,12 @@ fn start(
         worker.is_running = true;
         worker.is_rung = false;
         worker.wake_at = None;
-        let (id, facts, control) = (id.clone(), std::mem::take(&mut worker.facts), control.clone());
-        steps.spawn(async move {
-            let advanced = control.advance(&id, facts.clone()).await;
-            (id, facts, advanced)
-        });
+        let facts = std::mem::take(&mut worker.facts);
+        let step = {
+            let (control, id, facts) = (control.clone(), id.clone(), facts.clone());
+            async move { control.advance(&id, facts).await }
+        };
+        steps.spawn(id.clone(), facts, step);
     }
 }
 
@@ -146,11 +208,48 @@ fn finish(
         Ok(Advanced { wake_at: None }) if !worker.is_rung => {
             workers.remove(&id);
         }
-        Ok(Advanced { wake_at }) => worker.wake_at = wake_at,
+        Ok(Advanced { wake_at: None }) => worker.wake_at = None,
+        Ok(Advanced { wake_at: Some(at) }) => worker.arm(at),
         Err(error) => {
             warn!(deployment = %id, error = &error as &dyn std::error::Error, "cannot advance; will try again");
             worker.facts.splice(0..0, facts);
-            worker.wake_at = Some(now.plus_ms(RETRY_MS));
+            worker.arm(now.plus_ms(match error {
+                StepError::Control(_) => RETRY_MS,
+                StepError::Died(_) => REVIVE_MS,
+            }));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_step_that_panics_frees_its_deployment_and_is_taken_again_with_what_it_was_told() {
+        let id: DeploymentId = "d-AAAAAAAAA".parse().unwrap();
+        let facts = vec![Fact::HostsGone(vec![7])];
+        let running = Worker { is_running: true, ..Worker::default() };
+        let mut workers = BTreeMap::from([(id.clone(), running)]);
+        let mut steps = Steps::default();
+        steps.spawn(id.clone(), facts.clone(), async { panic!("a fault of ours") });
+        let step = steps.next().await.unwrap();
+        assert!(matches!(step.2, Err(StepError::Died(_))));
+        finish(&mut workers, step, Timestamp(5_000));
+        let worker = &workers[&id];
+        assert!(!worker.is_running);
+        assert_eq!((&worker.facts, worker.wake_at), (&facts, Some(Timestamp(5_000 + REVIVE_MS))));
+        // Twice, and then it goes on.
+        steps.spawn(id.clone(), facts, async { panic!("a fault of ours") });
+        assert!(matches!(steps.next().await.unwrap().2, Err(StepError::Died(_))));
+        let wake_at = Some(Timestamp(9_000));
+        steps.spawn(id.clone(), Vec::new(), async move { Ok(Advanced { wake_at }) });
+        finish(&mut workers, steps.next().await.unwrap(), Timestamp(6_000));
+        assert_eq!(
+            workers[&id].wake_at,
+            Some(Timestamp(5_000 + REVIVE_MS)),
+            "the sooner one stays"
+        );
+        assert!(steps.of.is_empty());
     }
 }

@@ -3,6 +3,7 @@
 mod begun;
 mod roster;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::process::Command;
@@ -31,7 +32,7 @@ use crate::hosts::keeper::{self, Program};
 use crate::hosts::layout::{HostFiles, HostNumber, LayoutError, loopback_address};
 use crate::hosts::namespace::{self, NamespaceError};
 use crate::hosts::process::{self, ProcessError, RunningHost};
-use crate::machine::{SystemClock, SystemEntropy, new_keys};
+use crate::machine::{HomeClock, SystemEntropy, new_keys};
 use crate::server::{self, Room};
 use crate::{dynamodb, s3, sigv4, tidy};
 
@@ -51,6 +52,8 @@ const ALARM_EVERY_MS: u64 = 200;
 /// How soon a host asks again that waits for its balancer.
 const TRAFFIC_LOOK_MS: u64 = 50;
 
+/// How often uploads are looked at again that were announced and not handled to the end.
+const UPLOADS_SWEEP: Duration = Duration::from_secs(60);
 /// How long a start waits for its hosts.
 const HOSTS_PATIENCE: Duration = Duration::from_secs(30);
 /// How long hosts are given to end what they do; all of it together stays below five seconds.
@@ -117,6 +120,9 @@ pub enum HomeError {
     /// A host cannot be registered.
     #[error("a host cannot be registered")]
     Register(#[from] control::Error),
+    /// What an earlier home has begun cannot be read.
+    #[error("the deployments that are under way cannot be read")]
+    Begun(#[source] control::Error),
     /// A host's files.
     #[error(transparent)]
     Layout(#[from] LayoutError),
@@ -228,14 +234,15 @@ impl Home {
         let (bell, rings) = bell();
         let balancers = open_balancers(&dir, shares.balancers).await?;
         let traffic = traffic_of(balancers.clone(), options.outside.clone());
-        let control =
-            assemble(&dir, &endpoints, dynamodb.tables(), Arc::clone(&mailboxes), bell, traffic)
-                .await?;
+        let clock = Arc::new(HomeClock::new());
+        let ports = (Arc::clone(&mailboxes), bell, Arc::clone(&clock));
+        let control = assemble(&dir, &endpoints, dynamodb.tables(), ports, traffic).await?;
+        clock.go_on_from(control.latest().await.map_err(HomeError::Begun)?);
         let (stop, stopped) = watch::channel(false);
         let router = api::router(control.clone(), SignedBy(signed_by));
         let api = tokio::spawn(serve_api(api_listener, shares.api, router, stopped));
         let tasks = vec![
-            tokio::spawn(bell::work(control.clone(), rings)),
+            tokio::spawn(bell::work(control.clone(), clock, rings)),
             tokio::spawn(take_uploads(control.clone(), uploads)),
             tokio::spawn(tidy::work(dir.path().to_owned(), options.keep)),
         ];
@@ -412,8 +419,7 @@ async fn assemble(
     dir: &Dir,
     endpoints: &Endpoints,
     tables: dynamodb::Tables,
-    dispatcher: Arc<Mailboxes>,
-    bell: bell::HomeBell,
+    (dispatcher, bell, clock): (Arc<Mailboxes>, bell::HomeBell, Arc<HomeClock>),
     traffic: Traffic,
 ) -> Result<Control, HomeError> {
     let at = store::Endpoints { dynamodb: Arc::new(tables), s3: endpoints.s3.clone() };
@@ -430,7 +436,7 @@ async fn assemble(
         bundles: Arc::new(bundles),
         bell: Arc::new(bell),
         dispatcher,
-        clock: Arc::new(SystemClock),
+        clock,
         entropy: Arc::new(SystemEntropy),
         cloud: Cloud::none(),
         traffic,
@@ -449,24 +455,40 @@ async fn assemble(
 /// Hands each upload to the use cases, and acknowledges it once it is handled. One that cannot be handled now is tried
 /// again; the others do not wait for it.
 async fn take_uploads(control: Control, mut uploads: s3::Uploads) {
-    let mut handled = tokio::task::JoinSet::new();
+    let mut tasks = tokio::task::JoinSet::new();
+    let mut in_hand: BTreeMap<tokio::task::Id, u64> = BTreeMap::new();
+    let mut sweep = tokio::time::interval(UPLOADS_SWEEP);
+    sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             upload = uploads.next() => match upload {
                 None => return,
-                Some(upload) => drop(handled.spawn(take_upload(control.clone(), upload))),
+                Some(upload) if in_hand.values().any(|known| *known == upload.identity) => {}
+                Some(upload) => {
+                    let identity = upload.identity;
+                    in_hand.insert(tasks.spawn(take_upload(control.clone(), upload)).id(), identity);
+                }
             },
-            Some(identity) = handled.join_next() => {
-                let Ok(identity) = identity else { continue };
-                if let Err(error) = uploads.acknowledge(identity).await {
-                    warn!(%error, "the upload will be looked at again after the next start");
+            Some(handled) = tasks.join_next_with_id() => {
+                let task = match &handled {
+                    Ok((task, ())) => *task,
+                    Err(error) => error.id(),
+                };
+                let Some(identity) = in_hand.remove(&task) else { continue };
+                if let Err(error) = handled {
+                    warn!(%error, "an upload was not handled to the end; it is looked at again soon");
+                } else if let Err(error) = uploads.acknowledge(identity).await {
+                    warn!(%error, "the upload is looked at again soon");
                 }
             }
+            _ = sweep.tick() => if let Err(error) = uploads.announce_again().await {
+                warn!(%error, "uploads that were not handled cannot be read; will try again");
+            },
         }
     }
 }
 
-async fn take_upload(control: Control, upload: s3::Uploaded) -> u64 {
+async fn take_upload(control: Control, upload: s3::Uploaded) {
     let identity = format!("{:020}", upload.identity);
     let uploaded = Uploaded {
         bucket: upload.bucket,
@@ -474,6 +496,7 @@ async fn take_upload(control: Control, upload: s3::Uploaded) -> u64 {
         version: Some(identity.clone()),
         identity,
         order: upload.identity,
+        rank: String::new(),
         e_tag: Some(upload.etag),
         size: Some(upload.size),
     };
@@ -487,7 +510,6 @@ async fn take_upload(control: Control, upload: s3::Uploaded) -> u64 {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(10));
     }
-    upload.identity
 }
 
 async fn listen_api(wanted: u16, last: u16) -> Result<TcpListener, HomeError> {

@@ -1,20 +1,66 @@
 //! What a home asks of its machine: the time, random bytes, and keys made of them.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use control::ports::{Clock, Entropy};
 use engine::Timestamp;
 
 use crate::dir::KeyPair;
 
-/// The machine's clock.
-pub(crate) struct SystemClock;
+/// The time of a home: what the machine's clock said when nothing was under way, and what has gone by since.
+///
+/// Somebody may set the machine's clock, or it is set at last, an hour ahead and back again. A deployment that is under way
+/// does not see that: no wait is over too soon, and none goes on for an hour more. Nor does a machine that slept make its
+/// hosts look silent.
+pub(crate) struct HomeClock {
+    wall: fn() -> Timestamp,
+    anchor: Mutex<Anchor>,
+}
 
-impl Clock for SystemClock {
-    fn now(&self) -> Timestamp {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+/// A moment and what time it was then.
+struct Anchor {
+    at: Instant,
+    time: Timestamp,
+}
+
+impl HomeClock {
+    /// A clock that goes with the machine's.
+    pub(crate) fn new() -> Self {
+        Self::of(machine_time)
     }
+
+    fn of(wall: fn() -> Timestamp) -> Self {
+        Self { wall, anchor: Mutex::new(Anchor { at: Instant::now(), time: wall() }) }
+    }
+
+    /// Takes over the machine's time again. Only for a moment at which nothing is under way.
+    pub(crate) fn settle(&self) {
+        *self.anchor() = Anchor { at: Instant::now(), time: (self.wall)() };
+    }
+
+    /// Goes on from `latest`, which an earlier home has written down, if it is less than that.
+    pub(crate) fn go_on_from(&self, latest: Timestamp) {
+        if self.now() < latest {
+            *self.anchor() = Anchor { at: Instant::now(), time: latest };
+        }
+    }
+
+    fn anchor(&self) -> MutexGuard<'_, Anchor> {
+        self.anchor.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Clock for HomeClock {
+    fn now(&self) -> Timestamp {
+        let anchor = self.anchor();
+        anchor.time.plus_ms(u64::try_from(anchor.at.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+fn machine_time() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// The kernel's random bytes.
@@ -49,5 +95,40 @@ pub(crate) fn new_keys() -> KeyPair {
     KeyPair {
         access_key_id: format!("AKIA{letters}"),
         secret_access_key: hex::encode(random::<20>()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    const HOUR_MS: u64 = 3_600_000;
+    static WALL: AtomicU64 = AtomicU64::new(10 * HOUR_MS);
+
+    fn wall() -> Timestamp {
+        Timestamp(WALL.load(Ordering::SeqCst))
+    }
+
+    #[test]
+    fn a_machines_clock_that_jumps_an_hour_forward_and_back_is_followed_only_while_nothing_is_under_way()
+     {
+        let is_about = |clock: &HomeClock, ms: u64| (ms..ms + 60_000).contains(&clock.now().0);
+        let clock = HomeClock::of(wall);
+        for hours in [11, 10, 9] {
+            WALL.store(hours * HOUR_MS, Ordering::SeqCst);
+            assert!(is_about(&clock, 10 * HOUR_MS), "{hours}: {:?}", clock.now());
+        }
+        clock.settle();
+        assert!(is_about(&clock, 9 * HOUR_MS));
+        // An earlier home was ahead: what it has begun goes on at once.
+        clock.go_on_from(Timestamp(10 * HOUR_MS));
+        assert!(is_about(&clock, 10 * HOUR_MS));
+        clock.go_on_from(Timestamp(9 * HOUR_MS));
+        assert!(is_about(&clock, 10 * HOUR_MS));
+        let before = clock.now();
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(clock.now() > before);
     }
 }

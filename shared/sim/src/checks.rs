@@ -15,7 +15,7 @@ use wire::host::BatchKey;
 use crate::core::{Core, Shared};
 use crate::{
     capacity, copies, exchange, function_checks, rollback_checks, rule, service_checks, shift,
-    traffic, zones,
+    stops, traffic, zones,
 };
 
 /// Most bytes of a deployment's row.
@@ -50,6 +50,8 @@ pub(crate) struct Checks {
     pub(crate) terminated: BTreeSet<String>,
     /// The requests to stop: whether they want the deployment rolled back.
     pub(crate) stops: BTreeMap<DeploymentId, Option<bool>>,
+    /// After which event they were first answered.
+    pub(crate) answered_stops: BTreeMap<DeploymentId, u64>,
     pub(crate) ended: u64,
     pub(crate) succeeded: u64,
     /// How many deployments of each kind ended how.
@@ -236,6 +238,7 @@ fn end_written(core: &mut Core, row: &DeploymentRow) -> Result<(), String> {
     demand!(row.wake_at.is_none(), "{id} has ended and wants to be woken");
     demand!(new.hosts().fleet().in_flight == 0, "{id} has ended with hosts in flight");
     rule::verdict_holds(new)?;
+    stops::end_holds(core, new)?;
     hosts_agree(&core.checks, new)?;
     if new.order().shift.is_some() {
         shift::end_holds(core, new)?;
@@ -571,7 +574,8 @@ impl Checks {
     pub(crate) fn is_barred(&self, id: &DeploymentId, ordinal: u32) -> bool {
         let host = self.hosts.get(id).and_then(|hosts| hosts.get(&ordinal));
         let row = self.deployments.get(id);
-        host.is_some_and(|host| host.out_of_reach.is_some())
+        self.stops.contains_key(id)
+            || host.is_some_and(|host| host.out_of_reach.is_some())
             || row.is_some_and(|row| row.deployment.may_proceed(ordinal, Timestamp(0)).is_err())
     }
 

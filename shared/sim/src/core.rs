@@ -29,6 +29,7 @@ use crate::memory::MemoryTable;
 use crate::outcome::Line;
 use crate::random::Random;
 use crate::services::ServiceAct;
+use crate::stops::Asked;
 use crate::task_sets::{Change as ServiceChange, ServicesWorld};
 use crate::traffic::TrafficWorld;
 use crate::world::ReplyTo;
@@ -45,8 +46,8 @@ pub(crate) enum Event {
     Resume(u64),
     /// Somebody rang for a deployment.
     Bell { id: DeploymentId, facts: Vec<Fact> },
-    /// The timer of a deployment is due, if it is still the `number`th one.
-    Timer { id: DeploymentId, number: u64, at: Timestamp },
+    /// A timer of a deployment is due.
+    Timer { id: DeploymentId, at: Timestamp },
     /// Hosts hear of commands.
     Offer { host: String, offer: Offer },
     /// Something happens on a host, unless it has died since.
@@ -79,6 +80,8 @@ pub(crate) enum Event {
     Service(ServiceChange),
     /// A process of the control plane dies, and is there again at once.
     ServerDies(usize),
+    /// What wakes deployments is started anew, and knows of no wake that was armed before.
+    DriverRestarts,
     /// From now on nothing fails any more.
     Heal,
 }
@@ -138,6 +141,10 @@ pub(crate) enum HostEvent {
         last: bool,
         answer: Answer<ReportResponse>,
     },
+    /// It hears whether its next script may start.
+    Leave { id: DeploymentId, asked: Asked, answer: Answer<ReportResponse> },
+    /// It has waited for that for long enough.
+    NoLeave { id: DeploymentId, asked: Asked },
     /// It is up again.
     Boot,
 }
@@ -153,11 +160,13 @@ impl HostEvent {
             Self::Reported { id, sent_at, sequence, last, .. } => {
                 Self::Reported { id, sent_at, sequence, last, answer: Answer::Nothing }
             }
+            Self::Leave { id, asked, .. } => Self::Leave { id, asked, answer: Answer::Nothing },
             Self::Poll
             | Self::Claim(_)
             | Self::Work(_)
             | Self::HookEnded { .. }
             | Self::Report(_)
+            | Self::NoLeave { .. }
             | Self::Boot => self,
         }
     }
@@ -203,7 +212,8 @@ pub(crate) struct Core {
     pub(crate) is_driver: bool,
     pub(crate) checks: Checks,
     pub(crate) zones: Option<ZoneStory>,
-    pub(crate) timers: BTreeMap<DeploymentId, (u64, u64)>,
+    /// From when on every deployment is woken in time.
+    pub(crate) punctual_since: Option<u64>,
     /// What each host was offered, with the place in its stream.
     pub(crate) offers: BTreeMap<String, Vec<(u64, Offer)>>,
     pub(crate) offered: u64,
@@ -247,7 +257,7 @@ impl Core {
             is_driver: false,
             checks: Checks::default(),
             zones: None,
-            timers: BTreeMap::new(),
+            punctual_since: None,
             offers: BTreeMap::new(),
             offered: 0,
             waiters: BTreeMap::new(),
@@ -281,6 +291,11 @@ impl Core {
         self.now = at;
         self.events += 1;
         Some(event)
+    }
+
+    /// Forgets every bell that was rung and every timer that was armed.
+    pub(crate) fn forget_wakes(&mut self) {
+        self.queue.retain(|_, event| !event.is_wake());
     }
 
     /// Notes in the transcript what `actor` does. The text is only made where there is a transcript.

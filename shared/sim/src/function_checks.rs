@@ -153,7 +153,7 @@ pub(crate) fn said(core: &mut Core, record: &Record) -> Result<(), String> {
     }
     if record.key.sort == "STOP" {
         let stop: StopRow = read(record)?;
-        core.checks.stops.entry(stop.deployment_id).or_insert(stop.roll_back);
+        core.checks.stops.insert(stop.deployment_id, stop.roll_back);
     }
     Ok(())
 }

@@ -28,9 +28,11 @@ mod runner;
 mod service_checks;
 mod services;
 mod shift;
+mod stops;
 mod story;
 mod task_sets;
 mod traffic;
+mod wakes;
 mod world;
 mod zones;
 

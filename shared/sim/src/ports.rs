@@ -102,15 +102,13 @@ impl Bell for Ports {
 
     async fn ring_at(&self, deployment: &DeploymentId, at: Timestamp) {
         let mut core = self.shared.core();
-        let number = core.timers.get(deployment).map_or(1, |(number, _)| number + 1);
-        core.timers.insert(deployment.clone(), (number, at.0));
         let lost = core.faults.timer_lost;
         if core.random.of_ten_thousand(lost) {
             core.tell("timer", || format!("for {deployment} is lost"));
             return;
         }
         let ms = at.0.saturating_sub(core.now) + core.random.between(0, 5);
-        core.push(ms, Event::Timer { id: deployment.clone(), number, at });
+        core.push(ms, Event::Timer { id: deployment.clone(), at });
     }
 }
 

@@ -133,7 +133,8 @@ pub(crate) fn verdict_holds(deployment: &Deployment) -> Result<(), String> {
     // A host that never claimed its command was started by nobody.
     let started = touched - count(deployment, |_, state| state == HostState::NotStarted);
     let others = deployment.hosts().left_alone();
-    let is_over_time = ended.at.since_ms(order.created_at) >= deployment.limit_ms();
+    let is_over_time = ended.at.since_ms(order.created_at)
+        >= deployment.limit_ms() + deployment.paused_ms(ended.at);
     let required = required(&order.rule, total + others.healthy + others.unhealthy);
     let has_climbed = deployment.climb().rung == zones::top(deployment);
     let is_broken =
@@ -141,12 +142,10 @@ pub(crate) fn verdict_holds(deployment: &Deployment) -> Result<(), String> {
     let expected = if is_broken {
         demand!(deployment.pin().is_none(), "{id} has a bundle and failed for the want of it");
         Status::Failed
-    } else if deployment.alarm().is_some() {
+    } else if deployment.alarm().is_some() || deployment.stop_requested() {
         Status::Stopped
     } else if deployment.is_sealed() && total > 0 && good == total && has_climbed {
         Status::Succeeded
-    } else if deployment.stop_requested() {
-        Status::Stopped
     } else if is_over_time {
         Status::Failed
     } else {
@@ -165,6 +164,7 @@ pub(crate) fn verdict_holds(deployment: &Deployment) -> Result<(), String> {
     );
     let wanted = match status {
         Status::Failed => order.auto_rollback.on_failure,
+        Status::Stopped if deployment.has_heard_stop(Some(true)) => true,
         Status::Stopped if deployment.alarm().is_some() => order.auto_rollback.on_alarm,
         Status::Stopped => ended.ending.roll_back || order.auto_rollback.on_stop,
         Status::Created | Status::InProgress | Status::Ready | Status::Succeeded => false,

@@ -12,6 +12,7 @@ use wire::host::{
 
 use crate::bundles::Bundle;
 use crate::core::{Answer, Event, HostEvent, Question};
+use crate::stops::{self, Asked, Leave};
 use crate::world::{ReplyTo, World};
 
 /// A host.
@@ -27,15 +28,15 @@ pub(crate) struct Host {
     pub(crate) is_pushed: bool,
     pub(crate) cut_until: u64,
     fences: BTreeMap<GroupId, u64>,
-    journals: BTreeMap<DeploymentId, Journal>,
-    commands: BTreeMap<DeploymentId, Command>,
+    pub(crate) journals: BTreeMap<DeploymentId, Journal>,
+    pub(crate) commands: BTreeMap<DeploymentId, Command>,
     asked_at: u64,
 }
 
 /// What a host keeps of a command on its disk.
 #[derive(Debug)]
-struct Journal {
-    offer: Offer,
+pub(crate) struct Journal {
+    pub(crate) offer: Offer,
     group: GroupId,
     generation: u64,
     bundle: String,
@@ -51,20 +52,23 @@ struct Journal {
 
 /// What a host knows of a command while it is up.
 #[derive(Debug, Default)]
-struct Command {
-    token: Option<String>,
+pub(crate) struct Command {
+    pub(crate) token: Option<String>,
     sequence: u64,
-    lease_until: u64,
+    pub(crate) lease_until: u64,
     lease_ms: u64,
     has_lock: bool,
     is_in_hook: bool,
     waits_for_balancer: bool,
-    is_withdrawn: bool,
+    pub(crate) is_withdrawn: bool,
     /// The server wants no report any more.
     is_unwanted: bool,
     has_news: bool,
     is_asking: bool,
     asked_at: u64,
+    /// The question whether the next script may start that has no answer yet, and what came of one that had.
+    pub(crate) asks_leave: Option<Asked>,
+    pub(crate) leave: Option<Leave>,
     /// What it claims with, where it was pushed.
     push: Option<(BatchKey, String)>,
     /// Copies of it that wait for the first one's end.
@@ -138,11 +142,15 @@ impl World {
                 let answer = if is_cut { Answer::Nothing } else { answer };
                 self.reported(at, &id, (sent_at, sequence, last), answer);
             }
+            HostEvent::Leave { id, asked, answer } => {
+                self.has_leave(at, &id, asked, if is_cut { Answer::Nothing } else { answer });
+            }
+            HostEvent::NoLeave { id, asked } => self.has_no_leave(at, &id, asked),
             HostEvent::Boot => {}
         }
     }
 
-    fn in_ms(&mut self, at: usize, ms: u64, what: HostEvent) {
+    pub(crate) fn in_ms(&mut self, at: usize, ms: u64, what: HostEvent) {
         let Some(host) = self.hosts.get(at) else { return };
         self.shared.core().push(ms, Event::Host { host: at, life: host.life, what });
     }
@@ -302,10 +310,13 @@ impl World {
                     command.sequence = journal.claims << 32;
                 }
                 command.token = Some(claim.token);
+                command.is_withdrawn |= !claim.proceed;
                 command.lease_until = command.lease_until.max(sent_at + claim.lease_ms);
-                command.lease_ms = claim.lease_ms;
+                // Where there is none, it reports all the same.
+                command.lease_ms = claim.lease_ms.max(3_000);
                 command.asked_at = sent_at;
-                let beat = claim.lease_ms / 3;
+                command.asks_leave = None;
+                let beat = command.lease_ms / 3;
                 self.in_ms(at, beat, HostEvent::Report(id.clone()));
                 self.in_ms(at, 0, HostEvent::Work(id));
             }
@@ -319,7 +330,7 @@ impl World {
     }
 
     /// The server does not want to hear of a command again.
-    fn forget(&mut self, at: usize, id: &DeploymentId) {
+    pub(crate) fn forget(&mut self, at: usize, id: &DeploymentId) {
         let Some(host) = self.hosts.get_mut(at) else { return };
         if let Some(command) = host.commands.get_mut(id) {
             command.is_unwanted = true;
@@ -344,7 +355,7 @@ impl World {
         }
     }
 
-    fn work(&mut self, at: usize, id: &DeploymentId) {
+    pub(crate) fn work(&mut self, at: usize, id: &DeploymentId) {
         let Some(host) = self.hosts.get_mut(at) else { return };
         let Some(group) = host.journals.get(id).map(|journal| journal.group.clone()) else {
             return;
@@ -381,7 +392,12 @@ impl World {
             } else if command.is_withdrawn || fence > journal.generation {
                 journal.finished = Some(HostStatus::Failed);
             } else if self.shared.now().0 < command.lease_until {
-                return self.start_hook(at, id);
+                let has_script = open.is_some_and(Lifecycle::has_hooks);
+                let leave = command.leave.take();
+                if has_script && leave.is_none() {
+                    return self.ask_leave(at, id);
+                }
+                return self.start_hook(at, id, leave);
             } else {
                 return self.in_ms(at, 0, HostEvent::Report(id.clone()));
             }
@@ -393,7 +409,7 @@ impl World {
         self.in_ms(at, 0, HostEvent::Report(id.clone()));
     }
 
-    fn start_hook(&mut self, at: usize, id: &DeploymentId) {
+    fn start_hook(&mut self, at: usize, id: &DeploymentId, leave: Option<Leave>) {
         let Some(host) = self.hosts.get_mut(at) else { return };
         let (Some(command), Some(journal)) = (host.commands.get_mut(id), host.journals.get_mut(id))
         else {
@@ -417,6 +433,9 @@ impl World {
         let place = (id, journal.offer.ordinal);
         let fence = (&journal.group, journal.generation);
         if let Err(broken) = core.checks.hook_starts(at, place, fence, number) {
+            core.violate(broken);
+        }
+        if let Err(broken) = stops::script_starts(&core, id, event, leave) {
             core.violate(broken);
         }
         if event == Lifecycle::Install {

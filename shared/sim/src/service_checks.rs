@@ -168,7 +168,8 @@ pub(crate) fn end_of_side_begins(core: &Core, service: &Service, kept: u8) -> Re
 
 fn has_timed_out(core: &Core, deployment: &Deployment) -> bool {
     // The clocks of servers are apart by a few seconds.
-    core.now + 10_000 >= deployment.order().created_at.plus_ms(deployment.limit_ms()).0
+    let lasts_ms = deployment.limit_ms() + deployment.paused_ms(deployment.latest());
+    core.now + 10_000 >= deployment.order().created_at.plus_ms(lasts_ms).0
 }
 
 /// What must hold of a task set that was ended just now.

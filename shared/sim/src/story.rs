@@ -26,6 +26,7 @@ use crate::functions::FunctionsStory;
 use crate::random::Random;
 use crate::runner::Host;
 use crate::services::ServicesStory;
+use crate::stops;
 use crate::traffic::TrafficStory;
 use crate::world::World;
 use crate::zones::ZoneStory;
@@ -273,6 +274,13 @@ impl World {
                 core.push(ms, Event::ServerDies(server));
             }
         }
+        if story.faults == Faults::default() {
+            core.punctual_since = Some(core.now);
+        }
+        for _ in 0..core.random.between(0, 3) {
+            let ms = core.random.between(0, story.lasts_ms + 200_000);
+            core.push(ms, Event::DriverRestarts);
+        }
         for host in 0..story.hosts {
             let ms = core.random.between(0, 5_000);
             core.push(ms, Event::Host { host, life: 0, what: HostEvent::Poll });
@@ -440,6 +448,7 @@ impl World {
             key,
             identity: identity.clone(),
             order: self.uploads,
+            rank: String::new(),
             version: None,
             e_tag: None,
             size: None,
@@ -469,8 +478,8 @@ impl World {
         });
     }
 
-    fn stop(&mut self, group: usize, roll_back: Option<bool>) {
-        let Some(group) = self.groups.get(group).map(|group| group.id.clone()) else { return };
+    fn stop(&mut self, number: usize, roll_back: Option<bool>) {
+        let Some(group) = self.groups.get(number).map(|group| group.id.clone()) else { return };
         let active =
             self.shared.core().checks.active.get(&group).and_then(|ids| ids.first().cloned());
         let Some(id) = active else { return };
@@ -478,8 +487,16 @@ impl World {
             deployment_id: Some(id.to_string()),
             auto_rollback_enabled: roll_back,
         };
-        self.spawn(format!("stop {id}"), false, None, |control, _| async move {
-            drop(control.stop_deployment(&request).await);
+        let is_asked_again =
+            roll_back.is_none() && self.shared.core().random.of_ten_thousand(3_000);
+        if is_asked_again {
+            let ms = self.shared.core().random.between(0, 10_000);
+            self.act_later(ms, Act::Stop { group: number, roll_back: Some(true) });
+        }
+        self.spawn(format!("stop {id}"), false, None, |control, shared| async move {
+            if control.stop_deployment(&request).await.is_ok() {
+                stops::answered(&mut shared.core(), &id, roll_back);
+            }
         });
     }
 

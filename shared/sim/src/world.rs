@@ -25,6 +25,7 @@ use crate::outcome::Outcome;
 use crate::ports::Ports;
 use crate::random::Random;
 use crate::runner::Host;
+use crate::stops::Asked;
 use crate::story::{Group, Pace, Story};
 
 /// The simulated world.
@@ -61,6 +62,7 @@ pub(crate) enum ReplyTo {
     Poll,
     Claim { offer: Offer, sent_at: u64 },
     Report { id: DeploymentId, sent_at: u64, sequence: u64, last: bool },
+    Leave { id: DeploymentId, asked: Asked },
 }
 
 impl ReplyTo {
@@ -74,6 +76,7 @@ impl ReplyTo {
             Self::Report { id, sent_at, sequence, last } => {
                 HostEvent::Reported { id, sent_at, sequence, last, answer: Answer::Nothing }
             }
+            Self::Leave { id, asked } => HostEvent::Leave { id, asked, answer: Answer::Nothing },
         }
     }
 }
@@ -128,6 +131,7 @@ impl World {
     pub(crate) fn run(mut self, seed: u64) -> Outcome {
         while let Some(event) = { self.shared.core().next() } {
             self.happens(event);
+            self.check_wakes();
             let is_broken = self.shared.core().violation.is_some();
             if is_broken || self.is_over() {
                 break;
@@ -185,15 +189,7 @@ impl World {
         match event {
             Event::Resume(task) => self.resume(task),
             Event::Bell { id, facts } => self.advance(id, facts),
-            Event::Timer { id, number, at } => {
-                let mut core = self.shared.core();
-                let is_last = core.timers.get(&id).is_some_and(|(last, _)| *last == number);
-                let anyway = core.random.of_ten_thousand(2_000);
-                drop(core);
-                if is_last || anyway {
-                    self.wake(id, at);
-                }
-            }
+            Event::Timer { id, at } => self.wake(id, at),
             Event::Errand(errand) => self.run_errand(errand),
             Event::Upkeep(upkeep) => self.keep_up(upkeep),
             Event::KeepFleet => self.keep_fleet(),
@@ -218,9 +214,7 @@ impl World {
             }
             Event::Sweep => {
                 self.shared.core().push(60_000, Event::Sweep);
-                self.spawn("sweep", true, None, |control, _| async move {
-                    drop(control.sweep().await);
-                });
+                self.sweep();
             }
             Event::Announce(uploaded) => self.announce(uploaded),
             Event::Handled(identity) => drop(self.unhandled.remove(&identity)),
@@ -231,6 +225,7 @@ impl World {
             Event::Function(event) => self.function_event(event),
             Event::Service(change) => self.shared.core().change_service(change),
             Event::ServerDies(server) => self.server_dies(server),
+            Event::DriverRestarts => self.driver_restarts(),
             Event::Ask { host, life, question, reply } => self.asked(host, life, question, reply),
             Event::Heal => self.heal(),
         }
@@ -332,6 +327,15 @@ impl World {
         }
     }
 
+    /// Kills the tasks of the driver.
+    pub(crate) fn kill_drivers(&mut self) {
+        let doomed = self.tasks.iter().filter(|(_, task)| task.is_driver);
+        let doomed: Vec<u64> = doomed.map(|(id, _)| *id).collect();
+        for id in doomed {
+            self.kill(id);
+        }
+    }
+
     fn kill(&mut self, id: u64) {
         if let Some(task) = self.tasks.remove(&id)
             && let Some((ms, event)) = task.at_death
@@ -415,6 +419,7 @@ impl World {
         drop(core);
         self.shared.table.inject(TableFaults::default(), 0);
         self.healed_at = Some(now);
+        self.punctual_from(now + 62_000);
     }
 }
 
@@ -464,7 +469,7 @@ async fn answer(
             let (id, ordinal) = (&request.offer.deployment_id, request.offer.ordinal);
             let is_barred = shared.core().checks.is_barred(id, ordinal);
             let answer = control.claim(key, &request).await;
-            if is_barred && answer.is_ok() {
+            if is_barred && answer.as_ref().is_ok_and(|claim| claim.proceed) {
                 shared.core().violate(format!("host {ordinal} of {id} claimed what it must not"));
             }
             let Some(ReplyTo::Claim { offer, sent_at }) = reply else { return None };
@@ -489,8 +494,14 @@ async fn answer(
             if is_barred && answer.as_ref().is_ok_and(|answer| answer.proceed) {
                 shared.core().violate(format!("host {ordinal} of {id} may proceed and must not"));
             }
-            let Some(ReplyTo::Report { id, sent_at, sequence, last }) = reply else { return None };
-            Some(HostEvent::Reported { id, sent_at, sequence, last, answer: answer_of(answer) })
+            let answer = answer_of(answer);
+            match reply? {
+                ReplyTo::Report { id, sent_at, sequence, last } => {
+                    Some(HostEvent::Reported { id, sent_at, sequence, last, answer })
+                }
+                ReplyTo::Leave { id, asked } => Some(HostEvent::Leave { id, asked, answer }),
+                ReplyTo::Poll | ReplyTo::Claim { .. } => None,
+            }
         }
     }
 }

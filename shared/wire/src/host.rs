@@ -139,6 +139,17 @@ pub struct ClaimResponse {
     /// Events that an earlier claim of this command already reported as ended; the runner's own journal decides.
     #[serde(default)]
     pub reported: Vec<EventReport>,
+    /// Whether events may start. If not, the deployment was halted after an earlier claim: the token is there for the host
+    /// to report what it knows, and for nothing else.
+    #[serde(default = "yes")]
+    pub proceed: bool,
+    /// Why not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// What is to be done on a host.
@@ -194,7 +205,8 @@ pub struct Bundle {
 
 /// `POST /cutover/v1/host/report`, `Authorization: Bearer <token of the claim>`: the whole state, every time.
 ///
-/// A report with a lower `sequence` than one that was already taken changes nothing, and is answered all the same.
+/// A report whose `sequence` is not higher than that of one that was already taken changes nothing, and is answered all the
+/// same. So a host asks whether its next script may start: by a report with the sequence [`ReportRequest::QUESTION`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReportRequest {
@@ -213,6 +225,11 @@ pub struct ReportRequest {
     /// Output since the last report, where the server follows the logs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub output: Vec<OutputChunk>,
+}
+
+impl ReportRequest {
+    /// The sequence of a report that tells nothing, and only asks for its answer.
+    pub const QUESTION: u64 = 0;
 }
 
 /// Where a host stands in a deployment.
@@ -309,7 +326,7 @@ pub struct OutputChunk {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReportResponse {
-    /// Whether the next event may start. If not, the host ends its command now: a hook that runs is left to end, what
+    /// Whether the next script may start. If not, the host ends its command now: a script that runs is left to end, what
     /// would follow is skipped.
     pub proceed: bool,
     /// Why not.

@@ -1,5 +1,6 @@
 //! Deployments and their targets.
 
+use engine::deployment::{Fact, HostSeen, Sighting};
 use serde_json::{Value, json};
 
 use super::world::{World, deployment};
@@ -195,6 +196,39 @@ async fn a_stop_lets_the_running_host_end_and_may_be_asked_for_again() {
         "DeploymentDoesNotExist"
     );
     assert_eq!(world.refused("GetDeployment", named("whatever")).await, "DeploymentDoesNotExist");
+}
+
+#[tokio::test]
+async fn a_stop_that_is_answered_wins_although_the_last_host_has_succeeded() {
+    for roll_back in [json!(null), json!(true)] {
+        let world = World::with_group().await;
+        world.register("web-1").await;
+        let first = world.deploy("v1").await;
+        world.work("web-1", "Succeeded").await;
+        assert_eq!(world.info(&first).await["status"], "Succeeded");
+        let id = world.deploy("v2").await;
+        let (token, mut report) = world.claim("web-1").await;
+        // The deployment has not heard of either.
+        report["status"] = "Succeeded".into();
+        world.host("report", &token, report).await;
+        world.ok("StopDeployment", named(&id)).await;
+        let mut again = named(&id);
+        again["autoRollbackEnabled"] = roll_back.clone();
+        world.ok("StopDeployment", again).await;
+        // Only the news of the host are told.
+        world.control.advance(&id.parse().unwrap(), vec![ended(0)]).await.unwrap();
+        let info = world.info(&id).await;
+        assert_eq!(info["status"], "Stopped", "{info}");
+        assert_eq!(info["errorInformation"]["code"], "MANUAL_STOP");
+        let by = &info["rollbackInfo"]["rollbackDeploymentId"];
+        assert_eq!(by.is_string(), roll_back == true, "{info}");
+        assert_eq!(world.refused("StopDeployment", named(&id)).await, "DeploymentAlreadyCompleted");
+    }
+}
+
+/// That a host has ended well.
+fn ended(ordinal: u32) -> Fact {
+    Fact::HostsSeen(vec![HostSeen { ordinal, sighting: Sighting::Succeeded }])
 }
 
 #[tokio::test]

@@ -2,9 +2,12 @@
 
 use axum::body::Body;
 use http::Request;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::world::World;
+
+/// Why a command does not go on.
+const STOPPED: &str = "the deployment was stopped";
 
 #[tokio::test]
 async fn hosts_without_a_valid_secret_or_body_are_refused_with_a_code() {
@@ -40,12 +43,76 @@ async fn a_poll_that_is_held_ends_with_its_client() {
     assert_eq!(token.len(), 64);
 }
 
+/// Asks whether a script may start, by the report that was made last.
+async fn ask(world: &World, token: &str, report: &Value) -> Value {
+    let mut question = report.clone();
+    question["sequence"] = 0.into();
+    let (status, answer) = world.host("report", token, question).await;
+    assert_eq!(status, 200, "{answer}");
+    answer
+}
+
+#[tokio::test]
+async fn a_host_that_asks_hears_a_stop_that_the_deployment_has_not_taken_note_of() {
+    let world = World::with_group().await;
+    world.register("web-1").await;
+    let id = world.deploy("v1").await;
+    let (token, report) = world.claim("web-1").await;
+    world.pass_ms(5_000);
+    let answer = ask(&world, &token, &report).await;
+    // It is no report: the host was last heard of when it claimed.
+    assert_eq!((&answer["proceed"], &answer["leaseMs"]), (&json!(true), &json!(25_000)));
+    world.ok("StopDeployment", json!({ "deploymentId": id })).await;
+    // Nobody has rung the bell.
+    let answer = ask(&world, &token, &report).await;
+    assert_eq!(answer["proceed"], false);
+    assert_eq!(answer["reason"], STOPPED);
+    let (_, answer) = world.host("report", &token, report).await;
+    assert_eq!(answer["proceed"], false);
+}
+
+#[tokio::test]
+async fn a_host_that_comes_back_after_a_stop_is_given_a_token_to_report_with_and_no_more() {
+    let world = World::with_group().await;
+    world.register("web-1").await;
+    world.register("web-2").await;
+    let id = world.deploy("v1").await;
+    let (_, report) = world.claim("web-1").await;
+    let claim = |name: &str, ordinal: u32| {
+        let offer = json!({ "deploymentId": id, "ordinal": ordinal, "attempt": 1 });
+        json!({ "host": name, "offer": offer })
+    };
+    world.ok("StopDeployment", json!({ "deploymentId": id })).await;
+    // Who had nothing begins nothing.
+    let (status, answer) = world.host("claim", "web-2", claim("web-2", 1)).await;
+    assert_eq!((status.as_u16(), &answer["code"]), (409, &json!("Superseded")));
+    for taken in [false, true] {
+        if taken {
+            world.advance(&id).await;
+        }
+        let (status, answer) = world.host("claim", "web-1", claim("web-1", 0)).await;
+        assert_eq!((status.as_u16(), &answer["proceed"]), (200, &json!(false)), "{answer}");
+        assert_eq!((&answer["leaseMs"], answer["reason"].as_str()), (&json!(0), Some(STOPPED)));
+        let mut report = report.clone();
+        report["sequence"] = (10 + u32::from(taken)).into();
+        let token = answer["token"].as_str().unwrap();
+        let (status, answer) = world.host("report", token, report).await;
+        assert_eq!((status.as_u16(), &answer["proceed"]), (200, &json!(false)), "{answer}");
+    }
+    // Nobody listens any more once it was given up.
+    world.pass_ms(70_000);
+    world.advance(&id).await;
+    assert_eq!(world.info(&id).await["status"], "Stopped");
+    let (status, answer) = world.host("claim", "web-1", claim("web-1", 0)).await;
+    assert_eq!((status.as_u16(), &answer["code"]), (409, &json!("Superseded")), "{answer}");
+}
+
 #[tokio::test]
 async fn output_is_followed_as_it_comes_and_is_whole_at_the_end() {
     let world = World::with_group().await;
     world.register("web-1").await;
     let id = world.deploy("v1").await;
-    let log = |more: serde_json::Value| {
+    let log = |more: Value| {
         let mut body = json!({ "deploymentId": id });
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         body
@@ -94,5 +161,5 @@ async fn health_tells_the_version() {
     let request = Request::get("/cutover/v1/health").body(Body::empty()).unwrap();
     let (status, _, body) = world.send(request).await;
     assert_eq!(status, 200);
-    assert!(serde_json::from_slice::<serde_json::Value>(&body).unwrap()["version"].is_string());
+    assert!(serde_json::from_slice::<Value>(&body).unwrap()["version"].is_string());
 }

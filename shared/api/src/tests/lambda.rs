@@ -292,6 +292,7 @@ async fn an_upload_of_an_app_spec_starts_a_deployment() {
             key: key.into(),
             identity: order.to_string(),
             order,
+            rank: String::new(),
             version: None,
             e_tag: None,
             size: None,

@@ -13,13 +13,14 @@ use crate::table::Write;
 use crate::{Control, Error};
 
 impl Control {
-    /// Stores the end of a deployment. Where it is rolled back, the rollback takes the group's slot in the same
-    /// transaction; else an upload that waited does.
+    /// Stores the end of a deployment, if `condition` holds. Where it is rolled back, the rollback takes the group's slot
+    /// in the same transaction; else an upload that waited does.
     pub(super) async fn end(
         &self,
         mut stored: Stored<DeploymentRow>,
         ending: &Ending,
         now: Timestamp,
+        condition: Write,
     ) -> Result<(), Error> {
         let group = rows::load::<Group>(
             &*self.table,
@@ -29,13 +30,13 @@ impl Control {
         let Some(mut group) = group else {
             stored.row.deployment.apply(Fact::Ended { at: now, rolled_back_by: None });
             stored.row.wake_at = None;
-            self.table.write(&[stored.replace()?]).await?;
+            self.table.write(&[stored.replace()?, condition]).await?;
             return Ok(());
         };
         let id = self.new_deployment_id();
         let rollback = ending.roll_back.then_some(&id);
         let next = group.row.slot.end(&stored.row.deployment, ending, rollback);
-        let mut writes = Vec::new();
+        let mut writes = vec![condition];
         let successor = self.successor(&stored, &mut group, next, &id, now, &mut writes).await?;
         let rolled_back_by = rollback.filter(|_| successor.is_some()).cloned();
         stored.row.deployment.apply(Fact::Ended { at: now, rolled_back_by });

@@ -12,14 +12,17 @@ mod errand;
 mod push;
 mod wake;
 
+use std::panic::AssertUnwindSafe;
+
 use engine::deployment::{Deployment, Effect, Fact, Failure, FailureCode, Ordinals, Plan};
 use engine::{DeploymentId, Revision, Timestamp};
+use futures::FutureExt as _;
 use tracing::{Span, debug, info, instrument, warn};
 use wire::host::{BatchKey, Offer};
 
 use crate::ports::{Measure, Object, PinError};
 use crate::rows::{self, DeploymentRow, HostRow, OutcomeRow, StopRow, Stored, Transport, WishRow};
-use crate::table::{Index, Query};
+use crate::table::{Condition, Index, Key, Query, Write};
 use crate::{Control, Error};
 
 pub use errand::Errand;
@@ -31,6 +34,9 @@ const TRIES: u32 = 20;
 
 /// Most rounds of facts from effects in one call; the rest is left to the next wake.
 const ROUNDS: u32 = 100;
+
+/// How far ahead a sweep arms wakes, in milliseconds: until well after the next one, which comes within a minute.
+const SWEEP_ARMS_MS: u64 = 150_000;
 
 /// Where a deployment stands after it was advanced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,14 +102,28 @@ impl Control {
                 changed |= deployment.apply(fact.clone());
             }
             let now = self.now();
-            let Plan { effects, wake_at } = deployment.plan(now);
-            if let [Effect::End(ending)] = effects.as_slice() {
-                match self.end(stored, ending, now).await {
-                    Err(error) if error.is_conflict() => continue,
-                    ended => ended?,
+            let mut plan = deployment.plan(now);
+            if matches!(plan.effects.as_slice(), [Effect::End(_)]) {
+                // A stop that was answered is heard before the end, and none is answered between here and there.
+                let stop = self.stop_of(id).await?;
+                let is_news = stop.as_ref().is_some_and(|stop| deployment.apply(stop.row.fact()));
+                if is_news {
+                    changed = true;
+                    plan = deployment.plan(now);
                 }
-                return Ok(None);
+                if let [Effect::End(ending)] = plan.effects.as_slice() {
+                    let no_other = match &stop {
+                        Some(stop) => stop.unchanged(),
+                        None => Write::Check(StopRow::key_of(id), Condition::Absent),
+                    };
+                    match self.end(stored, ending, now, no_other).await {
+                        Err(error) if error.is_conflict() => continue,
+                        ended => ended?,
+                    }
+                    return Ok(None);
+                }
             }
+            let Plan { effects, wake_at } = plan;
             changed |= deployment.moves_at(now);
             if !changed && effects.is_empty() && stored.row.wake_at == wake_at {
                 return Ok(Some(Decided { row: stored, effects, was_armed: true }));
@@ -223,8 +243,8 @@ impl Control {
     /// that arrived.
     pub async fn refresh(&self, id: &DeploymentId) -> Result<Advanced, Error> {
         let mut facts = Vec::new();
-        if let Some(stop) = rows::load::<StopRow>(&*self.table, &StopRow::key_of(id)).await? {
-            facts.push(Fact::StopRequested { at: stop.row.at, roll_back: stop.row.roll_back });
+        if let Some(stop) = self.stop_of(id).await? {
+            facts.push(stop.row.fact());
         }
         if let Some(wishes) = rows::load::<WishRow>(&*self.table, &WishRow::key_of(id)).await? {
             facts.push(Fact::Wished(wishes.row.wishes));
@@ -253,23 +273,36 @@ impl Control {
         Ok(outcomes.into_iter().map(|stored| stored.row.outcome.into_fact()).collect())
     }
 
-    /// Refreshes every active deployment, those first that should have been woken longest ago. Makes up for lost
-    /// bells. Returns how many there are.
+    /// Arms the next wakes of all active deployments, as their rows say, and refreshes each of them, those first that
+    /// should have been woken longest ago. So whoever starts anew, and knows of no wake, is late for none, and a bell that
+    /// was lost is made up for. Returns how many there are.
     pub async fn sweep(&self) -> Result<usize, Error> {
         let mut query = Query::prefix(DeploymentRow::WAKING, "", 100);
         let mut swept = 0;
         let now = self.now();
         loop {
             let page = self.table.query_index(Index::Waking, &query).await?;
+            let wakes = self.wakes(&page.items).await;
             if query.after.is_none() {
                 // The first is the one that should have been woken longest ago.
-                let first = page.items.first().and_then(DeploymentRow::wake_in);
-                self.meter.take(Measure::OldestOverdue(first.map_or(0, |at| now.since_ms(at))));
+                let first = wakes.first().map_or(0, |(_, at)| now.since_ms(*at));
+                self.meter.take(Measure::OldestOverdue(first));
+            }
+            // What comes later is armed by the next sweep.
+            for (id, at) in wakes.iter().filter(|(_, at)| at.since_ms(now) <= SWEEP_ARMS_MS) {
+                self.bell.ring_at(id, *at).await;
             }
             for id in page.items.iter().filter_map(DeploymentRow::id_in) {
                 swept += 1;
-                if let Err(error) = self.refresh(&id).await {
-                    warn!(deployment = %id, error = &error as &dyn std::error::Error, "could not be advanced; the next sweep tries again");
+                // One that panics keeps nobody else from being read.
+                match AssertUnwindSafe(self.refresh(&id)).catch_unwind().await {
+                    Ok(Ok(_)) => {}
+                    Ok(Err(error)) => {
+                        warn!(deployment = %id, error = &error as &dyn std::error::Error, "could not be advanced; the next sweep tries again");
+                    }
+                    Err(_) => {
+                        warn!(deployment = %id, "its step panicked; the next sweep tries again");
+                    }
                 }
             }
             match page.next {
@@ -288,6 +321,41 @@ impl Control {
             info!(deployments = swept, "swept");
         }
         Ok(swept)
+    }
+
+    /// When the deployments at these places want to be woken. Where that cannot be read, refreshing them says why.
+    async fn wakes(&self, places: &[Key]) -> Vec<(DeploymentId, Timestamp)> {
+        let rows = rows::load_many::<DeploymentRow>(&*self.table, places).await;
+        let rows = rows.unwrap_or_default().into_iter().map(|stored| stored.row);
+        rows.filter_map(|row| Some((row.deployment.id().clone(), row.wake_at?))).collect()
+    }
+
+    /// The latest moment that a deployment which has not ended has written down; the beginning of time if there is none.
+    ///
+    /// # Errors
+    /// Those of the table.
+    pub async fn latest(&self) -> Result<Timestamp, Error> {
+        let mut query = Query::prefix(DeploymentRow::WAKING, "", 100);
+        let mut latest = Timestamp::default();
+        loop {
+            let page = self.table.query_index(Index::Waking, &query).await?;
+            let rows: Vec<Stored<DeploymentRow>> =
+                rows::load_many(&*self.table, &page.items).await?;
+            let moments = rows.iter().map(|stored| stored.row.deployment.latest());
+            latest = moments.fold(latest, Timestamp::max);
+            match page.next {
+                Some(next) => query.after = Some(next),
+                None => return Ok(latest),
+            }
+        }
+    }
+
+    /// The request to stop a deployment, if there is one.
+    pub(crate) async fn stop_of(
+        &self,
+        id: &DeploymentId,
+    ) -> Result<Option<Stored<StopRow>>, Error> {
+        rows::load(&*self.table, &StopRow::key_of(id)).await
     }
 
     /// The row of a deployment.

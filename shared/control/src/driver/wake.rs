@@ -26,10 +26,7 @@ pub fn wake_of(record: &Record) -> Option<(DeploymentId, Vec<Fact>)> {
     } else if OutcomeRow::is_at(&record.key) {
         rows::read::<OutcomeRow>(record).map(|told| Some(told.row.outcome.into_fact()))
     } else if record.key == StopRow::key_of(&id) {
-        rows::read::<StopRow>(record).map(|stop| {
-            let StopRow { at, roll_back, .. } = stop.row;
-            Some(Fact::StopRequested { at, roll_back })
-        })
+        rows::read::<StopRow>(record).map(|stop| Some(stop.row.fact()))
     } else if HookRow::is_at(&record.key) {
         rows::read::<HookRow>(record).map(|hook| hook.row.told())
     } else if record.key == WishRow::key_of(&id) {

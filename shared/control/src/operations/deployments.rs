@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use engine::appspec::FileExistsBehavior;
-use engine::deployment::{Carrier, Deployment, Fact};
-use engine::{GroupId, Pin, Revision, Timestamp};
+use engine::deployment::{Carrier, Deployment, Ended, Fact, either_roll_back};
+use engine::{DeploymentId, GroupId, Pin, Revision, Timestamp};
 use wire::codedeploy::{
     AlarmConfiguration, BatchGetDeployments, BatchGetDeploymentsOutput, ComputePlatform,
     CreateDeployment, CreateDeploymentOutput, DeploymentMode, DeploymentStatus, ErrorName,
@@ -259,29 +259,48 @@ impl Control {
         let deployment = &found.row.deployment;
         let id = deployment.id().clone();
         if let Some(ended) = deployment.ended() {
-            let message =
-                format!("The deployment `{id}` has ended already: {}.", ended.ending.status.name());
-            return Err(refuse(ErrorName::DeploymentAlreadyCompleted, message));
+            return Err(has_ended(&id, ended));
         }
-        let (at, roll_back) = (self.now(), request.auto_rollback_enabled);
-        let row = StopRow { deployment_id: id.clone(), at, roll_back };
-        // A request that came before stays as it is, and is only told again.
-        // One that met something else at the same moment is not there, and is made again: a bell may be lost.
-        let StopRow { at, roll_back, .. } = loop {
-            self.write_unless_changed(&[rows::create(&row)?]).await?;
-            if let Some(stop) = rows::load::<StopRow>(&*self.table, &StopRow::key_of(&id)).await? {
-                break stop.row;
-            }
-        };
+        let StopRow { at, roll_back, .. } =
+            self.request_stop(&id, request.auto_rollback_enabled).await?;
+        // It may have ended between the two; then the request came too late, and nobody is told otherwise.
+        let found = self.known_deployment(&request.deployment_id).await?;
+        let deployment = &found.row.deployment;
+        if let Some(ended) = deployment.ended()
+            && !deployment.has_heard_stop(roll_back)
+        {
+            return Err(has_ended(&id, ended));
+        }
         self.bell.ring(&id, vec![Fact::StopRequested { at, roll_back }]);
         let (status, message) = if deployment.hosts().fleet().in_flight > 0 {
-            (StopStatus::Pending, "Hosts that are at work end the lifecycle event that runs")
+            (StopStatus::Pending, "Hosts that are at work end the script that runs")
         } else {
             let message =
                 "No more commands will be scheduled for execution in the deployment instances";
             (StopStatus::Succeeded, message)
         };
         Ok(StopDeploymentOutput { status: Some(status), status_message: Some(message.to_owned()) })
+    }
+
+    /// Writes down that a deployment shall stop, with what all requests so far want together.
+    async fn request_stop(
+        &self,
+        id: &DeploymentId,
+        roll_back: Option<bool>,
+    ) -> Result<StopRow, Error> {
+        loop {
+            let Some(mut known) = self.stop_of(id).await? else {
+                let row = StopRow { deployment_id: id.clone(), at: self.now(), roll_back };
+                self.write_unless_changed(&[rows::create(&row)?]).await?;
+                continue;
+            };
+            let both = either_roll_back(known.row.roll_back, roll_back);
+            if known.row.roll_back == both {
+                return Ok(known.row);
+            }
+            known.row.roll_back = both;
+            self.write_unless_changed(&[known.replace()?]).await?;
+        }
     }
 
     /// Deletes the deployments of a group, which is being deleted itself.
@@ -315,6 +334,14 @@ impl Control {
             self.table.write(&deletes).await?;
         }
     }
+}
+
+fn has_ended(id: &DeploymentId, ended: &Ended) -> Error {
+    let status = ended.ending.status.name();
+    refuse(
+        ErrorName::DeploymentAlreadyCompleted,
+        format!("The deployment `{id}` has ended already: {status}."),
+    )
 }
 
 /// Refuses what a deployment to hosts in place cannot do here, so that nothing that was asked for is passed over.

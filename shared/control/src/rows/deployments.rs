@@ -1,6 +1,6 @@
 //! Deployments, requests to stop, and the output of hooks.
 
-use engine::deployment::{Deployment, SCHEMA, Wishes};
+use engine::deployment::{Deployment, Fact, SCHEMA, Wishes};
 use engine::lifecycle::Event;
 use engine::{DeploymentId, GroupId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -45,11 +45,6 @@ impl DeploymentRow {
 
     /// The partition of the index in which active deployments are listed by wake time.
     pub const WAKING: &str = "ACTIVE";
-
-    /// When the deployment at a place in the index of wakes wants to be woken.
-    pub fn wake_in(place: &Key) -> Option<Timestamp> {
-        place.sort.split_once('#')?.0.parse().ok().map(Timestamp)
-    }
 
     /// The id in the key of a deployment's row or of one of its hosts.
     pub fn id_in(key: &Key) -> Option<DeploymentId> {
@@ -103,6 +98,11 @@ impl StopRow {
     /// The request for deployment `id`.
     pub fn key_of(id: &DeploymentId) -> Key {
         Key::new(partition(id), "STOP")
+    }
+
+    /// What it tells the deployment.
+    pub fn fact(&self) -> Fact {
+        Fact::StopRequested { at: self.at, roll_back: self.roll_back }
     }
 }
 

@@ -5,6 +5,7 @@ use super::fact::{Fact, HostSeen, Sighting};
 use super::hosts::{Host, HostState, Hosts};
 use super::{
     Asked, BATCH_HOSTS_MAX, Batch, Deployment, Ended, RAMP_STEP_MS, REPEAT_MS, RampStep, Stop,
+    either_roll_back,
 };
 use crate::{DeploymentId, Timestamp};
 
@@ -226,8 +227,9 @@ impl Deployment {
     }
 
     fn request_stop(&mut self, at: Timestamp, roll_back: Option<bool>) -> bool {
-        if self.stop.is_some() {
-            return false;
+        if let Some(stop) = &mut self.stop {
+            let both = either_roll_back(stop.roll_back, roll_back);
+            return std::mem::replace(&mut stop.roll_back, both) != both;
         }
         // Later than any check that was decided, so that the next plan looks at every batch once more.
         let at = at.max(self.latest.plus_ms(1));
@@ -240,9 +242,10 @@ impl Deployment {
         let at = at.max(self.latest);
         self.latest = at;
         let (climb, shifting) = (self.climb_at(at), self.shifting_at(at));
-        let has_climbed = self.climb != climb || self.shifting != shifting;
+        let has_climbed = self.climb != climb || self.shifting != shifting || self.pause_changes();
         self.climb = climb;
         self.shifting = shifting;
+        self.fold_pause(at);
         if !plan.effects.is_empty() && self.started_at.is_none() {
             self.started_at = Some(at);
         }

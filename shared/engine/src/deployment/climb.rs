@@ -71,14 +71,15 @@ impl Deployment {
         self.wishes
     }
 
-    /// When the rung or the zone that bakes has baked, if nothing comes between.
+    /// When the rung or the zone that bakes has baked, if nothing comes between; none while it is paused.
     pub fn bakes_until(&self) -> Option<Timestamp> {
-        self.has_baked_at(self.climb)
+        self.has_baked_at(self.climb, self.latest)
     }
 
-    /// When what bakes has baked.
-    pub(super) fn has_baked_at(&self, climb: Climb) -> Option<Timestamp> {
-        Some(climb.baking_since?.plus_ms(self.bake_ms(climb.rung)?))
+    /// When what bakes at `now` has baked.
+    pub(super) fn has_baked_at(&self, climb: Climb, now: Timestamp) -> Option<Timestamp> {
+        let since = climb.baking_since.filter(|_| !self.wishes.paused)?;
+        Some(self.without_pause(since, now).plus_ms(self.bake_ms(climb.rung)?))
     }
 
     /// How long the rung or the zone `number` bakes, in milliseconds; none behind the last one.
@@ -92,7 +93,9 @@ impl Deployment {
     /// Whether time alone has changed where the deployment stands, on its ladder or in a shift.
     pub fn moves_at(&self, now: Timestamp) -> bool {
         let now = now.max(self.latest);
-        self.climb_at(now) != self.climb || self.shifting_at(now) != self.shifting
+        self.pause_changes()
+            || self.climb_at(now) != self.climb
+            || self.shifting_at(now) != self.shifting
     }
 
     /// Where the deployment stands on its ladder or among its zones at `now`.
@@ -112,7 +115,7 @@ impl Deployment {
             };
             climb.baking_since = Some(since);
             let bakes_no_more = self.wishes.promoted || climb.rung < self.wishes.baked_below;
-            let has_baked = bakes_no_more || now >= since.plus_ms(bake_ms);
+            let has_baked = bakes_no_more || now >= self.without_pause(since, now).plus_ms(bake_ms);
             if !has_baked || self.wishes.paused {
                 break;
             }

@@ -13,6 +13,7 @@ mod hosts;
 mod moves;
 mod order;
 mod ordinals;
+mod pause;
 mod plan;
 mod shift;
 mod stages;
@@ -32,6 +33,7 @@ pub use fact::{Fact, HostSeen, Sighting};
 pub use hosts::{Host, HostState, Hosts};
 pub use order::{AutoRollback, Creator, Fallback, Order, Traffic};
 pub use ordinals::{Ordinals, OrdinalsError};
+use pause::Pausing;
 use shift::Shifting;
 pub use stages::{COPY_MS, HOOK_MS, TASKS_MS};
 pub use verdict::{Failure, FailureCode};
@@ -110,6 +112,8 @@ pub struct Deployment {
     climb: Climb,
     #[serde(default, skip_serializing_if = "Wishes::are_none")]
     wishes: Wishes,
+    #[serde(default, skip_serializing_if = "Pausing::has_not_begun")]
+    pausing: Pausing,
     #[serde(default, skip_serializing_if = "Watching::has_not_begun")]
     watching: Watching,
     #[serde(default, skip_serializing_if = "Shifting::has_not_begun")]
@@ -172,6 +176,15 @@ struct Stop {
     roll_back: Option<bool>,
 }
 
+/// What two requests to stop want together: a rollback that one of them asks for is never dropped, and one that says
+/// nothing takes nothing back.
+pub fn either_roll_back(one: Option<bool>, other: Option<bool>) -> Option<bool> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one || other),
+        (said, None) | (None, said) => said,
+    }
+}
+
 /// How a deployment ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -201,6 +214,7 @@ impl Deployment {
             ramp: Vec::new(),
             climb: Climb::default(),
             wishes: Wishes::default(),
+            pausing: Pausing::default(),
             watching: Watching::default(),
             shifting: Shifting::default(),
             stop: None,
@@ -374,6 +388,17 @@ impl Deployment {
         self.stop.is_some()
     }
 
+    /// Whether a request to stop with this wish is known, and taken into account.
+    pub fn has_heard_stop(&self, roll_back: Option<bool>) -> bool {
+        self.stop.is_some_and(|stop| either_roll_back(stop.roll_back, roll_back) == stop.roll_back)
+    }
+
+    /// Whether the deployment still waits for what the host has to say, even if the host starts nothing more.
+    pub fn waits_for(&self, ordinal: u32) -> bool {
+        let in_flight = self.hosts.get(ordinal).is_some_and(|host| host.state.in_flight());
+        self.ended.is_none() && in_flight
+    }
+
     /// Whether the host may claim its command or start its next event. Withholding it is how stops and time-outs act.
     ///
     /// # Errors
@@ -388,7 +413,7 @@ impl Deployment {
             Err("the deployment was stopped by an alarm")
         } else if self.shift_failed_at().is_some() {
             Err("the deployment has failed")
-        } else if now >= self.deadline() {
+        } else if now >= self.deadline(now) {
             Err("the deployment ran out of time")
         } else if !in_flight {
             Err("the deployment does not wait for this host any more")
@@ -402,13 +427,16 @@ impl Deployment {
         self.order.silence_ms / 2
     }
 
-    /// How long the whole may take, in milliseconds. How long zones bake comes on top, once it is known how many there are.
+    /// How long the whole may take, in milliseconds; pauses come on top. So does how long zones bake, once it is known how
+    /// many there are.
     pub fn limit_ms(&self) -> u64 {
         self.order.total_ms.saturating_add(self.zones_bake_ms())
     }
 
-    fn deadline(&self) -> Timestamp {
-        self.order.created_at.plus_ms(self.limit_ms())
+    /// When the time is over that the deployment may take, if it is paused no longer than until `now`.
+    fn deadline(&self, now: Timestamp) -> Timestamp {
+        let limit_ms = self.limit_ms().saturating_add(self.paused_ms(now));
+        self.order.created_at.plus_ms(limit_ms)
     }
 }
 

@@ -37,7 +37,7 @@ impl Deployment {
 
     /// Since when nothing new is started and hosts are told not to go on.
     pub(super) fn halted_at(&self, now: Timestamp) -> Option<Timestamp> {
-        let deadline = Some(self.deadline()).filter(|deadline| now >= *deadline);
+        let deadline = Some(self.deadline(now)).filter(|deadline| now >= *deadline);
         let alarm = self.alarm().map(|alarm| alarm.at);
         // Also what has failed just now, and is not stored: what was made for it may have to be ended first.
         let shift = self.order.shift.as_ref();
@@ -211,7 +211,7 @@ impl Deployment {
         let every = self.order.watch.as_ref().map(|watch| now.plus_ms(watch.every_ms.max(1)));
         let is_read = effects.contains(&Effect::ReadAlarms);
         let reading = if is_read { every } else { self.reads_alarms_at(now) };
-        let bake = self.has_baked_at(self.climb_at(now));
+        let bake = self.has_baked_at(self.climb_at(now), now);
         asked
             .chain(reading)
             .chain(bake)
@@ -220,7 +220,7 @@ impl Deployment {
             .chain(checks)
             .chain(decided)
             .chain(ramp)
-            .chain([self.deadline()])
+            .chain([self.looks_in_pause(now).unwrap_or_else(|| self.deadline(now))])
             .filter(|at| *at > now)
             .min()
     }

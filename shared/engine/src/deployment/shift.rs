@@ -108,7 +108,7 @@ impl Deployment {
 
     /// Until when a person or a hook function is waited for, or the old side is kept.
     pub fn stage_until(&self) -> Option<Timestamp> {
-        self.lasts_until(&self.shifting)
+        self.lasts_until(&self.shifting, self.latest)
     }
 
     /// The tasks of the service that a shift is of, as it last said.

@@ -51,7 +51,7 @@ impl Deployment {
         self.stop.is_some()
             || self.alarm().is_some()
             || self.broken.is_some()
-            || now >= self.deadline()
+            || now >= self.deadline(now)
     }
 
     fn is_stage_over(
@@ -61,11 +61,11 @@ impl Deployment {
         now: Timestamp,
     ) -> Result<bool, Failure> {
         let Some(shift) = &self.order.shift else { return Ok(true) };
+        let has_hosts = shift.has_hosts();
         if self.wishes.paused {
-            return Ok(false);
+            return self.check_others(shift, stage, since, now).map(|()| false);
         }
         self.check_moves(now)?;
-        let has_hosts = shift.has_hosts();
         let fleet = self.fleet();
         if has_hosts && stage > Stage::Install && !self.order.rule.is_met(&fleet) {
             let message = self.unhealthy_message(&fleet);
@@ -78,7 +78,7 @@ impl Deployment {
             Stage::Install if shift.has_tasks() => self.are_tasks_up(since, now),
             Stage::Install => Ok(true),
             Stage::Test => Ok(!shift.has_test_traffic() || self.shifting.tested),
-            Stage::Ready => self.is_released(shift, since, now),
+            Stage::Ready => self.is_released(shift, self.without_pause(since, now), now),
             Stage::Before if has_hosts => {
                 let waiting = self.hosts.fleet().in_flight;
                 Ok(self.shifting.poised.len() >= waiting)
@@ -90,10 +90,40 @@ impl Deployment {
             | Stage::Before
             | Stage::After => self.is_hook_over(stage, since, now),
             Stage::Move => Ok(self.shifting.percent == 100 && self.has_climbed(now)),
-            Stage::Keep => Ok(self.wishes.ends_wait || now >= since.plus_ms(shift.keep_ms)),
+            Stage::Keep => {
+                let since = self.without_pause(since, now);
+                Ok(self.wishes.ends_wait || now >= since.plus_ms(shift.keep_ms))
+            }
             Stage::Retire => self.is_old_ended(shift, now),
             Stage::Over => Ok(true),
         }
+    }
+
+    /// Whether what others do in a stage takes too long: no pause stops that.
+    fn check_others(
+        &self,
+        shift: &Shift,
+        stage: Stage,
+        since: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), Failure> {
+        match stage {
+            Stage::BeforeInstall if shift.has_hosts() => self.is_copied(shift, since, now),
+            Stage::Install if shift.has_tasks() => self.are_tasks_up(since, now),
+            Stage::BeforeInstall
+            | Stage::AfterInstall
+            | Stage::AfterTest
+            | Stage::Before
+            | Stage::After => self.is_hook_over(stage, since, now),
+            Stage::Install
+            | Stage::Test
+            | Stage::Ready
+            | Stage::Move
+            | Stage::Keep
+            | Stage::Retire
+            | Stage::Over => Ok(true),
+        }
+        .map(drop)
     }
 
     /// Whether what carries the traffic and what watches it have been asked, so that something may be done.
@@ -229,12 +259,15 @@ impl Deployment {
 
     /// When time alone changes how the shift stands.
     pub(super) fn shift_moment(&self, now: Timestamp) -> Option<Timestamp> {
-        self.lasts_until(&self.shifting_at(now))
+        self.lasts_until(&self.shifting_at(now), now)
     }
 
-    /// Until when a stage lasts at most, where that is known.
-    pub(super) fn lasts_until(&self, shifting: &Shifting) -> Option<Timestamp> {
+    /// Until when a stage lasts at most, where that is known: not of one whose clock a pause has stopped.
+    pub(super) fn lasts_until(&self, shifting: &Shifting, now: Timestamp) -> Option<Timestamp> {
         let shift = self.order.shift.as_ref()?;
+        if self.wishes.paused && Self::is_stopped_by_pause(shifting.stage) {
+            return None;
+        }
         let copies = shift.copies.as_ref().filter(|_| !shifting.copied);
         let lasts_ms = match shifting.stage {
             Stage::BeforeInstall if copies.is_some() => COPY_MS,
@@ -248,6 +281,12 @@ impl Deployment {
             | Stage::Before
             | Stage::After) => self.hook_of(stage).map(|_| HOOK_MS)?,
         };
-        Some(shifting.since.unwrap_or(self.order.created_at).plus_ms(lasts_ms))
+        let since = shifting.since.unwrap_or(self.order.created_at);
+        // A pause that has just ended, and is not stored.
+        let since = match Self::is_stopped_by_pause(shifting.stage) {
+            true => self.without_pause(since, now),
+            false => since,
+        };
+        Some(since.plus_ms(lasts_ms))
     }
 }

@@ -278,6 +278,55 @@ fn a_host_that_a_stop_left_out_keeps_the_deployment_from_having_succeeded() {
     assert_eq!(story.deployment.hosts().get(1).unwrap().state, HostState::Skipped);
 }
 
+/// A deployment to two hosts, all of which succeed after `stops` were asked for.
+fn stopped_and_succeeded(change: impl FnOnce(&mut Order), stops: &[Option<bool>]) -> Ending {
+    let mut order = order(Minimum::FleetPercent(0), true);
+    change(&mut order);
+    let mut story = Story::begun(order, 2, 0);
+    story.seen(0, Sighting::Succeeded);
+    story.seen(1, Sighting::Claimed { heard_at: story.now, waits_in: None });
+    for roll_back in stops {
+        story.fact(Fact::StopRequested { at: story.now, roll_back: *roll_back });
+        story.wait(10);
+    }
+    story.seen(1, Sighting::Succeeded);
+    story.deployment.ended().unwrap().ending.clone()
+}
+
+#[test]
+fn a_stop_wins_over_success_also_during_the_very_last_event() {
+    let ending = stopped_and_succeeded(|_| {}, &[None]);
+    assert_eq!((ending.status, ending.roll_back), (Status::Stopped, false));
+    let message = ending.failure.unwrap().message;
+    assert!(message.contains("during the last lifecycle events"), "{message}");
+    let on_stop = |order: &mut Order| order.auto_rollback.on_stop = true;
+    assert!(stopped_and_succeeded(on_stop, &[None]).roll_back);
+    assert!(!stopped_and_succeeded(on_stop, &[Some(false)]).roll_back);
+}
+
+#[test]
+fn a_rollback_that_was_asked_for_is_never_dropped() {
+    let yes = Some(true);
+    for stops in [&[yes][..], &[None, yes], &[Some(false), yes], &[yes, None], &[yes, Some(false)]]
+    {
+        let ending = stopped_and_succeeded(|_| {}, stops);
+        assert_eq!((ending.status, ending.roll_back), (Status::Stopped, true), "{stops:?}");
+    }
+    // Nor by an alarm that fires as well and would not be followed by one.
+    let mut story = Story::running(Minimum::FleetPercent(0), 1);
+    story.deployment.order.watch =
+        Some(Watch { alarms: vec!["a".into()], ignores_unreadable: false, every_ms: 1 });
+    story.seen(0, Sighting::Claimed { heard_at: story.now, waits_in: None });
+    story.fact(Fact::StopRequested { at: story.now, roll_back: yes });
+    story.fact(Fact::AlarmsRead {
+        firing: vec!["a".into()],
+        unreadable: None,
+        notes: BTreeMap::new(),
+    });
+    story.seen(0, Sighting::Failed);
+    assert!(story.deployment.ended().unwrap().ending.roll_back);
+}
+
 #[test]
 fn a_deployment_out_of_time_fails() {
     let mut story = Story::running(Minimum::OneAtATime, 2);

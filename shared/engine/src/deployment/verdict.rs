@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::effect::Ending;
 use super::hosts::{Host, HostState};
-use super::{Creator, Deployment, Status};
+use super::{Creator, Deployment, Status, Stop};
 use crate::Timestamp;
 use crate::health::Fleet;
 
@@ -86,10 +86,11 @@ impl Deployment {
         if fleet.in_flight > 0 || self.is_withdrawing(now) {
             return None;
         }
-        // A host that a stop left out is in none of the fleet's counts, and was not deployed to.
+        // A host that a halt left out is in none of the fleet's counts, and was not deployed to.
         let left_out = self.hosts.count(HostState::Skipped);
         let all_succeeded = fleet.succeeded > 0 && fleet.succeeded == fleet.own() + left_out;
-        if self.sealed && all_succeeded && self.has_climbed(now) && self.alarm().is_none() {
+        let is_halted = self.stop.is_some() || self.alarm().is_some();
+        if self.sealed && all_succeeded && self.has_climbed(now) && !is_halted {
             return Some(Ending::succeeded());
         }
         let failure = match self.cut_short(now) {
@@ -118,14 +119,25 @@ impl Deployment {
             return self.alarm_failure();
         }
         if self.stop.is_some() {
-            let message = "The deployment was stopped on request.".to_owned();
-            return Some(Failure { code: FailureCode::ManualStop, message });
+            return Some(Failure { code: FailureCode::ManualStop, message: self.stop_message() });
         }
         let minutes = self.limit_ms() / 60_000;
         let message = format!(
             "The deployment took longer than its limit of {minutes} minutes. Hosts that were not reached were skipped."
         );
-        (now >= self.deadline()).then_some(Failure { code: FailureCode::Timeout, message })
+        (now >= self.deadline(now)).then_some(Failure { code: FailureCode::Timeout, message })
+    }
+
+    fn stop_message(&self) -> String {
+        let mut message = "The deployment was stopped on request.".to_owned();
+        let fleet = self.hosts.fleet();
+        let is_on_all = fleet.succeeded > 0 && fleet.succeeded == fleet.total();
+        if self.order.shift.is_none() && is_on_all && self.hosts.count(HostState::Skipped) == 0 {
+            message.push_str(
+                " The request came during the last lifecycle events: all hosts ended them, and have the new revision.",
+            );
+        }
+        message
     }
 
     /// What the rule of minimum healthy hosts says; nothing while there is something to do. A shift knows no zones, so
@@ -222,6 +234,7 @@ impl Deployment {
     /// Whether the settings ask for what was before, if the deployment ends so.
     pub(super) fn wants_rollback(&self, status: Status) -> bool {
         match (&self.stop, status) {
+            (Some(Stop { roll_back: Some(true), .. }), Status::Stopped | Status::Failed) => true,
             (_, Status::Stopped) if self.alarm().is_some() => self.order.auto_rollback.on_alarm,
             (Some(stop), Status::Stopped) => {
                 stop.roll_back.unwrap_or(self.order.auto_rollback.on_stop)

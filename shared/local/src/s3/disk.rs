@@ -98,7 +98,8 @@ impl Disk {
         Ok(disk)
     }
 
-    fn announce_again(&self) -> io::Result<()> {
+    /// Announces what was uploaded and not handled.
+    pub(super) fn announce_again(&self) -> io::Result<()> {
         let outbox = lock(&self.outbox);
         for (identity, entry) in outbox.entries()? {
             let path = self.object_path(&entry.bucket, &entry.key);

@@ -19,7 +19,7 @@ mod tests;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -70,6 +70,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// Uploads that were not handled cannot be read.
+    #[error("the uploads that were not handled cannot be read")]
+    Unhandled(#[source] std::io::Error),
     /// A background task of the server panicked.
     #[error(
         "the server of the buckets ended by itself: start home again; objects are as of the last answered upload"
@@ -115,6 +118,7 @@ pub struct Options<'a> {
 pub struct Uploads {
     announced: mpsc::UnboundedReceiver<Uploaded>,
     outbox: Arc<Mutex<Outbox>>,
+    disk: Weak<Disk>,
 }
 
 impl Uploads {
@@ -122,6 +126,18 @@ impl Uploads {
     /// still is that upload. `None` after the server has stopped.
     pub async fn next(&mut self) -> Option<Uploaded> {
         self.announced.recv().await
+    }
+
+    /// Has all uploads announced again that were not acknowledged, also those that are in hand.
+    ///
+    /// # Errors
+    /// When the file system refuses.
+    pub async fn announce_again(&self) -> Result<(), Error> {
+        let Some(disk) = self.disk.upgrade() else { return Ok(()) };
+        tokio::task::spawn_blocking(move || disk.announce_again())
+            .await
+            .map_err(Error::Died)?
+            .map_err(Error::Unhandled)
     }
 
     /// Says that the upload was handled, so that it is never announced again. Saying it twice is harmless.
@@ -164,7 +180,9 @@ pub async fn serve(options: Options<'_>, listener: TcpListener) -> Result<(S3, U
     });
     let disk = opened.await.map_err(Error::Died)??;
     let outbox = disk.outbox();
-    let mut builder = S3ServiceBuilder::new(Service(Arc::new(disk)));
+    let disk = Arc::new(disk);
+    let weak = Arc::downgrade(&disk);
+    let mut builder = S3ServiceBuilder::new(Service(disk));
     builder
         .set_auth(Keys(SimpleAuth::from_single(options.access_key_id, options.secret_access_key)));
     builder.set_access(Signed);
@@ -175,7 +193,7 @@ pub async fn serve(options: Options<'_>, listener: TcpListener) -> Result<(S3, U
         server::serve(listener, room, handler, stopped, Duration::from_millis(STOP_GRACE_MS)).await;
     });
     let s3 = S3 { address, stop, server };
-    Ok((s3, Uploads { announced, outbox }))
+    Ok((s3, Uploads { announced, outbox, disk: weak }))
 }
 
 impl S3 {

@@ -115,6 +115,22 @@ async fn every_put_is_an_upload_of_its_own_and_other_buckets_are_silent() {
 }
 
 #[tokio::test]
+async fn what_was_not_acknowledged_is_announced_again_when_somebody_asks() {
+    let directory = tempfile::tempdir().unwrap();
+    let (_s3, mut uploads, client) = start_new(directory.path()).await;
+    let (_, lost) = put(&client, "revisions", "lost", b"1").await;
+    for _ in 0..3 {
+        assert_eq!(uploads.next().await.unwrap().identity, lost);
+        uploads.announce_again().await.unwrap();
+    }
+    assert_eq!(uploads.next().await.unwrap().identity, lost);
+    uploads.acknowledge(lost).await.unwrap();
+    uploads.announce_again().await.unwrap();
+    let (_, next) = put(&client, "revisions", "next", b"2").await;
+    assert_eq!(uploads.next().await.unwrap().identity, next);
+}
+
+#[tokio::test]
 async fn what_was_not_acknowledged_is_announced_after_a_restart_and_identities_go_on_rising() {
     let directory = tempfile::tempdir().unwrap();
     let (s3, mut uploads, client) = start_new(directory.path()).await;

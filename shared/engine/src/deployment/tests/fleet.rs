@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use proptest::prelude::*;
 
 use super::*;
-use crate::group::{Next, Slot, Upload};
+use crate::group::{Admission, Next, Slot, Upload};
 
 fn ramped(start_ramp: u32, hosts: u32) -> Story {
     let order = Order { start_ramp: Some(start_ramp), ..order(Minimum::FleetPercent(0), true) };
@@ -266,6 +266,7 @@ fn a_deployment_of_hosts_that_come_or_go_alone_leaves_what_the_group_goes_back_t
             let waiting = Upload {
                 identity: "2".into(),
                 order: 2,
+                rank: String::new(),
                 revision: story.deployment.order().revision.clone(),
                 pin: pin(),
                 at: story.now,
@@ -284,6 +285,33 @@ fn a_deployment_of_hosts_that_come_or_go_alone_leaves_what_the_group_goes_back_t
             assert_eq!(is_newest, counts, "{creator:?} {sighting:?}");
         }
     }
+}
+
+#[test]
+fn of_two_uploads_of_the_same_millisecond_the_later_one_is_deployed() {
+    let deployment = Story::new(order(Minimum::OneAtATime, true)).deployment;
+    let upload = |rank: &str| Upload {
+        identity: rank.into(),
+        order: 1_764_000_000_000,
+        rank: rank.into(),
+        revision: deployment.order().revision.clone(),
+        pin: pin(),
+        at: Timestamp(1),
+    };
+    for ranks in [["0055a1", "0055b0"], ["", ""]] {
+        let mut slot = Slot::default();
+        slot.start(deployment.id()).unwrap();
+        let [first, second] = ranks.map(upload);
+        assert_eq!(slot.admit(&first), Admission::Wait);
+        assert_eq!(slot.admit(&second), Admission::Wait, "{ranks:?}");
+        assert_eq!(slot.queued, Some(second));
+    }
+    // However they come.
+    let mut slot = Slot::default();
+    slot.start(deployment.id()).unwrap();
+    assert_eq!(slot.admit(&upload("0055b0")), Admission::Wait);
+    assert_eq!(slot.admit(&upload("0055a1")), Admission::Superseded);
+    assert_eq!(slot.queued, Some(upload("0055b0")));
 }
 
 /// The effects that were decided, once more, as an outbox may bring them.

@@ -93,6 +93,41 @@ fn a_shift_installs_waits_for_a_person_moves_by_steps_and_keeps_the_old_side() {
 }
 
 #[test]
+fn a_pause_stops_the_waits_for_a_person_and_before_the_old_side_goes() {
+    let wish = |version, paused, continued| {
+        Fact::Wished(Wishes { version, paused, continued, ..Wishes::default() })
+    };
+    let mut set = shift(pair());
+    (set.ready_wait_ms, set.keep_ms) = (Some(600_000), 300_000);
+    let mut story = begun(shifting("", set, None));
+    waits(&mut story, Event::BeforeAllowTraffic);
+    story.wait(400_000);
+    story.fact(wish(1, true, false));
+    assert_eq!(story.deployment.stage_until(), None);
+    for _ in 0..30 {
+        story.wait(60_000);
+    }
+    assert_eq!(story.deployment.status(), Status::Ready);
+    story.fact(wish(2, false, false));
+    assert_eq!(story.deployment.stage_until(), Some(story.now.plus_ms(200_000)));
+    story.wait(199_999);
+    assert_eq!(story.deployment.status(), Status::Ready);
+    story.fact(wish(3, false, true));
+    waits(&mut story, Event::AllowTraffic);
+    moved(&mut story, 100);
+    story.seen(0, Sighting::Succeeded);
+    story.seen(1, Sighting::Succeeded);
+    story.wait(200_000);
+    story.fact(wish(4, true, true));
+    story.wait(1_000_000);
+    story.fact(wish(5, false, true));
+    story.wait(99_999);
+    assert_eq!((story.deployment.stage(), story.deployment.ended()), (Some(Stage::Keep), None));
+    story.wait(1);
+    assert_eq!(story.deployment.status(), Status::Succeeded);
+}
+
+#[test]
 fn an_alarm_takes_all_traffic_back_before_the_deployment_ends() {
     let mut order = shifting("25%@1m,100%", shift(pair()), watched());
     order.silence_ms = 3_600_000;
@@ -379,6 +414,19 @@ fn alias() -> Carrier {
 }
 
 #[test]
+fn a_pause_does_not_stop_the_time_out_of_a_hook() {
+    let mut story = Story::new(shifting("", shift(alias()), None));
+    story.step();
+    story.fact(Fact::SidesFound { percent_of_second: 0 });
+    story.fact(Fact::Wished(Wishes { version: 1, paused: true, ..Wishes::default() }));
+    story.wait(HOOK_MS - 1);
+    assert_eq!(story.deployment.status(), Status::InProgress);
+    story.wait(1);
+    let failure = story.deployment.ended().unwrap().ending.failure.clone().unwrap();
+    assert_eq!(failure.code, FailureCode::HookFailed);
+}
+
+#[test]
 fn an_alias_moves_between_its_two_hooks() {
     let mut story = Story::new(shifting("10%@5m,100%", shift(alias()), None));
     story.step();
@@ -484,6 +532,7 @@ fn old_hosts_are_not_ended_while_it_is_paused() {
     story.wait(60_000);
     assert!(!story.told.contains("Retire"), "{}", story.told);
     story.fact(wish(2, false));
+    story.wait(60_000);
     assert!(story.deployment.wants(&Effect::Retire { side: Side::Old }), "{}", story.told);
     story.fact(wish(3, true));
     assert!(!story.deployment.wants(&Effect::Retire { side: Side::Old }));

@@ -82,6 +82,45 @@ fn people_pause_resume_skip_a_bake_and_promote() {
 }
 
 #[test]
+fn a_pause_stops_a_bake_and_the_time_of_the_whole() {
+    let wish = |version, paused| Fact::Wished(Wishes { version, paused, ..Wishes::default() });
+    let started = |story: &Story| 3 - story.deployment.hosts().fleet().untouched();
+    let mut order = order(Minimum::FleetPercent(0), false);
+    order.ladder = "1 host@10m,100%".parse().unwrap();
+    let mut story = Story::begun(order, 3, 0);
+    story.seen(0, Sighting::Succeeded);
+    story.wait(4 * 60_000);
+    story.fact(wish(1, true));
+    assert_eq!(story.deployment.bakes_until(), None, "nobody knows");
+    // For longer than a deployment may take.
+    for _ in 0..10 {
+        story.wait(3_600_000);
+        assert_eq!(started(&story), 1);
+    }
+    story.fact(wish(2, false));
+    assert_eq!((started(&story), story.deployment.status()), (1, Status::InProgress));
+    assert_eq!(story.deployment.bakes_until(), Some(story.now.plus_ms(6 * 60_000)));
+    assert_eq!(story.deployment.paused_ms(story.now), 10 * 3_600_000);
+    story.wait(6 * 60_000 - 1);
+    assert_eq!(started(&story), 1);
+    // Once more, for a moment, and then to the end.
+    story.fact(wish(3, true));
+    story.wait(1_000);
+    story.fact(wish(4, false));
+    assert_eq!(started(&story), 1);
+    story.wait(1);
+    assert_eq!(started(&story), 3);
+    for ordinal in [1, 2] {
+        story.seen(ordinal, Sighting::Claimed { heard_at: story.now, waits_in: None });
+    }
+    // The ten minutes of the bake count, and the pauses do not.
+    story.wait(8 * 3_600_000 - 10 * 60_000 - 1);
+    assert!(story.deployment.may_proceed(1, story.now).is_ok());
+    story.wait(1);
+    assert!(story.deployment.may_proceed(1, story.now).is_err());
+}
+
+#[test]
 fn nothing_is_started_before_the_alarms_were_read_and_a_firing_one_stops_it_at_once() {
     let mut story = climbing("1 host@1m,100%", 2, watched());
     assert_eq!(story.deployment.hosts().fleet().untouched(), 2);

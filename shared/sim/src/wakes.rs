@@ -1,0 +1,55 @@
+//! Wakes: what wakes deployments is started anew with nothing armed, and the invariant that nobody is woken late.
+
+use crate::core::Event;
+use crate::world::World;
+
+/// How much later than it wanted a deployment may be woken, in milliseconds.
+const LATE_MS: u64 = 1_000;
+
+impl World {
+    /// From `ms` on nothing keeps a wake from coming in time.
+    pub(crate) fn punctual_from(&mut self, ms: u64) {
+        let mut core = self.shared.core();
+        core.punctual_since = core.punctual_since.or(Some(ms));
+    }
+
+    /// The driver's process dies and is started anew: what it was doing, and all wakes that it knew, are gone. It begins
+    /// with a sweep.
+    pub(crate) fn driver_restarts(&mut self) {
+        self.shared.core().tell("driver", || "is started anew".to_owned());
+        self.kill_drivers();
+        self.shared.core().forget_wakes();
+        self.sweep();
+    }
+
+    /// Reads again every deployment that has not ended.
+    pub(crate) fn sweep(&mut self) {
+        self.spawn("sweep", true, None, |control, _| async move {
+            drop(control.sweep().await);
+        });
+    }
+
+    /// Checks that no deployment waits for a wake that should have come.
+    pub(crate) fn check_wakes(&self) {
+        let mut core = self.shared.core();
+        let now = core.now;
+        if core.punctual_since.is_none_or(|since| now < since) {
+            return;
+        }
+        let active = core.checks.active.values().flatten();
+        let late = active.filter_map(|id| {
+            let at = core.checks.deployments.get(id)?.wake_at?;
+            (at.0 + LATE_MS < now).then(|| format!("{id} is {} ms late", now - at.0))
+        });
+        if let Some(late) = late.min() {
+            core.violate(late);
+        }
+    }
+}
+
+impl Event {
+    /// Whether it wakes a deployment.
+    pub(crate) fn is_wake(&self) -> bool {
+        matches!(self, Self::Bell { .. } | Self::Timer { .. })
+    }
+}
