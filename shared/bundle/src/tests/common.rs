@@ -180,7 +180,7 @@ with zipfile.ZipFile(archive, 'w') as z:
         info = Info('x%d' % len(z.filelist))
         info.raw, info.flag, info.create_system = raw, flag, system
         if unicode: info.extra = struct.pack('<HHBI', 0x7075, 5 + len(unicode[1]), 1, zlib.crc32(unicode[0])) + unicode[1]
-        z.writestr(info, raw)
+        z.writestr(info, b'' if raw.endswith(b'\\') else raw)
     add(b'app\\dos\\gr\x81n', 0)
     add(b'app\\ntfs\\gr\xfcn', 10)
     add(b'app\\flag\\gr\xc3\xbcn', 0, flag=0x800)
@@ -260,7 +260,7 @@ out.write(archive.getvalue())",
     for (format, fraction) in [("gnu", 0), ("ustar", 0), ("posix", 500_000_000)] {
         // Octal digits hold neither what is before 1970 nor what is after 2242.
         let (old, far) =
-            if format == "ustar" { ("@5.5", 8_589_934_591_u64) } else { ("@-1.5", 17_000_000_000) };
+            if format == "ustar" { ("@5.5", 8_589_934_591_u64) } else { ("@-1.5", 12_000_000_000) };
         let archive = made(&format!(
             "touch -d @1600000001.5 app/index.html; touch -d {old} scripts/after.sh
              touch -d @{far} appspec.yml
