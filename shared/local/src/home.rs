@@ -185,11 +185,14 @@ impl Home {
         options: Options,
         stop: impl Future<Output = ()>,
     ) -> Result<Option<Self>, HomeError> {
+        let mut stop = std::pin::pin!(stop);
+        // What it was told of has to be there before anything is started.
+        tokio::select! {
+            checked = options.outside.check() => checked?,
+            () = &mut stop => return Ok(None),
+        }
         let mut begun = Begun::default();
-        let started = tokio::select! {
-            started = Self::begin(options, &mut begun) => started.map(|()| true),
-            () = stop => Ok(false),
-        };
+        let started = Self::begin(options, &mut begun, stop).await;
         if !matches!(started, Ok(true)) {
             begun.undo().await;
             return started.map(|_| None);
@@ -197,10 +200,13 @@ impl Home {
         Ok(begun.home)
     }
 
-    /// Starts a home bit by bit; what there is of it is in `begun`.
-    async fn begin(options: Options, begun: &mut Begun) -> Result<(), HomeError> {
-        // What it was told of has to be there before anything is started.
-        options.outside.check().await?;
+    /// Starts a home bit by bit; what there is of it is in `begun`. Only its hosts are not waited for once `asked` is ready:
+    /// what threads have begun for the rest could come about after it was undone. Returns whether it has started.
+    async fn begin(
+        options: Options,
+        begun: &mut Begun,
+        asked: impl Future<Output = ()>,
+    ) -> Result<bool, HomeError> {
         let dir = begun.open(options.dir.clone()).await?;
         let keys = dir.keys(new_keys)?;
         let last = dir.last_ports();
@@ -264,9 +270,12 @@ impl Home {
             balancers,
         };
         let home = begun.home.insert(home);
-        home.start_hosts(options, &mailboxes).await?;
+        tokio::select! {
+            started = home.start_hosts(options, &mailboxes) => started?,
+            () = asked => return Ok(false),
+        }
         home.dir.write_endpoints(&home.endpoints)?;
-        Ok(())
+        Ok(true)
     }
 
     /// Where it is found.

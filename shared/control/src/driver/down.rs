@@ -86,7 +86,7 @@ impl Control {
             };
         }
         // What is noted may be so much older than what happened.
-        match host.seen_at.filter(|at| *at > host.registered_at) {
+        match host.seen_at.filter(|at| *at >= host.registered_at) {
             Some(at) => {
                 Silence { ms: self.now().since_ms(at).saturating_sub(SEEN_EVERY_MS), since: SEEN }
             }

@@ -5,19 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use control::Control;
-use futures::future::OptionFuture;
-use tokio::task::JoinHandle;
 use tracing::warn;
 
 use super::{HOSTS_GRACE, Home, HomeError, SERVERS_GRACE, roster};
-use crate::dir::{self, Dir, DirError};
+use crate::dir::{self, Dir};
 use crate::hosts::layout::{Connection, HostFiles, HostNumber};
 use crate::hosts::process::{self, ProcessError};
 
 /// What there is of a home that starts.
 #[derive(Default)]
 pub(super) struct Begun {
-    opening: Option<JoinHandle<Result<Dir, DirError>>>,
     dir: Option<Arc<Dir>>,
     pub(super) home: Option<Home>,
 }
@@ -65,12 +62,10 @@ impl Added {
 }
 
 impl Begun {
-    /// Opens the directory. Once that has begun it is seen through, also if nobody waits for it any more.
+    /// Opens the directory.
     pub(super) async fn open(&mut self, path: PathBuf) -> Result<Arc<Dir>, HomeError> {
         let opening = tokio::task::spawn_blocking(move || Dir::open(&path));
-        let opened = self.opening.insert(opening).await;
-        self.opening = None;
-        let dir = Arc::new(opened.map_err(HomeError::Died)??);
+        let dir = Arc::new(opening.await.map_err(HomeError::Died)??);
         self.dir = Some(Arc::clone(&dir));
         Ok(dir)
     }
@@ -82,9 +77,6 @@ impl Begun {
         {
             let error = &error as &dyn std::error::Error;
             warn!(error, "not everything is undone of what was started");
-        }
-        if let Some(Ok(Ok(dir))) = OptionFuture::from(self.opening).await {
-            dir.undo();
         }
         if let Some(dir) = self.dir {
             dir.undo();
