@@ -175,11 +175,13 @@ fn lint_tells_what_hosts_take_and_nobody_means() {
         said.replace(path.to_str().unwrap(), "[..]")
     };
     let place = tempfile::tempdir().unwrap();
-    let archive = place.path().join("x.tar.gz");
-    let mut tar = std::process::Command::new("tar");
-    tar.arg("-C").arg(dir.path()).arg("-czf").arg(&archive);
-    tar.args([".git", "a", "a", "appspec.yml", "bare.sh", "dos.sh"]);
-    assert!(tar.status().unwrap().success());
+    let archive = place.path().join("x.tar");
+    let entries: [&[&str]; 2] = [&[".git", "a", "appspec.yml", "bare.sh", "dos.sh"], &["a"]];
+    for (how, entries) in ["--create", "--append"].into_iter().zip(entries) {
+        let mut tar = std::process::Command::new("tar");
+        tar.arg("-C").arg(dir.path()).arg(how).arg("--file").arg(&archive).args(entries);
+        assert!(tar.status().unwrap().success());
+    }
     for _ in 0..2 {
         expect![[r#"
             [..]/appspec.yml:12:3: warning: `Custom` is not a lifecycle event of hosts, so its scripts never run in a deployment; remove it, or correct its name

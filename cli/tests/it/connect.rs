@@ -241,7 +241,7 @@ fn every_command_calls_its_operations_under_their_names() {
         exit 0
         2> there is no output
         exit 0
-        d-A00000000  stop Succeeded
+        d-A00000000  stopped
         2> next: cutover watch d-A00000000
         exit 0
         d-B00000000

@@ -121,7 +121,7 @@ fn ctrl_c_leaves_the_picture_and_says_that_the_deployment_goes_on() {
         1,
         "{shown}"
     );
-    let [.., hosts, first, second, goes_on, exit] = lines.as_slice() else { panic!("{shown}") };
+    let [.., hosts, first, second, goes_on, _, exit] = lines.as_slice() else { panic!("{shown}") };
     assert!(hosts.contains("1 of 2 hosts done, 1 at work"), "{shown}");
     assert!(first.starts_with("  ✔ host-1  Succeeded"), "{shown}");
     assert!(second.contains(" host-2  Install"), "{shown}");
@@ -133,7 +133,8 @@ fn ctrl_c_leaves_the_picture_and_says_that_the_deployment_goes_on() {
 
 #[test]
 fn a_deployment_that_ends_leaves_its_last_picture() {
-    let terminal = Terminal::with(&service(Some(3)), "xterm", "", "watch d-A00000000");
+    let service = service(Some(3));
+    let terminal = Terminal::with(&service, "xterm", "", "watch d-A00000000");
     let shown = terminal.until("exit 0");
     assert!(shown.contains("d-A00000000  shop/web  Succeeded in 10.0 s\n"), "{shown}");
     assert!(shown.contains("━━━━━━━━━━━━━━━━━━━━━━━━  2 of 2 hosts done\n"), "{shown}");
@@ -153,7 +154,8 @@ fn a_terminal_that_is_resized_is_drawn_for_anew() {
 
 #[test]
 fn a_terminal_that_cannot_be_drawn_on_gets_lines() {
-    let terminal = Terminal::with(&service(Some(3)), "dumb", "", "watch d-A00000000");
+    let service = service(Some(3));
+    let terminal = Terminal::with(&service, "dumb", "", "watch d-A00000000");
     let shown = terminal.until("exit 0");
     let lines: Vec<&str> = shown.lines().map(str::trim_end).collect();
     assert_eq!(

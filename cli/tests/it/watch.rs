@@ -57,6 +57,7 @@ fn good() -> Service {
             "ListApplicationRevisions",
             &[json!({ "revisions": [{ "revisionType": "S3" }, { "revisionType": "old" }] })],
         ),
+        ("GetApplicationRevision", &[json!({})]),
         ("CreateDeployment", &[json!({ "deploymentId": "d-GOOD00000" })]),
         (
             "GetDeployment",

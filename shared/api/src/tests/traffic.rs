@@ -210,7 +210,14 @@ async fn people_pause_resume_skip_and_promote_and_progress_says_so() {
     world.advance(&id).await;
     assert_eq!(progress(&world, &id).await["stepsDone"], 0, "paused, it climbs no further");
     let found = steer(&world, &id, "Resume").await;
-    assert_eq!((&found["stepsDone"], &found["paused"]), (&json!(1), &json!(false)));
+    assert_eq!((&found["stepsDone"], &found["paused"]), (&json!(0), &json!(false)));
+    assert_eq!(
+        found["bakingUntil"], 1_800_000_180.0,
+        "it bakes for the minute that it was paused in: {found}"
+    );
+    world.pass_ms(60_000);
+    world.advance(&id).await;
+    assert_eq!(progress(&world, &id).await["stepsDone"], 1);
     world.work("web-2", "Succeeded").await;
     assert!(progress(&world, &id).await["bakingUntil"].is_number());
     let found = steer(&world, &id, "SkipBake").await;
