@@ -66,21 +66,21 @@ impl Control {
     }
 
     async fn step(&self, id: &DeploymentId, mut facts: Vec<Fact>) -> Result<Advanced, Error> {
-        let mut is_armed = true;
         for _ in 0..ROUNDS {
             let Some(Decided { row, effects, was_armed }) = self.decide(id, &facts).await? else {
                 return Ok(Advanced { wake_at: None });
             };
-            is_armed &= was_armed;
+            let wake_at = row.row.wake_at;
+            // Before the effects: some take longer than the wake may be late.
+            if let Some(wake_at) = wake_at.filter(|_| !was_armed) {
+                self.bell.ring_at(id, wake_at).await;
+            }
             facts = Vec::new();
             for effect in &effects {
                 facts.extend(self.perform(&row, effect).await);
             }
             if facts.is_empty() {
-                if let Some(wake_at) = row.row.wake_at.filter(|_| !is_armed) {
-                    self.bell.ring_at(id, wake_at).await;
-                }
-                return Ok(Advanced { wake_at: row.row.wake_at });
+                return Ok(Advanced { wake_at });
             }
         }
         let soon = self.now().plus_ms(1);
