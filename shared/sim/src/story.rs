@@ -516,6 +516,10 @@ impl World {
     }
 
     fn steer(&mut self, group: usize, wish: Wish) {
+        // A pause stops the time that a deployment may take, so that only a person ends it.
+        if wish == Wish::Pause && self.is_healed() {
+            self.act_later(240_000, Act::Steer { group, wish: Wish::Resume });
+        }
         let Some(group) = self.groups.get(group).map(|group| group.id.clone()) else { return };
         let active =
             self.shared.core().checks.active.get(&group).and_then(|ids| ids.first().cloned());

@@ -396,6 +396,11 @@ impl World {
         });
     }
 
+    /// Whether nothing fails any more. Who pauses something from now on has to come back to it.
+    pub(crate) fn is_healed(&self) -> bool {
+        self.healed_at.is_some()
+    }
+
     /// Has somebody do something in `ms`.
     pub(crate) fn act_later(&mut self, ms: u64, act: Act) {
         self.acts_left += 1;
