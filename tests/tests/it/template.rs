@@ -291,8 +291,10 @@ fn the_environment_is_what_the_functions_read() {
     let read = fs::read_to_string(root().join("functions/src/config.rs")).unwrap();
     let names = read.split('"').filter(|text| text.starts_with("CUTOVER_"));
     // Where to write and where the runner lies is said by Lambda.
-    let read: BTreeSet<&str> =
+    let mut read: BTreeSet<&str> =
         names.filter(|name| !["CUTOVER_SPOOL", "CUTOVER_RUNNER"].contains(name)).collect();
+    let log = fs::read_to_string(root().join("functions/src/log.rs")).unwrap();
+    read.extend(log.split('"').filter(|text| *text == "RUST_LOG"));
     let common = template.at("/Globals/Function/Environment/Variables").as_object().unwrap();
     let own = template
         .resources("AWS::Serverless::Function")

@@ -155,7 +155,7 @@ impl Balancers {
             .map(|name| format!("`home:{name}`"))
             .collect();
         let hint = match names.as_slice() {
-            [] => "this home has none yet; add one that has such a target group".to_owned(),
+            [] => "this home has none yet; add one with `cutover balancer add`".to_owned(),
             names => format!("add one that has such a target group, or use {}", names.join(", ")),
         };
         Err(BalancerError::Unknown { name: named(group), hint })
