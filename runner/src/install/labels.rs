@@ -1,6 +1,7 @@
 //! What a file gets from where it will stand, besides owner and mode: its SELinux label, and the default ACL of its
 //! directory. It is staged elsewhere, where the kernel gives it others.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -58,34 +59,64 @@ pub(super) fn inherit(
     staged: &mut [Staged],
     mkdirs: &mut [Step],
 ) -> Result<(), InstallError> {
+    let fresh = label_dirs(host, selinux, mkdirs);
     let mut unknown = Vec::new();
     for file in staged.iter_mut().filter(|file| file.same.is_none()) {
         if file.replaces {
             file.labels.label = read(host, &file.path)?;
         }
         if file.labels.label.is_none() {
-            unknown.push((file.path.clone(), &mut file.labels.label, true));
+            unknown.push(file);
         }
     }
-    for step in mkdirs {
-        if let Step::Mkdir { path, labels, .. } = step {
-            // Without a word of the policy, the kernel gives it that of the directory.
-            unknown.push((path.clone(), &mut labels.label, false));
-        }
-    }
-    let paths: Vec<_> = unknown.iter().map(|(path, ..)| host.outside(path)).collect();
-    for ((path, place, is_file), label) in unknown.into_iter().zip(selinux.of_policy(&paths)) {
-        *place = label;
-        let mut dir = split(&path).0;
-        while is_file && place.is_none() {
-            *place = read(host, dir)?;
-            if dir.is_empty() {
-                break;
-            }
-            dir = split(dir).0;
-        }
+    let paths: Vec<_> = unknown.iter().map(|file| host.outside(&file.path)).collect();
+    for (file, label) in unknown.into_iter().zip(selinux.of_policy(&paths)) {
+        file.labels.label = match label {
+            Some(label) => Some(label),
+            None => of_directory(host, &fresh, split(&file.path).0)?,
+        };
     }
     Ok(())
+}
+
+/// Gives the directories that an install makes the labels that the policy has for them. Without a word of the policy, the
+/// kernel gives each that of the directory above it.
+fn label_dirs(
+    host: &Host,
+    selinux: &SeLinux,
+    mkdirs: &mut [Step],
+) -> BTreeMap<String, Option<String>> {
+    let mut dirs: Vec<_> = mkdirs
+        .iter_mut()
+        .filter_map(|step| match step {
+            Step::Mkdir { path, labels, .. } => Some((path.clone(), &mut labels.label)),
+            Step::Remove { .. } | Step::Rmdir { .. } | Step::Place { .. } => None,
+        })
+        .collect();
+    let paths: Vec<_> = dirs.iter().map(|(path, _)| host.outside(path)).collect();
+    for ((_, place), label) in dirs.iter_mut().zip(selinux.of_policy(&paths)) {
+        **place = label;
+    }
+    dirs.into_iter().map(|(path, label)| (path, label.clone())).collect()
+}
+
+/// The label that something new gets from its directory, which may be one of those that will be made (`fresh`): what is
+/// at such a path now, if anything, is not what will be there.
+fn of_directory(
+    host: &Host,
+    fresh: &BTreeMap<String, Option<String>>,
+    mut dir: &str,
+) -> Result<Option<String>, InstallError> {
+    loop {
+        let label = match fresh.get(dir) {
+            Some(label) => label.clone(),
+            None => read(host, dir)?,
+        };
+        if label.is_some() || dir.is_empty() {
+            return Ok(label);
+        }
+        dir = split(dir).0;
+    }
 }
 
 fn read(host: &Host, path: &str) -> Result<Option<String>, InstallError> {

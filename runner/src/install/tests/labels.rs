@@ -91,6 +91,7 @@ fn a_file_has_the_label_of_the_one_before_it_or_of_the_policy_or_of_its_director
         ("conf", "u:r:app_t:s0"),
         ("pages", "u:r:web_t:s0"),
         ("pages/a.html", "u:r:web_t:s0"),
+        ("pages/b", "u:r:web_t:s0"),
         ("link", "u:r:app_t:s0"),
     ] {
         assert_eq!(label(&at(path)), expected, "{path}");
@@ -103,4 +104,21 @@ fn a_file_has_the_label_of_the_one_before_it_or_of_the_policy_or_of_its_director
         (label(&at("conf")), world.text("srv/app/conf")),
         ("u:r:own_t:s0".into(), "22".into())
     );
+}
+
+#[test]
+fn a_file_deep_in_new_directories_has_the_label_of_the_one_that_is_there() {
+    let mut world = World::new();
+    world.selinux = Some(SeLinux { matchpathcon: None });
+    fs::create_dir_all(world.at("srv/elsewhere/b")).unwrap();
+    set(&world.at("srv/elsewhere/b"), "security.selinux", b"u:r:other_t:s0\0");
+    set(&world.at("srv"), "security.selinux", b"u:r:srv_t:s0\0");
+    // Links that are replaced by directories: to a place with a label of its own, and to nowhere.
+    let links = world.bundle("links", &[("a", "->../elsewhere"), ("loop", "->loop"), ("c", "1")]);
+    let dirs = world.bundle("dirs", &[("a/b/c/d/f", "1"), ("loop/b/f", "1"), ("c/d/e/f", "1")]);
+    world.install(&links, WHOLE);
+    world.install(&dirs, WHOLE);
+    for path in ["a/b/c/d/f", "loop/b/f", "c/d/e/f"] {
+        assert_eq!(label(&world.at("srv/app").join(path)), "u:r:srv_t:s0", "{path}");
+    }
 }
