@@ -2,15 +2,14 @@
 
 mod begun;
 mod roster;
+mod uploads;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use control::intake::Uploaded;
 use control::ports::{Cloud, NoFunctions, NoMeter, NoServices, Traffic};
 use control::{Control, Place, Settings};
 use futures::future::BoxFuture;
@@ -19,7 +18,6 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tracing::warn;
 use wire::codedeploy::{ApiError, ErrorName};
 
 use self::begun::{Added, Begun};
@@ -52,8 +50,6 @@ const ALARM_EVERY_MS: u64 = 200;
 /// How soon a host asks again that waits for its balancer.
 const TRAFFIC_LOOK_MS: u64 = 50;
 
-/// How often uploads are looked at again that were announced and not handled to the end.
-const UPLOADS_SWEEP: Duration = Duration::from_secs(60);
 /// How long a start waits for its hosts.
 const HOSTS_PATIENCE: Duration = Duration::from_secs(30);
 /// How long hosts are given to end what they do; all of it together stays below five seconds.
@@ -227,15 +223,7 @@ impl Home {
         dir.keep_ports(Ports { api: api_port, s3: s3.address().port() })?;
         let signed_by = signed_by(&keys);
         let network = serve_table(options.table_port, &dynamodb, &signed_by).await?;
-        let endpoints = Endpoints {
-            api: format!("http://127.0.0.1:{api_port}"),
-            s3: s3.endpoint_url(),
-            dynamodb: network.as_ref().map(dynamodb::Network::endpoint_url),
-            region: REGION.to_owned(),
-            access_key_id: keys.access_key_id,
-            secret_access_key: keys.secret_access_key,
-            bucket: REVISIONS.to_owned(),
-        };
+        let endpoints = endpoints(api_port, &s3, network.as_ref(), keys);
         let mailboxes = Arc::new(Mailboxes::new());
         let (bell, rings) = bell();
         let balancers = open_balancers(&dir, shares.balancers).await?;
@@ -249,7 +237,7 @@ impl Home {
         let api = tokio::spawn(serve_api(api_listener, shares.api, router, stopped));
         let tasks = vec![
             tokio::spawn(bell::work(control.clone(), clock, rings)),
-            tokio::spawn(take_uploads(control.clone(), uploads)),
+            tokio::spawn(uploads::take(control.clone(), uploads)),
             tokio::spawn(tidy::work(dir.path().to_owned(), options.keep)),
         ];
         let home = Self {
@@ -270,6 +258,9 @@ impl Home {
             balancers,
         };
         let home = begun.home.insert(home);
+        let place = home.dir.path().to_owned();
+        let probed = tokio::task::spawn_blocking(move || namespace::probe(&place));
+        home.refused_view = probed.await.map_err(HomeError::Died)?.err();
         tokio::select! {
             started = home.start_hosts(options, &mailboxes) => started?,
             () = asked => return Ok(false),
@@ -303,11 +294,6 @@ impl Home {
         let home = self.dir.path().to_owned();
         self.hosts =
             HostNumber::first(options.hosts).map(|number| HostFiles::new(&home, number)).collect();
-        let place = home.clone();
-        let probed = tokio::task::spawn_blocking(move || namespace::probe(&place))
-            .await
-            .map_err(HomeError::Died)?;
-        self.refused_view = probed.err();
         let (host_command, has_view) = (options.host_command, self.refused_view.is_none());
         let command: Arc<Program> = Arc::new(move |files| host_command(files, has_view));
         let mut names = Vec::new();
@@ -404,6 +390,24 @@ fn traffic_of(home: Balancers, outside: Outside) -> Traffic {
     }
 }
 
+/// Where a home is found, and with which keys.
+fn endpoints(
+    api_port: u16,
+    s3: &s3::S3,
+    network: Option<&dynamodb::Network>,
+    keys: KeyPair,
+) -> Endpoints {
+    Endpoints {
+        api: format!("http://127.0.0.1:{api_port}"),
+        s3: s3.endpoint_url(),
+        dynamodb: network.map(dynamodb::Network::endpoint_url),
+        region: REGION.to_owned(),
+        access_key_id: keys.access_key_id,
+        secret_access_key: keys.secret_access_key,
+        bucket: REVISIONS.to_owned(),
+    }
+}
+
 /// The keys that whoever asks this home has to have signed with.
 fn signed_by(keys: &KeyPair) -> sigv4::Keys {
     sigv4::Keys {
@@ -459,66 +463,6 @@ async fn assemble(
         place: Place { account: ACCOUNT.to_owned(), region: REGION.to_owned() },
         followed: Arc::default(),
     })
-}
-
-/// Hands each upload to the use cases, and acknowledges it once it is handled. One that cannot be handled now is tried
-/// again; the others do not wait for it.
-async fn take_uploads(control: Control, mut uploads: s3::Uploads) {
-    let mut tasks = tokio::task::JoinSet::new();
-    let mut in_hand: BTreeMap<tokio::task::Id, u64> = BTreeMap::new();
-    let mut sweep = tokio::time::interval(UPLOADS_SWEEP);
-    sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            upload = uploads.next() => match upload {
-                None => return,
-                Some(upload) if in_hand.values().any(|known| *known == upload.identity) => {}
-                Some(upload) => {
-                    let identity = upload.identity;
-                    in_hand.insert(tasks.spawn(take_upload(control.clone(), upload)).id(), identity);
-                }
-            },
-            Some(handled) = tasks.join_next_with_id() => {
-                let task = match &handled {
-                    Ok((task, ())) => *task,
-                    Err(error) => error.id(),
-                };
-                let Some(identity) = in_hand.remove(&task) else { continue };
-                if let Err(error) = handled {
-                    warn!(%error, "an upload was not handled to the end; it is looked at again soon");
-                } else if let Err(error) = uploads.acknowledge(identity).await {
-                    warn!(%error, "the upload is looked at again soon");
-                }
-            }
-            _ = sweep.tick() => if let Err(error) = uploads.announce_again().await {
-                warn!(%error, "uploads that were not handled cannot be read; will try again");
-            },
-        }
-    }
-}
-
-async fn take_upload(control: Control, upload: s3::Uploaded) {
-    let identity = format!("{:020}", upload.identity);
-    let uploaded = Uploaded {
-        bucket: upload.bucket,
-        key: upload.key,
-        version: Some(identity.clone()),
-        identity,
-        order: upload.identity,
-        rank: String::new(),
-        e_tag: Some(upload.etag),
-        size: Some(upload.size),
-    };
-    let mut pause = Duration::from_millis(50);
-    while let Err(error) = control.take_upload(&uploaded).await {
-        warn!(
-            key = uploaded.key,
-            error = &error as &dyn std::error::Error,
-            "an upload cannot be handled now; will try again"
-        );
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(10));
-    }
 }
 
 async fn listen_api(wanted: u16, last: u16) -> Result<TcpListener, HomeError> {
