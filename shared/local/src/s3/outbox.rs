@@ -78,6 +78,10 @@ impl Outbox {
         for file in fs::read_dir(&self.directory)? {
             let path = file?.path();
             let name = path.file_name().and_then(|name| name.to_str());
+            if name.is_some_and(|name| name.ends_with(".new")) {
+                // Of an entry that a crash kept from being one.
+                fs::remove_file(&path)?;
+            }
             let Some(identity) = name.and_then(|name| name.parse().ok()) else {
                 continue;
             };
@@ -92,5 +96,24 @@ impl Outbox {
 
     fn path(&self, identity: u64) -> PathBuf {
         self.directory.join(format!("{identity:020}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_crash_left_half_written_is_dropped() {
+        let place = tempfile::tempdir().unwrap();
+        let outbox = Outbox::open(place.path().to_owned(), &place.path().join("starts")).unwrap();
+        let entry = Entry { bucket: "revisions".to_owned(), key: "shop.zip".to_owned() };
+        outbox.add(7, &entry).unwrap();
+        let path = |number: u64| outbox.path(number);
+        fs::write(path(8), "{\"buck").unwrap();
+        let unfinished = path(9).with_extension("new");
+        fs::write(&unfinished, "{").unwrap();
+        assert_eq!(outbox.entries().unwrap(), [(7, entry)]);
+        assert!(!path(8).exists() && !unfinished.exists() && path(7).exists());
     }
 }
