@@ -1,9 +1,11 @@
 //! Deployments and their targets.
 
+use control::rows::DeploymentRow;
+use control::table::{Condition, Table as _, Write};
 use engine::deployment::{Fact, HostSeen, Sighting};
 use serde_json::{Value, json};
 
-use super::world::{World, deployment};
+use super::world::{World, deployment, group};
 
 fn named(id: &str) -> Value {
     json!({ "deploymentId": id })
@@ -50,6 +52,29 @@ async fn a_deployment_is_shown_from_its_creation_to_its_success() {
     assert_eq!(group["lastSuccessfulDeployment"]["deploymentId"], json!(id));
     assert_eq!(group["lastAttemptedDeployment"]["status"], "InProgress");
     assert_eq!(group["targetRevision"]["s3Location"]["key"], "v2");
+}
+
+#[tokio::test]
+async fn what_a_newer_version_wrote_keeps_no_other_deployment_from_its_wake() {
+    let world = World::with_group().await;
+    world.ok("CreateDeploymentGroup", group("api")).await;
+    world.register("web-1").await;
+    let newer = world.deploy("v1").await;
+    let mut other = deployment("v1");
+    other["deploymentGroupName"] = "api".into();
+    let id = world.ok("CreateDeployment", other).await["deploymentId"].as_str().unwrap().to_owned();
+    world.advance(&id).await;
+    let key = DeploymentRow::key_of(&newer.parse().unwrap());
+    let mut record = world.table.get(&key).await.unwrap().unwrap();
+    record.schema += 1;
+    record.body = "{}".to_owned();
+    world.table.write(&[Write::Put(record, Condition::None)]).await.unwrap();
+    world.pass_ms(1_000);
+    world.wakes();
+    world.control.sweep().await.unwrap();
+    let wakes = world.wakes();
+    assert!(wakes.contains(&id) && !wakes.contains(&newer), "{wakes:?}");
+    assert!(world.control.latest().await.unwrap() > engine::Timestamp::default());
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ use wire::host::Offer;
 
 use super::table::MemoryTable;
 
-/// Time and randomness that tests can foresee, a bell that nobody hears, a dispatcher that reaches nobody, and a bucket
+/// Time and randomness that tests can foresee, a bell whose wakes are written down, a dispatcher that reaches nobody, and a bucket
 /// in which every key has a bundle except `missing`.
 struct Ports {
     time: AtomicU64,
@@ -32,6 +32,8 @@ struct Ports {
     specs: Mutex<BTreeMap<String, String>>,
     /// Keys of objects that are not in the bucket any more.
     lost: Mutex<Vec<String>>,
+    /// Which deployments are to be woken.
+    wakes: Mutex<Vec<DeploymentId>>,
 }
 
 impl Clock for Ports {
@@ -53,7 +55,9 @@ impl Entropy for Ports {
 #[async_trait]
 impl Bell for Ports {
     fn ring(&self, _deployment: &DeploymentId, _facts: Vec<Fact>) {}
-    async fn ring_at(&self, _deployment: &DeploymentId, _at: Timestamp) {}
+    async fn ring_at(&self, deployment: &DeploymentId, _at: Timestamp) {
+        self.wakes.lock().unwrap().push(deployment.clone());
+    }
 }
 
 #[async_trait]
@@ -172,6 +176,7 @@ impl World {
             random: AtomicU64::new(1),
             specs: Mutex::default(),
             lost: Mutex::default(),
+            wakes: Mutex::default(),
         });
         let table = Arc::new(MemoryTable::default());
         let functions = Arc::new(Functions::default());
@@ -215,6 +220,12 @@ impl World {
     /// Takes an object out of the bucket.
     pub(crate) fn lose(&self, key: &str) {
         self.ports.lost.lock().unwrap().push(key.to_owned());
+    }
+
+    /// Which deployments were to be woken since this was asked last.
+    pub(crate) fn wakes(&self) -> Vec<String> {
+        let wakes = std::mem::take(&mut *self.ports.wakes.lock().unwrap());
+        wakes.iter().map(ToString::to_string).collect()
     }
 
     pub(crate) fn pass_ms(&self, ms: u64) {

@@ -325,12 +325,13 @@ impl Control {
 
     /// When the deployments at these places want to be woken. Where that cannot be read, refreshing them says why.
     async fn wakes(&self, places: &[Key]) -> Vec<(DeploymentId, Timestamp)> {
-        let rows = rows::load_many::<DeploymentRow>(&*self.table, places).await;
+        let rows = rows::load_readable::<DeploymentRow>(&*self.table, places).await;
         let rows = rows.unwrap_or_default().into_iter().map(|stored| stored.row);
         rows.filter_map(|row| Some((row.deployment.id().clone(), row.wake_at?))).collect()
     }
 
-    /// The latest moment that a deployment which has not ended has written down; the beginning of time if there is none.
+    /// The latest moment that a deployment which has not ended has written down; the beginning of time if there is none that
+    /// can be read.
     ///
     /// # Errors
     /// Those of the table.
@@ -340,7 +341,7 @@ impl Control {
         loop {
             let page = self.table.query_index(Index::Waking, &query).await?;
             let rows: Vec<Stored<DeploymentRow>> =
-                rows::load_many(&*self.table, &page.items).await?;
+                rows::load_readable(&*self.table, &page.items).await?;
             let moments = rows.iter().map(|stored| stored.row.deployment.latest());
             latest = moments.fold(latest, Timestamp::max);
             match page.next {
