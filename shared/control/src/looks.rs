@@ -53,12 +53,15 @@ impl Control {
 
     async fn look_at(&self, mut look: Stored<LookRow>) -> Result<(), Error> {
         let (now, id) = (self.now(), look.row.deployment_id.clone());
+        // What was found is kept for whoever asks.
+        if now >= look.row.until && look.row.found.is_some() {
+            return Ok(());
+        }
         let key = Group::key_of(&look.row.group_id);
         let group = rows::load::<Group>(&*self.table, &key).await?;
         let newest = group.and_then(|group| group.row.slot.last_attempted);
         // A later deployment moves the same traffic.
         if now >= look.row.until || newest.as_ref() != Some(&id) {
-            // What was found is kept for whoever asks.
             if look.row.found.is_none() {
                 self.table.write(&[look.remove()]).await?;
             }
