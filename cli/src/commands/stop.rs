@@ -6,7 +6,7 @@ use super::Context;
 use crate::failure::{Exit, Failure};
 use crate::output::{self, Format};
 
-/// Stops a deployment: no further host starts, and hosts at work stop after their current event
+/// Stops a deployment: no further host starts, and hosts at work stop after the script that is running
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  cutover stop d-A1B2C3D4E --rollback")]
 pub(crate) struct Args {

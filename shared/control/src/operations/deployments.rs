@@ -273,7 +273,7 @@ impl Control {
         }
         self.bell.ring(&id, vec![Fact::StopRequested { at, roll_back }]);
         let (status, message) = if deployment.hosts().fleet().in_flight > 0 {
-            (StopStatus::Pending, "Hosts that are at work end the script that runs")
+            (StopStatus::Pending, "Hosts at work finish the script that is running")
         } else {
             let message =
                 "No more commands will be scheduled for execution in the deployment instances";

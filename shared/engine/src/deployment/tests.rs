@@ -298,7 +298,7 @@ fn a_stop_wins_over_success_also_during_the_very_last_event() {
     let ending = stopped_and_succeeded(|_| {}, &[None]);
     assert_eq!((ending.status, ending.roll_back), (Status::Stopped, false));
     let message = ending.failure.unwrap().message;
-    assert!(message.contains("during the last lifecycle events"), "{message}");
+    assert!(message.contains("running their last lifecycle events"), "{message}");
     let on_stop = |order: &mut Order| order.auto_rollback.on_stop = true;
     assert!(stopped_and_succeeded(on_stop, &[None]).roll_back);
     assert!(!stopped_and_succeeded(on_stop, &[Some(false)]).roll_back);

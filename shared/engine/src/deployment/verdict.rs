@@ -134,7 +134,7 @@ impl Deployment {
         let is_on_all = fleet.succeeded > 0 && fleet.succeeded == fleet.total();
         if self.order.shift.is_none() && is_on_all && self.hosts.count(HostState::Skipped) == 0 {
             message.push_str(
-                " The request came during the last lifecycle events: all hosts ended them, and have the new revision.",
+                " The request came when all hosts were running their last lifecycle events, or had run them: all have the new revision.",
             );
         }
         message
