@@ -24,6 +24,9 @@ use anyhow::Result;
 use crate::place::Place;
 use crate::run::Command;
 
+/// All targets, also those that are tested only when they are named.
+const EVERYTHING: [&str; 3] = ["--all-targets", "--test", "cloud"];
+
 const USAGE: &str = "\
 cargo xtask test [--long]   set up what the tests need and run all of them; --long with the large counts
 cargo xtask cloud           only what needs a Docker engine: functions in containers, and the template on an emulated cloud
@@ -74,9 +77,9 @@ fn formatting(place: &Place) -> Result<()> {
 }
 
 fn clippy(place: &Place) -> Result<()> {
-    // Also the tests that need tools and a cloud.
-    let targets = ["--workspace", "--all-targets", "--features", "whole/tools,whole/cloud"];
-    Command::cargo(place).args(["clippy"]).args(targets).args(["--", "--deny", "warnings"]).run()
+    let targets = ["--workspace", "--features", "whole/tools"];
+    let command = Command::cargo(place).args(["clippy"]).args(targets).args(EVERYTHING);
+    command.args(["--", "--deny", "warnings"]).run()
 }
 
 /// Everything in release, one after the other, so that nothing is measured beside something else.

@@ -36,6 +36,15 @@ impl Command {
         Self::new(place, cargo())
     }
 
+    /// Has clippy compile what is ours, which also builds it, and fail on what it warns of. Cargo takes what was compiled
+    /// in another way for something else, so whatever uses what was built has to ask for this too.
+    pub(crate) fn linted(mut self) -> Self {
+        self.inner.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
+        // This is how `cargo clippy` hands on what follows its `--`.
+        self.inner.env("CLIPPY_ARGS", "--deny__CLIPPY_HACKERY__warnings__CLIPPY_HACKERY__");
+        self
+    }
+
     /// Adds arguments.
     pub(crate) fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
         self.inner.args(args);
@@ -107,13 +116,14 @@ impl Command {
         Ok(())
     }
 
-    /// Runs it and gives back what it printed.
+    /// Runs it and gives back what it printed, which the error tells as well.
     pub(crate) fn output(mut self) -> Result<String> {
         let shown = self.show();
         let told = self.inner.stderr(Stdio::inherit()).output();
         let told = told.with_context(|| format!("`{shown}` cannot be run"))?;
-        ensure!(told.status.success(), "`{shown}` failed ({})", told.status);
-        Ok(String::from_utf8_lossy(&told.stdout).into_owned())
+        let said = String::from_utf8_lossy(&told.stdout).into_owned();
+        ensure!(told.status.success(), "`{shown}` failed ({}): {said}", told.status);
+        Ok(said)
     }
 
     /// Starts it; it is killed when what is returned is dropped. Its output goes to `log`.
@@ -202,4 +212,25 @@ fn path_with(first: &Path) -> std::ffi::OsString {
     let all = std::iter::once(first.to_owned()).chain(std::env::split_paths(&rest));
     // A path with a colon in it cannot be joined; then the programs are not found, which is said where one is run.
     std::env::join_paths(all).unwrap_or(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_clippy_warns_of_does_not_build() {
+        let tree = tempfile::tempdir().unwrap();
+        let target = tree.path().join("target");
+        let place = Place { tree: tree.path().to_owned(), target, profile: "debug" };
+        let manifest = "[package]\nname = \"linted\"\nedition = \"2024\"\n[workspace]\n";
+        std::fs::write(tree.path().join("Cargo.toml"), manifest).unwrap();
+        std::fs::create_dir(tree.path().join("src")).unwrap();
+        let builds = |text: &str| {
+            std::fs::write(tree.path().join("src/lib.rs"), text).unwrap();
+            Command::cargo(&place).args(["build", "--offline"]).linted().run().is_ok()
+        };
+        assert!(builds("pub fn is_not(is: bool) -> bool { !is }"));
+        assert!(!builds("pub fn is_not(is: bool) -> bool { is == false }"));
+    }
 }

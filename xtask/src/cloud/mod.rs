@@ -26,7 +26,8 @@ pub(crate) fn check(place: &Place, engine: &Engine) -> Result<String> {
     let mut passed = 0;
     // As with everything else, all packages are named, so that none is compiled with other features.
     Command::cargo(place)
-        .args(["test", "--workspace", "--features", "whole/tools,whole/cloud", "--test", "cloud"])
+        .args(["test", "--workspace", "--features", "whole/tools", "--test", "cloud"])
+        .linted()
         .env("CUTOVER_TEST_CLOUD", &file)
         .each_line(|line| passed += count_of(line, "passed"))?;
     Ok(format!("{passed} tests on an emulated cloud"))
