@@ -131,12 +131,7 @@ impl Host {
     pub(super) fn is_dir(&self, path: &str) -> io::Result<bool> {
         match self.dir(path) {
             Ok(_) => Ok(true),
-            Err(error)
-                if is_absent(&error)
-                    || error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) =>
-            {
-                Ok(false)
-            }
+            Err(error) if is_absent(&error) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -387,9 +382,11 @@ impl Host {
     }
 }
 
-/// Whether the error says that nothing is there.
+/// Whether the error says that nothing is there: also, because what should be a directory is a file, or a link that
+/// leads to itself.
 pub(super) fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        || error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
 }
 
 /// The directory and the name of a path; the root is the empty path.

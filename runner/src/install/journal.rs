@@ -174,28 +174,56 @@ impl Step {
 /// The steps that may have to be done. What lies below a file or link that is in its place is done; through that link,
 /// doing it again would hit something else.
 pub(super) fn to_do<'s>(host: &Host, steps: &'s [Step]) -> Result<Vec<&'s Step>, InstallError> {
-    let mut placed = BTreeSet::new();
-    for step in steps {
-        if step.is_placed(host)? {
-            placed.insert(step.path());
-        }
-    }
+    let placed = placed(host, steps)?;
     Ok(steps.iter().filter(|step| !is_below(step.path(), &placed)).collect())
 }
 
 /// The steps that may have to be undone, the last one first. What lies below a file or link that is back already is
 /// undone; through that link, undoing it again would hit something else.
 pub(super) fn to_undo<'s>(host: &Host, steps: &'s [Step]) -> Result<Vec<&'s Step>, InstallError> {
+    let back = restored(host, steps)?;
+    Ok(steps.iter().rev().filter(|step| !is_below(step.path(), &back)).collect())
+}
+
+/// The directories in which the steps have changed names, but for those whose place a file or link has taken: each was
+/// made last before it went, and through the link, its path would lead to another one.
+pub(super) fn changed<'s>(steps: &'s [Step], taken: &BTreeSet<&str>) -> BTreeSet<&'s str> {
+    let changes = steps.iter().flat_map(Step::changes);
+    changes.filter(|dir| !taken.contains(dir) && !is_below(dir, taken)).collect()
+}
+
+/// The files and links that are in their places.
+pub(super) fn placed<'s>(
+    host: &Host,
+    steps: &'s [Step],
+) -> Result<BTreeSet<&'s str>, InstallError> {
+    let mut placed = BTreeSet::new();
+    for step in steps {
+        if step.is_placed(host)? {
+            placed.insert(step.path());
+        }
+    }
+    Ok(placed)
+}
+
+/// The files and links that were taken away, and are back.
+pub(super) fn restored<'s>(
+    host: &Host,
+    steps: &'s [Step],
+) -> Result<BTreeSet<&'s str>, InstallError> {
+    let placed = placed(host, steps)?;
     let mut back = BTreeSet::new();
     for step in steps {
-        if let Step::Remove { path, .. } = step {
+        if let Step::Remove { path, .. } = step
+            && !is_below(path, &placed)
+        {
             let found = host.find(path).map_err(InstallError::io("reading", host.outside(path)))?;
             if found.is_some_and(|found| found.kind != FileType::Directory) {
                 back.insert(path.as_str());
             }
         }
     }
-    Ok(steps.iter().rev().filter(|step| !is_below(step.path(), &back)).collect())
+    Ok(back)
 }
 
 fn is_below(path: &str, dirs: &BTreeSet<&str>) -> bool {

@@ -13,7 +13,7 @@ use durable::SYNC_EACH;
 
 use super::error::InstallError;
 use super::host::{Host, join, split};
-use super::journal::{Journal, Phase, Step, keep, to_do, to_undo};
+use super::journal::{Journal, Phase, Step, changed, keep, placed, restored, to_do, to_undo};
 use super::labels::set_label;
 use super::permissions::label;
 use super::plan::{InstallPlan, Staged};
@@ -225,7 +225,7 @@ impl Run<'_> {
     }
 
     fn switch(&self, steps: &[Step]) -> Result<(), InstallError> {
-        let mut changed = BTreeSet::new();
+        let mut unsettled = BTreeSet::new();
         let mut last: Option<&Step> = None;
         for step in to_do(self.host, steps)? {
             // A directory is taken away only when what was in it is, and files are put only into one that will be there.
@@ -234,21 +234,21 @@ impl Run<'_> {
                 (Some(Step::Remove { .. } | Step::Rmdir { .. }), Step::Rmdir { .. })
                     | (Some(Step::Mkdir { .. }), Step::Place { .. })
             ) {
-                self.settle(&std::mem::take(&mut changed))?;
+                self.settle(&std::mem::take(&mut unsettled))?;
             }
             step.redo(self.host)?;
-            changed.extend(step.changes());
+            unsettled.extend(step.changes());
             last = Some(step);
         }
         // All of them: what a runner that died has done may not be on the disk yet.
-        self.settle(&steps.iter().flat_map(Step::changes).collect())
+        self.settle(&changed(steps, &placed(self.host, steps)?))
     }
 
     fn undo(&self, journal: Journal) -> Result<(), InstallError> {
         for step in to_undo(self.host, &journal.steps)? {
             step.undo(self.host)?;
         }
-        self.settle(&journal.steps.iter().flat_map(Step::changes).collect())?;
+        self.settle(&changed(&journal.steps, &restored(self.host, &journal.steps)?))?;
         if self.is_noted(&journal)? {
             self.note(&journal.previous.manifest)?;
         }

@@ -227,12 +227,19 @@ impl Draft<'_> {
 
     fn directory(&mut self, path: &str, mode: u32, grant: &Grant) -> Result<(), InstallError> {
         let found = self.find(path)?;
-        let is_dir =
-            self.host.is_dir(path).map_err(InstallError::io("reading", self.host.outside(path)))?;
         let clash = |is| InstallError::Clash { path: path.to_owned(), is, must: "a directory" };
         let is_ours = self.installed.files.contains_key(path);
+        // Where a link of ours leads does not matter: it goes.
+        let stays = match &found {
+            Some(found) if found.kind == FileType::Directory => true,
+            Some(_) if !is_ours => self
+                .host
+                .is_dir(path)
+                .map_err(InstallError::io("reading", self.host.outside(path)))?,
+            Some(_) | None => false,
+        };
         match found {
-            Some(found) if is_dir && !(is_ours && found.kind != FileType::Directory) => {
+            Some(found) if stays => {
                 if self.installed.dirs.contains(path) {
                     self.out.dirs.insert(path.to_owned());
                 }

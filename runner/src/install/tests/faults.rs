@@ -76,11 +76,6 @@ fn staged_below(dir: &Path) -> usize {
         .sum::<usize>()
 }
 
-/// A directory where a sync costs nothing, if there is one.
-fn in_memory() -> TempDir {
-    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
-}
-
 /// Does `work`, unless it dies.
 fn lives<T>(work: impl FnOnce() -> T) -> Option<T> {
     catch_unwind(AssertUnwindSafe(work)).ok()
