@@ -208,6 +208,8 @@ impl Deployment {
             | Effect::End(_) => now.plus_ms(effect.repeat_ms()),
         });
         let ramp = self.ramp_at(now, effects);
+        let moves = effects.iter().find(|effect| matches!(effect, Effect::MoveTraffic { .. }));
+        let late = moves.map_or(self.shifting.late_until, |moves| self.late_until_after(moves));
         let every = self.order.watch.as_ref().map(|watch| now.plus_ms(watch.every_ms.max(1)));
         let is_read = effects.contains(&Effect::ReadAlarms);
         let reading = if is_read { every } else { self.reads_alarms_at(now) };
@@ -216,7 +218,7 @@ impl Deployment {
             .chain(reading)
             .chain(bake)
             .chain(self.shift_moment(now))
-            .chain(self.shifting.late_until)
+            .chain(late)
             .chain(checks)
             .chain(decided)
             .chain(ramp)

@@ -216,12 +216,14 @@ impl Deployment {
 
     /// Takes it that a request that was made at `asked_at` may come about until some time later.
     fn expect_late(&mut self, asked_at: Timestamp) {
+        self.shifting.late_until = self.shifting.late_until.max(self.late_until_of(asked_at));
+    }
+
+    /// Until when a request that was made at `asked_at` may come about.
+    fn late_until_of(&self, asked_at: Timestamp) -> Option<Timestamp> {
         // An alias is changed only as it was read: what is late finds another one, and does nothing.
-        if matches!(self.carrier(), Some(Carrier::Alias(_))) {
-            return;
-        }
-        let until = asked_at.plus_ms(LATE_MS);
-        self.shifting.late_until = self.shifting.late_until.max(Some(until));
+        let is_alias = matches!(self.carrier(), Some(Carrier::Alias(_)));
+        (!is_alias).then(|| asked_at.plus_ms(LATE_MS))
     }
 
     /// A hook function has said how it went.
@@ -351,17 +353,21 @@ impl Deployment {
 
     /// Forgets that other shares of the traffic were asked for. A higher one that was not answered may come about later.
     pub(super) fn forget_moves(&mut self, wanted: &Effect) {
+        self.shifting.late_until = self.late_until_after(wanted);
+        self.asked.retain(|asked| {
+            !matches!(asked.effect, Effect::MoveTraffic { .. }) || asked.effect == *wanted
+        });
+    }
+
+    /// Until when a raise may come about that was not answered, once `wanted` is asked for instead of it.
+    pub(super) fn late_until_after(&self, wanted: &Effect) -> Option<Timestamp> {
         let known = self.shifting.percent;
         let is_raise = |asked: &&Asked| {
             asked.effect != *wanted
                 && matches!(asked.effect, Effect::MoveTraffic { percent } if percent > known)
         };
-        if let Some(asked_at) = self.asked.iter().filter(is_raise).map(Asked::asked_at).max() {
-            self.expect_late(asked_at);
-        }
-        self.asked.retain(|asked| {
-            !matches!(asked.effect, Effect::MoveTraffic { .. }) || asked.effect == *wanted
-        });
+        let forgotten = self.asked.iter().filter(is_raise).map(Asked::asked_at).max();
+        self.shifting.late_until.max(forgotten.and_then(|at| self.late_until_of(at)))
     }
 
     /// Since when a shift has failed.

@@ -120,10 +120,14 @@ impl Story {
                 || !plan.effects.is_empty()
                 || self.deployment.ended.is_some()
         );
+        let wake_at = plan.wake_at;
         let ends = plan.effects.iter().any(|effect| matches!(effect, Effect::End(_)));
         self.deployment.apply(Fact::Decided { at: self.now, plan });
         if ends {
             self.deployment.apply(Fact::Ended { at: self.now, rolled_back_by: None });
+        } else if self.deployment.ended.is_none() {
+            let wanted = self.deployment.plan(self.now).wake_at;
+            assert!(wake_at <= wanted, "woken at {wake_at:?}, and wants {wanted:?}");
         }
         let row = serde_json::to_string(&self.deployment).unwrap();
         assert_eq!(serde_json::from_str::<Deployment>(&row).unwrap(), self.deployment);

@@ -195,6 +195,18 @@ fn a_request_that_was_answered_at_the_second_time_may_be_late_the_first_time() {
 }
 
 #[test]
+fn a_raise_that_nobody_answered_during_a_pause_wakes_the_way_back_when_it_can_come_no_more() {
+    let mut story = poised(shifting("25%@1m,100%", shift(pair()), None));
+    let paused = Wishes { version: 1, paused: true, ..Wishes::default() };
+    story.fact(Fact::Wished(paused));
+    story.wait(14_500);
+    story.fact(Fact::StopRequested { at: story.now, roll_back: Some(true) });
+    assert!(story.told.ends_with("14500 MoveTraffic { percent: 0 }\n"), "{}", story.told);
+    let wake_at = story.deployment.plan(story.now).wake_at;
+    assert_eq!(wake_at, Some(Timestamp(1_000_000 + 15_000)));
+}
+
+#[test]
 fn without_a_rollback_on_alarm_the_weights_stay_and_the_end_says_how_to_take_them_back() {
     let mut order = shifting("25%@1m,100%", shift(pair()), watched());
     order.auto_rollback.on_alarm = false;
