@@ -88,7 +88,7 @@ fn a_link_is_not_followed_when_it_takes_the_place_of_a_directory_or_gives_it_bac
         let world = World::below(in_memory());
         // Where nobody gets in but root.
         fs::create_dir(world.at("closed")).unwrap();
-        fs::set_permissions(world.at("closed"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(world.at("closed"), fs::Permissions::from_mode(0o000)).unwrap();
         let dirs = world.bundle("dirs", &[("loop/x/y", "1"), ("closed/x/y", "1"), ("d/x", "1")]);
         let links = world.bundle("links", &[("loop", "->loop"), ("closed", "->/closed")]);
         let file = world.bundle("file", &[("loop/x/y", "1"), ("closed/x/y", "1"), ("d", "1")]);
