@@ -14,13 +14,21 @@ use crate::ports::Selection;
 /// filter of each set (`docs/semantics.md#hosts`). A group without filters selects none.
 pub fn selects_on_premises(settings: &GroupSettings, tags: &BTreeMap<String, String>) -> bool {
     let matches_any = |filters: &[TagFilter]| filters.iter().any(|filter| matches(filter, tags));
-    let flat = settings.on_premises_instance_tag_filters.as_deref().unwrap_or_default();
-    let sets = settings
-        .on_premises_tag_set
-        .as_ref()
-        .and_then(|set| set.on_premises_tag_set_list.as_deref());
-    let sets = sets.unwrap_or_default();
+    let (flat, sets) = on_premises_filters(settings);
     matches_any(flat) || (!sets.is_empty() && sets.iter().all(|set| matches_any(set)))
+}
+
+/// Whether a group may select on-premises instances at all.
+pub fn has_on_premises_filters(settings: &GroupSettings) -> bool {
+    let (flat, sets) = on_premises_filters(settings);
+    !flat.is_empty() || !sets.is_empty()
+}
+
+fn on_premises_filters(settings: &GroupSettings) -> (&[TagFilter], &[Vec<TagFilter>]) {
+    let flat = settings.on_premises_instance_tag_filters.as_deref();
+    let sets = settings.on_premises_tag_set.as_ref();
+    let sets = sets.and_then(|set| set.on_premises_tag_set_list.as_deref());
+    (flat.unwrap_or_default(), sets.unwrap_or_default())
 }
 
 /// Which EC2 instances a group selects: by any of its flat filters, by at least one filter of each set, or as members of

@@ -10,12 +10,12 @@ use engine::health::{Minimum, Rule};
 use engine::ladder::{Ladder, Share};
 use engine::zonal::Zonal;
 use engine::{DeploymentId, GroupId, Pin, Revision, Timestamp};
-use wire::codedeploy::{AlarmConfiguration, ComputePlatform, ErrorName, TargetInstances};
+use wire::codedeploy::{AlarmConfiguration, ErrorName, TargetInstances};
 
 use crate::content::carrier_of;
 use crate::fleet::copies;
-use crate::rows::{self, Application, Config, DeploymentRow, Group, RegisteredRevision, Stored};
-use crate::table::{Query, Write};
+use crate::rows::{self, Config, DeploymentRow, Group, RegisteredRevision, Stored};
+use crate::table::Write;
 use crate::{Control, Error, settings};
 
 /// How long an in-place deployment may take, in milliseconds: 8 hours (`docs/semantics.md#lifecycle`).
@@ -231,7 +231,8 @@ impl Control {
         let bakes: u64 = ladder.rungs().iter().map(|rung| rung.bake_ms).sum();
         let alarms = request.alarms.as_ref().or(group.settings.alarm_configuration.as_ref());
         let watch = settings::watch(alarms, self.settings.alarm_every_ms);
-        let generation = group.slot.start(&id).map_err(|active| {
+        let previous = group.slot.newest_of_group.clone();
+        let generation = group.slot.start(&id, request.creator).map_err(|active| {
             let message = format!(
                 "The Deployment Group '{}' already has an active Deployment '{active}'",
                 group.name
@@ -275,6 +276,7 @@ impl Control {
             upload: request.upload.clone(),
             only: request.only.clone(),
             targets,
+            previous,
         })
     }
 
@@ -418,22 +420,5 @@ impl Control {
             known.row.groups.push(group.to_owned());
         }
         known.replace().map(Some)
-    }
-
-    /// The name of the application with `id`, unless it was deleted.
-    pub(crate) async fn application_by_id(&self, id: &str) -> Result<Option<String>, Error> {
-        Ok(self.known_application(id).await?.map(|application| application.name))
-    }
-
-    /// What the application with `id` runs on.
-    pub(crate) async fn platform_of(&self, id: &str) -> Result<ComputePlatform, Error> {
-        let found = self.known_application(id).await?;
-        Ok(found.map_or(ComputePlatform::Server, |application| application.compute_platform))
-    }
-
-    async fn known_application(&self, id: &str) -> Result<Option<Application>, Error> {
-        let all: Vec<Stored<Application>> =
-            rows::load_all(&*self.table, Query::prefix(Application::ALL, "", 1000)).await?;
-        Ok(all.into_iter().map(|stored| stored.row).find(|application| application.id == id))
     }
 }

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::deployment::{Deployment, Ending, Fallback, Status};
+use crate::deployment::{Creator, Deployment, Ending, Fallback, Status};
 use crate::{DeploymentId, Pin, Revision, Timestamp};
 
 /// What a group is doing.
@@ -25,6 +25,9 @@ pub struct Slot {
     pub last_successful: Option<Fallback>,
     /// The newest deployment, whatever became of it.
     pub last_attempted: Option<DeploymentId>,
+    /// The newest deployment of the group itself, and not of a host that came or went alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest_of_group: Option<DeploymentId>,
 }
 
 /// An uploaded revision that a group shall be deployed to.
@@ -62,15 +65,18 @@ impl Slot {
     ///
     /// # Errors
     /// The deployment that is active.
-    pub fn start(&mut self, id: &DeploymentId) -> Result<u64, DeploymentId> {
+    pub fn start(&mut self, id: &DeploymentId, creator: Creator) -> Result<u64, DeploymentId> {
         match &self.active {
             Some(active) => Err(active.clone()),
-            None => Ok(self.take(id)),
+            None => Ok(self.take(id, creator)),
         }
     }
 
-    fn take(&mut self, id: &DeploymentId) -> u64 {
+    fn take(&mut self, id: &DeploymentId, creator: Creator) -> u64 {
         self.generation += 1;
+        if creator.is_of_group() {
+            self.newest_of_group = Some(id.clone());
+        }
         self.active = Some(id.clone());
         self.last_attempted = Some(id.clone());
         self.generation
@@ -116,7 +122,7 @@ impl Slot {
             });
         }
         match rollback {
-            Some(rollback) => Next::Rollback { generation: self.take(rollback) },
+            Some(rollback) => Next::Rollback { generation: self.take(rollback, Creator::Rollback) },
             None => self.queued.take().map_or(Next::Nothing, Next::Queued),
         }
     }

@@ -1,6 +1,6 @@
 //! Applications, groups, configurations, revisions, instances, subscriptions.
 
-use control::rows::{self, Application};
+use control::rows::{self, Application, ApplicationId};
 use serde_json::{Value, json};
 
 use super::world::{World, group, revision};
@@ -93,7 +93,8 @@ async fn a_deletion_that_was_interrupted_is_ended_before_the_name_is_used_again(
     world.ok("CreateApplication", app("shop")).await;
     let groups = world.ok("ListDeploymentGroups", app("shop")).await;
     assert_eq!(groups["deploymentGroups"], json!([]));
-    assert_eq!(world.table.keys(), [key]);
+    let new = rows::load::<Application>(table, &key).await.unwrap().unwrap();
+    assert_eq!(world.table.keys(), [ApplicationId::key_of(&new.row.id), key]);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod copies;
+mod costs;
 mod deployments;
 mod down;
 mod ecs;

@@ -9,12 +9,36 @@ use control::table::{
 };
 
 #[derive(Default)]
-pub(crate) struct MemoryTable(Mutex<BTreeMap<Key, Record>>);
+pub(crate) struct MemoryTable(Mutex<BTreeMap<Key, Record>>, Mutex<Cost>);
+
+/// What was asked of the table.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cost {
+    /// Requests that read.
+    pub(crate) reads: usize,
+    /// Records and keys that they gave.
+    pub(crate) read: usize,
+    /// Requests that write.
+    pub(crate) writes: usize,
+    /// Records that they were to write or check.
+    pub(crate) written: usize,
+}
 
 impl MemoryTable {
     /// The keys of all records.
     pub(crate) fn keys(&self) -> Vec<Key> {
         self.0.lock().unwrap().keys().cloned().collect()
+    }
+
+    /// What was asked since this was called the last time.
+    pub(crate) fn take_cost(&self) -> Cost {
+        std::mem::take(&mut self.1.lock().unwrap())
+    }
+
+    fn count_read(&self, found: usize) {
+        let mut cost = self.1.lock().unwrap();
+        cost.reads += 1;
+        cost.read += found;
     }
 }
 
@@ -39,18 +63,25 @@ fn page<T>(mut all: Vec<(String, T)>, query: &Query) -> Page<T> {
 #[async_trait]
 impl Table for MemoryTable {
     async fn get(&self, key: &Key) -> Result<Option<Record>, TableError> {
-        Ok(self.0.lock().unwrap().get(key).cloned())
+        let found = self.0.lock().unwrap().get(key).cloned();
+        self.count_read(usize::from(found.is_some()));
+        Ok(found)
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Record>, TableError> {
         let records = self.0.lock().unwrap();
-        Ok(keys.iter().filter_map(|key| records.get(key).cloned()).collect())
+        let found: Vec<Record> = keys.iter().filter_map(|key| records.get(key).cloned()).collect();
+        self.count_read(found.len());
+        Ok(found)
     }
 
     async fn query(&self, query: &Query) -> Result<Page<Record>, TableError> {
         let records = self.0.lock().unwrap();
         let found = records.values().filter(|record| record.key.partition == query.partition);
-        Ok(page(found.map(|record| (record.key.sort.clone(), record.clone())).collect(), query))
+        let found = found.map(|record| (record.key.sort.clone(), record.clone()));
+        let page = page(found.collect(), query);
+        self.count_read(page.items.len());
+        Ok(page)
     }
 
     async fn query_index(&self, index: Index, query: &Query) -> Result<Page<Key>, TableError> {
@@ -62,12 +93,19 @@ impl Table for MemoryTable {
             };
             (place.partition == query.partition).then(|| (place.sort.clone(), record.key.clone()))
         });
-        Ok(page(places.collect(), query))
+        let page = page(places.collect(), query);
+        self.count_read(page.items.len());
+        Ok(page)
     }
 
     async fn write(&self, writes: &[Write]) -> Result<(), TableError> {
         // Others get their turn between a read and the write that follows from it.
         tokio::task::yield_now().await;
+        {
+            let mut cost = self.1.lock().unwrap();
+            cost.writes += 1;
+            cost.written += writes.len();
+        }
         let mut records = self.0.lock().unwrap();
         for write in writes {
             let (Write::Put(_, condition)

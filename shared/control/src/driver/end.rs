@@ -100,6 +100,11 @@ impl Control {
         match next {
             Next::Nothing => Ok(None),
             Next::Rollback { generation } => {
+                let order = ended.row.deployment.order();
+                let previous = match order.creator.is_of_group() {
+                    true => Some(order.id.clone()),
+                    false => ended.row.previous.clone(),
+                };
                 let rollback = ended.row.deployment.rollback(id.clone(), generation, now);
                 Ok(rollback.map(|deployment| DeploymentRow {
                     deployment,
@@ -108,6 +113,7 @@ impl Control {
                     upload: None,
                     only: None,
                     targets: None,
+                    previous,
                 }))
             }
             Next::Queued(upload) => {

@@ -2,22 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use engine::deployment::{Creator, Deployment, Fact, HostState, Order, Status};
+use engine::deployment::{Creator, Deployment, Fact, Order, Status};
 use engine::health::LeftAlone;
-use engine::{DeploymentId, GroupId, zonal};
+use engine::{DeploymentId, zonal};
 use wire::codedeploy::GroupSettings;
 
 use crate::fleet::Member;
 use crate::ports::{Instance, InstanceState, Standing};
 use crate::rows::{
-    self, Before, DeploymentRow, Direction, Group, HostRow, OnPremises, PassageRow, Stored,
+    self, Before, DeploymentRow, Direction, Group, HostRow, LaterRow, OnPremises, PassageRow,
+    RosterRow, Stored,
 };
 use crate::settings::{self, selects_on_premises};
-use crate::table::{Index, Query, TRANSACTION_MAX};
+use crate::table::{Query, TRANSACTION_MAX, Write};
 use crate::{Control, Error};
 
-/// How many of a group's deployments are looked at in one query for what its hosts were before.
-const BEFORE_PAGE: usize = 25;
+/// Of so many hosts each is looked for by its name, rather than all that there are.
+pub(crate) const FEW: usize = 10;
 
 /// A host that shall be enrolled, with what it was before. The order of these is the order of deployment.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,6 +90,13 @@ fn leave_alone(
     left_alone
 }
 
+/// The write by which a host that is deployed to alone is found after the deployment of its group that was before.
+pub(crate) fn later_of(row: &DeploymentRow, host: &HostRow) -> Result<Option<Write>, Error> {
+    let is_alone = row.deployment.order().creator == Creator::Arrival;
+    let after = row.previous.as_ref().filter(|_| is_alone);
+    after.map(|after| rows::put(&LaterRow::of(after, host))).transpose()
+}
+
 impl Control {
     /// Writes an item for each host of the deployment's group. Pages carry a condition on the deployment's row, so that
     /// a page that comes late or twice erases nothing; hosts that an earlier, interrupted enrolment wrote keep their
@@ -104,19 +112,19 @@ impl Control {
             return Ok(Some(Fact::RosterSealed { total: 0, unhealthy: 0, out: 0 }));
         };
         self.suspend_scaling(&group.row, &order.id).await?;
-        let leaving = self.leaving_hosts(&group.row, order.creator).await?;
         let selects = match &deployment.row.targets {
             Some(targets) => settings::replacements(&group.row.settings, targets),
             None => group.row.settings.clone(),
         };
-        let (members, before, enrolled, reached) = futures::try_join!(
+        let (members, enrolled, reached) = futures::try_join!(
             self.members(&selects, deployment.row.only.as_deref()),
-            self.before(&order.group_id, &order.id),
             self.enrolled(&order.id),
             self.reached_by_undone(order)
         )?;
         let mut members = self.without_traffic(&deployment.row.deployment, members).await?;
+        let leaving = self.leaving_hosts(&members, order.creator).await?;
         members.retain(|member| !leaving.contains(&member.name));
+        let before = self.before(&deployment.row, &members).await?;
         let left_alone = reached.map(|reached| leave_alone(&mut members, &reached, &before));
         let out = self.out_at_rollback(&deployment.row.deployment, &members).await;
         let current = group.row.slot.last_successful.as_ref().map(|last| last.pin.sha256.as_str());
@@ -145,15 +153,50 @@ impl Control {
                 HostRow { out: rank == Rank::Out, ..row }
             })
             .collect();
-        for page in new.chunks(TRANSACTION_MAX - 1) {
+        self.write_hosts(deployment, &new).await?;
+        let hosts: Vec<HostRow> = enrolled.into_iter().chain(new).collect();
+        if !settings::selection(&group.row.settings).is_empty() {
+            self.write_roster(deployment, &hosts).await?;
+        }
+        Ok(Some(sealed(&hosts, by_zone, left_alone)))
+    }
+
+    /// Writes the items of hosts, page by page.
+    async fn write_hosts(
+        &self,
+        deployment: &Stored<DeploymentRow>,
+        hosts: &[HostRow],
+    ) -> Result<(), Error> {
+        // Each may have one that is found by its name as well.
+        for page in hosts.chunks((TRANSACTION_MAX - 1) / 2) {
             let mut writes = vec![deployment.unchanged()];
             for host in page {
                 writes.push(rows::create(host)?);
+                writes.extend(later_of(&deployment.row, host)?);
             }
             self.table.write(&writes).await?;
         }
-        let hosts: Vec<HostRow> = enrolled.into_iter().chain(new).collect();
-        Ok(Some(sealed(&hosts, by_zone, left_alone)))
+        Ok(())
+    }
+
+    /// Writes by which names the hosts of a deployment are known, so that one that arrives is found among them without
+    /// reading all.
+    async fn write_roster(
+        &self,
+        deployment: &Stored<DeploymentRow>,
+        hosts: &[HostRow],
+    ) -> Result<(), Error> {
+        let order = deployment.row.deployment.order();
+        let names = hosts.iter().map(|host| host.name.as_str());
+        let roster = RosterRow::of(&order.id, order.created_at, names);
+        if roster.is_empty() {
+            return Ok(());
+        }
+        let mut writes = vec![deployment.unchanged()];
+        for part in &roster {
+            writes.push(rows::put(part)?);
+        }
+        Ok(self.table.write(&writes).await?)
     }
 
     /// The deployment whose hosts alone a rollback goes to: one that did not succeed and that it follows at once. After a
@@ -188,7 +231,7 @@ impl Control {
     ) -> Result<Vec<Member>, Error> {
         let wanted = settings::selection(group);
         let (mut members, instances) =
-            futures::try_join!(self.on_premises_members(group), async {
+            futures::try_join!(self.on_premises_members(group, only), async {
                 if wanted.is_empty() {
                     return Ok(Vec::new());
                 }
@@ -242,84 +285,45 @@ impl Control {
     /// The instances that are about to vanish: nothing is started on them, except for their leave.
     async fn leaving_hosts(
         &self,
-        group: &Group,
+        members: &[Member],
         creator: Creator,
     ) -> Result<BTreeSet<String>, Error> {
-        if creator == Creator::Departure || settings::selection(&group.settings).is_empty() {
+        let instances: Vec<_> = members.iter().filter(|member| member.is_instance()).collect();
+        if creator == Creator::Departure || instances.is_empty() {
             return Ok(BTreeSet::new());
         }
-        let query = Query::prefix(PassageRow::ALL, "", 100);
-        let passages: Vec<Stored<PassageRow>> = rows::load_all(&*self.table, query).await?;
+        let passages: Vec<Stored<PassageRow>> = if instances.len() <= FEW {
+            let keys: Vec<_> =
+                instances.iter().map(|instance| PassageRow::key_of(&instance.name)).collect();
+            rows::load_many(&*self.table, &keys).await?
+        } else {
+            rows::load_all(&*self.table, Query::prefix(PassageRow::ALL, "", 100)).await?
+        };
         let leaving = passages.into_iter().filter(|p| p.row.direction == Direction::Leaving);
         Ok(leaving.map(|passage| passage.row.instance).collect())
     }
 
-    /// The registered on-premises instances that the group's tags select.
-    async fn on_premises_members(&self, group: &GroupSettings) -> Result<Vec<Member>, Error> {
-        let query = Query::prefix(OnPremises::ALL, "", 1000);
-        let all: Vec<Stored<OnPremises>> = rows::load_all(&*self.table, query).await?;
+    /// The registered on-premises instances that the group's tags select; with `only`, those of them that are called so.
+    async fn on_premises_members(
+        &self,
+        group: &GroupSettings,
+        only: Option<&[String]>,
+    ) -> Result<Vec<Member>, Error> {
+        if !settings::has_on_premises_filters(group) {
+            return Ok(Vec::new());
+        }
+        let all: Vec<Stored<OnPremises>> = match only {
+            Some(only) => {
+                let keys: Vec<_> = only.iter().map(|name| OnPremises::key_of(name)).collect();
+                rows::load_many(&*self.table, &keys).await?
+            }
+            None => rows::load_all(&*self.table, Query::prefix(OnPremises::ALL, "", 1000)).await?,
+        };
         let selected = |host: &OnPremises| {
             host.deregistered_at.is_none() && selects_on_premises(group, &host.tags)
         };
         let selected = all.into_iter().map(|stored| stored.row).filter(selected);
         Ok(selected.map(Member::polling).collect())
-    }
-
-    /// What each host of the group was when the group's last deployment before `id` ended: as the last deployment of the
-    /// whole group left it, or one after that which went to some of its hosts.
-    pub(crate) async fn before(
-        &self,
-        group: &GroupId,
-        id: &DeploymentId,
-    ) -> Result<BTreeMap<String, Before>, Error> {
-        let mut before = BTreeMap::new();
-        let mut query = Query::prefix(DeploymentRow::list_of(group), "", BEFORE_PAGE);
-        query.descending = true;
-        loop {
-            let page = self.table.query_index(Index::Listed, &query).await?;
-            for earlier in page.items.iter().filter_map(DeploymentRow::id_in) {
-                if earlier == *id {
-                    continue;
-                }
-                let Some(stored) = self.deployment(&earlier).await? else { continue };
-                let deployment = &stored.row.deployment;
-                if deployment.order().creator == Creator::Departure {
-                    continue;
-                }
-                for (name, state) in self.after(deployment).await? {
-                    before.entry(name).or_insert(state);
-                }
-                let order = deployment.order();
-                if order.creator.is_of_group() && self.undone_by(order).await?.is_none() {
-                    return Ok(before);
-                }
-            }
-            match page.next {
-                Some(next) => query.after = Some(next),
-                None => return Ok(before),
-            }
-        }
-    }
-
-    /// What each host of a deployment was after it.
-    async fn after(&self, deployment: &Deployment) -> Result<Vec<(String, Before)>, Error> {
-        let installed = deployment.pin().map(|pin| pin.sha256.clone());
-        let hosts = self.enrolled(deployment.id()).await?;
-        let after = |host: HostRow| {
-            let state = deployment.hosts().get(host.ordinal).map(|known| known.state);
-            let now = match state {
-                Some(HostState::Succeeded) => {
-                    Before { healthy: true, installed: installed.clone() }
-                }
-                Some(HostState::Failed | HostState::Silent) => {
-                    Before { healthy: false, installed: None }
-                }
-                Some(HostState::NotStarted) => Before { healthy: false, ..host.before },
-                _ => host.before,
-            };
-            (host.name, now)
-        };
-        Ok(hosts.into_iter().map(after).collect())
     }
 
     /// The hosts that were enrolled, by ordinal.

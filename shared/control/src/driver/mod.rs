@@ -25,6 +25,7 @@ use crate::rows::{self, DeploymentRow, HostRow, OutcomeRow, StopRow, Stored, Tra
 use crate::table::{Condition, Index, Key, Query, Write};
 use crate::{Control, Error};
 
+pub(crate) use enrol::{FEW, later_of};
 pub use errand::Errand;
 pub(crate) use wake::arrival_of;
 pub use wake::wake_of;

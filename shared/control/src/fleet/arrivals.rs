@@ -1,22 +1,23 @@
 //! Hosts that arrive: each group that wants one brings it its revision, in the deployment that runs or in one of its own
 //! (`docs/semantics.md#fleets`).
 
-use engine::GroupId;
 use engine::deployment::{Creator, Deployment, Fact, Sighting};
+use engine::{DeploymentId, GroupId};
 use tracing::info;
 
 use super::Member;
 use super::passages::{Look, NEWEST};
-use crate::driver::arrival_of;
+use crate::driver::{arrival_of, later_of};
 use crate::ports::{Instance, Reach};
 use crate::rows::{
-    self, Before, DeploymentRow, Group, HostRow, PassageRow, Row as _, ScalingGroupRow, Stored,
+    self, ArrivedRow, Before, DeploymentRow, Group, HostRow, PassageRow, RosterRow, Row as _,
+    ScalingGroupRow, Stored,
 };
 use crate::settings::{replacements, selection};
 use crate::table::{Condition, Index, Query, SortRange, TableError, Write};
 use crate::{Control, Error};
 
-/// How many deployments that are active are looked at for an instance that arrives; there are rarely more than a few.
+/// How many deployments that are active are read at once for an instance that arrives; there are rarely more than a few.
 const ACTIVE: usize = 100;
 
 /// Whether a deployment of a group goes to an instance, if it has that already or not: it may go to others than those that
@@ -37,11 +38,16 @@ impl Control {
             Some(scaling_group) => self.groups_scaled_by(scaling_group).await?,
             None => Vec::new(),
         };
-        let query = Query::prefix(DeploymentRow::WAKING, "", ACTIVE);
-        let active = self.table.query_index(Index::Waking, &query).await?.items;
-        for id in active.iter().filter_map(DeploymentRow::id_in) {
-            if let Some(stored) = self.deployment(&id).await? {
-                ids.push(stored.row.deployment.order().group_id.clone());
+        let mut query = Query::prefix(DeploymentRow::WAKING, "", ACTIVE);
+        loop {
+            let page = self.table.query_index(Index::Waking, &query).await?;
+            let active: Vec<Stored<DeploymentRow>> =
+                rows::load_many(&*self.table, &page.items).await?;
+            let active = active.iter().map(|stored| stored.row.deployment.order());
+            ids.extend(active.map(|order| order.group_id.clone()));
+            match page.next {
+                Some(next) => query.after = Some(next),
+                None => break,
             }
         }
         ids.sort();
@@ -164,7 +170,7 @@ impl Control {
         }
         let id = deployment.id().clone();
         let is_new = !passage.row.deployments.contains(&id);
-        if self.append(passage, deployment, instance).await? && is_new {
+        if self.append(passage, &stored.row, instance).await? && is_new {
             self.note_deployment(passage, id).await?;
         }
         Ok(Look::Waits)
@@ -197,40 +203,80 @@ impl Control {
         Ok(hosts.into_iter().map(|stored| stored.row).find(|host| host.group_id == *group))
     }
 
-    /// Appends a host to a deployment that runs; false if it has it already.
+    /// Appends a host to a deployment that runs; false if it has it already, or the host leaves by now.
     async fn append(
         &self,
         passage: &Stored<PassageRow>,
-        deployment: &Deployment,
+        deployment: &DeploymentRow,
         instance: &Instance,
     ) -> Result<bool, Error> {
-        let order = deployment.order();
-        // The index may be late, so that all hosts are looked at before one is added twice.
-        let mut hosts = self.enrolled(&order.id).await?;
-        let before = self.before(&order.group_id, &order.id).await?;
+        let order = deployment.deployment.order();
+        // The index may be late, and nobody is added twice.
+        if self.is_on_roster(&order.id, &instance.id).await? {
+            return Ok(false);
+        }
+        let member = Member::pushed(instance.clone(), &self.cloud.push.tag());
+        let before = self.before(deployment, std::slice::from_ref(&member)).await?;
         let before: Before = before.get(&instance.id).cloned().unwrap_or_default();
+        let goes_on = Write::Check(DeploymentRow::key_of(&order.id), Condition::Exists);
         loop {
-            if hosts.iter().any(|host| host.name == instance.id) {
-                return Ok(false);
-            }
-            let ordinal = u32::try_from(hosts.len()).unwrap_or(u32::MAX);
-            let member = Member::pushed(instance.clone(), &self.cloud.push.tag());
-            let mut row = member.enrolled(order, ordinal, before.clone());
+            let ordinal = self.last_host(&order.id, 0).await?.map_or(0, |last| last.ordinal + 1);
+            let mut row = member.clone().enrolled(order, ordinal, before.clone());
             row.arrived = true;
-            let goes_on = Write::Check(DeploymentRow::key_of(&order.id), Condition::Exists);
-            // If it is about to leave by now, it is not added any more.
-            match self.table.write(&[goes_on, passage.unchanged(), rows::create(&row)?]).await {
+            let arrived = ArrivedRow::of(&row);
+            let mut writes = vec![
+                goes_on.clone(),
+                passage.unchanged(),
+                rows::create(&row)?,
+                rows::create(&arrived)?,
+            ];
+            writes.extend(later_of(deployment, &row)?);
+            match self.table.write(&writes).await {
                 Ok(()) => {
                     info!(deployment = %order.id, group = %order.group_id, host = instance.id, ordinal, "a host arrived");
                     self.bell.ring(&order.id, vec![arrival_of(&row)]);
                     return Ok(true);
                 }
-                Err(TableError::Conflict(key)) if key == passage.row.key() => return Ok(false),
+                // Another look has added it, or it is about to leave by now.
+                Err(TableError::Conflict(key))
+                    if key == arrived.key() || key == passage.row.key() =>
+                {
+                    return Ok(false);
+                }
+                Err(TableError::Conflict(key)) if key == *goes_on.key() => {
+                    if self.deployment(&order.id).await?.is_none() {
+                        return Ok(false);
+                    }
+                }
                 // Another one arrived at the same time.
-                Err(TableError::Conflict(_)) => hosts = self.enrolled(&order.id).await?,
+                Err(TableError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Whether a deployment has enrolled a host before its roster was sealed.
+    async fn is_on_roster(&self, id: &DeploymentId, name: &str) -> Result<bool, Error> {
+        let part = rows::load::<RosterRow>(&*self.table, &RosterRow::key_of(id, name)).await?;
+        if let Some(part) = part {
+            return Ok(part.row.names.iter().any(|known| known == name));
+        }
+        let (partition, prefix) = RosterRow::all_of(id);
+        let others = self.table.query(&Query::prefix(partition, prefix, 1)).await?;
+        if !others.items.is_empty() {
+            return Ok(false);
+        }
+        // It has enrolled nobody, or an earlier version has.
+        Ok(self.enrolled(id).await?.iter().any(|host| host.name == name))
+    }
+
+    /// The last of a deployment's hosts, of those from `ordinal` on.
+    async fn last_host(&self, id: &DeploymentId, ordinal: u32) -> Result<Option<HostRow>, Error> {
+        let (partition, from, to) = HostRow::from_ordinal(id, ordinal);
+        let range = SortRange::Between(from, to);
+        let query = Query { partition, range, limit: 1, descending: true, after: None };
+        let last: Vec<Stored<HostRow>> = rows::load_page(&*self.table, &query).await?.items;
+        Ok(last.into_iter().next().map(|stored| stored.row))
     }
 
     /// What a deployment may have missed of hosts that arrived.
@@ -238,11 +284,7 @@ impl Control {
         &self,
         deployment: &Deployment,
     ) -> Result<Option<Fact>, Error> {
-        let (partition, from, to) =
-            HostRow::from_ordinal(deployment.id(), deployment.hosts().len());
-        let range = SortRange::Between(from, to);
-        let query = Query { partition, range, limit: 1, descending: true, after: None };
-        let last: Vec<Stored<HostRow>> = rows::load_page(&*self.table, &query).await?.items;
-        Ok(last.first().map(|last| arrival_of(&last.row)))
+        let last = self.last_host(deployment.id(), deployment.hosts().len()).await?;
+        Ok(last.as_ref().map(arrival_of))
     }
 }

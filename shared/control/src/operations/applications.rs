@@ -9,7 +9,7 @@ use wire::codedeploy::{
 
 use super::paging::PAGE;
 use super::{refuse, text, word};
-use crate::rows::{self, Application, GroupName, RegisteredRevision, Row, Stored};
+use crate::rows::{self, Application, ApplicationId, GroupName, RegisteredRevision, Row, Stored};
 use crate::table::{Condition, Query, Write};
 use crate::{Control, Error};
 
@@ -48,7 +48,7 @@ impl Control {
             tags: request.tags.clone().unwrap_or_default(),
             deleting: false,
         };
-        let create = [rows::create(&row)?];
+        let create = [rows::create(&row)?, rows::create(&row.by_id())?];
         while !self.write_unless_changed(&create).await? {
             let key = Application::key_of(name);
             match rows::load::<Application>(&*self.table, &key).await? {
@@ -105,7 +105,8 @@ impl Control {
                 return Err(taken(new));
             }
             let renamed = Application { name: new.to_owned(), ..known.row.clone() };
-            if self.write_unless_changed(&[known.remove(), rows::create(&renamed)?]).await? {
+            let writes = [known.remove(), rows::create(&renamed)?, rows::put(&renamed.by_id())?];
+            if self.write_unless_changed(&writes).await? {
                 return Ok(Empty {});
             }
         }
@@ -148,7 +149,44 @@ impl Control {
                 .collect();
             self.table.write(&deletes).await?;
         }
-        self.write_unless_changed(&[application.remove()]).await?;
+        let by_id = Write::Delete(ApplicationId::key_of(id), Condition::None);
+        self.write_unless_changed(&[application.remove(), by_id]).await?;
         Ok(())
+    }
+
+    /// The name of the application with `id`, unless it was deleted.
+    pub(crate) async fn application_by_id(&self, id: &str) -> Result<Option<String>, Error> {
+        Ok(self.known_application(id).await?.map(|application| application.name))
+    }
+
+    /// What the application with `id` runs on.
+    pub(crate) async fn platform_of(&self, id: &str) -> Result<ComputePlatform, Error> {
+        let found = self.known_application(id).await?;
+        Ok(found.map_or(ComputePlatform::Server, |application| application.compute_platform))
+    }
+
+    async fn known_application(&self, id: &str) -> Result<Option<Application>, Error> {
+        let key = ApplicationId::key_of(id);
+        if let Some(by_id) = rows::load::<ApplicationId>(&*self.table, &key).await? {
+            let key = Application::key_of(&by_id.row.name);
+            let found = rows::load::<Application>(&*self.table, &key).await?;
+            if let Some(found) = found.filter(|application| application.row.id == id) {
+                return Ok(Some(found.row));
+            }
+        }
+        self.search_application(id).await
+    }
+
+    /// Looks for the application with `id` among all of them, and notes its name for the next time. Only for one that an
+    /// earlier version made or renamed, that was renamed just now, or that is gone.
+    async fn search_application(&self, id: &str) -> Result<Option<Application>, Error> {
+        let query = Query::prefix(Application::ALL, "", 1000);
+        let all: Vec<Stored<Application>> = rows::load_all(&*self.table, query).await?;
+        let Some(found) = all.into_iter().find(|application| application.row.id == id) else {
+            return Ok(None);
+        };
+        let note = [found.unchanged(), rows::put(&found.row.by_id())?];
+        self.write_unless_changed(&note).await?;
+        Ok(Some(found.row))
     }
 }

@@ -46,11 +46,39 @@ impl Application {
     pub fn key_of(name: &str) -> Key {
         Key::new(Self::ALL, name)
     }
+
+    /// What leads from its id to its name.
+    pub(crate) fn by_id(&self) -> ApplicationId {
+        ApplicationId { id: self.id.clone(), name: self.name.clone() }
+    }
 }
 
 impl Row for Application {
     fn key(&self) -> Key {
         Self::key_of(&self.name)
+    }
+}
+
+/// The id of an application, which leads to its name: written in each transaction that changes the name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApplicationId {
+    /// The id.
+    pub id: String,
+    /// The name.
+    pub name: String,
+}
+
+impl ApplicationId {
+    /// The record of the application with `id`.
+    pub fn key_of(id: &str) -> Key {
+        Key::new(format!("APPLICATION#{id}"), "APPLICATION")
+    }
+}
+
+impl Row for ApplicationId {
+    fn key(&self) -> Key {
+        Self::key_of(&self.id)
     }
 }
 

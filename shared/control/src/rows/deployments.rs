@@ -30,6 +30,10 @@ pub struct DeploymentRow {
     /// What selects its hosts in place of the group's own settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub targets: Option<TargetInstances>,
+    /// The deployment of the group itself that was the newest before it; none for the first one, and where an earlier
+    /// version noted none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<DeploymentId>,
 }
 
 impl DeploymentRow {

@@ -3,6 +3,7 @@
 //! Records outlive code. Each type has a schema number; a reader accepts its own and the one before and leaves a newer
 //! one alone ([`Error::Newer`]). Golden records in `tests/golden` hold the stored forms still.
 
+mod arrivals;
 mod batches;
 mod catalog;
 mod deployments;
@@ -13,9 +14,11 @@ mod old_hosts;
 mod passages;
 mod uploads;
 
+pub use arrivals::{ArrivedRow, LaterRow, RosterRow};
 pub use batches::{BatchHost, BatchRow, CommandRow, Outcome, OutcomeRow};
 pub use catalog::{
-    Application, Config, Group, GroupName, IamArn, OnPremises, RegisteredRevision, TrafficClaim,
+    Application, ApplicationId, Config, Group, GroupName, IamArn, OnPremises, RegisteredRevision,
+    TrafficClaim,
 };
 pub use deployments::{DeploymentRow, LogRow, LoggedEvent, StopRow, WishRow};
 pub use hooks::{HookRow, HookStatus};

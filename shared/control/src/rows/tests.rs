@@ -58,6 +58,9 @@ macro_rules! golden {
 #[test]
 fn rows_of_the_first_schema_are_still_read() {
     check::<Application>(golden!("application", 1));
+    let by_id = check::<ApplicationId>(golden!("application-id", 1));
+    let key = Key::new("APPLICATION#329b8598-167c-4603-bc3b-ecccf9e75a22", "APPLICATION");
+    assert_eq!(by_id.key(), key);
     check::<GroupName>(golden!("group-name", 1));
     check::<Group>(golden!("group", 1));
     check::<Config>(golden!("config", 1));
@@ -233,6 +236,12 @@ fn hosts_that_come_and_go_are_still_found_and_read() {
     assert_eq!((passage.direction, passage.verdict), (Direction::Arriving, Some(Verdict::Abandon)));
     let told = [&passage.answered[0], &passage.holds[0]];
     assert!(told.into_iter().all(|hold| passage.knows(hold)), "what was answered stays answered");
+    let roster = check::<RosterRow>(golden!("roster", 1));
+    assert_eq!(roster.key(), RosterRow::key_of(&roster.deployment_id, &passage.instance));
+    let arrived = check::<ArrivedRow>(golden!("arrived", 1));
+    assert_eq!(arrived.key(), Key::new("D#d-7QX2MNB4K", "ARRIVED#i-0a1b2c3d4e5f60718"));
+    let later = check::<LaterRow>(golden!("later", 1));
+    assert_eq!(later.key(), Key::new("D#d-ZBIEBBLV7", "LATER#i-0a1b2c3d4e5f60718"));
     let scaling_group = check::<ScalingGroupRow>(golden!("scaling-group", 1));
     let group = scaling_group.group_id.as_str();
     assert_eq!(scaling_group.key(), Key::new("SCALING#shop-web", group));

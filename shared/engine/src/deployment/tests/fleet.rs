@@ -273,7 +273,8 @@ fn a_deployment_of_hosts_that_come_or_go_alone_leaves_what_the_group_goes_back_t
             };
             let last_successful = story.deployment.order().fallback.clone();
             let mut slot = Slot { last_successful, ..Slot::default() };
-            slot.start(story.deployment.id()).unwrap();
+            slot.start(story.deployment.id(), creator).unwrap();
+            assert_eq!(slot.newest_of_group.is_some(), creator.is_of_group());
             slot.admit(&waiting);
             story.seen(0, sighting);
             let ending = story.deployment.ended().unwrap().ending.clone();
@@ -300,7 +301,7 @@ fn of_two_uploads_of_the_same_millisecond_the_later_one_is_deployed() {
     };
     for ranks in [["0055a1", "0055b0"], ["", ""]] {
         let mut slot = Slot::default();
-        slot.start(deployment.id()).unwrap();
+        slot.start(deployment.id(), Creator::User).unwrap();
         let [first, second] = ranks.map(upload);
         assert_eq!(slot.admit(&first), Admission::Wait);
         assert_eq!(slot.admit(&second), Admission::Wait, "{ranks:?}");
@@ -308,7 +309,7 @@ fn of_two_uploads_of_the_same_millisecond_the_later_one_is_deployed() {
     }
     // However they come.
     let mut slot = Slot::default();
-    slot.start(deployment.id()).unwrap();
+    slot.start(deployment.id(), Creator::User).unwrap();
     assert_eq!(slot.admit(&upload("0055b0")), Admission::Wait);
     assert_eq!(slot.admit(&upload("0055a1")), Admission::Superseded);
     assert_eq!(slot.queued, Some(upload("0055b0")));

@@ -1,0 +1,262 @@
+//! What is asked of the table grows with what changes: not with all applications, all hosts, or the history.
+
+use std::sync::Arc;
+
+use control::hash_of;
+use control::intake::Uploaded;
+use control::ports::{Cloud, Hold};
+use control::rows::{self, Before, HostRow};
+use engine::DeploymentId;
+use serde_json::{Value, json};
+use wire::host::HostStatus;
+
+use super::old_hosts::Fake;
+use super::table::Cost;
+use super::world::{World, deployment, group};
+
+/// A world with a group `web` of the instances of the Auto Scaling group `scaling`, of which there are so many.
+async fn world_of(instances: usize) -> (World, Arc<Fake>) {
+    let fake = Arc::new(Fake::default());
+    let mut world = World::new();
+    world.control.cloud =
+        Cloud { fleet: fake.clone(), scaling: fake.clone(), push: fake.clone(), ..Cloud::none() };
+    world.ok("CreateApplication", json!({ "applicationName": "shop" })).await;
+    let mut body = group("web");
+    body["onPremisesInstanceTagFilters"] = json!([]);
+    body["autoScalingGroups"] = json!(["scaling"]);
+    body["deploymentConfigName"] = "CodeDeployDefault.AllAtOnce".into();
+    world.ok("CreateDeploymentGroup", body).await;
+    for number in 0..instances {
+        fake.add(&format!("i-{number}"), Some("scaling"), true);
+    }
+    (world, fake)
+}
+
+/// An instance is launched, and held until it has its revision.
+async fn arrives(world: &World, fake: &Fake, instance: &str) {
+    fake.add(instance, Some("scaling"), true);
+    let hold = Hold {
+        scaling_group: "scaling".to_owned(),
+        hook: "cutover-launch".to_owned(),
+        instance: instance.to_owned(),
+        token: instance.to_owned(),
+    };
+    world.control.host_arrives(instance, Some(hold)).await.unwrap();
+}
+
+/// An instance does not exist any more.
+async fn vanishes(world: &World, fake: &Fake, instance: &str) {
+    fake.state().instances.remove(instance);
+    world.control.host_gone(instance).await.unwrap();
+}
+
+async fn status(world: &World) -> Value {
+    let named = json!({ "applicationName": "shop", "deploymentGroupName": "web" });
+    world.ok("Cutover_v1.GetGroupStatus", named).await
+}
+
+/// The deployment that is active, after its next step.
+async fn active(world: &World) -> DeploymentId {
+    let id = status(world).await["activeDeploymentId"].as_str().unwrap().to_owned();
+    world.advance(&id).await;
+    id.parse().unwrap()
+}
+
+async fn hosts(world: &World, id: &DeploymentId) -> Vec<rows::Stored<HostRow>> {
+    let (partition, prefix) = HostRow::all_of(id);
+    let query = control::table::Query::prefix(partition, prefix, 1_000);
+    rows::load_all(&*world.control.table, query).await.unwrap()
+}
+
+/// What the hosts of a deployment were before it, by their names.
+async fn before(world: &World, id: &DeploymentId) -> Vec<(String, Before)> {
+    let mut found: Vec<_> = hosts(world, id).await.into_iter().map(|host| host.row).collect();
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    found.into_iter().map(|host| (host.name, host.before)).collect()
+}
+
+/// All hosts of the deployment end so, or the one that is called so.
+async fn end(world: &World, id: &DeploymentId, only: Option<&str>, status: HostStatus) {
+    let is_meant = |name: &str| only.is_none_or(|only| only == name);
+    for mut host in hosts(world, id).await.into_iter().filter(|host| is_meant(&host.row.name)) {
+        host.row.heard_at = Some(host.row.enrolled_at);
+        host.row.status = Some(status);
+        world.control.table.write(&[host.replace().unwrap()]).await.unwrap();
+    }
+    world.advance(id.as_str()).await;
+    let expected = if status == HostStatus::Succeeded { "Succeeded" } else { "Failed" };
+    assert_eq!(world.info(id.as_str()).await["status"], expected);
+}
+
+/// The whole group is deployed to, with success.
+async fn deployed(world: &World, key: &str) {
+    let id: DeploymentId = world.deploy(key).await.parse().unwrap();
+    end(world, &id, None, HostStatus::Succeeded).await;
+}
+
+/// An instance arrives, gets its revision, and is let go.
+async fn arrived(world: &World, fake: &Fake, instance: &str, status: HostStatus) {
+    world.pass_ms(1_000);
+    arrives(world, fake, instance).await;
+    let id = active(world).await;
+    end(world, &id, None, status).await;
+    world.control.host_arrives(instance, None).await.unwrap();
+}
+
+/// What a start by hand and one by an upload cost beside so many applications.
+async fn starts_beside(applications: usize) -> [Cost; 2] {
+    let world = World::with_group().await;
+    world.register("h").await;
+    for number in 0..applications {
+        world
+            .ok("CreateApplication", json!({ "applicationName": format!("other-{number}") }))
+            .await;
+    }
+    let subscription = json!({
+        "applicationName": "shop", "deploymentGroupName": "web", "bucket": "releases", "prefix": "shop/",
+    });
+    world.ok("Cutover_v1.Subscribe", subscription).await;
+    world.table.take_cost();
+    let id = world.deploy("v1").await;
+    let by_hand = world.table.take_cost();
+    world.work("h", "Succeeded").await;
+    assert_eq!(world.info(&id).await["status"], "Succeeded");
+    world.table.take_cost();
+    let uploaded = Uploaded {
+        bucket: "releases".to_owned(),
+        key: "shop/v2".to_owned(),
+        identity: "2".to_owned(),
+        order: u64::MAX,
+        rank: String::new(),
+        version: None,
+        e_tag: None,
+        size: None,
+    };
+    world.control.take_upload(&uploaded).await.unwrap();
+    let by_upload = world.table.take_cost();
+    assert!(status(&world).await["activeDeploymentId"].is_string());
+    [by_hand, by_upload]
+}
+
+#[tokio::test]
+async fn a_start_reads_its_own_application_and_no_other() {
+    assert_eq!(starts_beside(200).await, starts_beside(3).await);
+}
+
+#[tokio::test]
+async fn an_application_of_an_earlier_version_is_searched_for_once() {
+    let world = World::with_group().await;
+    let by_id = world.table.keys().into_iter().find(|key| key.sort == "APPLICATION").unwrap();
+    let forget = [control::table::Write::Delete(by_id.clone(), control::table::Condition::None)];
+    world.control.table.write(&forget).await.unwrap();
+    world.register("h").await;
+    let id = world.deploy("v1").await;
+    assert_eq!(world.info(&id).await["applicationName"], "shop");
+    assert!(world.table.keys().contains(&by_id), "the next start finds it by its id");
+    let renamed = json!({ "applicationName": "shop", "newApplicationName": "store" });
+    world.ok("UpdateApplication", renamed).await;
+    assert_eq!(world.info(&id).await["applicationName"], "store");
+    world.ok("DeleteApplication", json!({ "applicationName": "store" })).await;
+    assert!(!world.table.keys().contains(&by_id), "it goes with the application");
+}
+
+/// What the next arrival costs, and then a deployment of the whole group, after so many instances have come and gone.
+async fn arrival_after(arrivals: usize) -> [Cost; 2] {
+    let (world, fake) = world_of(12).await;
+    deployed(&world, "v1").await;
+    for number in 0..arrivals {
+        let instance = format!("i-gone-{number}");
+        arrived(&world, &fake, &instance, HostStatus::Succeeded).await;
+        vanishes(&world, &fake, &instance).await;
+    }
+    // Who has arrived is remembered for some time.
+    world.pass_ms(20 * 60_000);
+    world.control.keep_fleet().await.unwrap();
+    world.table.take_cost();
+    arrived(&world, &fake, "i-next", HostStatus::Succeeded).await;
+    let arrival = world.table.take_cost();
+    deployed(&world, "v2").await;
+    [arrival, world.table.take_cost()]
+}
+
+#[tokio::test]
+async fn an_arrival_and_an_enrolment_walk_no_history() {
+    assert_eq!(arrival_after(200).await, arrival_after(10).await);
+}
+
+/// What an instance costs that arrives in a deployment of so many hosts, until it has its place in it.
+async fn appended_to(instances: usize) -> Cost {
+    let (world, fake) = world_of(instances).await;
+    deployed(&world, "v1").await;
+    let id: DeploymentId = world.deploy("v2").await.parse().unwrap();
+    world.table.take_cost();
+    arrives(&world, &fake, "i-next").await;
+    let cost = world.table.take_cost();
+    arrives(&world, &fake, "i-next").await;
+    // Once more, though the index has not heard of it.
+    let all = hosts(&world, &id).await;
+    assert_eq!(all.len(), instances + 1, "once");
+    assert!(all.last().is_some_and(|host| host.row.arrived && host.row.name == "i-next"));
+    cost
+}
+
+#[tokio::test]
+async fn an_instance_that_is_added_to_a_deployment_does_not_read_its_other_hosts() {
+    assert_eq!(appended_to(400).await, appended_to(20).await);
+}
+
+/// What one of so many instances costs that arrive together.
+async fn arrival_among(others: usize) -> Cost {
+    let (world, fake) = world_of(2).await;
+    deployed(&world, "v1").await;
+    arrives(&world, &fake, "i-first").await;
+    let id = active(&world).await;
+    for number in 0..others {
+        // They wait for the one that is active, which takes them on: not what is looked at here.
+        fake.state().unreached.insert(format!("i-other-{number}"));
+        arrives(&world, &fake, &format!("i-other-{number}")).await;
+    }
+    end(&world, &id, None, HostStatus::Succeeded).await;
+    world.table.take_cost();
+    arrived(&world, &fake, "i-next", HostStatus::Succeeded).await;
+    world.table.take_cost()
+}
+
+#[tokio::test]
+async fn an_arrival_does_not_read_the_others_that_come_with_it() {
+    assert_eq!(arrival_among(150).await, arrival_among(5).await);
+}
+
+#[tokio::test]
+async fn what_a_host_was_is_what_it_was_last_deployed_with() {
+    let (world, fake) = world_of(2).await;
+    deployed(&world, "v1").await;
+    arrived(&world, &fake, "i-good", HostStatus::Succeeded).await;
+    arrived(&world, &fake, "i-bad", HostStatus::Failed).await;
+    let mut one_by_one = deployment("v2");
+    one_by_one["deploymentConfigName"] = "CodeDeployDefault.OneAtATime".into();
+    let id = world.ok("CreateDeployment", one_by_one).await;
+    let id: DeploymentId = id["deploymentId"].as_str().unwrap().parse().unwrap();
+    world.advance(id.as_str()).await;
+    let had = |key: &str| Before { healthy: true, installed: Some(hash_of(key)) };
+    let expected = [
+        ("i-0".to_owned(), had("v1")),
+        ("i-1".to_owned(), had("v1")),
+        ("i-bad".to_owned(), Before::default()),
+        ("i-good".to_owned(), had("v1")),
+    ];
+    assert_eq!(before(&world, &id).await, expected);
+
+    // It fails on its first host, and is taken back there.
+    end(&world, &id, Some("i-bad"), HostStatus::Failed).await;
+    let back = world.ok("Cutover_v1.RollBackDeployment", json!({ "deploymentId": id })).await;
+    let back: DeploymentId = back["deploymentId"].as_str().unwrap().parse().unwrap();
+    world.advance(back.as_str()).await;
+    assert_eq!(before(&world, &back).await, [("i-bad".to_owned(), Before::default())]);
+    end(&world, &back, None, HostStatus::Succeeded).await;
+    arrived(&world, &fake, "i-late", HostStatus::Succeeded).await;
+    let next: DeploymentId = world.deploy("v3").await.parse().unwrap();
+    let known = before(&world, &next).await;
+    assert_eq!(known.len(), 5);
+    assert!(known.iter().all(|(_, before)| *before == had("v1")), "{known:?}");
+}
