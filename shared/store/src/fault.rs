@@ -1,10 +1,13 @@
 //! What DynamoDB's errors mean for whoever asked: changed meanwhile, try again, or never.
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::CancellationReason;
+use aws_sdk_dynamodb::types::{AttributeValue, CancellationReason};
 use control::table::{TableError, Write};
 use thiserror::Error;
+
+use crate::item::attribute;
 
 /// What this crate itself refuses.
 #[derive(Debug, Error)]
@@ -33,10 +36,19 @@ where
     if is_lasting(&error) { refused(error) } else { TableError::Unavailable(Box::new(error)) }
 }
 
+/// Whether a put has failed because it found what it has put itself: the answer of an earlier attempt of the SDK was lost.
+pub(crate) fn has_found(error: &SdkError<PutItemError>, mark: &AttributeValue) -> bool {
+    let Some(PutItemError::ConditionalCheckFailedException(failed)) = error.as_service_error()
+    else {
+        return false;
+    };
+    failed.item().and_then(|found| found.get(attribute::MARK)) == Some(mark)
+}
+
 /// The meaning of an error of a single `write`.
 ///
-/// An answer may be lost after the write was done; the SDK's next attempt then finds the record changed. This is a
-/// conflict like any other: whoever gets it loads the record again, and sees what is there.
+/// An answer may be lost after the write was done, and somebody else may change the record before the SDK's next attempt.
+/// This is a conflict like any other: whoever gets it loads the record again, and sees what is there.
 pub(crate) fn write_fault<E>(error: SdkError<E>, write: &Write) -> TableError
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,

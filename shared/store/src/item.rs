@@ -32,6 +32,8 @@ pub mod attribute {
     pub const WAKING_PARTITION: &str = "wpk";
     /// The sort key of the index of waking records.
     pub const WAKING_SORT: &str = "wsk";
+    /// What tells the conditional write that wrote the item from all others: random, in hex. Not on every item.
+    pub const MARK: &str = "m";
     /// When the item may be removed, in seconds since 1970.
     pub const EXPIRES: &str = "ttl";
     /// Whether writing the item wakes a deployment: then it is [`RINGS`], else not there. `template.yaml` filters the

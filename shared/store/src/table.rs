@@ -9,14 +9,17 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, ConditionCheck, Delete, KeysAndAttributes, Put, TransactWriteItem,
+    AttributeValue, ConditionCheck, Delete, KeysAndAttributes, Put,
+    ReturnValuesOnConditionCheckFailure, TransactWriteItem,
 };
 use control::table::{
     Condition, Index, Key, Page, Query, Record, SortRange, TRANSACTION_MAX, Table, TableError,
     Write,
 };
 
-use crate::fault::{Refusal, Unprocessed, read_fault, refused, transaction_fault, write_fault};
+use crate::fault::{
+    Refusal, Unprocessed, has_found, read_fault, refused, transaction_fault, write_fault,
+};
 use crate::item::{Item, attribute, item_of, key_item, key_of, record_of};
 use crate::limits::{BATCH_GET_ATTEMPTS_MAX, BATCH_GET_BACKOFF, BATCH_GET_MAX};
 use crate::schema::{index_keys, index_name};
@@ -150,32 +153,40 @@ impl DynamoTable {
 
     async fn write_one(&self, write: &Write) -> Result<(), TableError> {
         match write {
-            Write::Put(record, condition) => {
-                let test = Test::of(*condition);
-                let put = self.client.put_item().table_name(&self.name);
-                put.set_item(Some(item_of(&self.scope, record)))
-                    .set_condition_expression(test.expression)
-                    .set_expression_attribute_names(test.names)
-                    .set_expression_attribute_values(test.values)
-                    .send()
-                    .await
-                    .map(drop)
-                    .map_err(|error| write_fault(error, write))
-            }
-            Write::Delete(key, condition) => {
-                let test = Test::of(*condition);
+            Write::Put(record, condition) => self.put(write, record, *condition).await,
+            Write::Delete(key, Condition::None) => {
                 let delete = self.client.delete_item().table_name(&self.name);
-                delete
-                    .set_key(Some(key_item(&self.scope, key)))
-                    .set_condition_expression(test.expression)
-                    .set_expression_attribute_names(test.names)
-                    .set_expression_attribute_values(test.values)
-                    .send()
-                    .await
-                    .map(drop)
-                    .map_err(|error| write_fault(error, write))
+                let deleted = delete.set_key(Some(key_item(&self.scope, key))).send().await;
+                deleted.map(drop).map_err(|error| write_fault(error, write))
             }
-            Write::Check(_, _) => self.transact(&[write]).await,
+            // What is gone carries no mark. A transaction has a token, by which DynamoDB knows it again.
+            Write::Delete(..) | Write::Check(..) => self.transact(&[write]).await,
+        }
+    }
+
+    /// Puts one item. If the answer of an attempt was lost, the next one finds what that has written: its mark tells so.
+    async fn put(
+        &self,
+        write: &Write,
+        record: &Record,
+        condition: Condition,
+    ) -> Result<(), TableError> {
+        let test = Test::of(condition);
+        let mark = new_mark().filter(|_| condition != Condition::None);
+        let mut item = item_of(&self.scope, record);
+        item.extend(mark.clone().map(|mark| (attribute::MARK.to_owned(), mark)));
+        let put = self.client.put_item().table_name(&self.name);
+        let put = put
+            .set_item(Some(item))
+            .set_condition_expression(test.expression)
+            .set_expression_attribute_names(test.names)
+            .set_expression_attribute_values(test.values)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        match put.send().await {
+            Err(error) if !mark.is_some_and(|mark| has_found(&error, &mark)) => {
+                Err(write_fault(error, write))
+            }
+            Ok(_) | Err(_) => Ok(()),
         }
     }
 
@@ -287,6 +298,13 @@ impl Table for DynamoTable {
             _ => self.transact(&writes).await,
         }
     }
+}
+
+/// A mark that no other write has; none if there are no random bytes, without which a write goes on as well.
+fn new_mark() -> Option<AttributeValue> {
+    let mut bytes = [0; 12];
+    getrandom::fill(&mut bytes).ok()?;
+    Some(AttributeValue::S(hex::encode(bytes)))
 }
 
 /// A condition as DynamoDB takes it.

@@ -1,6 +1,7 @@
 //! The table against the embedded DynamoDB.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::{
     Clients, CreateError, DynamoTable, Endpoints, InProcess, Keys, Scope, create_table,
@@ -61,6 +62,28 @@ struct Broken;
 impl InProcess for Broken {
     async fn answer(&self, _operation: &str, _body: &[u8]) -> (u16, String) {
         (500, r#"{"__type":"InternalServerError","message":"the disk is gone"}"#.to_owned())
+    }
+}
+
+/// A table that does what it is asked, of which one answer to a write does not arrive, and what it was asked to write.
+#[derive(Debug)]
+struct Forgetful {
+    table: Embedded,
+    forgets: AtomicBool,
+    asked: Mutex<Vec<Value>>,
+}
+
+#[async_trait::async_trait]
+impl InProcess for Arc<Forgetful> {
+    async fn answer(&self, operation: &str, body: &[u8]) -> (u16, String) {
+        let answer = self.table.answer(operation, body).await;
+        if ["PutItem", "DeleteItem", "TransactWriteItems"].contains(&operation) {
+            self.asked.lock().unwrap().push(serde_json::from_slice(body).unwrap());
+            if self.forgets.swap(false, Ordering::SeqCst) {
+                return Broken.answer(operation, body).await;
+            }
+        }
+        answer
     }
 }
 
@@ -126,6 +149,49 @@ async fn a_record_that_is_too_large_is_refused_alone_and_in_a_transaction() {
     assert_eq!(table.query(&Query::prefix("part", "", 10)).await.unwrap().items, []);
     let none = table.query(&Query::prefix("part", "", 0)).await;
     assert!(matches!(none, Err(TableError::Refused(_))), "{none:?}");
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_was_lost_is_known_again_as_ones_own() {
+    let server = Arc::new(Forgetful {
+        table: Embedded(Database::memory().unwrap()),
+        forgets: AtomicBool::new(false),
+        asked: Mutex::default(),
+    });
+    let clients = clients(Arc::clone(&server));
+    create_table(&clients.dynamodb, TABLE).await.unwrap();
+    let scope = Scope::new("000000000000", "eu-west-1").unwrap();
+    let table = DynamoTable::new(clients.dynamodb.clone(), TABLE, scope);
+    let version = |version| Record { version, ..record("a", "{}".to_owned()) };
+    let (key, other) = (version(1).key, record("b", "{}".to_owned()));
+    let gone = other.key.clone();
+    for writes in [
+        vec![Write::Put(version(1), Condition::Absent)],
+        vec![Write::Put(version(2), Condition::Version(1))],
+        vec![Write::Put(version(3), Condition::Exists)],
+        vec![Write::Put(version(4), Condition::None)],
+        vec![Write::Put(version(5), Condition::Version(4)), Write::Put(other, Condition::Absent)],
+        vec![Write::Delete(gone, Condition::Exists)],
+        vec![Write::Delete(key.clone(), Condition::Version(5))],
+        vec![Write::Delete(key.clone(), Condition::None)],
+    ] {
+        server.asked.lock().unwrap().clear();
+        server.forgets.store(true, Ordering::SeqCst);
+        table.write(&writes).await.unwrap_or_else(|error| panic!("{writes:?}: {error:?}"));
+        let asked = server.asked.lock().unwrap().clone();
+        let [first, second] = asked.as_slice() else { panic!("asked {} times", asked.len()) };
+        assert_eq!(first, second, "it is the same request, with the same token or mark");
+    }
+    assert_eq!(table.get(&key).await.unwrap(), None);
+    // What somebody else has written is a conflict, also with equal content.
+    table.write(&[Write::Put(version(1), Condition::Absent)]).await.unwrap();
+    for condition in [Condition::Absent, Condition::Version(0)] {
+        for write in [Write::Put(version(1), condition), Write::Delete(key.clone(), condition)] {
+            let outcome = table.write(&[write]).await;
+            assert!(matches!(&outcome, Err(TableError::Conflict(at)) if *at == key), "{outcome:?}");
+        }
+    }
+    assert_eq!(table.get(&key).await.unwrap(), Some(version(1)), "and its mark is no part of it");
 }
 
 #[tokio::test]
