@@ -285,7 +285,7 @@ impl Deployment {
             bundle: Bundle {
                 bucket: "revisions".to_owned(),
                 key: "shop/app.tar".to_owned(),
-                version: None,
+                version: Some("v7".to_owned()),
                 e_tag: Some("e1".to_owned()),
                 sha256: hex::encode(Sha256::digest(&bundle)),
                 size: bundle.len() as u64,

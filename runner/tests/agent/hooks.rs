@@ -73,6 +73,8 @@ async fn a_script_has_a_clean_environment_with_codedeploys_variables() {
         "[stderr]err",
         "[stdout]DEPLOYMENT_GROUP_NAME=web tier",
         "[stdout]LIFECYCLE_EVENT=BeforeInstall",
+        "[stdout]BUNDLE_ETAG=e1",
+        "[stdout]BUNDLE_VERSION=v7",
         &format!("[stdout]{}", home.root().display()),
     ] {
         assert!(tail.lines().any(|it| it == line), "{line} in {tail}");

@@ -38,5 +38,5 @@ pub(crate) fn carrier_of(
 /// What an AppSpec is known by: its own bytes, which are kept with the deployment.
 pub(crate) fn pin_of(content: &str) -> Pin {
     let size = u64::try_from(content.len()).unwrap_or(0);
-    Pin { sha256: hash_of(content), size, hooks_s: None }
+    Pin::of_bytes(hash_of(content), size)
 }

@@ -257,8 +257,9 @@ impl Control {
             bundle: Bundle {
                 bucket: revision.bucket,
                 key: revision.key,
-                version: revision.version,
-                e_tag: revision.e_tag,
+                // Of the object that was read; who pinned it before that was noted knew the revision's alone.
+                version: pin.version.clone().or(revision.version),
+                e_tag: pin.e_tag.clone().or(revision.e_tag),
                 sha256: pin.sha256.clone(),
                 size: pin.size,
             },

@@ -88,4 +88,17 @@ pub struct Pin {
     /// The time-outs of all hooks of the revision together, in seconds; none where they were not looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hooks_s: Option<u32>,
+    /// The ETag that the object had when it was read, without quotes; none where nobody noted it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub e_tag: Option<String>,
+    /// The version of the object that was read, where the bucket has versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+impl Pin {
+    /// Bytes by their digest and number alone.
+    pub fn of_bytes(sha256: String, size: u64) -> Self {
+        Self { sha256, size, hooks_s: None, e_tag: None, version: None }
+    }
 }

@@ -126,7 +126,7 @@ fn cost(minimum: Minimum, is_late: Late) -> Cost {
 }
 
 fn pin() -> Pin {
-    Pin { sha256: "ab".repeat(32), size: 3, hooks_s: None }
+    Pin::of_bytes("ab".repeat(32), 3)
 }
 
 fn order(minimum: Minimum) -> Order {

@@ -40,7 +40,7 @@ impl SimBundles {
 
 /// What stands for the digest of the bundle under `key`.
 pub(crate) fn pin_of(key: &str) -> Pin {
-    Pin { sha256: key.to_owned(), size: 1, hooks_s: None }
+    Pin::of_bytes(key.to_owned(), 1)
 }
 
 #[async_trait]
@@ -52,12 +52,9 @@ impl Bundles for SimBundles {
         let found = self.shared.core().bundles.get(&object.key).copied();
         self.shared.pause().await;
         match found {
-            Some(Bundle::Good { .. }) => Ok(Pinned {
-                pin: pin_of(&object.key),
-                bundle_type: BundleType::Zip,
-                e_tag: None,
-                version: None,
-            }),
+            Some(Bundle::Good { .. }) => {
+                Ok(Pinned { pin: pin_of(&object.key), bundle_type: BundleType::Zip })
+            }
             Some(Bundle::Invalid) => Err(PinError::Refused(Refused {
                 message: "no AppSpec".to_owned(),
                 file: None,

@@ -112,9 +112,8 @@ impl S3Bundles {
     }
 
     /// Puts the spooled bytes under their digest, unless they are already there.
-    async fn keep(&self, spooled: &Spooled, hooks_s: u32) -> Result<Pin, PinError> {
-        let sha256 = hex::encode(spooled.digest);
-        let pin = Pin { sha256, size: spooled.size, hooks_s: Some(hooks_s) };
+    async fn keep(&self, spooled: &Spooled) -> Result<Pin, PinError> {
+        let pin = Pin::of_bytes(hex::encode(spooled.digest), spooled.size);
         if pin.size > PUT_UNASKED_BYTES_MAX && self.is_kept(&pin).await? {
             return Ok(pin);
         }
@@ -175,8 +174,9 @@ impl Bundles for S3Bundles {
         let spooled = self.spool(found.body).await?;
         let file = spooled.file.reopen().map_err(|source| spool_fault(&self.spool, source))?;
         let Inspected { bundle_type, hooks_s } = blocking(move || inspect(file)).await??;
-        let pin = self.keep(&spooled, hooks_s).await?;
-        Ok(Pinned { pin, bundle_type, e_tag, version })
+        let kept = self.keep(&spooled).await?;
+        let pin = Pin { hooks_s: Some(hooks_s), e_tag, version, ..kept };
+        Ok(Pinned { pin, bundle_type })
     }
 
     fn announced(&self) -> Option<&str> {

@@ -1,5 +1,7 @@
 //! The main job: an upload becomes a deployment, and a bad one is rolled back.
 
+use serde_json::{Value, json};
+
 use crate::support::archive::Bundle;
 use crate::support::home::Home;
 
@@ -65,4 +67,45 @@ fn a_rollback_has_the_bytes_of_its_revision_after_the_key_was_overwritten() {
     let rollback = home.deployment(&bad)["rollbackInfo"]["rollbackDeploymentId"].clone();
     home.succeeded(rollback.as_str().unwrap());
     assert_eq!(home.text(1, "srv/shop/page.txt"), "first");
+}
+
+#[test]
+fn hooks_know_the_object_that_was_read_whatever_the_revision_named() {
+    let home = Home::started(1);
+    home.make_group(ONE);
+    home.subscribe();
+    let note = "echo $BUNDLE_ETAG $BUNDLE_VERSION >$HOST_ROOT/srv/shop/object";
+    let good = Bundle::new("first").hook("AfterInstall", note).zip();
+    let location = |id: &str| home.deployment(id)["revision"]["s3Location"].clone();
+    let named = |location: &Value| {
+        let part = |name: &str| location[name].as_str().unwrap().to_owned();
+        format!("{} {}\n", part("eTag"), part("version"))
+    };
+    let by_upload = home.deploy("shop/app.zip", &good);
+    home.succeeded(&by_upload);
+    let of_first = named(&location(&by_upload));
+    assert_eq!(home.text(1, "srv/shop/object"), of_first);
+
+    // A revision that names neither is of the object that is there, also when it is gone back to later.
+    let deploy = || {
+        let revision = json!({ "bucket": "revisions", "key": "shop/app.zip", "bundleType": "zip" });
+        let revision = json!({ "revisionType": "S3", "s3Location": revision });
+        let request = json!({ "applicationName": "shop", "deploymentGroupName": "web", "revision": revision });
+        home.call("CreateDeployment", request)["deploymentId"].as_str().unwrap().to_owned()
+    };
+    std::fs::write(home.file(1, "srv/shop/object"), "nothing").unwrap();
+    let unnamed = deploy();
+    home.succeeded(&unnamed);
+    assert_eq!(location(&unnamed).get("eTag"), None);
+    assert_eq!(home.text(1, "srv/shop/object"), of_first);
+
+    let bad = Bundle::new("second").hook("AfterInstall", note).hook("ValidateService", "exit 1");
+    home.client().put("shop/app.zip", &bad.zip());
+    let bad = crate::support::wait_for("the failed deployment", || {
+        home.deployments().into_iter().find(|id| home.deployment(id)["status"] == "Failed")
+    });
+    let rollback = home.deployment(&bad)["rollbackInfo"]["rollbackDeploymentId"].clone();
+    home.succeeded(rollback.as_str().unwrap());
+    assert_ne!(named(&location(&bad)), of_first);
+    assert_eq!(home.text(1, "srv/shop/object"), of_first);
 }

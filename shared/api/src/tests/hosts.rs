@@ -43,6 +43,17 @@ async fn a_poll_that_is_held_ends_with_its_client() {
     assert_eq!(token.len(), 64);
 }
 
+#[tokio::test]
+async fn a_command_names_the_object_that_was_read_whatever_the_revision_named() {
+    let world = World::with_group().await;
+    world.register("web-1").await;
+    let id = world.deploy("v1").await;
+    assert_eq!(world.info(&id).await["revision"]["s3Location"].get("eTag"), None);
+    let (_, answer) = world.claim_answer("web-1").await;
+    let bundle = &answer["specification"]["bundle"];
+    assert_eq!((&bundle["eTag"], &bundle["version"]), (&json!("etag-of-v1"), &json!("7")));
+}
+
 /// Asks whether a script may start, by the report that was made last.
 async fn ask(world: &World, token: &str, report: &Value) -> Value {
     let mut question = report.clone();

@@ -83,8 +83,11 @@ impl Bundles for Ports {
         if key == "missing" || self.lost.lock().unwrap().contains(&key) {
             return Err(PinError::Missing { bucket, key });
         }
-        let pin = Pin { sha256: hash_of(&key), size: 7, hooks_s: None };
-        Ok(Pinned { pin, bundle_type: BundleType::Tgz, e_tag, version })
+        // The bucket has one version of everything, whatever was asked for.
+        let e_tag = e_tag.or_else(|| Some(format!("etag-of-{key}")));
+        let version = version.or_else(|| Some("7".to_owned()));
+        let pin = Pin { e_tag, version, ..Pin::of_bytes(hash_of(&key), 7) };
+        Ok(Pinned { pin, bundle_type: BundleType::Tgz })
     }
 
     async fn find(&self, object: &Object) -> Result<(), PinError> {
@@ -311,12 +314,7 @@ impl World {
 
     /// Lets a host claim what waits for it; gives the token and the body of a report that can be completed.
     pub(crate) async fn claim(&self, name: &str) -> (String, Value) {
-        let poll = json!({ "host": name, "waitMs": 0, "runnerVersion": "1" });
-        let (_, answer) = self.host("poll", name, poll).await;
-        let offer = answer["offers"][0].clone();
-        let claim = json!({ "host": name, "offer": offer });
-        let (status, answer) = self.host("claim", name, claim).await;
-        assert_eq!(status, 200, "{answer}");
+        let (offer, answer) = self.claim_answer(name).await;
         let report = json!({
             "deploymentId": offer["deploymentId"],
             "ordinal": offer["ordinal"],
@@ -326,6 +324,17 @@ impl World {
             "events": [],
         });
         (answer["token"].as_str().unwrap().to_owned(), report)
+    }
+
+    /// Lets a host claim what waits for it; gives the offer and the answer.
+    pub(crate) async fn claim_answer(&self, name: &str) -> (Value, Value) {
+        let poll = json!({ "host": name, "waitMs": 0, "runnerVersion": "1" });
+        let (_, answer) = self.host("poll", name, poll).await;
+        let offer = answer["offers"][0].clone();
+        let claim = json!({ "host": name, "offer": offer });
+        let (status, answer) = self.host("claim", name, claim).await;
+        assert_eq!(status, 200, "{answer}");
+        (offer, answer)
     }
 
     /// Lets a host take what waits for it and end it with `status`.

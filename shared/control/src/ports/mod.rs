@@ -79,14 +79,10 @@ pub struct Object {
 /// A revision whose bytes are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pinned {
-    /// The bytes.
+    /// The bytes, and which object they were read from.
     pub pin: Pin,
     /// What kind of archive they are, by their content.
     pub bundle_type: BundleType,
-    /// The ETag that the object had when it was read, without quotes.
-    pub e_tag: Option<String>,
-    /// The version that was read, where the bucket has versions.
-    pub version: Option<String>,
 }
 
 /// Why a revision could not be pinned.

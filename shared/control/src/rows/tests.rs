@@ -219,7 +219,10 @@ fn batches_and_what_came_of_effects_are_still_found_and_read() {
     assert_eq!(outcomes.each_ref().map(Row::key), [revision.clone(), revision, roster.clone()]);
     assert!(outcomes.iter().all(Row::rings));
     let [pinned, refused, sealed] = outcomes.map(|row| row.outcome.into_fact());
-    assert!(matches!(pinned, Fact::RevisionPinned(pin) if pin.hooks_s == Some(420)));
+    let Fact::RevisionPinned(pin) = pinned else { panic!("{pinned:?}") };
+    assert_eq!((pin.hooks_s, pin.e_tag, pin.version), (Some(420), None, None), "of before these");
+    let named = check::<OutcomeRow>(golden!("outcome-pinned-object", 1)).outcome.into_fact();
+    assert!(matches!(named, Fact::RevisionPinned(pin) if pin.e_tag.is_some()));
     assert!(matches!(refused, Fact::RevisionRefused(_)));
     assert_eq!(sealed, Fact::RosterSealed { total: 5, unhealthy: 1, out: 0 });
     let part = check::<OutcomeRow>(golden!("outcome-part", 1));

@@ -61,7 +61,7 @@ fn order(rule: Minimum, fallback: bool) -> Order {
 }
 
 fn pin() -> Pin {
-    Pin { sha256: "ab".repeat(32), size: 3, hooks_s: None }
+    Pin::of_bytes("ab".repeat(32), 3)
 }
 
 /// A deployment with its clock and all that it did.

@@ -138,8 +138,10 @@ async fn a_bundle_is_kept_under_its_digest_and_fetched_with_a_plain_get() {
     let pinned = world.bundles.pin(&wanted).await.unwrap();
     assert_eq!(pinned.pin.sha256, hex::encode(Sha256::digest(&bytes)));
     assert_eq!(pinned.pin.size, bytes.len() as u64);
-    assert_eq!((pinned.bundle_type, &pinned.e_tag), (BundleType::Tgz, &wanted.e_tag));
-    assert_eq!(pinned.version, None);
+    assert_eq!((pinned.bundle_type, &pinned.pin.e_tag), (BundleType::Tgz, &wanted.e_tag));
+    assert_eq!(pinned.pin.version, None, "the bucket has no versions");
+    let unnamed = world.bundles.pin(&object("web.tgz")).await.unwrap();
+    assert_eq!(unnamed, pinned, "what was read is known, whatever was asked for");
     assert_eq!(entries(world.spool.path()), 0, "nothing stays in the spool directory");
 
     // The upload is overwritten; what was pinned is still there.
