@@ -15,6 +15,8 @@ mod sign;
 mod taken_back;
 mod upload;
 mod watch;
+#[cfg(test)]
+mod written;
 
 use std::process::ExitCode;
 

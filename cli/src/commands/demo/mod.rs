@@ -80,7 +80,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let exit = match &told {
         Ok(told) => {
             report(told, &home.endpoints().api, context.format, began);
-            say_what_next(&home, as_it_should(told), began);
+            say_what_next(&home, told, began);
             if !args.exit {
                 asked.wait().await;
             }
@@ -93,7 +93,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
 }
 
 fn report(told: &Ending, api: &str, format: Format, began: Instant) {
-    let Ending { deployments, counts } = told;
+    let Ending { deployments, counts, .. } = told;
     match format {
         Format::Json => output::json(&Report {
             deployments,
@@ -126,21 +126,36 @@ fn report(told: &Ending, api: &str, format: Format, began: Instant) {
 }
 
 /// Says where everything is, and what to try.
-fn say_what_next(home: &local::home::Home, went_well: bool, began: Instant) {
+fn say_what_next(home: &local::home::Home, told: &Ending, began: Instant) {
+    let went_well = as_it_should(told);
     let verdict = if went_well { "All went as it should" } else { "Not all went as it should" };
     let local::dir::Endpoints { api, s3, bucket, .. } = home.endpoints();
-    let dir = shown(home.dir());
+    let dir = home.dir().display();
     output::note(&format!(
         "\n{verdict}, in {:.1} s.\n\n  API     {api}\n  bucket  s3://{bucket} at {s3}\n  hosts   {dir}/hosts/host-1/root\n\n\
-         Try next, in another terminal:\n  cutover --dir {dir} status\n  cutover --dir {dir} push ./app shop\n  \
-         cutover --dir {dir} env -- aws s3 cp app.zip s3://{bucket}/shop/app.zip\n  \
-         cutover --dir {dir} env -- aws deploy list-deployments",
+         Try next, in another terminal:",
         began.elapsed().as_secs_f64(),
+    ));
+    let cutover = format!("{} --dir {}", this_program(), for_shell(home.dir()));
+    let (app, archive) = (for_shell(&told.next.app), for_shell(&told.next.archive));
+    output::note(&format!(
+        "  {cutover} status\n  {cutover} push {app} shop\n  \
+         {cutover} env -- aws s3 cp {archive} s3://{bucket}/shop/app.zip\n  \
+         {cutover} env -- aws deploy list-deployments"
     ));
 }
 
-fn shown(dir: &Path) -> String {
-    dir.display().to_string()
+/// How this program was called, which works in another terminal in the same directory as well.
+fn this_program() -> String {
+    let called = std::env::args_os().next().filter(|name| !name.is_empty());
+    called.map_or_else(|| "cutover".to_owned(), |name| for_shell(Path::new(&name)))
+}
+
+/// A path as a word of a shell.
+fn for_shell(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,".contains(c);
+    if text.chars().all(is_plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 /// Two successes, a failure and its rollback; a canary, a bad one that is withdrawn, and its rollback; and no request

@@ -1,5 +1,7 @@
 //! The steps of the demo's story, done as a user would do them: over the API and the bucket.
 
+use std::fs::{self, File};
+use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -65,6 +67,16 @@ pub(super) struct Ending {
     pub(super) deployments: Vec<Told>,
     /// What became of the requests.
     pub(super) counts: Counts,
+    /// Two more versions, for the reader to deploy.
+    pub(super) next: Next,
+}
+
+/// Versions that nobody has deployed yet.
+pub(super) struct Next {
+    /// A directory with one.
+    pub(super) app: PathBuf,
+    /// A bundle with the one after it.
+    pub(super) archive: PathBuf,
 }
 
 impl Story {
@@ -103,7 +115,28 @@ impl Story {
             Some(load) => load.end().await,
             None => Counts::default(),
         };
-        Ok(Ending { deployments, counts })
+        let next = story.leave_more(&dir.join("demo"))?;
+        Ok(Ending { deployments, counts, next })
+    }
+
+    /// Leaves the next two versions in `place`, in which an earlier demo may have done so.
+    fn leave_more(&self, place: &Path) -> anyhow::Result<Next> {
+        let newest = CHAPTERS.map(|(number, _)| number).into_iter().max().unwrap_or_default();
+        let next = Next { app: place.join("app"), archive: place.join("app.zip") };
+        if place.exists() {
+            fs::remove_dir_all(place)?;
+        }
+        fs::create_dir_all(&next.app)?;
+        write_bundle(&next.app, newest + 1, &self.shop())?;
+        let one_more = tempfile::tempdir()?;
+        write_bundle(one_more.path(), newest + 2, &self.shop())?;
+        let mut packed = pack::pack(one_more.path(), None)?.file;
+        io::copy(&mut packed, &mut File::create(&next.archive)?)?;
+        Ok(next)
+    }
+
+    fn shop(&self) -> Shop<'_> {
+        Shop { program: &self.program, port: self.port, home: &self.home }
     }
 
     /// Lets each deployment reach one host first, and be stopped by the error rate that users see there.
@@ -203,8 +236,7 @@ impl Story {
     async fn upload(&self, number: u32) -> anyhow::Result<String> {
         let before: Vec<UploadInfo> = self.uploads().await?;
         let place = tempfile::tempdir()?;
-        let shop = Shop { program: &self.program, port: self.port, home: &self.home };
-        write_bundle(place.path(), number, &shop)?;
+        write_bundle(place.path(), number, &self.shop())?;
         let key = format!("shop/shop-{number}.zip");
         upload::put(self.client.connection(), &key, pack::pack(place.path(), None)?).await?;
         output::note(&format!("  put s3://{}/{key}", self.bucket));

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::Path;
+#[cfg(feature = "tools")]
+use std::path::PathBuf;
 
 use rustix::process::{Pid, Signal, getpgid, kill_process, kill_process_group};
 
@@ -28,6 +30,17 @@ pub(crate) fn kill_all_naming(path: &Path) {
             }
             signal(pid, Signal::KILL);
         }
+    }
+}
+
+/// Kills the processes that name a path when a test ends, however it ends.
+#[cfg(feature = "tools")]
+pub(crate) struct KilledWithTest(pub(crate) PathBuf);
+
+#[cfg(feature = "tools")]
+impl Drop for KilledWithTest {
+    fn drop(&mut self) {
+        kill_all_naming(&self.0);
     }
 }
 
