@@ -41,6 +41,9 @@ pub(crate) struct Args {
     /// A target group that the hosts get their traffic from, as `home:NAME` or `haproxy:NAME`
     #[arg(long = "balancer", value_name = "NAME")]
     balancers: Vec<String>,
+    /// The hosts get no traffic that a balancer counts on: deployments take them out of none
+    #[arg(long, conflicts_with_all = ["balancers", "blue_green"])]
+    no_balancer: bool,
     /// Deploy to the hosts without traffic, then move the traffic: between two target groups of one balancer, or by
     /// exchanging the hosts of a single target group
     #[arg(long, requires = "balancers")]
@@ -57,6 +60,9 @@ pub(crate) struct Args {
     /// An alarm that stops a deployment, as `home:web error_rate>5%` or `prometheus:EXPRESSION`
     #[arg(long = "alarm", value_name = "ALARM")]
     alarms: Vec<String>,
+    /// No alarm stops a deployment
+    #[arg(long, conflicts_with = "alarms")]
+    no_alarm: bool,
 }
 
 /// What became of the group.
@@ -203,26 +209,33 @@ fn settings(args: &Args, tags: &[(String, String)], is_cloud: bool) -> GroupSett
     let name = |name: &String| Some(name.clone());
     let groups = args.balancers.iter().map(|group| TargetGroupInfo { name: name(group) });
     let alarms = args.alarms.iter().map(|alarm| Alarm { name: name(alarm) });
-    let is_balanced = !args.balancers.is_empty();
+    // Nothing that is named, or that nothing shall be.
+    let is_said = args.no_balancer || !args.balancers.is_empty();
+    let option = match args.no_balancer {
+        true => DeploymentOption::WithoutTrafficControl,
+        false => DeploymentOption::WithTrafficControl,
+    };
     let kind = if args.blue_green { DeploymentType::BlueGreen } else { DeploymentType::InPlace };
     GroupSettings {
         deployment_config_name: args.config.clone(),
         ec2_tag_set,
         on_premises_tag_set,
         auto_rollback_configuration,
-        load_balancer_info: is_balanced.then(|| LoadBalancerInfo {
+        load_balancer_info: is_said.then(|| LoadBalancerInfo {
             target_group_info_list: Some(groups.collect()),
             ..LoadBalancerInfo::default()
         }),
-        deployment_style: is_balanced.then(|| DeploymentStyle {
+        deployment_style: is_said.then(|| DeploymentStyle {
             deployment_type: Some(kind.name().to_owned()),
-            deployment_option: Some(DeploymentOption::WithTrafficControl.name().to_owned()),
+            deployment_option: Some(option.name().to_owned()),
         }),
         blue_green_deployment_configuration: args.blue_green.then(|| blue_green(args)),
-        alarm_configuration: (!args.alarms.is_empty()).then(|| AlarmConfiguration {
-            enabled: Some(true),
-            alarms: Some(alarms.collect()),
-            ..AlarmConfiguration::default()
+        alarm_configuration: (args.no_alarm || !args.alarms.is_empty()).then(|| {
+            AlarmConfiguration {
+                enabled: Some(!args.no_alarm),
+                alarms: Some(alarms.collect()),
+                ..AlarmConfiguration::default()
+            }
         }),
         ..GroupSettings::default()
     }

@@ -368,3 +368,32 @@ fn what_does_not_exist_is_refused_where_it_is_named() {
     gate.open();
     home.succeeded(&id);
 }
+
+#[test]
+fn what_a_group_still_names_is_not_removed_and_what_is_told_to_type_helps() {
+    let home = Home::started(1);
+    let done = |line: &str| {
+        let output = home.cutover(&line.split(' ').collect::<Vec<_>>());
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    let remove = ["balancer", "remove", "web"];
+    done("balancer add web --target-port 8080");
+    done("init shop/web --balancer home:web");
+    let made = home.cutover(&["init", "shop/api", "--alarm", "home:web error_rate>5%"]);
+    assert!(made.status.success());
+    for group in ["shop/web", "shop/api"] {
+        let output = home.cutover(&remove);
+        assert_eq!(output.status.code(), Some(2));
+        failed_with(&output, &[group]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        let told = said.split('`').find_map(|words| words.strip_prefix("cutover init "));
+        done(&format!("init {}", told.unwrap()));
+    }
+    done("balancer remove web");
+    // What is gone is named by nobody, and deployments go on without it.
+    let status = home.call("GetDeploymentGroup", json!({ "applicationName": "shop", "deploymentGroupName": "web" }));
+    let info = &status["deploymentGroupInfo"];
+    assert_eq!(info["loadBalancerInfo"]["targetGroupInfoList"], json!([]), "{info:#}");
+    home.subscribe();
+    home.succeeded(&home.deploy("shop/1.zip", &Bundle::new("one").zip()));
+}

@@ -196,10 +196,10 @@ async fn configurations_in_use_and_codedeploys_own_stay() {
     let mut user = group("user");
     user["deploymentConfigName"] = "most".into();
     world.ok("CreateDeploymentGroup", user).await;
-    assert_eq!(
-        world.refused("DeleteDeploymentConfig", body.clone()).await,
-        "DeploymentConfigInUse"
-    );
+    let (_, refused) = world.call("DeleteDeploymentConfig", body.clone()).await;
+    assert_eq!(refused["__type"], "DeploymentConfigInUseException");
+    let message = refused["message"].as_str().unwrap();
+    assert!(message.contains("`shop/user`") && message.contains("--config NAME"), "{message}");
     let unused = json!({ "applicationName": "shop", "deploymentGroupName": "user" });
     world.ok("DeleteDeploymentGroup", unused).await;
     world.ok("DeleteDeploymentConfig", body.clone()).await;

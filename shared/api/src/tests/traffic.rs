@@ -11,7 +11,7 @@ use control::ports::{
 use control::rows::TrafficClaim;
 use engine::DeploymentId;
 use serde_json::{Value, json};
-use wire::cutover::{AddBalancer, BalancerInfo};
+use wire::cutover::{AddBalancer, BalancerInfo, TargetGroupStatus};
 
 use super::world::{World, deployment, group};
 
@@ -29,9 +29,15 @@ struct Fake {
 impl BalancerKeeper for Fake {
     async fn add(&self, balancer: &AddBalancer) -> Result<BalancerInfo, BalancerError> {
         let name = balancer.name.clone().unwrap();
+        let of_group = |group: &String| TargetGroupStatus {
+            name: Some(format!("home:{group}")),
+            ..TargetGroupStatus::default()
+        };
+        let groups = balancer.target_groups.as_ref();
         let info = BalancerInfo {
             name: Some(name.clone()),
             target_port: balancer.target_port,
+            target_groups: groups.map(|groups| groups.iter().map(of_group).collect()),
             ..BalancerInfo::default()
         };
         let known = self.kept.lock().unwrap().insert(name.clone(), info.clone());
@@ -52,6 +58,10 @@ impl BalancerKeeper for Fake {
         let removed = self.kept.lock().unwrap().remove(name);
         let (name, message) = (name.to_owned(), "there is no such balancer".to_owned());
         removed.map(drop).ok_or(BalancerError::Refused { name, message })
+    }
+
+    fn read_by(&self, alarm: &str) -> Option<String> {
+        Some(alarm.strip_prefix("home:")?.split_once(' ')?.0.to_owned())
     }
 }
 
@@ -358,6 +368,34 @@ async fn balancers_are_added_listed_and_removed() {
     assert_eq!(none.refused(REMOVE, json!({ "name": "web" })).await, "InvalidOperation");
     let listed = none.ok("Cutover_v1.ListBalancers", json!({})).await;
     assert_eq!(listed["balancers"], json!([]));
+}
+
+#[tokio::test]
+async fn a_balancer_that_a_group_names_is_not_removed_and_it_is_said_which_and_what_to_type() {
+    let (world, _) = world().await;
+    let remove = json!({ "name": "web" });
+    for (name, target_group) in [("one", "home:blue"), ("two", "home:elsewhere")] {
+        world.ok("CreateDeploymentGroup", balanced(name, &[target_group])).await;
+    }
+    let watched = json!({ "enabled": true, "alarms": [{ "name": "home:web error_rate>5%" }] });
+    update(&world, json!({ "alarmConfiguration": watched })).await;
+    let web = json!({ "name": "web", "targetPort": 8080, "targetGroups": ["blue", "green"] });
+    world.ok(ADD, web).await;
+    let refusal = async || {
+        let (status, answer) = world.call(REMOVE, remove.clone()).await;
+        assert_eq!(status, 400, "{answer}");
+        answer["message"].as_str().unwrap().to_owned()
+    };
+    let message = refusal().await;
+    assert!(message.contains("deployment group `shop/one` get"), "{message}");
+    assert!(message.contains("`cutover init shop/one --no-balancer`"), "{message}");
+    let none = json!({ "applicationName": "shop", "currentDeploymentGroupName": "one", "loadBalancerInfo": balancers(&[]) });
+    world.ok("UpdateDeploymentGroup", none).await;
+    let message = refusal().await;
+    assert!(message.contains("deployment group `shop/web` have alarms"), "{message}");
+    assert!(message.contains("`cutover init shop/web --no-alarm`"), "{message}");
+    update(&world, json!({ "alarmConfiguration": { "enabled": false, "alarms": [] } })).await;
+    world.ok(REMOVE, remove).await;
 }
 
 /// A group with these target groups.

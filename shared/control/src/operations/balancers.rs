@@ -1,12 +1,15 @@
 //! The balancers that an installation has itself (`docs/semantics.md#traffic`).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use wire::codedeploy::{Empty, ErrorName};
+use wire::codedeploy::{Empty, ErrorName, GroupSettings};
 use wire::cutover::{
-    AddBalancer, AddBalancerOutput, ListBalancers, ListBalancersOutput, RemoveBalancer,
+    AddBalancer, AddBalancerOutput, BalancerInfo, ListBalancers, ListBalancersOutput,
+    RemoveBalancer,
 };
 
+use super::claims::target_groups;
 use super::{refuse, text};
 use crate::ports::{BalancerError, BalancerKeeper};
 use crate::{Control, Error};
@@ -47,9 +50,50 @@ impl Control {
         Ok(ListBalancersOutput { balancers: Some(balancers) })
     }
 
-    /// `RemoveBalancer`.
+    /// `RemoveBalancer`: one that no group names.
     pub async fn remove_balancer(&self, request: &RemoveBalancer) -> Result<Empty, Error> {
-        self.keeper()?.remove(text(&request.name)).await.map_err(told)?;
+        let (keeper, name) = (self.keeper()?, text(&request.name));
+        let all = keeper.list().await.into_iter();
+        if let Some(balancer) = all.into_iter().find(|known| known.name.as_deref() == Some(name)) {
+            self.check_unnamed(&**keeper, &balancer).await?;
+        }
+        keeper.remove(name).await.map_err(told)?;
         Ok(Empty {})
+    }
+
+    /// Refuses to remove a balancer whose target groups, or whose measurements, a group names.
+    async fn check_unnamed(
+        &self,
+        keeper: &dyn BalancerKeeper,
+        balancer: &BalancerInfo,
+    ) -> Result<(), Error> {
+        let name = balancer.name.as_deref().unwrap_or_default();
+        let own = balancer.target_groups.iter().flatten();
+        let own: BTreeSet<&str> = own.filter_map(|group| group.name.as_deref()).collect();
+        let sends =
+            |set: &GroupSettings| target_groups(set).into_iter().any(|group| own.contains(group));
+        if let Some(users) = self.users(sends).await? {
+            let message = format!(
+                "The {} get their traffic from the balancer `{name}`. Take it out of there first, as by `cutover init {} --no-balancer`.",
+                users.told(),
+                users.first()
+            );
+            return Err(refuse(ErrorName::InvalidOperation, message));
+        }
+        let reads = |set: &GroupSettings| {
+            let alarms = set.alarm_configuration.iter();
+            let mut alarms = alarms.flat_map(|alarms| alarms.alarms.iter().flatten());
+            alarms.any(|alarm| {
+                alarm.name.as_deref().and_then(|alarm| keeper.read_by(alarm)).as_deref()
+                    == Some(name)
+            })
+        };
+        let Some(users) = self.users(reads).await? else { return Ok(()) };
+        let message = format!(
+            "The {} have alarms on what the balancer `{name}` measures. Take them out of there first, as by `cutover init {} --no-alarm`.",
+            users.told(),
+            users.first()
+        );
+        Err(refuse(ErrorName::InvalidOperation, message))
     }
 }

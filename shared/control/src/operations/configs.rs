@@ -7,13 +7,13 @@ use engine::zonal::Zonal;
 use wire::codedeploy::{
     ComputePlatform, CreateDeploymentConfig, CreateDeploymentConfigOutput, DeleteDeploymentConfig,
     DeploymentConfigInfo, Empty, ErrorName, GetDeploymentConfig, GetDeploymentConfigOutput,
-    ListDeploymentConfigs, ListDeploymentConfigsOutput, MinimumHealthyHosts, PREDEFINED_PREFIX,
-    TimeBasedCanary, TimeBasedLinear, TrafficRoutingConfig, ZonalConfig,
+    GroupSettings, ListDeploymentConfigs, ListDeploymentConfigsOutput, MinimumHealthyHosts,
+    PREDEFINED_PREFIX, TimeBasedCanary, TimeBasedLinear, TrafficRoutingConfig, ZonalConfig,
 };
 
 use super::paging::PAGE;
 use super::{refuse, text, word};
-use crate::rows::{self, Application, Config};
+use crate::rows::{self, Config};
 use crate::start::{NO_HOSTS, predefined};
 use crate::table::Query;
 use crate::{Control, Error};
@@ -281,19 +281,13 @@ impl Control {
     }
 
     async fn check_unused(&self, name: &str) -> Result<(), Error> {
-        let query = Query::prefix(Application::ALL, "", 1000);
-        for application in rows::load_all::<Application>(&*self.table, query).await? {
-            let groups = self.groups_of(&application.row.id).await?;
-            let used = |set: &Option<String>| set.as_deref() == Some(name);
-            let user = groups.iter().find(|group| used(&group.settings.deployment_config_name));
-            if let Some(group) = user {
-                let message = format!(
-                    "The deployment group `{}` of application `{}` uses the configuration `{name}`. Set another one there first.",
-                    group.name, application.row.name
-                );
-                return Err(refuse(ErrorName::DeploymentConfigInUse, message));
-            }
-        }
-        Ok(())
+        let names = |set: &GroupSettings| set.deployment_config_name.as_deref() == Some(name);
+        let Some(users) = self.users(names).await? else { return Ok(()) };
+        let message = format!(
+            "The {} use the configuration `{name}`. Set another one there first, as by `cutover init {} --config NAME`.",
+            users.told(),
+            users.first()
+        );
+        Err(refuse(ErrorName::DeploymentConfigInUse, message))
     }
 }

@@ -22,6 +22,7 @@ mod revisions;
 mod rollback;
 mod subscriptions;
 mod targets;
+mod users;
 mod waits;
 
 pub(crate) use configs::predefined_ladder;

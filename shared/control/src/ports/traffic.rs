@@ -178,6 +178,9 @@ pub trait BalancerKeeper: Send + Sync {
 
     /// Removes a balancer, which then listens no more.
     async fn remove(&self, name: &str) -> Result<(), BalancerError>;
+
+    /// The balancer whose measurements the alarm of this name reads; none if it reads no balancer of this kind.
+    fn read_by(&self, alarm: &str) -> Option<String>;
 }
 
 /// Balancers and sources of alarms, plugged in.

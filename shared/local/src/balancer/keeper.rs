@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use control::ports::{BalancerError, BalancerKeeper, Standing};
 use wire::cutover::{AddBalancer, BalancerInfo, TargetGroupStatus, TargetStatus};
 
+use super::alarms::Alarm;
 use super::set::{Balancers, Described};
 use super::set_up_error::SetUpError;
 use super::settings::{Cohort, Settings, SettingsError};
@@ -26,6 +27,10 @@ impl BalancerKeeper for Balancers {
     async fn remove(&self, name: &str) -> Result<(), BalancerError> {
         let removed = Self::remove(self, name).await;
         removed.map_err(|error| told(name, &error))
+    }
+
+    fn read_by(&self, alarm: &str) -> Option<String> {
+        alarm.strip_prefix("home:")?.parse().ok().map(|Alarm { balancer, .. }| balancer)
     }
 }
 

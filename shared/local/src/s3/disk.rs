@@ -32,6 +32,8 @@ pub(super) struct Disk {
     drafts: PathBuf,
     pub(super) multipart: PathBuf,
     watched: Vec<String>,
+    /// The buckets that always are there.
+    made: Vec<String>,
     next_draft: AtomicU64,
     outbox: Arc<Mutex<Outbox>>,
     uploads: UnboundedSender<Uploaded>,
@@ -71,6 +73,7 @@ impl Disk {
     pub(super) fn open(
         root: &Path,
         watched: Vec<String>,
+        made: Vec<String>,
         uploads: UnboundedSender<Uploaded>,
     ) -> io::Result<Self> {
         let directory = |name: &str| {
@@ -90,10 +93,12 @@ impl Disk {
             drafts,
             multipart: directory("multipart")?,
             watched,
+            made,
             next_draft: AtomicU64::new(0),
             outbox: Arc::new(Mutex::new(outbox)),
             uploads,
         };
+        disk.made.iter().try_for_each(|bucket| disk.ensure_bucket(bucket))?;
         disk.announce_again()?;
         Ok(disk)
     }
@@ -148,7 +153,7 @@ impl Disk {
     }
 
     /// Makes a bucket if it is missing.
-    pub(super) fn ensure_bucket(&self, bucket: &str) -> io::Result<()> {
+    fn ensure_bucket(&self, bucket: &str) -> io::Result<()> {
         fs::create_dir_all(self.buckets.join(bucket))?;
         Layer::default().sync_names(&self.buckets)
     }
@@ -165,6 +170,13 @@ impl Disk {
     }
 
     pub(super) fn delete_bucket(&self, bucket: &str) -> S3Result<()> {
+        if self.made.iter().any(|made| made == bucket) {
+            return Err(s3_error!(
+                AccessDenied,
+                "the bucket `{}` is the home's own and stays: delete what is in it",
+                bucket
+            ));
+        }
         let _commits_wait = lock(&self.outbox);
         match fs::remove_dir(self.bucket(bucket)?) {
             Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Err(s3_error!(

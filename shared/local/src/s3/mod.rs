@@ -107,7 +107,7 @@ pub struct Options<'a> {
     pub secret_access_key: &'a str,
     /// The buckets whose uploads are announced. They need not exist yet.
     pub watched: &'a [&'a str],
-    /// The buckets that are made if they are missing.
+    /// The buckets that are made if they are missing, and that nobody can delete.
     pub made: &'a [&'a str],
     /// How many connections are taken at once.
     pub connections: usize,
@@ -172,10 +172,7 @@ pub async fn serve(options: Options<'_>, listener: TcpListener) -> Result<(S3, U
     let (watched, made) = (names(options.watched), names(options.made));
     let (sender, announced) = mpsc::unbounded_channel();
     let opened = tokio::task::spawn_blocking(move || {
-        let opened = Disk::open(&path, watched, sender).and_then(|disk| {
-            made.iter().try_for_each(|bucket| disk.ensure_bucket(bucket))?;
-            Ok(disk)
-        });
+        let opened = Disk::open(&path, watched, made, sender);
         opened.map_err(|source| Error::Open { path, source })
     });
     let disk = opened.await.map_err(Error::Died)??;

@@ -433,6 +433,10 @@ async fn a_condition_or_a_version_that_does_not_hold_is_refused() {
     assert_eq!(get(&client, "revisions", "key").await, b"new");
     let full = client.delete_bucket().bucket("revisions").send().await;
     assert_eq!(full.unwrap_err().code(), Some("BucketNotEmpty"));
+    let options = Options { made: &["own"], ..options(directory.path()) };
+    let (s3, _) = serve(options, TcpListener::bind("127.0.0.1:0").await.unwrap()).await.unwrap();
+    let own = super::tests::client(&s3, "home-secret").delete_bucket().bucket("own").send().await;
+    assert_eq!(own.unwrap_err().code(), Some("AccessDenied"), "it is empty, and a home's own");
     let absent = client.list_objects_v2().bucket("absent").send().await;
     assert_eq!(absent.unwrap_err().code(), Some("NoSuchBucket"));
 }
