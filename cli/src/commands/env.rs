@@ -22,14 +22,13 @@ pub(crate) struct Args {
     command: Vec<std::ffi::OsString>,
 }
 
-/// Variables of the user's that would lead the tools elsewhere.
-const REMOVED: [&str; 11] = [
+/// Variables of the user's that would lead the tools to other keys, or past the endpoints that are set. Endpoints of what
+/// is not served here are the user's own affair: whoever has one, as for tests, means it.
+const REMOVED: [&str; 9] = [
     "AWS_PROFILE",
     "AWS_DEFAULT_PROFILE",
     "AWS_SESSION_TOKEN",
     "AWS_SECURITY_TOKEN",
-    "AWS_ENDPOINT_URL",
-    "AWS_ENDPOINT_URL_DYNAMODB",
     "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
     "AWS_ROLE_ARN",
     "AWS_WEB_IDENTITY_TOKEN_FILE",
@@ -89,7 +88,7 @@ fn print(endpoints: &Endpoints, format: output::Format) {
     print_exports(variables.into_iter());
 }
 
-/// Prints lines for a shell: these variables, and none that would lead AWS's tools elsewhere.
+/// Prints lines for a shell: these variables, and none that would lead AWS's tools to other keys or past these endpoints.
 pub(super) fn print_exports<'a>(variables: impl Iterator<Item = (&'a str, &'a str)>) {
     output::line(&format!("unset {}", REMOVED.join(" ")));
     for (name, value) in variables {

@@ -299,12 +299,17 @@ fn what_is_no_call_of_an_operation_is_not_passed_on() {
 #[test]
 fn a_command_has_the_users_environment_and_the_proxy_ends_as_it_does() {
     let cloud = Cloud::connected();
-    let show = "echo $AWS_ACCESS_KEY_ID $AWS_REGION $AWS_DEFAULT_REGION ${AWS_IGNORE_CONFIGURED_ENDPOINT_URLS-unset} $NO_PROXY";
+    let show = "echo $AWS_ACCESS_KEY_ID $AWS_REGION $AWS_DEFAULT_REGION ${AWS_IGNORE_CONFIGURED_ENDPOINT_URLS-unset} $NO_PROXY $AWS_ENDPOINT_URL $AWS_ENDPOINT_URL_DYNAMODB";
     let mut command = cloud.command(&["proxy", "--", "sh", "-c", show]);
     command.env_remove("AWS_REGION").env("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true");
     command.env("HTTP_PROXY", "http://127.0.0.1:1").env("NO_PROXY", "internal");
+    // Whoever has endpoints of their own means them.
+    command.env("AWS_ENDPOINT_URL", "http://all").env("AWS_ENDPOINT_URL_DYNAMODB", "http://table");
     let told = cloud.see(&mut command);
-    assert_eq!(told, "AKIDUSER eu-central-1 eu-central-1 unset internal,127.0.0.1\nexit 0\n");
+    assert_eq!(
+        told,
+        "AKIDUSER eu-central-1 eu-central-1 unset internal,127.0.0.1 http://all http://table\nexit 0\n"
+    );
     let ended = |arguments: &[&str]| {
         cloud
             .command(&[&["proxy", "--"], arguments].concat())
@@ -384,7 +389,7 @@ fn without_a_command_there_are_lines_for_a_shell() {
         lines[line] = format!("export {name}='[..]'");
     }
     expect![[r#"
-        unset AWS_PROFILE AWS_DEFAULT_PROFILE AWS_SESSION_TOKEN AWS_SECURITY_TOKEN AWS_ENDPOINT_URL AWS_ENDPOINT_URL_DYNAMODB AWS_IGNORE_CONFIGURED_ENDPOINT_URLS AWS_ROLE_ARN AWS_WEB_IDENTITY_TOKEN_FILE AWS_CONTAINER_CREDENTIALS_RELATIVE_URI AWS_CONTAINER_CREDENTIALS_FULL_URI
+        unset AWS_PROFILE AWS_DEFAULT_PROFILE AWS_SESSION_TOKEN AWS_SECURITY_TOKEN AWS_IGNORE_CONFIGURED_ENDPOINT_URLS AWS_ROLE_ARN AWS_WEB_IDENTITY_TOKEN_FILE AWS_CONTAINER_CREDENTIALS_RELATIVE_URI AWS_CONTAINER_CREDENTIALS_FULL_URI
         export AWS_ENDPOINT_URL_CODEDEPLOY='[..]'
         export AWS_REGION='eu-central-1'
         export AWS_DEFAULT_REGION='eu-central-1'

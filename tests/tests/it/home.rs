@@ -93,8 +93,30 @@ fn nothing_of_the_table_is_on_the_network_unless_it_was_asked_for() {
     assert_eq!(found, expected);
     home.stop();
 
+    // What is not served here is the user's own affair.
+    let dir = home.dir();
+    let seen = |show: &str| {
+        let mut command = Command::new(program());
+        command.arg("--dir").arg(&dir).args(["env", "--", "sh", "-c", show]);
+        command.env("AWS_ENDPOINT_URL", "http://all").env("AWS_PROFILE", "work");
+        command
+            .env("AWS_ENDPOINT_URL_DYNAMODB", "http://table")
+            .env("AWS_ENDPOINT_URL_S3", "http://s3");
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let mut home = home.with_args(&[]);
+    home.start();
+    let all = "echo $AWS_ENDPOINT_URL $AWS_ENDPOINT_URL_DYNAMODB $AWS_ENDPOINT_URL_S3 ${AWS_PROFILE-none}";
+    let s3 = home.client().get("s3").to_owned();
+    assert_eq!(seen(all), format!("http://all http://table {s3} none"));
+    home.stop();
+
     let mut home = home.with_args(&["--table-port".to_owned(), "0".to_owned()]);
     home.start();
+    let table = home.client().get("dynamodb").to_owned();
+    assert_eq!(seen("echo $AWS_ENDPOINT_URL_DYNAMODB"), table);
     assert!(listening(home.pid()).contains(&port_of(&home, "dynamodb")));
     let environment = home.cutover(&["env", "--format", "json"]);
     assert!(String::from_utf8(environment.stdout).unwrap().contains("AWS_ENDPOINT_URL_DYNAMODB"));
@@ -391,7 +413,10 @@ fn what_a_group_still_names_is_not_removed_and_what_is_told_to_type_helps() {
     }
     done("balancer remove web");
     // What is gone is named by nobody, and deployments go on without it.
-    let status = home.call("GetDeploymentGroup", json!({ "applicationName": "shop", "deploymentGroupName": "web" }));
+    let status = home.call(
+        "GetDeploymentGroup",
+        json!({ "applicationName": "shop", "deploymentGroupName": "web" }),
+    );
     let info = &status["deploymentGroupInfo"];
     assert_eq!(info["loadBalancerInfo"]["targetGroupInfoList"], json!([]), "{info:#}");
     home.subscribe();
