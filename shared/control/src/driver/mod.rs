@@ -68,7 +68,8 @@ impl Control {
 
     async fn step(&self, id: &DeploymentId, mut facts: Vec<Fact>) -> Result<Advanced, Error> {
         for _ in 0..ROUNDS {
-            let Some(Decided { row, effects, was_armed }) = self.decide(id, &facts).await? else {
+            let decided = Box::pin(self.decide(id, &facts)).await?;
+            let Some(Decided { row, effects, was_armed }) = decided else {
                 return Ok(Advanced { wake_at: None });
             };
             let wake_at = row.row.wake_at;
