@@ -219,3 +219,24 @@ fn cloud_error_of_build(
 ) -> CloudError {
     CloudError::Refused { service: SERVICE, operation, message: error.to_string() }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_ssm::primitives::DateTime;
+
+    use super::*;
+
+    #[test]
+    fn who_is_not_online_is_lost_since_the_last_ping_and_can_be_sent_to() {
+        let seen = |status: &str, at: Option<i64>| {
+            let instance = InstanceInformation::builder().ping_status(status.into());
+            reach_of(&instance.set_last_ping_date_time(at.map(DateTime::from_millis)).build())
+        };
+        assert_eq!(seen("Online", Some(5)), Reach::Online);
+        for status in ["ConnectionLost", "Inactive", "SomethingNew"] {
+            let since = Some(Timestamp(1_795_428_147_758));
+            assert_eq!(seen(status, Some(1_795_428_147_758)), Reach::Lost { since }, "{status}");
+            assert_eq!(seen(status, None), Reach::Lost { since: None }, "{status}");
+        }
+    }
+}

@@ -15,7 +15,7 @@ use super::table::Cost;
 use super::world::{World, deployment, group};
 
 /// A world with a group `web` of the instances of the Auto Scaling group `scaling`, of which there are so many.
-async fn world_of(instances: usize) -> (World, Arc<Fake>) {
+pub(super) async fn world_of(instances: usize) -> (World, Arc<Fake>) {
     let fake = Arc::new(Fake::default());
     let mut world = World::new();
     world.control.cloud =

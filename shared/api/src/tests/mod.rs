@@ -12,6 +12,7 @@ mod lambda;
 mod named;
 mod old_hosts;
 mod protocol;
+mod reach;
 mod table;
 mod traffic;
 mod world;

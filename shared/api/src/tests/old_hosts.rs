@@ -9,7 +9,7 @@ use control::ports::{
     Hooks, Instance, InstanceState, Pair, Push, Reach, Scaling, Selection, SendError, Standing,
     Traffic,
 };
-use engine::DeploymentId;
+use engine::{DeploymentId, Timestamp};
 use serde_json::{Value, json};
 
 use super::world::{World, group};
@@ -36,6 +36,10 @@ pub(super) struct State {
     scaled_in: Vec<String>,
     /// Instances that Systems Manager does not reach.
     pub(super) unreached: BTreeSet<String>,
+    /// Those to which it has lost the connection, and when it last heard of them.
+    pub(super) lost: BTreeMap<String, Timestamp>,
+    /// The commands that were sent.
+    pub(super) commands: Vec<Command>,
     /// Auto Scaling groups that deployments have made, and which.
     pub(super) copies: BTreeMap<String, DeploymentId>,
 }
@@ -122,10 +126,15 @@ impl Push for Fake {
     async fn reach(&self, names: &[String]) -> Result<BTreeMap<String, Reach>, CloudError> {
         let state = self.state();
         let reached = names.iter().filter(|name| !state.unreached.contains(*name));
-        Ok(reached.map(|name| (name.clone(), Reach::Online)).collect())
+        let reach = |name: &String| match state.lost.get(name) {
+            Some(since) => Reach::Lost { since: Some(*since) },
+            None => Reach::Online,
+        };
+        Ok(reached.map(|name| (name.clone(), reach(name))).collect())
     }
 
-    async fn send(&self, _: &Command) -> Result<String, SendError> {
+    async fn send(&self, command: &Command) -> Result<String, SendError> {
+        self.state().commands.push(command.clone());
         Ok("command".to_owned())
     }
 
