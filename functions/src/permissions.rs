@@ -401,6 +401,7 @@ pub const CALLS: &[Call] = &[
     call("Errands::hand_over", "sqs:SendMessage", On::Traffic, SENDS, STEPPER),
     call("Errands::keep_up", "sqs:SendMessage", On::Fleet, SENDS, DRIVERS),
     call("Errands::keep_up", "sqs:SendMessage", On::Fleet, SENDS, &[FleetWatcher, Api]),
+    call("Errands::handle_again", "sqs:SendMessage", On::Uploads, SENDS, EVALUATOR),
     call("Bell::ring_at, park", "sqs:SendMessage", On::Wakes, SENDS, DRIVERS),
     // Commands to hosts.
     call("Push::send", "ssm:SendCommand", On::Hosts, NO_KEY, DISPATCHER),

@@ -7,6 +7,7 @@ use aws_lambda_events::sqs::SqsMessage;
 use control::Control;
 use control::driver::Errand;
 use control::intake::Uploaded;
+use control::unhandled::UploadAgain;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use thiserror::Error;
@@ -31,6 +32,8 @@ pub enum Record {
     Message {
         /// The message's id.
         id: String,
+        /// Whether it was delivered before.
+        is_again: bool,
         /// What it says.
         body: Result<Body, DecodeError>,
     },
@@ -43,6 +46,8 @@ pub enum Body {
     Puts(Vec<Uploaded>),
     /// That a deployment wants its revision pinned.
     Errand(Errand),
+    /// That an upload is to be tried again.
+    Again(UploadAgain),
 }
 
 /// Why a notification is none.
@@ -107,8 +112,10 @@ impl TryFrom<Notification<Source>> for Event {
                 Source::S3(record) => records.extend(put_of(record)?.map(Record::Put)),
                 Source::Sqs(message) => {
                     let id = message.message_id.ok_or(DecodeError::Missing("message id"))?;
+                    let received = message.attributes.get("ApproximateReceiveCount");
+                    let is_again = received.is_some_and(|count| count != "1");
                     let body = body_of(&message.body.unwrap_or_default());
-                    records.push(Record::Message { id, body });
+                    records.push(Record::Message { id, is_again, body });
                 }
             }
         }
@@ -117,8 +124,11 @@ impl TryFrom<Notification<Source>> for Event {
 }
 
 fn body_of(body: &str) -> Result<Body, DecodeError> {
+    if let Ok(errand) = serde_json::from_str(body) {
+        return Ok(Body::Errand(errand));
+    }
     match serde_json::from_str(body) {
-        Ok(errand) => Ok(Body::Errand(errand)),
+        Ok(again) => Ok(Body::Again(again)),
         Err(_) => puts_of(body).map(Body::Puts),
     }
 }
@@ -175,7 +185,8 @@ fn decode_key(key: &str) -> Result<String, DecodeError> {
     decoded.map(Into::into).map_err(|_| DecodeError::Key(key.to_owned()))
 }
 
-/// Handles each upload. A message whose uploads cannot all be handled is delivered again.
+/// Handles each upload. A message whose uploads cannot all be handled is delivered again, and when the queue gives it up,
+/// the sweep goes on with them.
 ///
 /// # Errors
 /// When an upload that the bucket itself notified of cannot be handled: Lambda then delivers the event again.
@@ -184,8 +195,8 @@ pub async fn handle(control: &Control, event: Event) -> Result<BatchAnswer, cont
     for record in event.records {
         match record {
             Record::Put(put) => control.take_upload(&put).await?,
-            Record::Message { id, body } => {
-                if let Err(error) = take(control, body).await {
+            Record::Message { id, is_again, body } => {
+                if let Err(error) = take(control, body, is_again).await {
                     error!(message = id, error, "a notification could not be handled");
                     answer.fail(id);
                 }
@@ -198,12 +209,23 @@ pub async fn handle(control: &Control, event: Event) -> Result<BatchAnswer, cont
 async fn take(
     control: &Control,
     body: Result<Body, DecodeError>,
+    is_again: bool,
 ) -> Result<(), Box<dyn StdError + 'static>> {
     match body? {
         Body::Errand(errand) => control.run_errand(&errand).await?,
+        Body::Again(UploadAgain { again }) => {
+            // Who asked for it asks again, so that the queue need not.
+            if let Err(error) = control.take_announced(&again, true).await {
+                let error = &error as &dyn StdError;
+                error!(
+                    key = again.key,
+                    error, "an upload cannot be handled; the sweep has it tried again"
+                );
+            }
+        }
         Body::Puts(puts) => {
             for put in puts {
-                control.take_upload(&put).await?;
+                control.take_announced(&put, is_again).await?;
             }
         }
     }

@@ -10,6 +10,7 @@ mod hosts;
 mod old_hosts;
 mod services;
 mod traffic;
+mod uploads;
 mod world;
 
 use services::Kind;

@@ -51,6 +51,10 @@ pub(crate) struct Posted {
 #[derive(Default)]
 pub(crate) struct State {
     pub(crate) fault: Option<(usize, Kind)>,
+    /// A service that breaks down whatever it is asked.
+    pub(crate) away: Option<&'static str>,
+    /// After how many calls more no other one arrives, because whoever makes them is dead.
+    pub(crate) dies_after: Option<usize>,
     pub(crate) calls: Vec<String>,
     pub(crate) objects: BTreeMap<String, Vec<u8>>,
     pub(crate) sent: Vec<Sent>,
@@ -194,7 +198,12 @@ impl Services {
             let mut state = self.state();
             let number = state.calls.len();
             state.calls.push(format!("{}:{}", call.service, call.operation));
-            state.fault.filter(|(at, _)| *at == number).map(|(_, kind)| kind)
+            let is_away = state.away == Some(call.service);
+            let is_dead = state.dies_after == Some(0);
+            state.dies_after = state.dies_after.map(|left| left.saturating_sub(1));
+            let fault = state.fault.filter(|(at, _)| *at == number).map(|(_, kind)| kind);
+            let fault = fault.or(is_away.then_some(Kind::Broken));
+            if is_dead { Some(Kind::NotArrived) } else { fault }
         };
         let lost = || ConnectorError::timeout("no answer came".into());
         match fault {

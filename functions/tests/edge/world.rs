@@ -211,7 +211,7 @@ impl World {
     }
 
     /// Lets time pass until so many deployments have ended, at most two hours.
-    async fn run(&mut self, ended: usize) {
+    pub(crate) async fn run(&mut self, ended: usize) {
         let until = self.now() + 2 * 3_600_000;
         loop {
             let statuses = self.statuses().await;
@@ -227,7 +227,7 @@ impl World {
         }
     }
 
-    fn upload(&mut self, key: &str, what: &str) {
+    pub(crate) fn upload(&mut self, key: &str, what: &str) {
         let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
         zip.start_file("appspec.yml", zip::write::SimpleFileOptions::default()).unwrap();
         write!(zip, "version: 0.0\nos: linux\n# {what}\n").unwrap();
@@ -260,7 +260,7 @@ impl World {
         self.due.keys().next().map(|(at, _)| *at)
     }
 
-    async fn happen(&mut self) {
+    pub(crate) async fn happen(&mut self) {
         let Some(((at, _), due)) = self.due.pop_first() else { return };
         self.clock.0.fetch_max(at, Ordering::SeqCst);
         let said = match &due {
@@ -331,7 +331,10 @@ impl World {
     }
 
     async fn deliver(&mut self, queue: String, body: String, received: u32) {
-        let record = json!({ "messageId": "m", "body": body, "eventSource": "aws:sqs" });
+        let attributes = json!({ "ApproximateReceiveCount": (received + 1).to_string() });
+        let record = json!({
+            "messageId": "m", "body": body, "eventSource": "aws:sqs", "attributes": attributes,
+        });
         let event = json!({ "Records": [record] });
         let answer = match queue.as_str() {
             "uploads" => revision_intake::handle(&self.intake, decode(event)).await,

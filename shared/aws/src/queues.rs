@@ -5,6 +5,7 @@ use aws_sdk_sqs::Client;
 use control::driver::Errand;
 use control::fleet::Upkeep;
 use control::ports::{Bell, Clock, CloudError, Errands};
+use control::unhandled::UploadAgain;
 use engine::deployment::{Effect, Fact};
 use engine::{DeploymentId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -154,5 +155,10 @@ impl Errands for QueuedErrands {
         // Without a queue, all upkeep waits for the next minute.
         let Some(queue) = &self.sender.queues.fleet else { return Ok(()) };
         self.sender.send(queue, upkeep, u64::from(delay_s)).await
+    }
+
+    async fn handle_again(&self, upload: &UploadAgain) -> Result<(), CloudError> {
+        let Some(queue) = &self.sender.queues.uploads else { return Ok(()) };
+        self.sender.send(queue, upload, 0).await
     }
 }

@@ -2,6 +2,7 @@
 
 use engine::group::{Admission, Upload};
 use engine::{BundleType, GroupId, Pin, Revision};
+use serde::{Deserialize, Serialize};
 use tracing::info;
 use wire::codedeploy::{CONTENT_LIMIT, ComputePlatform};
 
@@ -13,7 +14,8 @@ use crate::table::Query;
 use crate::{Control, Error};
 
 /// An object that was put into a bucket, once or again.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Uploaded {
     /// The bucket.
     pub bucket: String,

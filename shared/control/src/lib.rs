@@ -21,6 +21,7 @@ mod shift;
 pub mod start;
 pub mod table;
 mod traffic;
+pub mod unhandled;
 mod watch;
 
 use std::collections::BTreeMap;

@@ -10,6 +10,7 @@ use control::driver::Errand;
 use control::fleet::Upkeep;
 use control::ports::{Bell, Clock, CloudError, Dispatcher, Entropy, Errands, Unheard};
 use control::table::{Index, Key, Page, Query, Record, Table, TableError, Write};
+use control::unhandled::UploadAgain;
 use engine::deployment::{Effect, Fact};
 use engine::{DeploymentId, Timestamp};
 use wire::host::Offer;
@@ -164,6 +165,11 @@ impl Errands for Ports {
             let ms = core.random.between(0, if late { 120_000 } else { 50 });
             core.push(delay_ms + ms, Event::Upkeep(upkeep.clone()));
         }
+        Ok(())
+    }
+
+    async fn handle_again(&self, upload: &UploadAgain) -> Result<(), CloudError> {
+        self.shared.core().push(0, Event::Announce(upload.again.clone()));
         Ok(())
     }
 }

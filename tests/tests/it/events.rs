@@ -25,7 +25,7 @@ fn through<T: DeserializeOwned + Debug>(text: &str) -> String {
     format!("{:?}", serde_json::from_str::<T>(text).unwrap())
 }
 
-const SAMPLES: [Sample; 19] = [
+const SAMPLES: [Sample; 20] = [
     Sample {
         file: "revision_intake/bucket.json",
         decode: through::<revision_intake::Event>,
@@ -40,6 +40,11 @@ const SAMPLES: [Sample; 19] = [
         file: "revision_intake/errand.json",
         decode: through::<revision_intake::Event>,
         says: &["Errand(Errand", "PinRevision"],
+    },
+    Sample {
+        file: "revision_intake/again.json",
+        decode: through::<revision_intake::Event>,
+        says: &["is_again: false", "Ok(Again(UploadAgain", "key: \"shop/v1.zip\""],
     },
     Sample {
         file: "deployment_stepper/stream.json",

@@ -319,6 +319,10 @@ impl Control {
                 "traffic of ended deployments could not be looked at; the next sweep tries again"
             );
         }
+        if let Err(error) = self.sweep_uploads().await {
+            let error = &error as &dyn std::error::Error;
+            warn!(error, "uploads that are not handled cannot be read; the next sweep tries again");
+        }
         if swept > 0 {
             info!(deployments = swept, "swept");
         }

@@ -13,6 +13,7 @@ use wire::host::BatchKey;
 
 use super::{Bundles, Object, PinError, Pinned};
 use crate::fleet::Upkeep;
+use crate::unhandled::UploadAgain;
 
 /// Why a service of the cloud did not do as asked.
 #[derive(Debug, Error)]
@@ -54,6 +55,9 @@ pub trait Errands: Send + Sync {
     /// Asks for upkeep of the fleet in `delay_s` seconds, at most 900. May be lost: all upkeep is looked through every
     /// minute.
     async fn keep_up(&self, upkeep: &Upkeep, delay_s: u32) -> Result<(), CloudError>;
+
+    /// Has an upload handled that could not be. May be lost: a later sweep asks again.
+    async fn handle_again(&self, upload: &UploadAgain) -> Result<(), CloudError>;
 }
 
 /// Instances, by what is known of them outside.
@@ -361,6 +365,10 @@ impl Errands for NoCloud {
     }
 
     async fn keep_up(&self, _: &Upkeep, _: u32) -> Result<(), CloudError> {
+        Ok(())
+    }
+
+    async fn handle_again(&self, _: &UploadAgain) -> Result<(), CloudError> {
         Ok(())
     }
 }

@@ -26,7 +26,7 @@ pub use hosts::{Before, HostRow, OutOfReach, Transport};
 pub use looks::LookRow;
 pub use old_hosts::{Kept, OldHostsRow};
 pub use passages::{Direction, PassageRow, ScalingGroupRow, SuspensionRow, Verdict};
-pub use uploads::{Subscription, UploadRow, UploadState};
+pub use uploads::{Subscription, UnhandledUpload, UploadRow, UploadState};
 
 use engine::Timestamp;
 use serde::Serialize;

@@ -69,6 +69,9 @@ fn rows_of_the_first_schema_are_still_read() {
     check::<IamArn>(golden!("iam-arn", 1));
     check::<Subscription>(golden!("subscription", 1));
     check::<UploadRow>(golden!("upload", 1));
+    let unhandled = check::<UnhandledUpload>(golden!("unhandled-upload", 1));
+    let place = "revisions#PO6sVBl0TzFWlDSjkcq3J1RbcZ9_tqFB";
+    assert_eq!(unhandled.key(), Key::new("UNHANDLED-UPLOADS", place));
     check::<StopRow>(golden!("stop", 1));
     let look = check::<LookRow>(golden!("look", 1));
     assert!(look.message().is_some_and(|message| message.contains("60 s later it had 10%")));

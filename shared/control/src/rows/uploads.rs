@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use wire::codedeploy::ApiError;
 
 use super::{Row, digits};
+use crate::intake::Uploaded;
 use crate::table::Key;
 
 /// That a group wants what is uploaded under a prefix.
@@ -122,5 +123,39 @@ impl Row for UploadRow {
 
     fn expires_at(&self) -> Option<Timestamp> {
         Some(self.at.plus_ms(90 * 24 * 3_600_000))
+    }
+}
+
+/// An upload that was announced and could not be handled, until it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UnhandledUpload {
+    /// The upload.
+    pub uploaded: Uploaded,
+    /// When it could not be handled for the first time.
+    pub since: Timestamp,
+    /// How often the sweep has had it tried again.
+    pub tries: u32,
+    /// From when on it is to be tried again.
+    pub next_at: Timestamp,
+}
+
+impl UnhandledUpload {
+    /// The partition of all of them.
+    pub const ALL: &str = "UNHANDLED-UPLOADS";
+
+    /// The row of an upload.
+    pub fn key_of(uploaded: &Uploaded) -> Key {
+        Key::new(Self::ALL, format!("{}#{}", uploaded.bucket, uploaded.identity))
+    }
+}
+
+impl Row for UnhandledUpload {
+    fn key(&self) -> Key {
+        Self::key_of(&self.uploaded)
+    }
+
+    fn expires_at(&self) -> Option<Timestamp> {
+        Some(self.since.plus_ms(90 * 24 * 3_600_000))
     }
 }
