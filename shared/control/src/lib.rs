@@ -19,6 +19,7 @@ mod services;
 pub mod settings;
 mod shift;
 pub mod start;
+pub mod steady;
 pub mod table;
 mod traffic;
 pub mod unhandled;

@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use control::ports::{Clock, Entropy};
+use control::steady::SteadyClock;
 use engine::Timestamp;
 
 use crate::dir::KeyPair;
@@ -15,13 +16,8 @@ use crate::dir::KeyPair;
 /// hosts look silent.
 pub(crate) struct HomeClock {
     wall: fn() -> Timestamp,
-    anchor: Mutex<Anchor>,
-}
-
-/// A moment and what time it was then.
-struct Anchor {
-    at: Instant,
-    time: Timestamp,
+    began: Instant,
+    steady: Mutex<SteadyClock>,
 }
 
 impl HomeClock {
@@ -31,30 +27,31 @@ impl HomeClock {
     }
 
     fn of(wall: fn() -> Timestamp) -> Self {
-        Self { wall, anchor: Mutex::new(Anchor { at: Instant::now(), time: wall() }) }
+        Self { wall, began: Instant::now(), steady: Mutex::new(SteadyClock::new(0, wall())) }
     }
 
     /// Takes over the machine's time again. Only for a moment at which nothing is under way.
     pub(crate) fn settle(&self) {
-        *self.anchor() = Anchor { at: Instant::now(), time: (self.wall)() };
+        *self.steady() = SteadyClock::new(self.even_ms(), (self.wall)());
     }
 
     /// Goes on from `latest`, which an earlier home has written down, if it is less than that.
     pub(crate) fn go_on_from(&self, latest: Timestamp) {
-        if self.now() < latest {
-            *self.anchor() = Anchor { at: Instant::now(), time: latest };
-        }
+        self.steady().go_on_from(self.even_ms(), latest);
     }
 
-    fn anchor(&self) -> MutexGuard<'_, Anchor> {
-        self.anchor.lock().unwrap_or_else(PoisonError::into_inner)
+    fn even_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn steady(&self) -> MutexGuard<'_, SteadyClock> {
+        self.steady.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Clock for HomeClock {
     fn now(&self) -> Timestamp {
-        let anchor = self.anchor();
-        anchor.time.plus_ms(u64::try_from(anchor.at.elapsed().as_millis()).unwrap_or(u64::MAX))
+        self.steady().at(self.even_ms())
     }
 }
 

@@ -21,6 +21,7 @@ use wire::host::{
 
 use crate::bundles::Bundle;
 use crate::checks::Checks;
+use crate::clock::Clocks;
 use crate::cloud::Cloud;
 use crate::faults::Faults;
 use crate::fleet::{Change, Told};
@@ -84,6 +85,10 @@ pub(crate) enum Event {
     DriverRestarts,
     /// From now on nothing fails any more.
     Heal,
+    /// Somebody sets the machine's clock to so many hours more than it is.
+    ClockSet { hours: i8 },
+    /// The home takes over the machine's time, if nothing is under way.
+    Settle,
 }
 
 /// What users and machines do.
@@ -200,7 +205,7 @@ pub(crate) enum Answer<T> {
 
 /// What the ports and the scheduler share.
 pub(crate) struct Core {
-    /// Milliseconds since 1970.
+    /// Milliseconds since 1970, by a clock that nobody sets.
     pub(crate) now: u64,
     pub(crate) random: Random,
     pub(crate) faults: Faults,
@@ -237,6 +242,7 @@ pub(crate) struct Core {
     pub(crate) traffic: TrafficWorld,
     pub(crate) functions: FunctionsWorld,
     pub(crate) services: ServicesWorld,
+    pub(crate) clocks: Clocks,
 }
 
 impl fmt::Debug for Core {
@@ -273,6 +279,7 @@ impl Core {
             traffic: TrafficWorld::default(),
             functions: FunctionsWorld::default(),
             services: ServicesWorld::default(),
+            clocks: Clocks::default(),
             is_cloud: false,
             cloud: Cloud::default(),
         }
@@ -283,6 +290,12 @@ impl Core {
         let tie = self.random.next();
         self.pushed += 1;
         self.queue.insert((self.now + ms, tie, self.pushed), event);
+    }
+
+    /// The same for what happens before all else at its moment, without drawing chance.
+    pub(crate) fn push_first(&mut self, ms: u64, event: Event) {
+        self.pushed += 1;
+        self.queue.insert((self.now + ms, 0, self.pushed), event);
     }
 
     /// Moves the clock to what happens next.

@@ -8,6 +8,7 @@ mod aliases;
 mod bundles;
 mod capacity;
 mod checks;
+mod clock;
 mod cloud;
 mod contents;
 mod copies;
@@ -55,6 +56,15 @@ pub fn run(seed: u64) -> Outcome {
 /// Simulates the world of `seed` again, step by step the same, with a transcript.
 pub fn replay(seed: u64) -> Outcome {
     World::new(seed, true).run(seed)
+}
+
+/// Simulates the world of `seed` twice, if its machine's clock jumps: as it does, and as if it did not.
+pub fn with_and_without_jumps(seed: u64) -> Option<[Outcome; 2]> {
+    let (mut story, random) = Story::of_seed(seed);
+    story.clock.as_ref()?;
+    let jumping = World::of(&story, random.clone(), false).run(seed);
+    story.clock = None;
+    Some([jumping, World::of(&story, random, false).run(seed)])
 }
 
 /// Simulates the worlds of all `seeds` on all cores.

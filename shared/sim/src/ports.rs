@@ -28,7 +28,7 @@ pub(crate) struct Ports {
 
 impl Clock for Ports {
     fn now(&self) -> Timestamp {
-        self.shared.now().plus_ms(self.skew_ms)
+        self.shared.core().time().plus_ms(self.skew_ms)
     }
 }
 
@@ -108,7 +108,7 @@ impl Bell for Ports {
             core.tell("timer", || format!("for {deployment} is lost"));
             return;
         }
-        let ms = at.0.saturating_sub(core.now) + core.random.between(0, 5);
+        let ms = at.since_ms(core.time()) + core.random.between(0, 5);
         core.push(ms, Event::Timer { id: deployment.clone(), at });
     }
 }

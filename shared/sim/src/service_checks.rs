@@ -169,7 +169,7 @@ pub(crate) fn end_of_side_begins(core: &Core, service: &Service, kept: u8) -> Re
 fn has_timed_out(core: &Core, deployment: &Deployment) -> bool {
     // The clocks of servers are apart by a few seconds.
     let lasts_ms = deployment.limit_ms() + deployment.paused_ms(deployment.latest());
-    core.now + 10_000 >= deployment.order().created_at.plus_ms(lasts_ms).0
+    core.time().plus_ms(10_000) >= deployment.order().created_at.plus_ms(lasts_ms)
 }
 
 /// What must hold of a task set that was ended just now.

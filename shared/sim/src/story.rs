@@ -19,6 +19,7 @@ use wire::codedeploy::{
 use wire::cutover::{RollBackDeployment, SteerDeployment, Wish};
 
 use crate::bundles::Bundle;
+use crate::clock::ClockStory;
 use crate::core::{Act, EPOCH_MS, Event, HostEvent};
 use crate::faults::Faults;
 use crate::fleet::CloudStory;
@@ -76,9 +77,24 @@ pub(crate) struct Story {
     pub(crate) zones: Option<ZoneStory>,
     pub(crate) functions: Option<FunctionsStory>,
     pub(crate) services: Option<ServicesStory>,
+    pub(crate) clock: Option<ClockStory>,
 }
 
 impl Story {
+    /// What a seed wants, and the chance of its world.
+    pub(crate) fn of_seed(seed: u64) -> (Self, Random) {
+        let mut random = Random::new(seed);
+        let mut story = Self::by_chance(&mut random);
+        story.add_cloud(seed);
+        story.add_traffic(seed);
+        story.add_zones(seed);
+        story.add_functions(seed);
+        story.add_services(seed);
+        story.add_rollbacks(seed);
+        story.add_clock(seed);
+        (story, random)
+    }
+
     pub(crate) fn by_chance(random: &mut Random) -> Self {
         let faults = Faults::by_chance(random);
         let hosts = match random.between(0, 999) {
@@ -117,6 +133,7 @@ impl Story {
             zones: None,
             functions: None,
             services: None,
+            clock: None,
         }
     }
 
@@ -149,6 +166,15 @@ impl Story {
     pub(crate) fn add_zones(&mut self, seed: u64) {
         let is_shifted = self.traffic.as_ref().is_some_and(TrafficStory::is_shifted);
         self.zones = ZoneStory::by_chance(seed).filter(|_| !is_shifted);
+    }
+
+    /// Lets the machine's clock jump, where the seed wants it and the world is a home.
+    fn add_clock(&mut self, seed: u64) {
+        let is_home = self.cloud.is_none()
+            && self.functions.is_none()
+            && self.services.is_none()
+            && !self.has_errands;
+        self.clock = ClockStory::by_chance(seed, self.lasts_ms).filter(|_| is_home);
     }
 
     /// What the configuration `number` of users has: steps or zones, if it has any of them.
@@ -204,6 +230,7 @@ impl Story {
             zones: None,
             functions: None,
             services: None,
+            clock: None,
         }
     }
 }
@@ -358,6 +385,9 @@ impl World {
         }
         if let Some(services) = &story.services {
             self.begin_services(services, story.functions.is_some(), &mut rows);
+        }
+        if let Some(clock) = &story.clock {
+            self.begin_clock(clock);
         }
         rows.write(self);
         self.shared.table.count_anew();

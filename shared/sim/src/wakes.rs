@@ -32,10 +32,10 @@ impl World {
     /// Checks that no deployment waits for a wake that should have come.
     pub(crate) fn check_wakes(&self) {
         let mut core = self.shared.core();
-        let now = core.now;
-        if core.punctual_since.is_none_or(|since| now < since) {
+        if core.punctual_since.is_none_or(|since| core.now < since) {
             return;
         }
+        let now = core.time().0;
         let active = core.checks.active.values().flatten();
         let late = active.filter_map(|id| {
             let at = core.checks.deployments.get(id)?.wake_at?;

@@ -90,14 +90,7 @@ const ANSWER_MS: u64 = 8_000;
 impl World {
     /// A world as the seed wants it.
     pub(crate) fn new(seed: u64, recording: bool) -> Self {
-        let mut random = Random::new(seed);
-        let mut story = Story::by_chance(&mut random);
-        story.add_cloud(seed);
-        story.add_traffic(seed);
-        story.add_zones(seed);
-        story.add_functions(seed);
-        story.add_services(seed);
-        story.add_rollbacks(seed);
+        let (story, random) = Story::of_seed(seed);
         Self::of(&story, random, recording)
     }
 
@@ -228,6 +221,8 @@ impl World {
             Event::DriverRestarts => self.driver_restarts(),
             Event::Ask { host, life, question, reply } => self.asked(host, life, question, reply),
             Event::Heal => self.heal(),
+            Event::ClockSet { hours } => self.clock_set(hours),
+            Event::Settle => self.settle(),
         }
     }
 
@@ -325,6 +320,12 @@ impl World {
                 self.shared.core().violate(format!("{} panicked: {what}", task.what));
             }
         }
+    }
+
+    /// Whether somebody is about to start something.
+    pub(crate) fn is_anything_asked(&self) -> bool {
+        let is_of_user = |task: &Task| !task.is_driver && !task.what.starts_with("host-");
+        !self.unhandled.is_empty() || self.tasks.values().any(is_of_user)
     }
 
     /// Kills the tasks of the driver.

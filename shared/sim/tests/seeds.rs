@@ -24,6 +24,29 @@ fn every_invariant_holds_in_a_thousand_worlds() {
     assert!(sum.deployments > SEEDS, "{} deployments", sum.deployments);
 }
 
+/// Seeds of which those are simulated twice whose machine's clock jumps.
+const JUMPING: u64 = 1_000;
+
+#[test]
+fn a_clock_that_jumps_an_hour_forward_and_back_stalls_nothing_and_ends_nothing_too_soon() {
+    let (mut worlds, mut deployments) = (0, 0);
+    for [jumping, even] in (0..JUMPING).filter_map(sim::with_and_without_jumps) {
+        let seed = jumping.seed;
+        let seen = |outcome: &sim::Outcome| {
+            let &sim::Outcome { deployments, succeeded, virtual_ms, .. } = outcome;
+            let mut writes = outcome.writes.clone();
+            // How long traffic is looked at after an end is told by the clock that jumps.
+            writes.remove(&sim::Kind::Other);
+            (deployments, succeeded, virtual_ms, writes, outcome.tally.clone())
+        };
+        assert_eq!(jumping.violation, None, "{}", sim::replay(seed));
+        assert_eq!(seen(&jumping), seen(&even), "seed {seed} becomes another story");
+        worlds += 1;
+        deployments += jumping.deployments;
+    }
+    assert!(worlds > JUMPING / 25 && deployments > worlds, "{worlds} worlds, {deployments}");
+}
+
 #[test]
 fn a_seed_replays_step_by_step() {
     for seed in 0..20 {

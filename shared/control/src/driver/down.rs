@@ -75,11 +75,14 @@ impl Control {
     fn silence_of(&self, host: &OnPremises) -> Silence {
         const SEEN: &str = "last seen";
         const REGISTERED: &str = "not seen since it was registered";
-        let registered_ms = self.now().since_ms(host.registered_at);
+        let now = self.now();
+        let registered_ms = now.since_ms(host.registered_at);
         if let Some(unheard) = self.dispatcher.unheard(&host.name) {
+            // When the clock was set back since, nobody knows how long ago it was registered.
+            let is_known = host.registered_at <= now;
             return match unheard.was_heard {
                 true => Silence { ms: unheard.ms, since: SEEN },
-                false if registered_ms < unheard.ms => {
+                false if is_known && registered_ms < unheard.ms => {
                     Silence { ms: registered_ms, since: REGISTERED }
                 }
                 false => Silence { ms: unheard.ms, since: "not seen since the server started" },
