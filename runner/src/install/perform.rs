@@ -9,8 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
 
-use durable::SYNC_EACH;
-
 use super::error::InstallError;
 use super::host::{Host, join, split};
 use super::journal::{Journal, Phase, Step, changed, keep, placed, restored, to_do, to_undo};
@@ -125,8 +123,8 @@ impl Run<'_> {
             }
         }
         check_space(self.host, &journal.manifest.stores, &staged)?;
-        let each =
-            self.sync && staged.iter().filter(|file| file.same.is_none()).count() <= SYNC_EACH;
+        let copies = staged.iter().filter(|file| file.same.is_none()).count();
+        let each = self.sync && copies <= self.host.disk().sync_each();
         let mut copied = 0;
         for file in staged {
             let needed = if let Want::File { bytes, .. } = file.want { bytes } else { 0 };
@@ -174,7 +172,7 @@ impl Run<'_> {
         let mut mounts = BTreeSet::new();
         for dir in dirs {
             let mut settle = || {
-                if dirs.len() <= SYNC_EACH {
+                if dirs.len() <= self.host.disk().sync_each() {
                     self.host.sync_dir(dir)
                 } else if self.host.is_dir(dir)? && mounts.insert(self.host.mount(dir)?) {
                     self.host.sync_all(dir)

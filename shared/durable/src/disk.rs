@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::AtFlags;
+use rustix::io::Errno;
 
 /// A call that changes a file system, or makes changes last. Names are those in an opened directory.
 #[derive(Debug, Clone, Copy)]
@@ -83,16 +84,38 @@ pub trait Watch: Debug + Send + Sync {
     fn after(&self, call: &Call<'_>);
 }
 
+/// Up to so many files are forced to the disk one by one; beyond, their whole file system is.
+const SYNC_EACH: usize = 500;
+
 /// The disk: the real one, unless a test watches it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Disk {
     watch: Option<Arc<dyn Watch>>,
+    sync_each: usize,
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Self { watch: None, sync_each: SYNC_EACH }
+    }
 }
 
 impl Disk {
     /// A disk that tells `watch` of each call.
     pub fn watched(watch: Arc<dyn Watch>) -> Self {
-        Self { watch: Some(watch) }
+        Self { watch: Some(watch), ..Self::default() }
+    }
+
+    /// The same disk, on which no more than `files` files are forced to the disk one by one.
+    #[must_use]
+    pub fn with_sync_each(self, files: usize) -> Self {
+        Self { sync_each: files, ..self }
+    }
+
+    /// How many files, or directories, are forced to the disk one by one; of more, the whole file system is. 500, unless
+    /// set otherwise.
+    pub fn sync_each(&self) -> usize {
+        self.sync_each
     }
 
     /// Makes a call by `act`, which has to do what the call says and nothing else.
@@ -133,30 +156,50 @@ impl Disk {
         })
     }
 
-    /// Makes the content of a file last.
+    /// Makes the content of a file last. Where the file system can do that for all files only, it does so.
     ///
     /// # Errors
     /// Those of the system; what the file contains after a crash is then unknown.
     pub fn sync_file(&self, file: impl AsFd) -> io::Result<()> {
         let file = file.as_fd();
-        self.call(Call::SyncFile { file }, || Ok(rustix::fs::fsync(file)?))
+        let synced = self.call(Call::SyncFile { file }, || Ok(rustix::fs::fsync(file)?));
+        self.or_all(synced, file)
     }
 
-    /// Makes the names in a directory last.
+    /// Makes the names in a directory last. Where the file system cannot do that for one directory, as some on a network
+    /// cannot, it does so for all.
     ///
     /// # Errors
     /// Those of the system.
     pub fn sync_dir(&self, dir: impl AsFd) -> io::Result<()> {
         let dir = dir.as_fd();
-        self.call(Call::SyncDir { dir }, || Ok(rustix::fs::fsync(dir)?))
+        let synced = self.call(Call::SyncDir { dir }, || Ok(rustix::fs::fsync(dir)?));
+        self.or_all(synced, dir)
     }
 
-    /// Makes everything last on the file system of a directory.
+    /// Makes everything last on the file system of a directory, as far as that can make anything last.
     ///
     /// # Errors
     /// Those of the system.
     pub fn sync_all(&self, dir: impl AsFd) -> io::Result<()> {
         let dir = dir.as_fd();
-        self.call(Call::SyncAll { dir }, || Ok(rustix::fs::syncfs(dir)?))
+        let synced = self.call(Call::SyncAll { dir }, || Ok(rustix::fs::syncfs(dir)?));
+        match synced {
+            Err(error) if is_unsupported(&error) => Ok(()),
+            synced => synced,
+        }
     }
+
+    fn or_all(&self, synced: io::Result<()>, fd: BorrowedFd<'_>) -> io::Result<()> {
+        match synced {
+            Err(error) if is_unsupported(&error) => self.sync_all(fd),
+            synced => synced,
+        }
+    }
+}
+
+/// Whether the error says that the file system has no such call.
+fn is_unsupported(error: &io::Error) -> bool {
+    let errors = [Errno::INVAL, Errno::OPNOTSUPP, Errno::NOSYS];
+    errors.iter().any(|unsupported| error.raw_os_error() == Some(unsupported.raw_os_error()))
 }

@@ -33,6 +33,7 @@ struct State {
     stop_at: Option<u64>,
     fail_at: Option<(u64, Errno)>,
     full_from: Option<u64>,
+    unsynced: Option<Errno>,
     model: Model,
 }
 
@@ -72,7 +73,12 @@ impl Faults {
         self.state().full_from = Some(call);
     }
 
-    /// No call fails any more.
+    /// From now on no file or directory can be synced by itself, as on some file systems.
+    pub fn sync_nothing_alone(&self, with: Errno) {
+        self.state().unsynced = Some(with);
+    }
+
+    /// No call fails any more, but for those that the file system does not have.
     pub fn heal(&self) {
         let mut state = self.state();
         (state.stop_at, state.fail_at, state.full_from) = (None, None, None);
@@ -106,6 +112,9 @@ impl Watch for Faults {
             matches!(call, Call::Create { .. } | Call::Link { .. } | Call::Write { .. });
         if needs_space && state.full_from.is_some_and(|from| from <= number) {
             return Err(Errno::NOSPC.into());
+        }
+        if let (Some(with), Call::SyncFile { .. } | Call::SyncDir { .. }) = (state.unsynced, call) {
+            return Err(with.into());
         }
         match state.fail_at {
             Some((at, with)) if at == number => Err(with.into()),

@@ -10,9 +10,6 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::disk::{Call, Disk};
 
-/// Up to so many files are forced to the disk one by one; beyond, their whole file system is.
-pub const SYNC_EACH: usize = 500;
-
 impl Disk {
     /// Replaces a file as a whole, or makes it: whoever reads it, and whoever comes after a crash, finds the old one or
     /// this one. It lasts when this returns. Only one process may replace the same file at a time.
@@ -94,12 +91,18 @@ impl Disk {
                     files.push(entry.path());
                 }
             }
-            if files.len() > SYNC_EACH {
+            if files.len() > self.sync_each() {
                 return self.sync_all(open_dir(&dir)?);
             }
         }
         for file in files {
-            self.sync_file(File::open(file)?)?;
+            match File::open(file) {
+                // Whoever owns it may still be barred from it by its mode.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    return self.sync_all(open_dir(dir)?);
+                }
+                opened => self.sync_file(opened?)?,
+            }
         }
         dirs.iter().rev().try_for_each(|dir| self.sync_names(dir))
     }

@@ -11,5 +11,4 @@ mod file;
 mod log;
 
 pub use disk::{Call, Disk, Watch};
-pub use file::SYNC_EACH;
 pub use log::Log;

@@ -108,7 +108,7 @@ fn a_removed_file_stays_away_and_one_that_is_not_there_is_no_error() {
 
 #[test]
 fn a_tree_lasts_once_it_was_synced_whether_it_is_small_or_large() {
-    for (files, calls) in [(3, 3 + 2), (durable::SYNC_EACH + 1, 1)] {
+    for (files, calls) in [(3, 3 + 2), (Disk::default().sync_each() + 1, 1)] {
         let home = tempfile::tempdir().unwrap();
         fs::create_dir(home.path().join("sub")).unwrap();
         for number in 0..files {
@@ -153,4 +153,22 @@ fn a_torn_line_is_cut_off_and_the_log_goes_on() {
     let disk = Disk::default();
     Log::open(&disk, &dir, "log", 4).unwrap().add(b"three\n", true).unwrap();
     assert_eq!(text(&dir.join("log")), "one\nthree\n");
+}
+
+#[test]
+fn what_cannot_be_synced_by_itself_lasts_with_its_whole_file_system() {
+    for with in [Errno::INVAL, Errno::OPNOTSUPP] {
+        let (home, faults, disk) = world();
+        let dir = home.path().join("dir");
+        faults.sync_nothing_alone(with);
+        disk.replace(&dir.join("file"), b"the new one", 0o600).unwrap();
+        assert!(after_power_loss(&home, &faults, "file").iter().all(|left| left == "the new one"));
+        Log::open(&disk, &dir, "log", 0).unwrap().add(b"one\n", true).unwrap();
+        disk.sync_tree(&dir).unwrap();
+        assert!(after_power_loss(&home, &faults, "log").iter().all(|left| left == "one\n"));
+    }
+    // A disk that is broken is another thing.
+    let (home, faults, disk) = world();
+    faults.sync_nothing_alone(Errno::IO);
+    assert!(disk.replace(&home.path().join("dir/file"), b"new", 0o600).is_err());
 }

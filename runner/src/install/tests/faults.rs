@@ -11,26 +11,34 @@ use rustix::io::Errno;
 use super::*;
 
 /// A host that has the first of two revisions, which differ in everything that can differ.
-struct Case {
-    world: World,
+pub(super) struct Case {
+    pub(super) world: World,
     second: (PathBuf, String),
     faults: Arc<Faults>,
 }
 
+/// How many files or directories are synced one by one: as many as there are, or so few that all file systems are synced
+/// instead.
+const LIMITS: [usize; 2] = [500, 2];
+
 impl Case {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
+        Self::of(LIMITS[0])
+    }
+
+    fn of(sync_each: usize) -> Self {
         let mut world = World::below(in_memory());
         let [first, second] = revisions(&world);
         world.install_once(&first.0, &first.1);
         fs::write(world.at("srv/app/old/dir/by-user"), "mine").unwrap();
         set_times(&world.at("srv/app/old/dir/by-user"));
         let faults = Faults::watch(world.home.path()).unwrap();
-        world.disk = faults.disk();
+        world.disk = faults.disk().with_sync_each(sync_each);
         Self { world, second, faults }
     }
 
     /// The trees before and after the second revision is installed.
-    fn old_and_new() -> [Snapshot; 2] {
+    pub(super) fn old_and_new() -> [Snapshot; 2] {
         let case = Self::new();
         let old = case.world.snapshot();
         case.install().unwrap();
@@ -96,22 +104,24 @@ fn set_times(path: &Path) {
 fn a_runner_that_dies_at_any_call_leaves_the_old_tree_or_the_new_one() {
     let trees = Case::old_and_new();
     let mut seen = [0, 0];
-    for call in 0.. {
-        let case = Case::new();
-        case.faults.stop_at(call);
-        let lived = lives(|| case.install().unwrap()).is_some();
-        case.faults.heal();
-        case.recover_dying(call);
-        let found = case.world.snapshot();
-        let which = trees.iter().position(|tree| *tree == found);
-        assert!(which.is_some(), "call {call}: {found:#?}");
-        seen[which.unwrap()] += 1;
-        assert_eq!(case.staged(), 0, "call {call}");
-        // Whatever it was, the group goes on from there.
-        case.install().unwrap();
-        assert_eq!(case.world.snapshot(), trees[1], "call {call}");
-        if lived {
-            break;
+    for each in LIMITS {
+        for call in 0.. {
+            let case = Case::of(each);
+            case.faults.stop_at(call);
+            let lived = lives(|| case.install().unwrap()).is_some();
+            case.faults.heal();
+            case.recover_dying(call);
+            let found = case.world.snapshot();
+            let which = trees.iter().position(|tree| *tree == found);
+            assert!(which.is_some(), "{each} call {call}: {found:#?}");
+            seen[which.unwrap()] += 1;
+            assert_eq!(case.staged(), 0, "{each} call {call}");
+            // Whatever it was, the group goes on from there.
+            case.install().unwrap();
+            assert_eq!(case.world.snapshot(), trees[1], "{each} call {call}");
+            if lived {
+                break;
+            }
         }
     }
     assert!(seen.iter().all(|count| *count > 20), "{seen:?}");
@@ -122,25 +132,27 @@ fn a_loss_of_power_at_any_call_leaves_the_old_tree_or_the_new_one_and_the_new_on
 {
     let trees = Case::old_and_new();
     let mut seen = [0, 0];
-    for call in 0.. {
-        let case = Case::new();
-        case.faults.stop_at(call);
-        let lived = lives(|| case.install().unwrap()).is_some();
-        for luck in [0, 1, 2 + 3 * call, 3 + 3 * call, 4 + 3 * call] {
-            let home = in_memory();
-            fs::remove_dir(home.path()).unwrap();
-            case.faults.lose_power(home.path(), luck).unwrap();
-            let after = World::of(home);
-            after.recover().unwrap();
-            let found = after.snapshot();
-            let which = trees.iter().position(|tree| *tree == found);
-            assert!(which.is_some(), "call {call}, luck {luck}: {found:#?}");
-            assert!(!lived || which == Some(1), "call {call}, luck {luck}");
-            seen[which.unwrap()] += 1;
-            assert_eq!(after.recover().unwrap(), Recovery::Nothing);
-        }
-        if lived {
-            break;
+    for each in LIMITS {
+        for call in 0.. {
+            let case = Case::of(each);
+            case.faults.stop_at(call);
+            let lived = lives(|| case.install().unwrap()).is_some();
+            for luck in [0, 1, 2 + 3 * call, 3 + 3 * call, 4 + 3 * call] {
+                let home = in_memory();
+                fs::remove_dir(home.path()).unwrap();
+                case.faults.lose_power(home.path(), luck).unwrap();
+                let after = World::of(home);
+                after.recover().unwrap();
+                let found = after.snapshot();
+                let which = trees.iter().position(|tree| *tree == found);
+                assert!(which.is_some(), "{each} call {call}, luck {luck}: {found:#?}");
+                assert!(!lived || which == Some(1), "{each} call {call}, luck {luck}");
+                seen[which.unwrap()] += 1;
+                assert_eq!(after.recover().unwrap(), Recovery::Nothing);
+            }
+            if lived {
+                break;
+            }
         }
     }
     assert!(seen.iter().all(|count| *count > 50), "{seen:?}");
@@ -149,9 +161,10 @@ fn a_loss_of_power_at_any_call_leaves_the_old_tree_or_the_new_one_and_the_new_on
 #[test]
 fn a_call_that_fails_leaves_the_old_tree_or_the_new_one_and_says_which() {
     let trees = Case::old_and_new();
-    for with in [Errno::NOSPC, Errno::IO] {
+    for (with, each) in [(Errno::NOSPC, LIMITS[0]), (Errno::IO, LIMITS[0]), (Errno::IO, LIMITS[1])]
+    {
         for call in 0.. {
-            let case = Case::new();
+            let case = Case::of(each);
             case.faults.fail_at(call, with);
             let outcome = case.install();
             let is_new = usize::from(outcome.is_ok());
@@ -173,19 +186,21 @@ fn a_call_that_fails_leaves_the_old_tree_or_the_new_one_and_says_which() {
 #[test]
 fn a_disk_that_fills_up_leaves_the_old_tree_or_the_new_one_and_nothing_that_was_staged() {
     let trees = Case::old_and_new();
-    for call in 0.. {
-        let case = Case::new();
-        case.faults.fill_up_at(call);
-        let outcome = case.install();
-        let is_new = usize::from(outcome.is_ok());
-        assert_eq!(case.world.snapshot(), trees[is_new], "call {call}: {outcome:?}");
-        assert!(outcome.is_ok() || case.staged() == 0, "call {call}: {outcome:?}");
-        let all = case.faults.calls();
-        case.faults.heal();
-        case.world.recover().unwrap();
-        assert_eq!(case.world.snapshot(), trees[is_new], "call {call}: {outcome:?}");
-        if call >= all {
-            break;
+    for each in LIMITS {
+        for call in 0.. {
+            let case = Case::of(each);
+            case.faults.fill_up_at(call);
+            let outcome = case.install();
+            let is_new = usize::from(outcome.is_ok());
+            assert_eq!(case.world.snapshot(), trees[is_new], "{each} call {call}: {outcome:?}");
+            assert!(outcome.is_ok() || case.staged() == 0, "{each} call {call}: {outcome:?}");
+            let all = case.faults.calls();
+            case.faults.heal();
+            case.world.recover().unwrap();
+            assert_eq!(case.world.snapshot(), trees[is_new], "{each} call {call}: {outcome:?}");
+            if call >= all {
+                break;
+            }
         }
     }
 }
@@ -193,7 +208,8 @@ fn a_disk_that_fills_up_leaves_the_old_tree_or_the_new_one_and_nothing_that_was_
 #[test]
 fn a_switch_that_fails_is_undone_also_if_the_disk_is_full_or_the_runner_dies_meanwhile() {
     for (call, is_full) in (0..).flat_map(|call| [(call, false), (call, true)]) {
-        let case = Case::new();
+        // Both limits in turn.
+        let case = Case::of(LIMITS[usize::try_from(call / 2 % 2).unwrap()]);
         let (world, faults) = (&case.world, &case.faults);
         let plan = world.plan(&case.second.0, &case.second.1, Disallow).unwrap();
         // The directory that becomes a file is not empty any more when it comes to it.
@@ -234,14 +250,28 @@ fn a_switch_that_fails_is_undone_also_if_the_disk_is_full_or_the_runner_dies_mea
 
 #[test]
 fn an_install_that_is_not_forced_to_the_disk_makes_its_records_last_only() {
-    let syncs = |sync| {
-        let mut case = Case::new();
+    let calls = |sync, each| {
+        let mut case = Case::of(each);
         case.world.sync = sync;
         let before = case.faults.calls();
         case.install().unwrap();
         case.faults.calls() - before
     };
-    assert!(syncs(false) + 20 < syncs(true));
+    let [none, each, all] = [(false, LIMITS[0]), (true, LIMITS[0]), (true, LIMITS[1])];
+    let [none, each, all] = [none, each, all].map(|(sync, limit)| calls(sync, limit));
+    assert!(none < all && all + 10 < each, "{none} {all} {each}");
+}
+
+#[test]
+fn an_install_lasts_also_where_no_directory_can_be_synced_by_itself() {
+    let trees = Case::old_and_new();
+    let case = Case::new();
+    case.faults.sync_nothing_alone(Errno::INVAL);
+    case.install().unwrap();
+    let home = in_memory();
+    fs::remove_dir(home.path()).unwrap();
+    case.faults.lose_power(home.path(), 0).unwrap();
+    assert_eq!(World::of(home).snapshot(), trees[1]);
 }
 
 /// Two revisions that differ in everything that can differ.
