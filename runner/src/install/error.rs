@@ -89,6 +89,20 @@ pub enum InstallError {
         /// How many are free.
         free: u64,
     },
+    /// A file in which the runner notes what it installs makes no sense.
+    #[error(
+        "the runner's own record `{}` cannot be understood ({source}): if a newer runner wrote it, run that one again; else \
+         {remedy}", path.display()
+    )]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// What to do if no other runner understands it.
+        remedy: &'static str,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
     /// The system refused something.
     #[error("{action} `{}` failed: {source}; check the disk and the permissions", path.display())]
     Io {

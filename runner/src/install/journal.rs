@@ -36,6 +36,7 @@ pub(super) struct Journal {
     /// What will be kept.
     pub(super) previous: Previous,
     /// Whether what was kept before stays kept instead, because the same revision is installed again.
+    #[serde(default)]
     pub(super) again: bool,
     /// Directories that are needed no longer, if they are empty.
     pub(super) obsolete: BTreeSet<String>,
@@ -43,18 +44,34 @@ pub(super) struct Journal {
     pub(super) stores: BTreeSet<String>,
 }
 
-/// One step of the switch. `old` is where what goes is kept, `new` where a staged file waits.
+/// One step of the switch. `old` is where what goes is kept, `new` where a staged file waits. Steps that the first runners
+/// have written are still carried out.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) enum Step {
     /// Takes a file away.
     Remove { path: String, old: String },
-    /// Takes an empty directory away, because a file comes in its place. It is moved, so that it comes back with all that it
-    /// had: owner, mode, ACLs, labels.
-    Rmdir { path: String, old: String },
+    /// Takes an empty directory away, because a file comes in its place.
+    Rmdir {
+        path: String,
+        #[serde(alias = "meta")]
+        old: OldDir,
+    },
     /// Makes a directory.
     Mkdir { path: String, meta: Meta, labels: Labels },
+    /// Changes a directory that is there. Only the first runners did so.
+    Change { path: String, from: Meta, to: Meta, labels: Labels },
     /// Puts a staged file to its place.
     Place { path: String, new: String, old: Option<String> },
+}
+
+/// What is kept of a directory that is taken away.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum OldDir {
+    /// Itself, moved, so that it comes back with all that it had: owner, mode, ACLs, labels.
+    Moved(String),
+    /// Owner and mode: the first runners made another one to go back.
+    Removed(Meta),
 }
 
 impl Step {
@@ -63,6 +80,7 @@ impl Step {
             Self::Remove { path, .. }
             | Self::Rmdir { path, .. }
             | Self::Mkdir { path, .. }
+            | Self::Change { path, .. }
             | Self::Place { path, .. } => path,
         }
     }
@@ -70,8 +88,11 @@ impl Step {
     /// The directories in which it changes names, and that which it makes.
     pub(super) fn changes(&self) -> impl Iterator<Item = &str> {
         let other = match self {
-            Self::Remove { old, .. } | Self::Rmdir { old, .. } => Some(split(old).0),
-            Self::Mkdir { path, .. } => Some(path.as_str()),
+            Self::Remove { old, .. } | Self::Rmdir { old: OldDir::Moved(old), .. } => {
+                Some(split(old).0)
+            }
+            Self::Rmdir { old: OldDir::Removed(_), .. } => None,
+            Self::Mkdir { path, .. } | Self::Change { path, .. } => Some(path.as_str()),
             Self::Place { new, .. } => Some(split(new).0),
         };
         std::iter::once(split(self.path()).0).chain(other)
@@ -86,20 +107,14 @@ impl Step {
     fn try_redo(&self, host: &Host) -> io::Result<()> {
         match self {
             Self::Remove { path, old } => match host.find(path)? {
-                Some(found) if found.kind != FileType::Directory => host.rename(path, old),
+                Some(found) if found.kind != FileType::Directory => {
+                    host.rename(path, old)?;
+                    // The first runners gave it that name before: between two names of a file, a rename does nothing.
+                    if host.find(path)? == Some(found) { host.unlink(path) } else { Ok(()) }
+                }
                 _ => Ok(()),
             },
-            Self::Rmdir { path, old } => {
-                if host.find(path)?.is_some_and(|found| found.kind == FileType::Directory) {
-                    host.rename(path, old)?;
-                }
-                if host.names(old)?.is_empty() {
-                    return Ok(());
-                }
-                // Somebody has put something into it since the install was planned.
-                host.rename(old, path)?;
-                Err(io::ErrorKind::DirectoryNotEmpty.into())
-            }
+            Self::Rmdir { path, old } => redo_rmdir(host, path, old),
             Self::Mkdir { path, meta, labels } => {
                 match host.mkdir(path, 0o700) {
                     Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -109,6 +124,10 @@ impl Step {
                 }
                 label_dir(host, path, labels)
             }
+            Self::Change { path, to, labels, .. } => {
+                host.set_meta(path, *to)?;
+                label_dir(host, path, labels)
+            }
             Self::Place { path, new, old } => {
                 if host.find(new)?.is_none() {
                     return Ok(());
@@ -116,8 +135,8 @@ impl Step {
                 if let Some(old) = old
                     && host.find(old)?.is_none()
                 {
-                    // It went back to its place when this was undone.
-                    keep(host, path, old)?;
+                    // It went back to its place when this was undone, or could not be kept before.
+                    keep_or_move(host, path, old)?;
                 }
                 host.rename(new, path)
             }
@@ -132,12 +151,17 @@ impl Step {
 
     fn try_undo(&self, host: &Host) -> io::Result<()> {
         match self {
-            Self::Remove { path, old } | Self::Rmdir { path, old } => {
+            Self::Remove { path, old } | Self::Rmdir { path, old: OldDir::Moved(old) } => {
                 match (host.find(old)?, host.find(path)?) {
                     (Some(_), None) => host.rename(old, path),
                     (Some(_) | None, _) => Ok(()),
                 }
             }
+            Self::Rmdir { path, old: OldDir::Removed(meta) } => match host.mkdir(path, 0o700) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+                _ => host.set_meta(path, *meta),
+            },
+            Self::Change { path, from, .. } => host.set_meta(path, *from),
             Self::Mkdir { path, .. } => match host.rmdir(path) {
                 // What somebody else put there meanwhile is not ours to take.
                 Err(error)
@@ -230,6 +254,34 @@ fn is_below(path: &str, dirs: &BTreeSet<&str>) -> bool {
     path.match_indices('/').any(|(end, _)| path.get(..end).is_some_and(|it| dirs.contains(it)))
 }
 
+fn redo_rmdir(host: &Host, path: &str, old: &OldDir) -> io::Result<()> {
+    let is_there = host.find(path)?.is_some_and(|found| found.kind == FileType::Directory);
+    match old {
+        OldDir::Moved(old) => {
+            if is_there {
+                host.rename(path, old)?;
+            }
+            if host.names(old)?.is_empty() {
+                return Ok(());
+            }
+            // Somebody has put something into it since the install was planned.
+            host.rename(old, path)?;
+            Err(io::ErrorKind::DirectoryNotEmpty.into())
+        }
+        OldDir::Removed(_) if is_there => host.rmdir(path),
+        OldDir::Removed(_) => Ok(()),
+    }
+}
+
+/// Keeps the file that is to go, by moving it where the runner may neither link nor read it; then it is gone from its place
+/// for a moment.
+fn keep_or_move(host: &Host, path: &str, old: &str) -> io::Result<()> {
+    match keep(host, path, old) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => host.rename(path, old),
+        kept => kept,
+    }
+}
+
 /// Gives the file that will go a second name, or copies it where it cannot have one. Its mode may have become 0.
 pub(super) fn keep(host: &Host, path: &str, old: &str) -> io::Result<()> {
     match host.hard_link(path, old) {
@@ -242,8 +294,9 @@ pub(super) fn keep(host: &Host, path: &str, old: &str) -> io::Result<()> {
         host.symlink(target, old)?;
         return host.set_meta(old, found.meta);
     }
+    let from = host.read(path)?;
     let to = host.create(old)?;
-    host.copy(host.read(path)?, &to)?;
+    host.copy(from, &to)?;
     host.set_meta(old, found.meta)?;
     host.set_mtime(old, found.stamp.mtime_s, found.stamp.mtime_ns)?;
     host.disk().sync_file(&to)

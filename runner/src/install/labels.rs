@@ -90,7 +90,9 @@ fn label_dirs(
         .iter_mut()
         .filter_map(|step| match step {
             Step::Mkdir { path, labels, .. } => Some((path.clone(), &mut labels.label)),
-            Step::Remove { .. } | Step::Rmdir { .. } | Step::Place { .. } => None,
+            Step::Remove { .. } | Step::Rmdir { .. } | Step::Change { .. } | Step::Place { .. } => {
+                None
+            }
         })
         .collect();
     let paths: Vec<_> = dirs.iter().map(|(path, _)| host.outside(path)).collect();

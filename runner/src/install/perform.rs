@@ -55,8 +55,7 @@ pub(super) fn perform(plan: InstallPlan) -> Result<Outcome, InstallError> {
 
 /// Brings an interrupted install of a group to its end: the new tree if the switch had begun, else the old one.
 pub(super) fn recover(host: &Host, group_dir: &Path, sync: bool) -> Result<Recovery, InstallError> {
-    let failed = || InstallError::io("reading", group_dir);
-    let Some(journal) = load::<Journal>(group_dir, JOURNAL).map_err(failed())? else {
+    let Some(journal) = load::<Journal>(group_dir, JOURNAL)? else {
         return Ok(Recovery::Nothing);
     };
     let run = Run { host, group_dir, sync };
@@ -141,7 +140,11 @@ impl Run<'_> {
         }
         for step in &journal.steps {
             if let Step::Place { path, old: Some(old), .. } = step {
-                keep(self.host, path, old).map_err(self.failed("keeping", path))?;
+                match keep(self.host, path, old) {
+                    // It can still be moved away when its turn comes.
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                    kept => kept.map_err(self.failed("keeping", path))?,
+                }
             }
         }
         for store in journal.manifest.stores.iter().filter(|_| self.sync) {
@@ -255,8 +258,7 @@ impl Run<'_> {
 
     /// Whether what is noted as installed is what the journal is about.
     fn is_noted(&self, journal: &Journal) -> Result<bool, InstallError> {
-        let installed = load::<Manifest>(self.group_dir, INSTALLED)
-            .map_err(InstallError::io("reading", self.group_dir))?;
+        let installed = load::<Manifest>(self.group_dir, INSTALLED)?;
         Ok(installed.is_some_and(|installed| installed.sequence == journal.manifest.sequence))
     }
 
@@ -308,8 +310,7 @@ impl Run<'_> {
         if !journal.again {
             return Ok(parents(&journal.previous.kept));
         }
-        let previous = load::<Previous>(self.group_dir, PREVIOUS);
-        let previous = previous.map_err(InstallError::io("reading", self.group_dir))?;
+        let previous = load::<Previous>(self.group_dir, PREVIOUS)?;
         Ok(parents(&previous.unwrap_or_default().kept))
     }
 }

@@ -10,6 +10,7 @@ use durable::Disk;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::error::InstallError;
 use super::host::{Meta, Stamp};
 
 /// What one deployment installed.
@@ -53,11 +54,34 @@ pub(super) const PREVIOUS: &str = "install-previous.json";
 pub(super) const JOURNAL: &str = "install-journal.json";
 
 /// Reads a file of the group's directory; none if it is not there.
-pub(super) fn load<T: DeserializeOwned>(dir: &Path, name: &str) -> io::Result<Option<T>> {
-    match fs::read(dir.join(name)) {
-        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+pub(super) fn load<T: DeserializeOwned>(
+    dir: &Path,
+    name: &'static str,
+) -> Result<Option<T>, InstallError> {
+    let path = dir.join(name);
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(InstallError::io("reading", path)(error)),
+    };
+    serde_json::from_slice(&bytes).map(Some).map_err(|source| {
+        let remedy = remedy(name);
+        InstallError::Record { path, remedy, source }
+    })
+}
+
+/// What helps if a file of the group's directory is no longer understood.
+fn remedy(name: &str) -> &'static str {
+    match name {
+        JOURNAL => {
+            "move the file away, look through the files of the install that was interrupted, and deploy with \
+             `file_exists_behavior: OVERWRITE`, because the group may not know all of them"
+        }
+        INSTALLED => {
+            "move the file away, and deploy with `file_exists_behavior: OVERWRITE`, because the group then does not know \
+             any of its files"
+        }
+        _ => "move the file away: it only saves copies when the group goes back",
     }
 }
 

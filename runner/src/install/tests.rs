@@ -18,6 +18,8 @@ use super::*;
 mod faults;
 mod labels;
 mod links;
+mod records;
+mod rights;
 
 /// A host with its root, the group's state, and bundles.
 struct World {
@@ -169,28 +171,6 @@ impl World {
 /// A directory where a sync costs nothing, if there is one.
 fn in_memory() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
-}
-
-/// Does `work` as a user who may not do everything, in a thread of its own: the system gives each thread its users. None,
-/// and a word about it, where that is not possible.
-fn unprivileged<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
-    use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
-    let (uid, gid) = (rustix::fs::Uid::from_raw(65_534), rustix::fs::Gid::from_raw(65_534));
-    let become_nobody = || {
-        set_thread_groups(&[])?;
-        set_thread_res_gid(gid, gid, gid)?;
-        set_thread_res_uid(uid, uid, uid)
-    };
-    let work = || {
-        let is_root = rustix::process::geteuid().is_root();
-        if let Some(error) = is_root.then(become_nobody).and_then(Result::err) {
-            eprintln!("not tested: this thread cannot become user 65534: {error}");
-            return None;
-        }
-        Some(work())
-    };
-    std::thread::scope(|scope| scope.spawn(work).join())
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 const WHOLE: &str = "files:\n  - source: /\n    destination: /srv/app\n";
@@ -422,26 +402,6 @@ fn an_install_that_the_disk_has_no_space_for_leaves_the_old_tree() {
     assert_eq!(needed, bytes + 1);
     assert_eq!(world.snapshot(), old);
     assert_eq!(world.recover().unwrap(), Recovery::Nothing);
-}
-
-#[test]
-fn a_damaged_record_of_the_group_is_an_error_that_changes_nothing() {
-    let world = World::new();
-    let bundle = world.bundle("first", &[("a", "1")]);
-    world.install(&bundle, WHOLE);
-    let old = world.snapshot();
-    for name in [state::INSTALLED, state::PREVIOUS, state::JOURNAL] {
-        let path = world.group().join(name);
-        let before = fs::read(&path).ok();
-        fs::write(&path, "{").unwrap();
-        assert!(matches!(world.plan(&bundle, WHOLE, Disallow), Err(InstallError::Io { .. })));
-        match before {
-            Some(bytes) => fs::write(&path, bytes).unwrap(),
-            None => fs::remove_file(&path).unwrap(),
-        }
-    }
-    assert_eq!(world.snapshot(), old);
-    world.install(&bundle, WHOLE);
 }
 
 #[test]

@@ -49,6 +49,16 @@ impl Case {
         self.world.plan(&self.second.0, &self.second.1, Disallow).and_then(perform)
     }
 
+    /// Installs until that call; the journal, if it says that the switch has begun.
+    pub(super) fn begun(&self, call: u64) -> Option<serde_json::Value> {
+        self.faults.stop_at(call);
+        lives(|| self.install().unwrap());
+        self.faults.heal();
+        let journal = fs::read(self.world.group().join(state::JOURNAL)).ok()?;
+        let journal = serde_json::from_slice(&journal).unwrap();
+        Some(journal).filter(|journal: &serde_json::Value| journal["phase"] == "Switching")
+    }
+
     /// Recovers as often as it takes, dying at other calls than before each time.
     fn recover_dying(&self, mut call: u64) {
         call %= 11;

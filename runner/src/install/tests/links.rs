@@ -1,5 +1,6 @@
 //! Links of the bundle and of the host.
 
+use super::rights::unprivileged;
 use super::*;
 
 #[test]
