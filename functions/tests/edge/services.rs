@@ -202,7 +202,7 @@ impl Services {
             let is_dead = state.dies_after == Some(0);
             state.dies_after = state.dies_after.map(|left| left.saturating_sub(1));
             let fault = state.fault.filter(|(at, _)| *at == number).map(|(_, kind)| kind);
-            let fault = fault.or(is_away.then_some(Kind::Broken));
+            let fault = fault.or_else(|| is_away.then_some(Kind::Broken));
             if is_dead { Some(Kind::NotArrived) } else { fault }
         };
         let lost = || ConnectorError::timeout("no answer came".into());
