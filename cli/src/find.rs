@@ -2,9 +2,10 @@
 //! there is a running home, or a connection to a cloud installation.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use aws_credential_types::Credentials;
-use local::dir::{DirError, Endpoints};
+use local::dir::{self, DirError, Endpoints};
 use thiserror::Error;
 
 use crate::cloud::{self, Cloud, CloudError, Keys};
@@ -12,6 +13,9 @@ use crate::failure::{Exit, Failure};
 
 /// Where a home or a connection is if nobody says otherwise.
 pub(crate) const DEFAULT_DIR: &str = ".cutover";
+/// How long a home is waited for that starts.
+const START_PATIENCE: Duration = Duration::from_secs(30);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 const DEFAULT_REGION: &str = "us-east-1";
 /// The bucket that revisions are pushed to if nothing names another.
 const DEFAULT_BUCKET: &str = "revisions";
@@ -191,7 +195,7 @@ fn in_dir(dir: &Path, environment: &Environment) -> Result<Connection, FindError
     if let Some(cloud) = Cloud::read(dir)? {
         return Ok(in_cloud(dir, cloud, environment));
     }
-    let found = Endpoints::read(dir)?.ok_or_else(|| FindError::NotRunning(dir.to_owned()))?;
+    let found = of_home(dir)?.ok_or_else(|| FindError::NotRunning(dir.to_owned()))?;
     let keys = given(found.access_key_id, found.secret_access_key, None);
     Ok(Connection {
         api: found.api,
@@ -201,6 +205,19 @@ fn in_dir(dir: &Path, environment: &Environment) -> Result<Connection, FindError
         keys,
         origin: Origin::Dir(dir.to_owned()),
     })
+}
+
+/// Where the home in `dir` is found. One that starts is waited for: it answers before it says so.
+pub(crate) fn of_home(dir: &Path) -> Result<Option<Endpoints>, DirError> {
+    let deadline = Instant::now() + START_PATIENCE;
+    loop {
+        // In this order: what was held before there were endpoints may have them by now.
+        let is_held = dir::is_held(dir);
+        match Endpoints::read(dir)? {
+            None if is_held && Instant::now() < deadline => std::thread::sleep(LOOK_AGAIN),
+            found => return Ok(found),
+        }
+    }
 }
 
 fn in_cloud(dir: &Path, cloud: Cloud, environment: &Environment) -> Connection {

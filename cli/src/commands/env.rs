@@ -9,7 +9,7 @@ use local::dir::Endpoints;
 use super::Context;
 use crate::cloud::Cloud;
 use crate::failure::{Exit, Failure};
-use crate::find::{DEFAULT_DIR, FindError};
+use crate::find::{self, DEFAULT_DIR, FindError};
 use crate::output;
 
 /// Run a command with the environment in which AWS's tools find this home, or print that environment
@@ -59,7 +59,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> anyhow::Result<ExitCode> {
             .hint("`cutover proxy -- CMD` runs a command that talks to it")
             .into());
     }
-    let found = Endpoints::read(dir).map_err(FindError::from).map_err(Failure::from)?;
+    let found = find::of_home(dir).map_err(FindError::from).map_err(Failure::from)?;
     let endpoints = found.ok_or_else(|| Failure::from(FindError::NotRunning(dir.to_owned())))?;
     let Some((program, arguments)) = args.command.split_first() else {
         print(&endpoints, context.format);

@@ -297,6 +297,13 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, DirError> {
     }
 }
 
+/// Whether a home holds the lock of `dir`: it starts, runs or ends.
+pub fn is_held(dir: &Path) -> bool {
+    let Ok(file) = File::open(dir.join("lock")) else { return false };
+    let tried = rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared);
+    matches!(tried, Err(Errno::WOULDBLOCK))
+}
+
 fn take_lock(dir: &Path) -> Result<File, DirError> {
     let path = dir.join("lock");
     let failed = |source| DirError::File { path: path.clone(), source };
@@ -352,6 +359,18 @@ mod tests {
         drop(Dir::open(place.path()).unwrap());
         Dir::open(place.path()).unwrap().undo();
         assert!(is_home(place.path()), "where a home has lived, nothing is undone");
+    }
+
+    #[test]
+    fn a_directory_is_held_by_its_home_and_by_nobody_who_looks() {
+        let place = tempfile::tempdir().unwrap();
+        assert!(!is_held(&place.path().join("home")));
+        for _ in 0..2 {
+            let dir = Dir::open(place.path()).unwrap();
+            assert!(is_held(place.path()) && is_held(place.path()));
+            drop(dir);
+            assert!(!is_held(place.path()));
+        }
     }
 
     #[test]
