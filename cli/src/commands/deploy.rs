@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use wire::codedeploy::{
-    BundleType, CreateDeployment, ListApplicationRevisions, RevisionLocation, RevisionLocationType,
-    RevisionSortBy, S3Location, SortOrder, TagFilter, TagFilterType, TargetInstances,
+    BatchGetApplicationRevisions, BundleType, CreateDeployment, ListApplicationRevisions,
+    RevisionInfo, RevisionLocation, RevisionLocationType, RevisionSortBy, S3Location, SortOrder,
+    TagFilter, TagFilterType, TargetInstances,
 };
 
 use super::Context;
@@ -90,7 +91,14 @@ fn targets(tags: &[(String, String)]) -> Option<TargetInstances> {
     (!tags.is_empty()).then(|| TargetInstances { tag_filters, ..TargetInstances::default() })
 }
 
-/// The revision that was registered last.
+/// Most revisions that are asked for at once.
+const AT_ONCE: usize = 25;
+
+/// How the description of a revision begins that a deployment has registered by naming it.
+const BY_DEPLOYMENT: &str = "Application revision registered by Deployment ID: ";
+
+/// The revision that was registered last. One that a deployment has registered by naming it is as old as what lies there,
+/// however late that was: it counts only where there is no other.
 async fn newest(client: &Client, application: &str) -> Result<RevisionLocation, Failure> {
     let request = ListApplicationRevisions {
         application_name: Some(application.to_owned()),
@@ -99,10 +107,27 @@ async fn newest(client: &Client, application: &str) -> Result<RevisionLocation, 
         ..ListApplicationRevisions::default()
     };
     let revisions = client.call(&request).await?.revisions.unwrap_or_default();
+    for some in revisions.chunks(AT_ONCE) {
+        let request = BatchGetApplicationRevisions {
+            application_name: Some(application.to_owned()),
+            revisions: Some(some.to_vec()),
+        };
+        let found = client.call(&request).await?.revisions.unwrap_or_default();
+        let registered = found.into_iter().find(|found| !is_by_deployment(found));
+        if let Some(revision) = registered.and_then(|found| found.revision_location) {
+            return Ok(revision);
+        }
+    }
     revisions.into_iter().next().ok_or_else(|| {
         Failure::new(Exit::WrongUse, format!("application `{application}` has no revision"))
             .hint(format!("`cutover push DIR {application}` uploads and registers one"))
     })
+}
+
+fn is_by_deployment(revision: &RevisionInfo) -> bool {
+    let info = revision.generic_revision_info.as_ref();
+    let description = info.and_then(|info| info.description.as_deref());
+    description.is_some_and(|description| description.starts_with(BY_DEPLOYMENT))
 }
 
 /// The revision at `url`, as it lies there now. Its type is told by its name, or by what was registered under it.

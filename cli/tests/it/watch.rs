@@ -52,11 +52,20 @@ fn two_hosts() -> Value {
 /// One that succeeds in three looks.
 fn good() -> Service {
     let done = ("Install", "Succeeded", 0.1, Some(1.35));
+    // A deployment that named an older one has registered that later.
+    let by_name = json!({
+        "revisionLocation": { "revisionType": "old" },
+        "genericRevisionInfo": {
+            "description": "Application revision registered by Deployment ID: d-OLD000000",
+        },
+    });
+    let pushed = json!({ "revisionLocation": { "revisionType": "S3" }, "genericRevisionInfo": {} });
     Service::with(&[
         (
             "ListApplicationRevisions",
-            &[json!({ "revisions": [{ "revisionType": "S3" }, { "revisionType": "old" }] })],
+            &[json!({ "revisions": [{ "revisionType": "old" }, { "revisionType": "S3" }] })],
         ),
+        ("BatchGetApplicationRevisions", &[json!({ "revisions": [by_name, pushed] })]),
         ("GetApplicationRevision", &[json!({})]),
         ("CreateDeployment", &[json!({ "deploymentId": "d-GOOD00000" })]),
         (

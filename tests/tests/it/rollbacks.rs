@@ -142,6 +142,12 @@ fn a_revision_that_was_rolled_back_by_itself_is_not_deployed_unless_it_is_named(
     let told: serde_json::Value = serde_json::from_slice(&refused.stdout).unwrap();
     let hint = told["error"]["hint"].as_str().unwrap();
     assert!(hint.contains("--revision s3://revisions/shop/2.zip"), "{told:#}");
+    // Naming an older one does not make it the newest.
+    home.succeeded(&done(
+        &home,
+        &["deploy", "shop/web", "--revision", "s3://revisions/shop/1.zip"],
+    ));
+    assert_eq!(home.cutover(&["deploy", "shop/web"]).status.code(), Some(2));
     // A newer one is what is meant then.
     home.succeeded(&home.deploy("shop/3.zip", &Bundle::new("three").zip()));
     home.succeeded(&done(&home, &["deploy", "shop/web"]));
