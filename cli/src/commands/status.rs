@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use wire::codedeploy::{
     AutoRollbackConfiguration, BatchGetDeploymentGroups, BatchGetDeployments, DeploymentGroupInfo,
-    DeploymentInfo, DeploymentStatus, ListApplications, ListDeploymentGroups,
+    DeploymentInfo, DeploymentStatus, ErrorCode, ListApplications, ListDeploymentGroups,
 };
 use wire::cutover::{
     GetGroupStatus, GetGroupStatusOutput, GetProgress, GetProgressOutput, UploadInfo, UploadState,
@@ -16,7 +16,7 @@ use crate::args::GroupName;
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
 use crate::output::{self, Format, moment, one_line, revision_url};
-use crate::watch::progress;
+use crate::watch::{progress, text};
 
 /// Groups that the API gives in one answer.
 const GROUPS_PER_CALL: usize = 100;
@@ -202,6 +202,7 @@ fn group_lines(application: &str, group: &GroupStatus) -> Vec<String> {
     for deployment in deployments_info {
         let active = deployment.deployment_id == status.active_deployment_id;
         lines.push(field(if active { "active" } else { "last" }, &deployment_line(deployment)));
+        lines.extend(reason_line(deployment));
         lines.extend(progress_lines(group, deployment));
     }
     for subscription in status.subscriptions.iter().flatten() {
@@ -221,6 +222,13 @@ fn group_lines(application: &str, group: &GroupStatus) -> Vec<String> {
         lines.push(format!("{:14}{}", "", refusal(upload)));
     }
     lines
+}
+
+/// Why a deployment did not succeed, below it. Of alarms its progress tells more.
+fn reason_line(info: &DeploymentInfo) -> Option<String> {
+    let code = info.error_information.as_ref().and_then(|error| error.code);
+    let reason = text::reason(info).filter(|_| code != Some(ErrorCode::AlarmActive))?;
+    Some(format!("{:14}{reason}", ""))
 }
 
 /// How far a deployment is, below it.

@@ -127,8 +127,10 @@ impl History {
             known.flat_map(|known| progress::news(known, snapshot.of())).collect();
         let is_paused = |lines: &[Line]| lines.iter().any(|line| line.name == "paused");
         let is_resumed = is_paused(&self.progress) && !is_paused(&lines) && !snapshot.has_ended();
+        // What has no time of its own was so by the end.
+        let by = snapshot.info.complete_time.map_or(now, Timestamp::from);
         for line in lines.iter().filter(|line| !self.progress.contains(line)) {
-            self.held.push(Held { at: line.at.unwrap_or(now), heard_at: now, text: line.whole() });
+            self.held.push(Held { at: line.at.unwrap_or(by), heard_at: now, text: line.whole() });
         }
         if is_resumed {
             self.hold(now, now, "resumed".to_owned());
@@ -153,6 +155,6 @@ fn begin(snapshot: &Snapshot) -> String {
 
 fn end(snapshot: &Snapshot, now: Timestamp) -> String {
     let at = snapshot.info.complete_time.map_or(now, Timestamp::from);
-    let reason = text::reason(snapshot).map(|why| format!(": {why}")).unwrap_or_default();
+    let reason = text::reason(&snapshot.info).map(|why| format!(": {why}")).unwrap_or_default();
     format!("{}  {}  {}{reason}", clock(at), snapshot.id(), text::outcome(snapshot))
 }

@@ -8,7 +8,7 @@ pub(crate) mod progress;
 mod screen;
 #[cfg(test)]
 mod tests;
-mod text;
+pub(crate) mod text;
 
 use std::pin::pin;
 use std::time::Duration;
@@ -253,16 +253,20 @@ fn not_succeeded(
 ) -> Failure {
     let id = ended.id();
     let status = ended.info.status.map_or("?", DeploymentStatus::name);
-    let reason = text::reason(ended).map(|reason| format!(": {reason}")).unwrap_or_default();
+    let reason = text::reason(&ended.info).map(|reason| format!(": {reason}")).unwrap_or_default();
     let failure =
         Failure::new(Exit::NotSucceeded, format!("deployment `{id}` ended as {status}{reason}"));
     let look = failed
         .map(|failed| format!("`{}` shows the hook's output", text::logs_command(id, &failed)));
+    let can_go_back = ended.info.previous_revision.is_some();
     let back = match rollback {
-        Some(rollback) => format!("`cutover watch {rollback}` shows the rollback"),
-        None => format!("`cutover rollback {id}` goes back to the last revision that succeeded"),
+        Some(rollback) => Some(format!("`cutover watch {rollback}` shows the rollback")),
+        None => can_go_back.then(|| {
+            format!("`cutover rollback {id}` goes back to the last revision that succeeded")
+        }),
     };
-    failure.hint(look.into_iter().chain([back]).collect::<Vec<_>>().join("; "))
+    let hints: Vec<String> = look.into_iter().chain(back).collect();
+    if hints.is_empty() { failure } else { failure.hint(hints.join("; ")) }
 }
 
 impl Story {

@@ -2,8 +2,8 @@
 
 use engine::Timestamp;
 use wire::codedeploy::{
-    DeploymentStatus, InstanceTarget, LifecycleErrorCode, LifecycleEvent, LifecycleEventStatus,
-    Seconds, TargetStatus,
+    DeploymentInfo, DeploymentStatus, InstanceTarget, LifecycleErrorCode, LifecycleEvent,
+    LifecycleEventStatus, Seconds, TargetStatus,
 };
 use wire::log::without_stamps;
 
@@ -92,8 +92,8 @@ pub(crate) fn outcome(snapshot: &Snapshot) -> String {
 }
 
 /// Why it did not succeed: the code and the message.
-pub(crate) fn reason(snapshot: &Snapshot) -> Option<String> {
-    let error = snapshot.info.error_information.as_ref()?;
+pub(crate) fn reason(info: &DeploymentInfo) -> Option<String> {
+    let error = info.error_information.as_ref()?;
     let parts =
         [error.code.map(|code| code.name().to_owned()), error.message.as_deref().map(one_line)];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
