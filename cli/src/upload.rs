@@ -103,9 +103,22 @@ pub(crate) async fn put(
             bucket: bucket.clone(),
             key: key.to_owned(),
             status: status.as_u16(),
-            answer: answer.text().await.unwrap_or_default(),
+            answer: said(&answer.text().await.unwrap_or_default()),
         }),
     }
+}
+
+/// The message of an answer of S3; the answer itself if it holds none.
+fn said(answer: &str) -> String {
+    let message =
+        answer.split_once("<Message>").and_then(|(_, rest)| rest.split_once("</Message>"));
+    let message = message.map_or(answer, |(message, _)| message);
+    message
+        .replace("&quot;", "\"")
+        .replace("&apos;", "'")
+        .replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&amp;", "&")
 }
 
 fn signed(
@@ -157,5 +170,17 @@ impl From<UploadError> for Failure {
                 Self::new(Exit::WrongUse, message)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::said;
+
+    #[test]
+    fn a_refusal_of_s3_is_told_by_its_message() {
+        let answer = "<?xml version=\"1.0\"?><Error><Code>NoSuchBucket</Code><Message>There is no &quot;a&quot;</Message></Error>";
+        assert_eq!(said(answer), "There is no \"a\"");
+        assert_eq!(said("gone"), "gone");
     }
 }

@@ -30,11 +30,24 @@ pub(crate) struct Args {
     #[arg(value_name = "APP")]
     application: String,
     /// The key in the bucket; APP/APP-TIME-DIGEST.zip by default
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", value_parser = object_key)]
     key: Option<String>,
     /// Whose modification times the files get; with `commit` git says their modes, too, and `.git` is left out
     #[arg(long, value_enum, value_name = "FROM", default_value_t)]
     mtime: Mtime,
+}
+
+/// A key that a URL can carry as it is.
+fn object_key(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err(
+            "a key is at least one character: leave --key out for one that is made up".to_owned()
+        );
+    }
+    match text.split('/').find(|part| matches!(*part, "." | "..")) {
+        Some(part) => Err(format!("a URL cannot carry the part `{part}`: choose a key without it")),
+        None => Ok(text.to_owned()),
+    }
 }
 
 pub(crate) async fn run(args: Args, context: &Context) -> Result<Exit, Failure> {
@@ -130,6 +143,16 @@ mod tests {
     use super::*;
     use crate::cloud::Keys;
     use crate::find::Origin;
+
+    #[test]
+    fn a_key_is_one_that_a_url_can_carry() {
+        for key in ["", "../x", "shop/./x", ".."] {
+            assert!(object_key(key).is_err(), "{key}");
+        }
+        for key in ["app.zip", "shop/..zip", "ä b/.x"] {
+            assert_eq!(object_key(key), Ok(key.to_owned()));
+        }
+    }
 
     #[test]
     fn a_checked_directory_is_uploaded_from_its_first_byte() {
