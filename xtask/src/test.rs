@@ -75,14 +75,12 @@ pub(crate) fn run(long: bool) -> Result<()> {
     if !long {
         report.not_run.push("the large counts (--long)".to_owned());
     }
-    if !report.step("tools", || none(tools::set_up(&place))) {
+    if !report.step("packages", || none(tools::set_up_packages(&place))) {
         report.not_run.push("everything else: tools are missing".to_owned());
         return report.close();
     }
     report.step("formatting", || none(formatting(&place)));
-    // Everything once and in one way, so that no crate is compiled again with other features; what was built is run below.
-    if !report.step("clippy and build", || none(build(&place, long))) {
-        report.not_run.push("everything else: it does not build".to_owned());
+    if !set_up_and_build(&place, &mut report, long) {
         return report.close();
     }
     std::thread::scope(|scope| {
@@ -102,6 +100,23 @@ pub(crate) fn run(long: bool) -> Result<()> {
         });
     });
     report.close()
+}
+
+/// Builds everything while the Python environments are set up. Everything once and in one way, so that no crate is compiled
+/// again with other features. Returns whether all is there.
+fn set_up_and_build(place: &Place, report: &mut Report, long: bool) -> bool {
+    std::thread::scope(|scope| {
+        let set_up = scope.spawn(|| tools::set_up_python(place));
+        let is_built = report.step("clippy and build", || none(build(place, long)));
+        let is_set_up = report.step("Python environments", || match set_up.join() {
+            Ok(done) => none(done),
+            Err(_) => bail!("setting them up panicked"),
+        });
+        let missing = [(is_built, "it does not build"), (is_set_up, "tools are missing")];
+        let missing = missing.iter().filter(|(is_there, _)| !is_there);
+        report.not_run.extend(missing.map(|(_, why)| format!("everything else: {why}")));
+        is_built && is_set_up
+    })
 }
 
 /// Runs only what needs a Docker engine, which must be there.

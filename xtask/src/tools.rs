@@ -36,7 +36,17 @@ const NEEDED_FOR_DOCKER: [Need; 6] = [
 
 /// Sees to it that everything is there that all tests need.
 pub(crate) fn set_up(place: &Place) -> Result<()> {
-    packages(place, &NEEDED)?;
+    set_up_packages(place)?;
+    set_up_python(place)
+}
+
+/// Sees to it that all programs are there that building and testing need.
+pub(crate) fn set_up_packages(place: &Place) -> Result<()> {
+    packages(place, &NEEDED)
+}
+
+/// Sees to it that all Python environments are there that tests need. They are mostly waited for.
+pub(crate) fn set_up_python(place: &Place) -> Result<()> {
     venv(place, &place.venv(), "tests/requirements.txt", &["aws", "sam", "moto_server"])?;
     venv(place, &place.checkov_venv(), "tests/requirements-checkov.txt", &["checkov"])
 }
