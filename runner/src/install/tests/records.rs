@@ -111,7 +111,7 @@ fn set_mode(path: &Path, mode: &Value) {
 
 fn meta(path: &Path, mode: Option<u32>) -> Value {
     let meta = fs::symlink_metadata(path).unwrap();
-    let mode = mode.unwrap_or(meta.mode() & 0o7777);
+    let mode = mode.unwrap_or_else(|| meta.mode() & 0o7777);
     json!({"mode": mode, "uid": meta.uid(), "gid": meta.gid()})
 }
 
