@@ -22,6 +22,8 @@ pub struct Config {
     pub spool: PathBuf,
     /// `CUTOVER_QUEUE_UPLOADS`, `_WAKES`, `_COMMANDS`, `_FLEET`, `_TRAFFIC`: the queues that the function sends to.
     pub queues: Queues,
+    /// `CUTOVER_QUEUE`: the queue that wakes the function.
+    pub queue: Option<String>,
     /// `CUTOVER_DOCUMENT`: the document of Systems Manager that commands are sent with.
     pub document: Option<String>,
     /// `CUTOVER_API_URL`: where hosts find the API.
@@ -72,6 +74,7 @@ impl Config {
                 fleet: variable("CUTOVER_QUEUE_FLEET"),
                 traffic: variable("CUTOVER_QUEUE_TRAFFIC"),
             },
+            queue: variable("CUTOVER_QUEUE"),
             document: variable("CUTOVER_DOCUMENT"),
             api_url: variable("CUTOVER_API_URL"),
             runner: variable("CUTOVER_RUNNER")

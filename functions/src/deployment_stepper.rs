@@ -16,6 +16,7 @@ use thiserror::Error;
 use tracing::{error, warn};
 
 use crate::BatchAnswer;
+use crate::batch::Receipt;
 
 /// Records of the table's stream, or messages of the queue of wakes.
 #[derive(Debug, Deserialize)]
@@ -30,6 +31,8 @@ pub struct Event {
 pub struct Record {
     /// What a failure is reported by.
     pub id: String,
+    /// The delivery, of a message of the queue.
+    pub receipt: Option<Receipt>,
     /// What it brings.
     pub news: News,
 }
@@ -70,12 +73,14 @@ impl TryFrom<Raw> for Event {
         let record = |source| match source {
             Source::Stream(record) => {
                 let id = record.change.sequence_number.ok_or(DecodeError("sequence number"))?;
-                Ok(Record { id, news: News::Changed(record.change.new_image.into()) })
+                let news = News::Changed(record.change.new_image.into());
+                Ok(Record { id, receipt: None, news })
             }
             Source::Queue(message) => {
+                let receipt = Receipt::of(&message);
                 let id = message.message_id.ok_or(DecodeError("message id"))?;
                 let wake = serde_json::from_str(&message.body.unwrap_or_default());
-                Ok(Record { id, news: News::Wake(wake) })
+                Ok(Record { id, receipt, news: News::Wake(wake) })
             }
         };
         Ok(Self { records: raw.records.into_iter().map(record).collect::<Result<_, _>>()? })
@@ -92,7 +97,7 @@ struct Told {
     read_again: bool,
     /// Whether what was written wakes it.
     is_rung: bool,
-    messages: Vec<String>,
+    messages: Vec<(String, Option<Receipt>)>,
 }
 
 /// How long a deployment that could not be advanced is left alone, in seconds.
@@ -110,7 +115,7 @@ pub async fn handle(
 ) -> BatchAnswer {
     let mut answer = BatchAnswer::default();
     let mut told: BTreeMap<DeploymentId, Told> = BTreeMap::new();
-    for Record { id, news } in event.records {
+    for Record { id, receipt, news } in event.records {
         match news {
             News::Changed(item) => {
                 if let Some((deployment, facts)) = changed(scope, &item) {
@@ -123,11 +128,11 @@ pub async fn handle(
                 let told = told.entry(deployment_id).or_default();
                 told.read_again |= at.is_none();
                 told.timers.extend(at);
-                told.messages.push(id);
+                told.messages.push((id, receipt));
             }
             News::Wake(Err(error)) => {
                 error!(message = id, %error, "the message is no wake");
-                answer.fail(id);
+                answer.fail(id, receipt);
             }
         }
     }
@@ -141,7 +146,7 @@ pub async fn handle(
             // The sweep finds it: what was written stays written.
             error!(%deployment, error = &error as &dyn std::error::Error, "nor could it be parked");
         }
-        messages.into_iter().for_each(|id| answer.fail(id));
+        messages.into_iter().for_each(|(id, receipt)| answer.fail(id, receipt));
     }
     answer
 }

@@ -8,7 +8,6 @@ use serde::Deserialize;
 
 use crate::BatchAnswer;
 use crate::queue::Woken;
-use crate::start::KeptRunner;
 
 /// Batches of hosts that shall get their command, or an event of Systems Manager.
 pub type Event = Woken<Errand, Told>;
@@ -38,18 +37,11 @@ pub struct Invocation {
 ///
 /// # Errors
 /// When an event cannot be noted; Lambda then delivers it again.
-pub async fn handle(
-    control: &Control,
-    runner: &KeptRunner,
-    event: Event,
-) -> Result<BatchAnswer, control::Error> {
+pub async fn handle(control: &Control, event: Event) -> Result<BatchAnswer, control::Error> {
     match event {
-        Woken::Queue(messages) => Ok(messages
-            .handle(async |errand| {
-                runner.keep().await?;
-                control.run_errand(&errand).await
-            })
-            .await),
+        Woken::Queue(messages) => {
+            Ok(messages.handle(async |errand| control.run_errand(&errand).await).await)
+        }
         Woken::Event(Told::Invocation(Invocation { command_id, instance_id, status })) => {
             control.hear_of_command(&command_id, &instance_id, &status).await?;
             Ok(BatchAnswer::default())

@@ -9,6 +9,7 @@ mod config;
 pub mod deployment_stepper;
 pub mod fleet_watcher;
 pub mod hook_dispatcher;
+mod kept_runner;
 mod log;
 mod meter;
 pub mod permissions;
@@ -18,6 +19,6 @@ pub mod revision_intake;
 mod start;
 pub mod traffic_evaluator;
 
-pub use batch::BatchAnswer;
+pub use batch::{BatchAnswer, Receipt};
 pub use config::{Config, ConfigError};
-pub use start::{KeptRunner, Start, StartError, assemble, start};
+pub use start::{Start, StartError, assemble, start};

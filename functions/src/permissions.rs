@@ -403,6 +403,11 @@ pub const CALLS: &[Call] = &[
     call("Errands::keep_up", "sqs:SendMessage", On::Fleet, SENDS, &[FleetWatcher, Api]),
     call("Errands::handle_again", "sqs:SendMessage", On::Uploads, SENDS, EVALUATOR),
     call("Bell::ring_at, park", "sqs:SendMessage", On::Wakes, SENDS, DRIVERS),
+    call("Redelivery::hasten", "sqs:ChangeMessageVisibility", On::Uploads, NO_KEY, INTAKE),
+    call("Redelivery::hasten", "sqs:ChangeMessageVisibility", On::Wakes, NO_KEY, STEPPER),
+    call("Redelivery::hasten", "sqs:ChangeMessageVisibility", On::Commands, NO_KEY, DISPATCHER),
+    call("Redelivery::hasten", "sqs:ChangeMessageVisibility", On::Fleet, NO_KEY, WATCHER),
+    call("Redelivery::hasten", "sqs:ChangeMessageVisibility", On::Traffic, NO_KEY, EVALUATOR),
     // Commands to hosts.
     call("Push::send", "ssm:SendCommand", On::Hosts, NO_KEY, DISPATCHER),
     call("Push::outcome", "ssm:GetCommandInvocation", On::Anything, NO_KEY, DISPATCHER),
@@ -419,7 +424,7 @@ pub const CALLS: &[Call] = &[
         "ec2:DescribeInstances",
         On::Anything,
         NO_KEY,
-        &[FleetWatcher, TrafficEvaluator],
+        &[HookDispatcher, FleetWatcher, TrafficEvaluator],
     ),
     call("Fleet::terminate", "ec2:TerminateInstances", On::Instances, NO_KEY, EVALUATOR),
     call(

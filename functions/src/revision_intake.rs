@@ -14,6 +14,7 @@ use thiserror::Error;
 use tracing::error;
 
 use crate::BatchAnswer;
+use crate::batch::Receipt;
 
 /// Notifications of a bucket, as the bucket invokes the function or as they lie in a queue.
 #[derive(Debug, Deserialize)]
@@ -32,8 +33,8 @@ pub enum Record {
     Message {
         /// The message's id.
         id: String,
-        /// Whether it was delivered before.
-        is_again: bool,
+        /// This delivery of it.
+        receipt: Option<Receipt>,
         /// What it says.
         body: Result<Body, DecodeError>,
     },
@@ -111,11 +112,10 @@ impl TryFrom<Notification<Source>> for Event {
             match source {
                 Source::S3(record) => records.extend(put_of(record)?.map(Record::Put)),
                 Source::Sqs(message) => {
+                    let receipt = Receipt::of(&message);
                     let id = message.message_id.ok_or(DecodeError::Missing("message id"))?;
-                    let received = message.attributes.get("ApproximateReceiveCount");
-                    let is_again = received.is_some_and(|count| count != "1");
                     let body = body_of(&message.body.unwrap_or_default());
-                    records.push(Record::Message { id, is_again, body });
+                    records.push(Record::Message { id, receipt, body });
                 }
             }
         }
@@ -195,10 +195,11 @@ pub async fn handle(control: &Control, event: Event) -> Result<BatchAnswer, cont
     for record in event.records {
         match record {
             Record::Put(put) => control.take_upload(&put).await?,
-            Record::Message { id, is_again, body } => {
+            Record::Message { id, receipt, body } => {
+                let is_again = receipt.as_ref().is_some_and(|receipt| receipt.received > 1);
                 if let Err(error) = take(control, body, is_again).await {
                     error!(message = id, error, "a notification could not be handled");
-                    answer.fail(id);
+                    answer.fail(id, receipt);
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use aws::{
     AutoScaling, CloudWatchAlarms, Document, Ec2Fleet, EcsServices, LambdaFunctions, QueueBell,
-    QueuedErrands, RunCommand, Runner, TargetGroups,
+    QueuedErrands, Redelivery, RunCommand, Runner, TargetGroups,
 };
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
@@ -18,7 +18,9 @@ use sha2::{Digest as _, Sha256};
 use store::{DynamoTable, S3Bundles, Scope, ScopeError};
 use thiserror::Error;
 
+use crate::batch::BatchAnswer;
 use crate::config::{Config, ConfigError};
+use crate::kept_runner::WithRunner;
 use crate::log;
 use crate::meter::EmbeddedMeter;
 use crate::ports::{PolledHosts, SystemClock, SystemEntropy};
@@ -57,6 +59,7 @@ pub struct Start {
     pub scope: Scope,
     /// Wakes, also for what has to be parked.
     pub bell: Arc<QueueBell>,
+    redelivery: Redelivery,
     config: Config,
     aws: SdkConfig,
 }
@@ -87,6 +90,7 @@ pub fn assemble(
     let queues = config.queues.clone();
     let sqs = aws_sdk_sqs::Client::new(&aws);
     let bell = Arc::new(QueueBell::new(sqs.clone(), queues.clone(), Arc::clone(&clock)));
+    let redelivery = Redelivery::new(sqs.clone(), config.queue.clone());
     let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
     let control = Control {
         table: Arc::new(DynamoTable::new(dynamodb, config.table.clone(), scope.clone())),
@@ -102,7 +106,7 @@ pub fn assemble(
         place: Place { account: config.account.clone(), region },
         followed: Arc::default(),
     };
-    Ok(Start { control, scope, bell, config, aws })
+    Ok(Start { control, scope, bell, redelivery, config, aws })
 }
 
 impl Start {
@@ -162,12 +166,20 @@ impl Start {
         self
     }
 
+    /// Has those messages of the function's queue that failed delivered again in seconds.
+    pub async fn hasten(&self, answer: BatchAnswer) -> BatchAnswer {
+        for receipt in answer.receipts() {
+            self.redelivery.hasten(&receipt.handle, receipt.received).await;
+        }
+        answer
+    }
+
     /// With commands to instances. The runner that they shall run is kept where they can fetch it before the first one is
-    /// sent.
+    /// sent. What throttles is asked again by the deployment, in seconds, so that nobody waits here.
     ///
     /// # Errors
     /// [`StartError`].
-    pub fn with_push(mut self) -> Result<(Self, KeptRunner), StartError> {
+    pub fn with_push(mut self) -> Result<Self, StartError> {
         let path = self.config.runner.clone();
         let bytes = std::fs::read(&path).map_err(|source| StartError::Runner { path, source })?;
         let digest = hex::encode(Sha256::digest(&bytes));
@@ -177,10 +189,13 @@ impl Start {
         let document = document.ok_or(ConfigError::Missing { name: "CUTOVER_DOCUMENT" })?;
         let api_url = self.config.api_url.clone();
         let api_url = api_url.ok_or(ConfigError::Missing { name: "CUTOVER_API_URL" })?;
-        let push = self.run_command(&self.patient(), &document, &api_url, runner);
+        let commands = self.run_command(&self.aws, &document, &api_url, runner);
+        let (bundles, is_kept) = (self.bundles()?, Arc::default());
+        let push = WithRunner { commands, bundles, runner: bytes, digest, is_kept };
         self.control.cloud.push = Arc::new(push);
-        let kept = KeptRunner { bundles: self.bundles()?, bytes, digest, kept: Arc::default() };
-        Ok((self, kept))
+        // For whom it is refused to send to.
+        self.control.cloud.fleet = Arc::new(Ec2Fleet::new(aws_sdk_ec2::Client::new(&self.aws)));
+        Ok(self)
     }
 
     fn run_command(
@@ -202,25 +217,5 @@ impl Start {
         }
         let retry = RetryConfig::adaptive().with_max_attempts(8);
         self.aws.to_builder().retry_config(retry).build()
-    }
-}
-
-/// The runner, which is put where hosts can fetch it.
-#[derive(Clone)]
-pub struct KeptRunner {
-    bundles: S3Bundles,
-    bytes: Vec<u8>,
-    digest: String,
-    kept: Arc<tokio::sync::OnceCell<()>>,
-}
-
-impl KeptRunner {
-    /// Sees to it that hosts can fetch the runner; asks once in the life of a function.
-    ///
-    /// # Errors
-    /// The bucket does not answer, or refuses.
-    pub async fn keep(&self) -> Result<(), control::Error> {
-        let keep = || self.bundles.keep_runner(&self.digest, self.bytes.clone());
-        self.kept.get_or_try_init(keep).await.map(drop).map_err(Into::into)
     }
 }

@@ -8,7 +8,7 @@ async fn main() -> Result<(), Error> {
     let start = functions::start().await?;
     run(service_fn(|event: LambdaEvent<Event>| async {
         let answer = handle(&start.control, &start.bell, &start.scope, event.payload).await;
-        Ok::<_, Error>(answer)
+        Ok::<_, Error>(start.hasten(answer).await)
     }))
     .await
 }

@@ -5,9 +5,10 @@ use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let (start, runner) = functions::start().await?.performing().with_push()?;
+    let start = functions::start().await?.performing().with_push()?;
     run(service_fn(|event: LambdaEvent<Event>| async {
-        Ok::<_, Error>(handle(&start.control, &runner, event.payload).await?)
+        let answer = handle(&start.control, event.payload).await?;
+        Ok::<_, Error>(start.hasten(answer).await)
     }))
     .await
 }

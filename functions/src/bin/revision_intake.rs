@@ -7,7 +7,8 @@ use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 async fn main() -> Result<(), Error> {
     let start = functions::start().await?.performing().with_bundles()?;
     run(service_fn(|event: LambdaEvent<Event>| async {
-        Ok::<_, Error>(handle(&start.control, event.payload).await?)
+        let answer = handle(&start.control, event.payload).await?;
+        Ok::<_, Error>(start.hasten(answer).await)
     }))
     .await
 }

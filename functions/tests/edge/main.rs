@@ -8,6 +8,7 @@
 
 mod hosts;
 mod old_hosts;
+mod sending;
 mod services;
 mod traffic;
 mod uploads;

@@ -32,6 +32,17 @@ pub(crate) enum Kind {
     Doubled,
 }
 
+/// A time in which one service refuses all calls of some operations.
+#[derive(Debug, Clone)]
+pub(crate) struct Outage {
+    /// What the calls begin with, as `ssm:` or `sqs:SendMessage`.
+    pub(crate) calls: &'static str,
+    /// Until when, in milliseconds since 1970.
+    pub(crate) until: u64,
+    /// Whether they are denied, and not throttled.
+    pub(crate) denies: bool,
+}
+
 /// A command that was sent.
 #[derive(Debug, Clone)]
 pub(crate) struct Sent {
@@ -55,10 +66,16 @@ pub(crate) struct State {
     pub(crate) away: Option<&'static str>,
     /// After how many calls more no other one arrives, because whoever makes them is dead.
     pub(crate) dies_after: Option<usize>,
+    pub(crate) outage: Option<Outage>,
+    /// The virtual time, in milliseconds since 1970.
+    pub(crate) now: u64,
     pub(crate) calls: Vec<String>,
     pub(crate) objects: BTreeMap<String, Vec<u8>>,
     pub(crate) sent: Vec<Sent>,
+    pub(crate) last_sent: Option<Sent>,
     pub(crate) posted: Vec<Posted>,
+    /// In how many seconds a delivery that failed is followed by the next one, where somebody has said so.
+    pub(crate) hastened: BTreeMap<String, u64>,
     /// Records of the table's stream that pass the template's filter.
     pub(crate) written: Vec<Value>,
     pub(crate) instances: Vec<String>,
@@ -66,6 +83,8 @@ pub(crate) struct State {
     pub(crate) protected: Vec<String>,
     /// Those that were terminated.
     pub(crate) terminated: Vec<String>,
+    /// Those that have lost the stack's tag since a group's hosts were looked up.
+    pub(crate) untagged: Vec<String>,
     pub(crate) suspended: Vec<String>,
     pub(crate) balancer: Balancer,
     pub(crate) alarm_fires: bool,
@@ -197,7 +216,16 @@ impl Services {
         let fault = {
             let mut state = self.state();
             let number = state.calls.len();
-            state.calls.push(format!("{}:{}", call.service, call.operation));
+            let name = format!("{}:{}", call.service, call.operation);
+            let now = state.now;
+            let is_out = |outage: &&Outage| now < outage.until && name.starts_with(outage.calls);
+            let outage = state.outage.as_ref().filter(is_out).map(|outage| outage.denies);
+            state.calls.push(name);
+            match outage {
+                Some(true) => return Ok(denial().http()),
+                Some(false) => return Ok(refusal(call.service, true).http()),
+                None => {}
+            }
             let is_away = state.away == Some(call.service);
             let is_dead = state.dies_after == Some(0);
             state.dies_after = state.dies_after.map(|left| left.saturating_sub(1));
@@ -313,11 +341,16 @@ impl Services {
             "SendCommand" => {
                 let given = |name: &str| body["Parameters"][name][0].as_str().unwrap().to_owned();
                 let ids = body["InstanceIds"].as_array().unwrap().iter();
-                state.sent.push(Sent {
+                if ids.clone().any(|id| state.untagged.iter().any(|other| id == other)) {
+                    return denial();
+                }
+                let sent = Sent {
                     instances: ids.map(|id| id.as_str().unwrap().to_owned()).collect(),
                     batch: given("BatchKey"),
                     secret: given("BatchSecret"),
-                });
+                };
+                state.last_sent = Some(sent.clone());
+                state.sent.push(sent);
                 let id = format!("00000000-0000-4000-8000-{:012}", state.sent.len());
                 Reply::json(200, json!({ "Command": { "CommandId": id } }).to_string())
             }
@@ -329,6 +362,11 @@ impl Services {
         let body = call.json();
         let text = |name: &str| body[name].as_str().unwrap().to_owned();
         let mut state = self.state();
+        if call.operation == "ChangeMessageVisibility" {
+            let seconds = body["VisibilityTimeout"].as_u64().unwrap();
+            state.hastened.insert(text("ReceiptHandle"), seconds);
+            return Reply::json(200, "{}");
+        }
         state.posted.push(Posted {
             queue: text("QueueUrl").rsplit('/').next().unwrap().to_owned(),
             body: text("MessageBody"),
@@ -389,11 +427,12 @@ impl Services {
             .iter()
             .filter(|id| !by_id || asked.contains(*id))
             .map(|id| {
+                let key = if by_id && state.untagged.contains(id) { "other" } else { "cutover" };
                 format!(
                     "<item><instancesSet><item><instanceId>{id}</instanceId>\
                      <instanceState><code>16</code><name>running</name></instanceState>\
                      <placement><availabilityZone>eu-central-1a</availabilityZone></placement>\
-                     <tagSet><item><key>cutover</key><value>edge</value></item>\
+                     <tagSet><item><key>{key}</key><value>edge</value></item>\
                      <item><key>aws:autoscaling:groupName</key><value>web</value></item></tagSet>\
                      </item></instancesSet></item>"
                 )
@@ -488,6 +527,14 @@ impl Services {
 }
 
 /// How each service refuses because there was too much, or because it broke.
+/// As services with JSON deny a call.
+fn denial() -> Reply {
+    let message = "User: arn:aws:sts::123456789012:assumed-role/edge/hook_dispatcher is not authorized to perform: \
+                   ssm:SendCommand on resource: arn:aws:ssm:eu-central-1:123456789012:document/edge-command";
+    let body = json!({ "__type": "AccessDeniedException", "Message": message });
+    Reply::json(400, body.to_string())
+}
+
 fn refusal(service: &str, throttled: bool) -> Reply {
     let json = |code: &str, status: u16| {
         Reply::json(

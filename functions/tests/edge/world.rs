@@ -14,8 +14,8 @@ use control::Control;
 use control::ports::{Clock, NoMeter};
 use engine::Timestamp;
 use functions::{
-    Config, KeptRunner, Start, assemble, deployment_stepper, fleet_watcher, hook_dispatcher,
-    revision_intake, traffic_evaluator,
+    Config, Start, assemble, deployment_stepper, fleet_watcher, hook_dispatcher, revision_intake,
+    traffic_evaluator,
 };
 use serde_json::{Value, json};
 
@@ -76,9 +76,11 @@ pub(crate) struct World {
     pub(crate) api: Control,
     intake: Control,
     stepper: Start,
-    dispatcher: (Control, KeptRunner),
+    dispatcher: Control,
     pub(crate) evaluator: Control,
     fleet: Control,
+    /// What reads each queue, for messages that failed.
+    readers: BTreeMap<&'static str, Start>,
     /// What was last installed on each host, by key of the bundle.
     pub(crate) installed: BTreeMap<String, String>,
     /// Hosts that run a command.
@@ -126,14 +128,18 @@ impl World {
         let mut evaluator = config.clone();
         evaluator.queues.traffic = None;
         store::create_table(&aws_sdk_dynamodb::Client::new(&sdk), "cutover").await.unwrap();
-        let (dispatcher, kept) = start().performing().with_push().unwrap();
+        let reader = |name: &'static str| {
+            let queue = queue_url(name);
+            (name, start_of(&Config { queue: Some(queue), ..config.clone() }))
+        };
         let mut world = Self {
             api: start().with_bundles().unwrap().with_balancers().control,
             intake: start().performing().with_bundles().unwrap().control,
             stepper: start(),
-            dispatcher: (dispatcher.control, kept),
+            dispatcher: start().performing().with_push().unwrap().control,
             evaluator: start_of(&evaluator).with_traffic().with_fleet().control,
             fleet: start().with_fleet().with_balancers().control,
+            readers: ["uploads", "wakes", "commands", "fleet", "traffic"].map(reader).into(),
             services,
             plot,
             clock,
@@ -263,6 +269,7 @@ impl World {
     pub(crate) async fn happen(&mut self) {
         let Some(((at, _), due)) = self.due.pop_first() else { return };
         self.clock.0.fetch_max(at, Ordering::SeqCst);
+        self.services.state().now = self.now();
         let said = match &due {
             Due::Message { queue, body, received } => {
                 format!("{queue} ({received}): {}", body.chars().take(160).collect::<String>())
@@ -331,9 +338,10 @@ impl World {
     }
 
     async fn deliver(&mut self, queue: String, body: String, received: u32) {
-        let attributes = json!({ "ApproximateReceiveCount": (received + 1).to_string() });
+        let receipt = format!("{queue}-{}", self.now());
         let record = json!({
-            "messageId": "m", "body": body, "eventSource": "aws:sqs", "attributes": attributes,
+            "messageId": "m", "body": body, "eventSource": "aws:sqs", "receiptHandle": receipt,
+            "attributes": { "ApproximateReceiveCount": (received + 1).to_string() },
         });
         let event = json!({ "Records": [record] });
         let answer = match queue.as_str() {
@@ -342,23 +350,25 @@ impl World {
                 let Start { control, bell, scope, .. } = &self.stepper;
                 Ok(deployment_stepper::handle(control, bell, scope, decode(event)).await)
             }
-            "commands" => {
-                let (control, runner) = &self.dispatcher;
-                hook_dispatcher::handle(control, runner, decode(event)).await
-            }
+            "commands" => hook_dispatcher::handle(&self.dispatcher, decode(event)).await,
             "fleet" => fleet_watcher::handle(&self.fleet, decode(event)).await,
             "traffic" => traffic_evaluator::handle(&self.evaluator, decode(event)).await,
             other => panic!("a message in {other}"),
         };
-        let failed = answer.map_or(true, |answer| {
-            serde_json::to_value(&answer).unwrap()["batchItemFailures"] != json!([])
-        });
+        let mut failed = true;
+        if let Ok(answer) = answer {
+            let answer = self.readers[queue.as_str()].hasten(answer).await;
+            failed = serde_json::to_value(&answer).unwrap()["batchItemFailures"] != json!([]);
+        }
+        let hastened = self.services.state().hastened.remove(&receipt);
         if !failed {
-        } else if received >= 4 {
+        } else if received >= 8 {
             self.dead += 1;
         } else {
-            // The visibility time-out of the queue.
-            self.push(30_000, Due::Message { queue, body, received: received + 1 });
+            // As in the template.
+            let visible_s = if queue == "uploads" { 900 } else { 360 };
+            let ms = hastened.unwrap_or(visible_s) * 1_000;
+            self.push(ms, Due::Message { queue, body, received: received + 1 });
         }
     }
 
@@ -384,9 +394,9 @@ impl World {
 
     /// The statuses of all deployments, in the order of their creation. Asked past what goes wrong.
     pub(crate) async fn statuses(&self) -> Vec<String> {
-        let (calls, fault) = {
+        let (calls, fault, outage) = {
             let mut state = self.services.state();
-            (state.calls.len(), state.fault.take())
+            (state.calls.len(), state.fault.take(), state.outage.take())
         };
         let ids = self.api.list_deployments(&Default::default()).await.unwrap();
         let mut statuses = Vec::new();
@@ -398,6 +408,7 @@ impl World {
         let mut state = self.services.state();
         state.calls.truncate(calls);
         state.fault = fault;
+        state.outage = outage;
         statuses
     }
 
@@ -421,9 +432,12 @@ impl World {
 
 use crate::services::Posted;
 
+fn queue_url(name: &str) -> String {
+    format!("https://sqs.eu-central-1.amazonaws.com/123456789012/{name}")
+}
+
 fn config(spool: PathBuf, runner: PathBuf) -> Config {
-    let queue =
-        |name: &str| Some(format!("https://sqs.eu-central-1.amazonaws.com/123456789012/{name}"));
+    let queue = |name: &str| Some(queue_url(name));
     Config {
         table: "cutover".to_owned(),
         bundles: Some("bundles".to_owned()),
@@ -437,6 +451,7 @@ fn config(spool: PathBuf, runner: PathBuf) -> Config {
             fleet: queue("fleet"),
             traffic: queue("traffic"),
         },
+        queue: None,
         document: Some("edge-command".to_owned()),
         api_url: Some("https://api.test".to_owned()),
         runner,

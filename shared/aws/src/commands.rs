@@ -165,13 +165,7 @@ impl Push for RunCommand {
                 let id = sent.command.and_then(|command| command.command_id);
                 id.ok_or_else(|| refused("it did not say the command's id".to_owned()))
             }
-            // The role may only send to instances with the tag: one that lost it meanwhile fails all.
-            Err(error)
-                if matches!(
-                    error.code(),
-                    Some("InvalidInstanceId" | "AccessDeniedException" | "AccessDenied")
-                ) =>
-            {
+            Err(error) if error.code() == Some("InvalidInstanceId") => {
                 let code = error.code().unwrap_or_default().to_owned();
                 let message = error.message().unwrap_or("no reason given");
                 Err(SendError::Instances(format!("{message} ({code})")))

@@ -151,6 +151,10 @@ impl Errands for QueuedErrands {
         Ok(true)
     }
 
+    fn accepts_at_once(&self) -> bool {
+        self.sender.queues.commands.is_none()
+    }
+
     async fn keep_up(&self, upkeep: &Upkeep, delay_s: u32) -> Result<(), CloudError> {
         // Without a queue, all upkeep waits for the next minute.
         let Some(queue) = &self.sender.queues.fleet else { return Ok(()) };
@@ -160,5 +164,43 @@ impl Errands for QueuedErrands {
     async fn handle_again(&self, upload: &UploadAgain) -> Result<(), CloudError> {
         let Some(queue) = &self.sender.queues.uploads else { return Ok(()) };
         self.sender.send(queue, upload, 0).await
+    }
+}
+
+/// For which deliveries of a message the next one comes sooner than its queue would have it. After that, whatever goes wrong
+/// is left the time that the queue gives it.
+const HASTENED: u32 = 5;
+
+/// How long after its first delivery has failed a message is delivered again, in seconds; each time it is twice as long.
+const AGAIN_S: u32 = 5;
+
+/// Has messages of a queue that failed delivered again in seconds. A queue delivers what was taken and not done only when it
+/// is sure that whoever took it has died.
+#[derive(Debug, Clone)]
+pub struct Redelivery {
+    client: Client,
+    queue: Option<String>,
+}
+
+impl Redelivery {
+    /// For messages of the queue with this URL.
+    pub fn new(client: Client, queue: Option<String>) -> Self {
+        Self { client, queue }
+    }
+
+    /// Has the message of a delivery delivered again soon; it was `received` times, this one included. Where that cannot be
+    /// had, it comes when the queue would have it.
+    pub async fn hasten(&self, receipt: &str, received: u32) {
+        let Some(queue) = self.queue.as_ref().filter(|_| received <= HASTENED) else { return };
+        let seconds = AGAIN_S << received.saturating_sub(1);
+        let request = self.client.change_message_visibility().queue_url(queue);
+        let request = request.receipt_handle(receipt).visibility_timeout(seconds.cast_signed());
+        if let Err(error) = request.send().await {
+            let error = cloud_error("SQS", "ChangeMessageVisibility", error);
+            warn!(
+                error = &error as &dyn std::error::Error,
+                "a message that failed comes later than it could"
+            );
+        }
     }
 }

@@ -173,10 +173,15 @@ impl Control {
         let row = rows::load::<BatchRow>(&*self.table, &BatchRow::key_of(batch)).await?;
         let hash = hash_of(secret);
         let row = row.map(|stored| stored.row).filter(|row| row.secrets.contains(&hash));
-        row.ok_or_else(|| {
+        let Some(row) = row else {
             let message = format!("the secret is not that of the batch `{batch}`; deploy again");
-            refuse(RefusalCode::Unauthorized, message)
-        })
+            return Err(refuse(RefusalCode::Unauthorized, message));
+        };
+        if self.now() >= row.ends_at() {
+            let message = format!("the secret of the batch `{batch}` has ended; deploy again");
+            return Err(refuse(RefusalCode::Unauthorized, message));
+        }
+        Ok(row)
     }
 
     async fn grant(

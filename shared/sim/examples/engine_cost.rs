@@ -60,6 +60,11 @@ impl Cost {
         let plan = deployment.plan(now);
         let effects = plan.effects.clone();
         deployment.apply(Fact::Decided { at: now, plan });
+        for effect in &effects {
+            if let Effect::Dispatch { batch, .. } = effect {
+                deployment.apply(Fact::BatchAccepted { batch: *batch, at: now });
+            }
+        }
         self.spent += began.elapsed();
         self.facts += 1;
         effects
@@ -111,6 +116,8 @@ fn cost(minimum: Minimum, is_late: Late) -> Cost {
         }
         if !late.is_empty() {
             now = now.plus_ms(30_000);
+            // The look at them is decided.
+            next.extend(cost.step(&mut deployment, Fact::HostsGone(Vec::new()), now));
             for (batch, seen) in late {
                 let checked = Fact::BatchChecked { batch, seen };
                 next.extend(cost.step(&mut deployment, checked, now));

@@ -14,8 +14,8 @@ use wire::host::BatchKey;
 
 use crate::core::{Core, Shared};
 use crate::{
-    capacity, copies, exchange, function_checks, rollback_checks, rule, service_checks, shift,
-    stops, traffic, zones,
+    capacity, copies, dispatch_checks, exchange, function_checks, rollback_checks, rule,
+    service_checks, shift, stops, traffic, zones,
 };
 
 /// Most bytes of a deployment's row.
@@ -41,6 +41,7 @@ pub(crate) struct Checks {
     starts: BTreeMap<DeploymentId, Vec<(Timestamp, u32)>>,
     /// The hosts of each batch that was pushed.
     batches: BTreeMap<String, BTreeSet<String>>,
+    pub(crate) dispatches: dispatch_checks::Dispatches,
     /// What is installed on a host by a group, by what its runner did.
     pub(crate) installed: BTreeMap<(String, GroupId), String>,
     /// The instances of which it is noted that they leave.
@@ -203,6 +204,8 @@ fn deployment_written(core: &mut Core, record: &Record) -> Result<Option<Deploym
             let started = deployment_changed(&old.deployment, new)?;
             core.checks.ramp_holds(new, started)?;
             shift::step_holds(&old.deployment, new)?;
+            dispatch_checks::start_holds(&old.deployment, new, started)?;
+            dispatch_checks::step_holds(core, &old.deployment, new)?;
             function_checks::step_holds(core, new)?;
             service_checks::step_holds(core, &old.deployment, new)?;
             traffic::ladder_holds(&old.deployment, new, started, new.latest())?;
@@ -239,6 +242,7 @@ fn end_written(core: &mut Core, row: &DeploymentRow) -> Result<(), String> {
     demand!(new.hosts().fleet().in_flight == 0, "{id} has ended with hosts in flight");
     rule::verdict_holds(new)?;
     stops::end_holds(core, new)?;
+    dispatch_checks::end_holds(core, new)?;
     hosts_agree(&core.checks, new)?;
     if new.order().shift.is_some() {
         shift::end_holds(core, new)?;
@@ -495,6 +499,10 @@ fn host_written(core: &mut Core, record: &Record) -> Result<(), String> {
 
 fn batch_written(core: &mut Core, record: &Record) -> Result<(), String> {
     let row: BatchRow = read(record)?;
+    dispatch_checks::batch_written(&mut core.checks, &row);
+    core.tell(row.batch.to_string(), || {
+        format!("v{} accepted {:?} {:?}", record.version, row.accepted_at, row.refused)
+    });
     let names = row.hosts.into_iter().map(|host| host.name);
     core.checks.batches.entry(row.batch.to_string()).or_default().extend(names);
     Ok(())

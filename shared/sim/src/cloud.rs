@@ -11,6 +11,7 @@ use control::ports::{
 use thiserror::Error;
 
 use crate::core::{Core, Event};
+use crate::dispatch_checks::Place;
 use crate::fleet::{Change, Told};
 use crate::ports::Ports;
 use crate::shift;
@@ -181,6 +182,8 @@ impl Push for Ports {
 
     async fn send(&self, command: &Command) -> Result<String, SendError> {
         self.request("send").await?;
+        let batch = (&command.batch.deployment_id, command.batch.number);
+        self.shared.core().refuses(Place::Push, "send", batch)?;
         let id = self.shared.core().send(command)?;
         self.shared.pause().await;
         Ok(id)

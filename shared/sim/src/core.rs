@@ -23,6 +23,7 @@ use crate::bundles::Bundle;
 use crate::checks::Checks;
 use crate::clock::Clocks;
 use crate::cloud::Cloud;
+use crate::dispatch_checks::Outage;
 use crate::faults::Faults;
 use crate::fleet::{Change, Told};
 use crate::functions::{FunctionAct, FunctionEvent, FunctionsWorld};
@@ -237,6 +238,8 @@ pub(crate) struct Core {
     /// Whether there are instances.
     pub(crate) is_cloud: bool,
     pub(crate) cloud: Cloud,
+    /// When commands are refused.
+    pub(crate) outages: Vec<Outage>,
     /// Most hosts that a deployment starts within a second.
     pub(crate) start_ramp: u32,
     pub(crate) traffic: TrafficWorld,
@@ -282,6 +285,7 @@ impl Core {
             clocks: Clocks::default(),
             is_cloud: false,
             cloud: Cloud::default(),
+            outages: Vec::new(),
         }
     }
 

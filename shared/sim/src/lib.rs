@@ -13,6 +13,7 @@ mod cloud;
 mod contents;
 mod copies;
 mod core;
+mod dispatch_checks;
 mod exchange;
 mod faults;
 mod fleet;

@@ -17,6 +17,7 @@ use wire::host::Offer;
 
 use crate::checks;
 use crate::core::{EPOCH_MS, Event, Shared};
+use crate::dispatch_checks::Place;
 
 /// All ports.
 #[derive(Debug)]
@@ -131,11 +132,15 @@ impl Errands for Ports {
             | Effect::RunHook { .. } => {}
             Effect::CheckHosts { .. } | Effect::End(_) => return Ok(false),
         }
+        self.shared.core().note_dispatch(id, effect);
         if !self.shared.core().has_errands {
             return Ok(false);
         }
         self.shared.pause().await;
         let mut core = self.shared.core();
+        if let Effect::Dispatch { batch, .. } = effect {
+            core.refuses(Place::Queue, "hand_over", (id, *batch))?;
+        }
         let faults = core.faults;
         let errand = || Event::Errand(Errand { deployment_id: id.clone(), effect: effect.clone() });
         if core.random.of_ten_thousand(faults.errand_twice) {
@@ -150,6 +155,11 @@ impl Errands for Ports {
         let ms = if late { core.random.between(100, 120_000) } else { core.random.between(0, 50) };
         core.push(ms, errand());
         Ok(true)
+    }
+
+    fn accepts_at_once(&self) -> bool {
+        let core = self.shared.core();
+        !core.has_errands && !core.is_cloud
     }
 
     async fn keep_up(&self, upkeep: &Upkeep, delay_s: u32) -> Result<(), CloudError> {

@@ -21,6 +21,7 @@ use wire::cutover::{RollBackDeployment, SteerDeployment, Wish};
 use crate::bundles::Bundle;
 use crate::clock::ClockStory;
 use crate::core::{Act, EPOCH_MS, Event, HostEvent};
+use crate::dispatch_checks::Outage;
 use crate::faults::Faults;
 use crate::fleet::CloudStory;
 use crate::functions::FunctionsStory;
@@ -75,6 +76,7 @@ pub(crate) struct Story {
     pub(crate) cloud: Option<CloudStory>,
     pub(crate) traffic: Option<TrafficStory>,
     pub(crate) zones: Option<ZoneStory>,
+    pub(crate) outages: Vec<Outage>,
     pub(crate) functions: Option<FunctionsStory>,
     pub(crate) services: Option<ServicesStory>,
     pub(crate) clock: Option<ClockStory>,
@@ -92,6 +94,7 @@ impl Story {
         story.add_services(seed);
         story.add_rollbacks(seed);
         story.add_clock(seed);
+        story.outages = Outage::by_chance(seed, story.lasts_ms);
         (story, random)
     }
 
@@ -131,6 +134,7 @@ impl Story {
             cloud: None,
             traffic: None,
             zones: None,
+            outages: Vec::new(),
             functions: None,
             services: None,
             clock: None,
@@ -228,6 +232,7 @@ impl Story {
             cloud: None,
             traffic: None,
             zones: None,
+            outages: Vec::new(),
             functions: None,
             services: None,
             clock: None,

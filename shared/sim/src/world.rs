@@ -100,6 +100,7 @@ impl World {
         core.has_errands = story.has_errands;
         core.start_ramp = story.start_ramp;
         core.is_cloud = story.cloud.is_some();
+        core.outages.clone_from(&story.outages);
         core.zones.clone_from(&story.zones);
         let shared = Shared::new(core);
         let servers = (0..3).map(|server| server_of(&shared, server, story.faults.skew_ms));
@@ -125,6 +126,7 @@ impl World {
         while let Some(event) = { self.shared.core().next() } {
             self.happens(event);
             self.check_wakes();
+            self.check_sending();
             let is_broken = self.shared.core().violation.is_some();
             if is_broken || self.is_over() {
                 break;

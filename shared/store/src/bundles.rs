@@ -20,7 +20,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bundle::{BundleError, Kind, Limits};
-use control::ports::{Bundles, Object, PinError, Pinned, Refused};
+use control::ports::{Bundles, CloudError, Object, PinError, Pinned, Refused};
 use engine::{BundleType, Pin};
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
@@ -139,14 +139,23 @@ impl S3Bundles {
     ///
     /// # Errors
     /// `Unavailable`, when the bucket does not answer or refuses.
-    pub async fn keep_runner(&self, digest: &str, bytes: Vec<u8>) -> Result<(), PinError> {
+    pub async fn keep_runner(&self, digest: &str, bytes: Vec<u8>) -> Result<(), CloudError> {
         let key = runner_key(digest);
         let asked = self.client.head_object().bucket(&self.bucket).key(&key);
         if asked.send().await.is_ok() {
             return Ok(());
         }
         let put = self.client.put_object().bucket(&self.bucket).key(key).body(bytes.into());
-        put.send().await.map(drop).map_err(unavailable)
+        put.send().await.map(drop).map_err(|error| {
+            let (service, operation) = ("S3", "PutObject of the runner");
+            match &error {
+                SdkError::ServiceError(context) if context.err().code() == Some("AccessDenied") => {
+                    let message = context.err().message().unwrap_or("no reason given").to_owned();
+                    CloudError::Refused { service, operation, message }
+                }
+                _ => CloudError::Unavailable { service, operation, source: Box::new(error) },
+            }
+        })
     }
 
     async fn is_kept(&self, pin: &Pin) -> Result<bool, PinError> {

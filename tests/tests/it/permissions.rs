@@ -179,6 +179,8 @@ fn a_function_is_told_of_the_queues_and_the_bucket_that_it_uses() {
                     place.resource.trim_start_matches("${").split('.').next().unwrap().to_owned();
                 if call.operation == "sqs:SendMessage" {
                     uses.insert((format!("CUTOVER_QUEUE_{}", name.to_uppercase()), name));
+                } else if call.operation == "sqs:ChangeMessageVisibility" {
+                    uses.insert(("CUTOVER_QUEUE".to_owned(), name));
                 } else if name == "Bundles" {
                     uses.insert(("CUTOVER_BUNDLES".to_owned(), name));
                 }
@@ -186,7 +188,7 @@ fn a_function_is_told_of_the_queues_and_the_bucket_that_it_uses() {
         }
         let told: BTreeSet<_> = told
             .iter()
-            .filter(|(name, _)| name.starts_with("CUTOVER_QUEUE_") || *name == "CUTOVER_BUNDLES")
+            .filter(|(name, _)| name.starts_with("CUTOVER_QUEUE") || *name == "CUTOVER_BUNDLES")
             .map(|(name, value)| (name.clone(), value["Ref"].as_str().unwrap().to_owned()))
             .collect();
         assert_eq!(told, uses, "{function:?}");

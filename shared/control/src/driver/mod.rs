@@ -5,6 +5,7 @@
 //! be done and the plan asks for it again.
 
 mod check;
+mod delivery;
 mod down;
 mod end;
 mod enrol;
@@ -18,7 +19,7 @@ use engine::deployment::{Deployment, Effect, Fact, Failure, FailureCode, Ordinal
 use engine::{DeploymentId, Revision, Timestamp};
 use futures::FutureExt as _;
 use tracing::{Span, debug, info, instrument, warn};
-use wire::host::{BatchKey, Offer};
+use wire::host::Offer;
 
 use crate::ports::{Measure, Object, PinError};
 use crate::rows::{self, DeploymentRow, HostRow, OutcomeRow, StopRow, Stored, Transport, WishRow};
@@ -130,10 +131,10 @@ impl Control {
             if !changed && effects.is_empty() && stored.row.wake_at == wake_at {
                 return Ok(Some(Decided { row: stored, effects, was_armed: true }));
             }
-            let was_armed = stored.row.wake_at == wake_at;
-            deployment
-                .apply(Fact::Decided { at: now, plan: Plan { effects: effects.clone(), wake_at } });
-            stored.row.wake_at = wake_at;
+            let was = stored.row.wake_at;
+            let plan = Plan { effects: effects.clone(), wake_at };
+            self.note_decision(&mut stored.row, now, plan);
+            let was_armed = stored.row.wake_at == was;
             match self.table.write(&[stored.replace()?]).await {
                 Ok(()) => {
                     stored.version += 1;
@@ -147,6 +148,19 @@ impl Control {
         Err(crate::table::TableError::Conflict(DeploymentRow::key_of(id)).into())
     }
 
+    /// Notes in a row what was decided, before it is stored.
+    fn note_decision(&self, row: &mut DeploymentRow, at: Timestamp, plan: Plan) {
+        let accepted = self.accepted_at_once(&plan.effects);
+        row.wake_at = plan.wake_at;
+        row.deployment.apply(Fact::Decided { at, plan });
+        if !accepted.is_empty() {
+            for fact in accepted {
+                row.deployment.apply(fact);
+            }
+            row.wake_at = row.deployment.plan(at).wake_at;
+        }
+    }
+
     /// Does one effect, or has it done elsewhere. What goes wrong is logged and not told: the effect will be asked for
     /// again.
     async fn perform(&self, row: &Stored<DeploymentRow>, effect: &Effect) -> Vec<Fact> {
@@ -158,7 +172,7 @@ impl Control {
         };
         outcome.unwrap_or_else(|error| {
             warn!(deployment = %id, ?effect, error = &error as &dyn std::error::Error, "an effect failed and will be tried again");
-            Vec::new()
+            self.told_by_failure(effect, &error).into_iter().collect()
         })
     }
 
@@ -235,10 +249,9 @@ impl Control {
         };
         let offers: Vec<_> = polling.iter().map(|stored| offer(&stored.row)).collect();
         self.dispatcher.dispatch(&offers).await;
-        let down = self.find_down(deployment, polling).await;
-        let batch = BatchKey { deployment_id: id.clone(), number: batch };
-        self.push(deployment, batch, pushed).await?;
-        Ok(down)
+        let mut told = self.find_down(deployment, polling).await;
+        told.extend(self.deliver(deployment, batch, pushed).await?);
+        Ok(told)
     }
 
     /// Reads what may have been missed and advances: the request to stop, every host that is outstanding, and those
@@ -259,6 +272,7 @@ impl Control {
             facts.push(Fact::HostsSeen(hosts.iter().map(|host| host.row.seen()).collect()));
             if deployment.ended().is_none() {
                 facts.extend(self.missed(deployment).await?);
+                facts.extend(self.deliveries(deployment).await?);
             }
         }
         self.advance(id, facts).await

@@ -1,11 +1,13 @@
 //! Pushing commands to hosts: who can be reached, one secret for a batch, and the culprit among fifty.
 
+use std::collections::BTreeSet;
+
 use engine::deployment::Deployment;
 use tracing::{info, warn};
 use wire::host::BatchKey;
 
 use super::down::in_words;
-use crate::ports::{Command, Reach, SendError};
+use crate::ports::{CloudError, Command, Instance, Reach, SendError};
 use crate::rows::{self, BatchHost, BatchRow, CommandRow, HostRow, OutOfReach, Stored};
 use crate::table::TableError;
 use crate::{Control, Error, hash_of};
@@ -32,70 +34,45 @@ const ENDED_BADLY: [&str; 8] = [
     "InvalidPlatform",
 ];
 
+/// How long a command may be on its way, in milliseconds, before it begins.
+const DELIVERY_MS: u64 = 120_000;
+
+/// Most secrets of one batch. A command that may have been sent although it was refused is among the last ones.
+const SECRETS_MAX: usize = 20;
+
 /// The longest that Run Command lets a command take: 48 hours.
 const TIMEOUT_MAX_S: u32 = 172_800;
 
 impl Control {
-    /// Sends the hosts of a batch their command. A host that cannot be sent to fails alone, with the reason. A batch that
-    /// was sent is not sent again; one that may have been is, and both copies may be claimed.
+    /// Sends the hosts of a batch their command, and returns the ids of the commands that this took. A host that cannot be
+    /// sent to fails alone, with the reason.
     pub(super) async fn push(
         &self,
         deployment: &Deployment,
-        batch: BatchKey,
+        batch: &mut Stored<BatchRow>,
         hosts: Vec<Stored<HostRow>>,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<String>, Error> {
         let hosts = self.fit(hosts).await?;
         if hosts.is_empty() {
-            return Ok(());
-        }
-        let key = BatchRow::key_of(&batch);
-        let known = rows::load::<BatchRow>(&*self.table, &key).await?;
-        if known.as_ref().is_some_and(|known| !known.row.commands.is_empty()) {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let secret = self.new_token();
-        let mut row = known.unwrap_or_else(|| Stored {
-            row: BatchRow {
-                batch: batch.clone(),
-                at: self.now(),
-                hosts: Vec::new(),
-                secrets: Vec::new(),
-                commands: Vec::new(),
-            },
-            version: 0,
-        });
-        row.row.hosts = hosts
-            .iter()
-            .map(|host| BatchHost { ordinal: host.row.ordinal, name: host.row.name.clone() })
-            .collect();
-        row.row.secrets.push(hash_of(&secret));
+        let sent_to = |host: &Stored<HostRow>| BatchHost {
+            ordinal: host.row.ordinal,
+            name: host.row.name.clone(),
+        };
+        batch.row.hosts = hosts.iter().map(sent_to).collect();
+        // What was refused for long was sent with many.
+        let spare = (batch.row.secrets.len() + 1).saturating_sub(SECRETS_MAX);
+        batch.row.secrets.drain(..spare);
+        batch.row.secrets.push(hash_of(&secret));
+        let lasts_ms = u64::from(timeout_s(deployment)) * 1_000 + DELIVERY_MS;
+        batch.row.until = Some(self.now().plus_ms(lasts_ms));
+        batch.row.refused = None;
         // The secret is known before the first host can claim with it.
-        let write = if row.version == 0 { rows::create(&row.row)? } else { row.replace()? };
-        self.table.write(&[write]).await?;
-        row.version += 1;
-        let commands = self.send(deployment, &batch, &secret, hosts).await?;
-        info!(deployment = %deployment.id(), %batch, commands = ?commands, "pushed");
-        self.note_sent(row, commands).await
-    }
-
-    /// Notes that a batch was sent. If this is lost, it is sent once more.
-    async fn note_sent(
-        &self,
-        mut row: Stored<BatchRow>,
-        commands: Vec<String>,
-    ) -> Result<(), Error> {
-        let mut writes = Vec::new();
-        for command in &commands {
-            let (batch, at) = (row.row.batch.clone(), self.now());
-            writes.push(rows::put(&CommandRow { command: command.clone(), batch, at })?);
-        }
-        row.row.commands = commands;
-        writes.push(row.replace()?);
-        match self.table.write(&writes).await {
-            // Another copy of the errand was faster; the hosts do not mind.
-            Ok(()) | Err(TableError::Conflict(_)) => Ok(()),
-            Err(error) => Err(error.into()),
-        }
+        self.table.write(&[batch.write()?]).await?;
+        batch.version += 1;
+        self.send(deployment, &batch.row.batch, &secret, hosts).await
     }
 
     /// The hosts that a command can be sent to. The others are shut out, each with its reason.
@@ -170,6 +147,14 @@ impl Control {
             };
             match self.cloud.push.send(&command).await {
                 Ok(id) => commands.push(id),
+                Err(SendError::Cloud(error @ CloudError::Refused { .. })) => {
+                    // The role may only send to instances with the tag: one that lost it meanwhile has all refused.
+                    let fit = self.shut_out_untagged(hosts, &error).await?;
+                    match fit {
+                        Some(fit) => open.extend(Some(fit).filter(|fit| !fit.is_empty())),
+                        None => return Err(error.into()),
+                    }
+                }
                 Err(SendError::Cloud(error)) => return Err(error.into()),
                 Err(SendError::Instances(message)) if hosts.len() == 1 => {
                     if let Some(host) = hosts.pop() {
@@ -188,6 +173,42 @@ impl Control {
             }
         }
         Ok(commands)
+    }
+
+    /// Shuts out those of `hosts` that have lost the tag without which nobody may send to them, and returns the others; nothing
+    /// if none has, or if it cannot be found out.
+    async fn shut_out_untagged(
+        &self,
+        hosts: Vec<Stored<HostRow>>,
+        refusal: &CloudError,
+    ) -> Result<Option<Vec<Stored<HostRow>>>, Error> {
+        let names: Vec<String> = hosts.iter().map(|host| host.row.name.clone()).collect();
+        let described = match self.cloud.fleet.describe(&names).await {
+            Ok(described) => described,
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                warn!(error, "which of the hosts may be sent to cannot be found out");
+                return Ok(None);
+            }
+        };
+        let (tag, value) = self.cloud.push.tag();
+        let lacks = |one: &&Instance| one.tags.get(&tag) != Some(&value);
+        let untagged: BTreeSet<&String> =
+            described.iter().filter(lacks).map(|instance| &instance.id).collect();
+        if untagged.is_empty() {
+            return Ok(None);
+        }
+        let (out, fit): (Vec<_>, Vec<_>) =
+            hosts.into_iter().partition(|host| untagged.contains(&host.row.name));
+        for host in out {
+            let reason = format!(
+                "The instance `{}` has lost its tag `{tag}` = `{value}`, without which it may not be sent commands: {refusal}. \
+                 Tag it again.",
+                host.row.name
+            );
+            self.shut_out(host, reason).await?;
+        }
+        Ok(Some(fit))
     }
 
     /// Takes note of what is said of a command on an instance: for people, as a reason, should the host not be heard of.

@@ -5,7 +5,9 @@ use engine::deployment::{Fact, Sighting};
 use tracing::warn;
 
 use super::down;
-use crate::rows::{self, DeploymentRow, HookRow, HostRow, OutcomeRow, StopRow, Stored, WishRow};
+use crate::rows::{
+    self, BatchRow, DeploymentRow, HookRow, HostRow, OutcomeRow, StopRow, Stored, WishRow,
+};
 use crate::table::{Index, Key, Query, Record};
 use crate::{Control, Error};
 
@@ -23,6 +25,8 @@ pub fn wake_of(record: &Record) -> Option<(DeploymentId, Vec<Fact>)> {
     }
     let read = if HostRow::ordinal_in(&record.key).is_some() {
         rows::read::<HostRow>(record).map(|host| told_by(&host.row))
+    } else if BatchRow::is_at(&record.key) {
+        rows::read::<BatchRow>(record).map(|batch| batch.row.told())
     } else if OutcomeRow::is_at(&record.key) {
         rows::read::<OutcomeRow>(record).map(|told| Some(told.row.outcome.into_fact()))
     } else if record.key == StopRow::key_of(&id) {

@@ -1,8 +1,10 @@
 //! A deployment as CodeDeploy shows it.
 
+use engine::Timestamp;
 use engine::appspec::FileExistsBehavior;
 use engine::deployment::{
-    Carrier, Creator, Deployment, Failure, FailureCode, HostState, Stage, Status,
+    Carrier, Creator, DENIED_MS, Deployment, Failure, FailureCode, HostState, Refusal, Stage,
+    Status,
 };
 use wire::codedeploy::{
     AutoRollbackConfiguration, ComputePlatform, DeploymentCreator, DeploymentInfo,
@@ -41,6 +43,7 @@ fn error_of(failure: &Failure) -> ErrorInformation {
         FailureCode::TasksFailed => ErrorCode::EcsUpdateError,
         FailureCode::InvalidBalancer => ErrorCode::ElasticLoadBalancingInvalid,
         FailureCode::AutoScalingConfiguration => ErrorCode::AutoScalingConfiguration,
+        FailureCode::IamRolePermissions => ErrorCode::IamRolePermissions,
     };
     ErrorInformation { code: Some(code), message: Some(failure.message.clone()) }
 }
@@ -129,6 +132,23 @@ fn auto_rollback(deployment: &Deployment) -> AutoRollbackConfiguration {
     }
 }
 
+/// Why commands are not accepted, while they are not.
+fn sending_message(deployment: &Deployment, now: Timestamp) -> Option<String> {
+    let (Refusal { message, .. }, denied_since) = deployment.refusal()?;
+    Some(match denied_since {
+        Some(since) => format!(
+            "Commands to hosts are denied: {message}. They are tried again for {} more minutes; then the deployment fails, and \
+             hosts that got none stay as they are. Allow what is denied, as `template.yaml` does.",
+            since.plus_ms(DENIED_MS).since_ms(now).div_ceil(60_000)
+        ),
+        None => {
+            format!(
+                "Commands could not be sent to some hosts: {message}. They are tried again every few seconds."
+            )
+        }
+    })
+}
+
 impl Control {
     /// The deployment as CodeDeploy shows it, under the names that its application and its group have now.
     pub(super) async fn deployment_info(
@@ -188,13 +208,14 @@ impl Control {
         })
     }
 
-    /// What is said of a deployment beside its status: which of the hosts that had the traffic before go on running, and
-    /// that traffic has moved after its end.
+    /// What is said of a deployment beside its status: why commands are not accepted, which of the hosts that had the traffic
+    /// before go on running, and that traffic has moved after its end.
     async fn messages_of(&self, deployment: &Deployment) -> Result<Vec<String>, Error> {
         let order = deployment.order();
         let has_moved = deployment.stage().is_some_and(|stage| stage >= Stage::Move);
         let is_bad = matches!(deployment.status(), Status::Failed | Status::Stopped);
-        let mut messages = Vec::new();
+        let mut messages: Vec<String> =
+            sending_message(deployment, self.now()).into_iter().collect();
         if has_moved && is_bad {
             messages.extend(self.found_later(deployment.id()).await?);
         }

@@ -52,6 +52,11 @@ pub trait Errands: Send + Sync {
         effect: &Effect,
     ) -> Result<bool, CloudError>;
 
+    /// Whether no command is handed over, so that none has to be accepted: hosts find theirs in the table.
+    fn accepts_at_once(&self) -> bool {
+        false
+    }
+
     /// Asks for upkeep of the fleet in `delay_s` seconds, at most 900. May be lost: all upkeep is looked through every
     /// minute.
     async fn keep_up(&self, upkeep: &Upkeep, delay_s: u32) -> Result<(), CloudError>;
@@ -362,6 +367,10 @@ impl Bundles for NoCloud {
 impl Errands for NoCloud {
     async fn hand_over(&self, _: &DeploymentId, _: &Effect) -> Result<bool, CloudError> {
         Ok(false)
+    }
+
+    fn accepts_at_once(&self) -> bool {
+        true
     }
 
     async fn keep_up(&self, _: &Upkeep, _: u32) -> Result<(), CloudError> {

@@ -1,7 +1,7 @@
 //! Commands that are pushed to hosts in batches, and outcomes of effects that are performed elsewhere than they were
 //! decided.
 
-use engine::deployment::{Effect, Fact, Failure};
+use engine::deployment::{Effect, Fact, Failure, Refusal};
 use engine::health::LeftAlone;
 use engine::zonal::Zone;
 use engine::{DeploymentId, Pin, Timestamp};
@@ -11,6 +11,12 @@ use wire::host::BatchKey;
 use super::Row;
 use super::deployments::{KEPT_MS, partition};
 use crate::table::Key;
+
+/// The longest that a command is on its way and runs, in milliseconds: Run Command lets one take 48 hours.
+const COMMAND_MS_MAX: u64 = 48 * 3_600_000 + 120_000;
+
+/// How long after its end it may be told how a command ended, in milliseconds.
+const TOLD_MS: u64 = 24 * 3_600_000;
 
 /// A batch of hosts that are sent their command together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +32,25 @@ pub struct BatchRow {
     pub secrets: Vec<String>,
     /// The ids of the commands that brought it; empty until it was sent.
     pub commands: Vec<String>,
+    /// When its secrets end: none of the commands runs any more. Those of the first versions do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// When its command was accepted for all of its hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted_at: Option<Timestamp>,
+    /// When it was refused last, and why.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<RefusedBatch>,
+}
+
+/// When a batch was refused, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RefusedBatch {
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub refusal: Refusal,
 }
 
 /// A host of a batch.
@@ -39,9 +64,43 @@ pub struct BatchHost {
 }
 
 impl BatchRow {
+    const SORT: &str = "BATCH#";
+
+    /// A batch that is about to be sent for the first time.
+    pub fn new(batch: BatchKey, at: Timestamp) -> Self {
+        let (hosts, secrets, commands) = (Vec::new(), Vec::new(), Vec::new());
+        let (until, accepted_at, refused) = (None, None, None);
+        Self { batch, at, hosts, secrets, commands, until, accepted_at, refused }
+    }
+
     /// The row of a batch.
     pub fn key_of(batch: &BatchKey) -> Key {
-        Key::new(partition(&batch.deployment_id), format!("BATCH#{:06}", batch.number))
+        Key::new(partition(&batch.deployment_id), format!("{}{:06}", Self::SORT, batch.number))
+    }
+
+    /// Whether a key is that of a batch.
+    pub fn is_at(key: &Key) -> bool {
+        key.sort.starts_with(Self::SORT)
+    }
+
+    /// When its command was accepted. The first versions noted the commands alone, once all were sent.
+    pub fn was_accepted_at(&self) -> Option<Timestamp> {
+        self.accepted_at.or_else(|| (!self.commands.is_empty()).then_some(self.at))
+    }
+
+    /// When its secrets end.
+    pub fn ends_at(&self) -> Timestamp {
+        self.until.unwrap_or_else(|| self.at.plus_ms(COMMAND_MS_MAX))
+    }
+
+    /// What it tells its deployment.
+    pub fn told(&self) -> Option<Fact> {
+        let batch = self.batch.number;
+        if let Some(at) = self.was_accepted_at() {
+            return Some(Fact::BatchAccepted { batch, at });
+        }
+        let RefusedBatch { at, refusal } = self.refused.clone()?;
+        Some(Fact::BatchRefused { batch, at, refusal })
     }
 }
 
@@ -51,7 +110,11 @@ impl Row for BatchRow {
     }
 
     fn expires_at(&self) -> Option<Timestamp> {
-        Some(self.at.plus_ms(KEPT_MS))
+        Some(self.ends_at().plus_ms(TOLD_MS))
+    }
+
+    fn rings(&self) -> bool {
+        self.accepted_at.is_some() || self.refused.is_some()
     }
 }
 
@@ -176,7 +239,9 @@ impl Outcome {
             | Fact::HookEnded { .. }
             | Fact::Wished(_)
             | Fact::Decided { .. }
-            | Fact::Ended { .. } => None,
+            | Fact::Ended { .. }
+            | Fact::BatchAccepted { .. }
+            | Fact::BatchRefused { .. } => None,
         }
     }
 

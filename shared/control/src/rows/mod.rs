@@ -15,7 +15,7 @@ mod passages;
 mod uploads;
 
 pub use arrivals::{ArrivedRow, LaterRow, RosterRow};
-pub use batches::{BatchHost, BatchRow, CommandRow, Outcome, OutcomeRow};
+pub use batches::{BatchHost, BatchRow, CommandRow, Outcome, OutcomeRow, RefusedBatch};
 pub use catalog::{
     Application, ApplicationId, Config, Group, GroupName, IamArn, OnPremises, RegisteredRevision,
     TrafficClaim,

@@ -111,6 +111,18 @@ fn a_deployment_of_the_second_schema_still_knows_who_arrived_and_whom_its_ramp_h
 }
 
 #[test]
+fn a_deployment_whose_commands_are_denied_still_knows_since_when_and_why() {
+    let row = check::<DeploymentRow>(golden!("deployment-sending", 2));
+    let deployment = &row.deployment;
+    let (refusal, since) = deployment.refusal().unwrap();
+    assert!(refusal.denied && refusal.message.contains("AccessDeniedException"));
+    assert_eq!(since, Some(Timestamp(1_795_428_148_000)));
+    let effects = deployment.plan(row.wake_at.unwrap()).effects;
+    let hosts = [5].into_iter().collect();
+    assert!(effects.contains(&Effect::Dispatch { batch: 0, attempt: 1, hosts }), "{effects:?}");
+}
+
+#[test]
 fn a_departure_of_the_second_schema_is_still_of_its_host_alone() {
     let row = check::<DeploymentRow>(golden!("deployment-departure", 2));
     assert_eq!(row.only, Some(vec!["i-0a1b2c3d4e5f60718".to_owned()]));
@@ -213,6 +225,17 @@ fn batches_and_what_came_of_effects_are_still_found_and_read() {
     assert_eq!(batch.key(), Key::new("D#d-7QX2MNB4K", "BATCH#000002"));
     let command = check::<CommandRow>(golden!("command", 1));
     assert_eq!(batch.commands.first(), Some(&command.command));
+    // The first versions noted no more than that it was sent, and their secrets end as late as any command does.
+    assert_eq!(batch.told(), Some(Fact::BatchAccepted { batch: 2, at: batch.at }));
+    assert_eq!(batch.expires_at(), Some(batch.at.plus_ms(3 * 24 * 3_600_000 + 120_000)));
+    let refused = check::<BatchRow>(golden!("batch-refused", 1));
+    assert!(refused.rings() && !batch.rings());
+    let told = refused.told().unwrap();
+    assert!(matches!(told, Fact::BatchRefused { batch: 3, refusal, .. } if refusal.denied));
+    assert_eq!(refused.ends_at(), Timestamp(1_795_429_589_319));
+    let accepted = check::<BatchRow>(golden!("batch-accepted", 1));
+    let at = Timestamp(1_795_428_150_000);
+    assert_eq!(accepted.told(), Some(Fact::BatchAccepted { batch: 4, at }));
     assert_eq!(command.key(), Key::new(format!("COMMAND#{}", command.command), "COMMAND"));
     let outcomes =
         [golden!("outcome-pinned", 1), golden!("outcome-refused", 1), golden!("outcome-sealed", 1)];

@@ -4,8 +4,8 @@ use super::effect::{Effect, Plan};
 use super::fact::{Fact, HostSeen, Sighting};
 use super::hosts::{Host, HostState, Hosts};
 use super::{
-    Asked, BATCH_HOSTS_MAX, Batch, Deployment, Ended, RAMP_STEP_MS, REPEAT_MS, RampStep, Stop,
-    either_roll_back,
+    Asked, BATCH_HOSTS_MAX, Batch, Deployment, Ended, Ordinals, RAMP_STEP_MS, REPEAT_MS, RampStep,
+    Sending, Stop, either_roll_back,
 };
 use crate::{DeploymentId, Timestamp};
 
@@ -44,6 +44,8 @@ impl Deployment {
                 self.sealed && self.order.shift.is_none() && self.hosts.grow(total)
             }
             Fact::HostsSeen(seen) => seen.into_iter().filter(|host| self.see(*host)).count() > 0,
+            Fact::BatchAccepted { batch, at } => self.accepted(batch, at),
+            Fact::BatchRefused { batch, at, refusal } => self.refused(batch, at, refusal),
             Fact::BatchChecked { batch, seen } => self.check(batch, seen),
             Fact::HostsGone(gone) => gone.into_iter().filter(|host| self.lose(*host)).count() > 0,
             Fact::HostsDown { hosts, until } => self.are_down(hosts, until),
@@ -102,10 +104,7 @@ impl Deployment {
         let state = match seen.sighting {
             Sighting::Unclaimed => HostState::Sent,
             Sighting::Claimed { .. } => HostState::Running,
-            // A host that could not claim because the deployment was stopped was left out; it did not fail.
-            Sighting::ShutOut if self.stop.is_some() || self.alarm().is_some() => {
-                HostState::Skipped
-            }
+            Sighting::ShutOut if self.was_left_out(seen.ordinal) => HostState::Skipped,
             Sighting::ShutOut => HostState::NotStarted,
             Sighting::GivenUp => HostState::Silent,
             Sighting::Succeeded => HostState::Succeeded,
@@ -136,7 +135,7 @@ impl Deployment {
     }
 
     /// Folds a look at all outstanding hosts of a batch, and sets when to look again: when the host that was heard of
-    /// first will have been silent for too long. Hosts that have not claimed their command are sent it once more.
+    /// first will have been silent for too long. Hosts that are late in claiming their command are sent it once more.
     fn check(&mut self, batch: u32, seen: Vec<HostSeen>) -> bool {
         let heard = seen.iter().filter_map(|host| match host.sighting {
             Sighting::Claimed { heard_at, .. } => Some(heard_at),
@@ -149,10 +148,12 @@ impl Deployment {
             | Sighting::Leaving
             | Sighting::Gone => None,
         });
+        // Whatever is known of it: a command that all have claimed was accepted.
+        let is_claimed = seen.iter().all(|host| host.sighting != Sighting::Unclaimed);
         let silent_at = heard.min().map(|at| at.plus_ms(self.order.silence_ms + self.margin_ms()));
         for host in seen {
             match host.sighting {
-                Sighting::Unclaimed => self.mark_unclaimed(host.ordinal),
+                Sighting::Unclaimed => self.mark_unclaimed(host.ordinal, batch),
                 Sighting::Claimed { .. }
                 | Sighting::ShutOut
                 | Sighting::GivenUp
@@ -169,16 +170,25 @@ impl Deployment {
             (self.batches.iter().position(|b| b.id == batch), silent_at)
         {
             let mut batch = self.batches.remove(at);
+            if is_claimed {
+                batch.sending = None;
+            }
             batch.check_at = silent_at.max(self.latest.plus_ms(1));
             batch.hosts = self.in_flight(&batch).collect();
             self.add_batch(batch);
+            self.forget_refusal();
         }
         true
     }
 
-    fn mark_unclaimed(&mut self, ordinal: u32) {
+    /// Marks a host that was looked at with `batch` as late, if it is.
+    fn mark_unclaimed(&mut self, ordinal: u32, batch: u32) {
         let Some(host) = self.hosts.get(ordinal) else { return };
-        if host.state == HostState::Sent && host.attempt < Self::ATTEMPTS {
+        let tells = |batch: &Batch| batch.tells_late() && batch.hosts.contains(ordinal);
+        // It is still in that batch, or that was added to another one.
+        let likely = self.batches.iter().filter(|known| known.id == batch);
+        let is_late = likely.chain(&self.batches).any(tells);
+        if is_late && host.state == HostState::Sent && host.attempt < Self::ATTEMPTS {
             self.hosts.set(ordinal, Host { state: HostState::Unclaimed, attempt: host.attempt });
         }
     }
@@ -208,6 +218,7 @@ impl Deployment {
             attempt: Self::ATTEMPTS,
             check_at: until.max(self.latest.plus_ms(1)),
             checked_at: None,
+            sending: None,
             hosts: hosts.into_iter().collect(),
         });
         self.next_batch += 1;
@@ -246,6 +257,7 @@ impl Deployment {
         self.climb = climb;
         self.shifting = shifting;
         self.fold_pause(at);
+        self.fold_denial(at);
         if !plan.effects.is_empty() && self.started_at.is_none() {
             self.started_at = Some(at);
         }
@@ -269,21 +281,7 @@ impl Deployment {
                     self.ask_for_alarms(at);
                 }
                 Effect::Dispatch { batch, attempt, hosts } => {
-                    if *attempt == 1 {
-                        self.count_in_ramp(at, hosts.len());
-                    }
-                    for ordinal in hosts.iter() {
-                        self.drop_from_batches(ordinal);
-                        self.hosts.set(ordinal, Host { state: HostState::Sent, attempt: *attempt });
-                    }
-                    self.add_batch(Batch {
-                        id: *batch,
-                        attempt: *attempt,
-                        check_at: at.plus_ms(self.order.silence_ms / 2),
-                        checked_at: None,
-                        hosts: hosts.clone(),
-                    });
-                    self.next_batch = self.next_batch.max(batch + 1);
+                    self.send(at, *batch, *attempt, hosts);
                 }
                 Effect::CheckHosts { batch, .. } => {
                     if let Some(batch) = self.batches.iter_mut().find(|b| b.id == *batch) {
@@ -295,6 +293,31 @@ impl Deployment {
             }
         }
         has_climbed || !plan.effects.is_empty()
+    }
+
+    /// Sends a batch its command, for the first time or again.
+    fn send(&mut self, at: Timestamp, batch: u32, attempt: u8, hosts: &Ordinals) {
+        let known = self.batches.iter_mut().find(|known| known.id == batch);
+        if let Some(sending) = known.and_then(|known| known.sending.as_mut()) {
+            sending.try_again(at);
+            return;
+        }
+        if attempt == 1 {
+            self.count_in_ramp(at, hosts.len());
+        }
+        for ordinal in hosts.iter() {
+            self.drop_from_batches(ordinal);
+            self.hosts.set(ordinal, Host { state: HostState::Sent, attempt });
+        }
+        self.add_batch(Batch {
+            id: batch,
+            attempt,
+            check_at: at.plus_ms(self.order.silence_ms / 2),
+            checked_at: None,
+            sending: Some(Sending::begun(at)),
+            hosts: hosts.clone(),
+        });
+        self.next_batch = self.next_batch.max(batch + 1);
     }
 
     /// Counts hosts that are sent their first command against the ramp.
@@ -317,10 +340,12 @@ impl Deployment {
     ///
     /// The older batch's time to be looked at holds for both, so that a host may be looked at sooner than it would have
     /// been, by a twentieth of the silence time-out at most. Whether it is given up does not depend on that.
-    fn add_batch(&mut self, batch: Batch) {
+    pub(super) fn add_batch(&mut self, batch: Batch) {
         let window = self.order.silence_ms / 20;
         let fits = |other: &&mut Batch| {
-            other.attempt == batch.attempt
+            other.sending.is_none()
+                && batch.sending.is_none()
+                && other.attempt == batch.attempt
                 && other.checked_at.is_some() == batch.checked_at.is_some()
                 && other.check_at.since_ms(batch.check_at) <= window
                 && batch.check_at.since_ms(other.check_at) <= window

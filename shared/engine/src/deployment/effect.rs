@@ -14,7 +14,8 @@ pub enum Effect {
     PinRevision,
     /// Find the hosts, put them in order and write an item for each. Outcome: `RosterSealed`.
     EnrolHosts,
-    /// Let these hosts know that there is a command to claim. No outcome: the hosts speak for themselves.
+    /// Let these hosts know that there is a command to claim. Outcome: `BatchAccepted` or `BatchRefused`; then the hosts speak
+    /// for themselves.
     Dispatch {
         /// The batch.
         batch: u32,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Effect, Failure, Plan, Side, TaskSet, Wishes};
+use super::{Effect, Failure, Plan, Refusal, Side, TaskSet, Wishes};
 use crate::health::LeftAlone;
 use crate::lifecycle::Event;
 use crate::zonal::Zone;
@@ -46,6 +46,22 @@ pub enum Fact {
     },
     /// Hosts reported, or were looked at.
     HostsSeen(Vec<HostSeen>),
+    /// What brings a batch its command has accepted it: its hosts can claim it.
+    BatchAccepted {
+        /// The batch.
+        batch: u32,
+        /// When.
+        at: Timestamp,
+    },
+    /// What brings a batch its command did not accept it.
+    BatchRefused {
+        /// The batch.
+        batch: u32,
+        /// When. A later refusal is a later one by this.
+        at: Timestamp,
+        /// Why.
+        refusal: Refusal,
+    },
     /// All outstanding hosts of a batch were looked at.
     BatchChecked {
         /// The batch.

@@ -15,6 +15,7 @@ mod order;
 mod ordinals;
 mod pause;
 mod plan;
+mod sending;
 mod shift;
 mod stages;
 mod verdict;
@@ -34,6 +35,8 @@ pub use hosts::{Host, HostState, Hosts};
 pub use order::{AutoRollback, Creator, Fallback, Order, Traffic};
 pub use ordinals::{Ordinals, OrdinalsError};
 use pause::Pausing;
+pub use sending::{DENIED_MS, Refusal};
+use sending::{Sending, Trouble};
 use shift::Shifting;
 pub use stages::{COPY_MS, HOOK_MS, TASKS_MS};
 pub use verdict::{Failure, FailureCode};
@@ -116,6 +119,8 @@ pub struct Deployment {
     pausing: Pausing,
     #[serde(default, skip_serializing_if = "Watching::has_not_begun")]
     watching: Watching,
+    #[serde(default, skip_serializing_if = "Trouble::is_none")]
+    trouble: Trouble,
     #[serde(default, skip_serializing_if = "Shifting::has_not_begun")]
     shifting: Shifting,
     stop: Option<Stop>,
@@ -150,6 +155,9 @@ pub(crate) struct Batch {
     check_at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     checked_at: Option<Timestamp>,
+    /// Until its command was accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sending: Option<Sending>,
     hosts: Ordinals,
 }
 
@@ -216,6 +224,7 @@ impl Deployment {
             wishes: Wishes::default(),
             pausing: Pausing::default(),
             watching: Watching::default(),
+            trouble: Trouble::default(),
             shifting: Shifting::default(),
             stop: None,
             halted: Ordinals::default(),
@@ -330,6 +339,7 @@ impl Deployment {
             Effect::Dispatch { attempt, hosts, .. } => {
                 self.stop.is_none()
                     && self.alarm().is_none()
+                    && self.trouble.failed.is_none()
                     && hosts.iter().any(|ordinal| self.awaits_claim(ordinal, *attempt))
             }
             Effect::CheckHosts { batch, .. } => self.batches.iter().any(|known| known.id == *batch),

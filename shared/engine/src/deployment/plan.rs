@@ -2,7 +2,7 @@
 
 use super::effect::{Effect, Plan};
 use super::hosts::HostState;
-use super::{BATCH_HOSTS_MAX, Batch, Deployment};
+use super::{BATCH_HOSTS_MAX, Deployment};
 use crate::Timestamp;
 use crate::health::Fleet;
 
@@ -28,6 +28,7 @@ impl Deployment {
         self.shift(now, &mut effects);
         if self.halted_at(now).is_none() {
             self.prepare(now, &mut effects);
+            self.send_again(now, &mut effects);
             self.dispatch(now, &mut effects);
         }
         self.check_batches(now, &mut effects);
@@ -42,7 +43,9 @@ impl Deployment {
         // Also what has failed just now, and is not stored: what was made for it may have to be ended first.
         let shift = self.order.shift.as_ref();
         let failed = shift.and_then(|_| self.shifting_at(now).failed).map(|failed| failed.at);
-        self.stop.map(|stop| stop.at).into_iter().chain(alarm).chain(failed).chain(deadline).min()
+        let denied = self.denied_at(now).map(|failed| failed.at);
+        let stop = self.stop.map(|stop| stop.at);
+        stop.into_iter().chain(alarm).chain(failed).chain(denied).chain(deadline).min()
     }
 
     /// How much longer than the silence time-out the server waits, for the time that messages take.
@@ -96,6 +99,7 @@ impl Deployment {
         let fleet = self.fleet();
         if !self.must_stop(&fleet, now) {
             let limit = self.may_start(&fleet, now).min(self.ramp_allows(now));
+            let limit = limit.min(self.sending_allows());
             push(1, &self.next_hosts(limit, now));
         }
     }
@@ -127,7 +131,10 @@ impl Deployment {
         let decided: u32 = effects
             .iter()
             .map(|effect| match effect {
-                Effect::Dispatch { attempt: 1, hosts, .. } => hosts.len(),
+                // What is sent again was counted when it was sent first.
+                Effect::Dispatch { batch, attempt: 1, hosts } if *batch >= self.next_batch => {
+                    hosts.len()
+                }
                 Effect::Dispatch { .. }
                 | Effect::PinRevision
                 | Effect::EnrolHosts
@@ -145,7 +152,7 @@ impl Deployment {
             })
             .sum();
         let fleet = self.fleet();
-        let wanted = self.may_start(&fleet, now).min(fleet.untouched());
+        let wanted = self.may_start(&fleet, now).min(fleet.untouched()).min(self.sending_allows());
         let is_held_back = wanted > decided && !self.must_stop(&fleet, now);
         let first = self.ramp.iter().find(|step| step.counts_at(now));
         is_held_back.then(|| first.map_or(now, |step| step.until).plus_ms(Self::RAMP_MS))
@@ -166,12 +173,14 @@ impl Deployment {
         for batch in &self.batches {
             let before_halt =
                 halt.is_some_and(|halt| batch.checked_at.is_none_or(|checked| checked < halt));
-            if batch.check_at > now && !(before_halt && self.has_unclaimed(batch)) {
+            let is_unclaimed = self.unclaimed_of(batch).next().is_some();
+            if batch.check_at > now && !(before_halt && is_unclaimed) {
                 continue;
             }
             effects.push(Effect::CheckHosts {
                 batch: batch.id,
-                shut_out: halt.is_some() || batch.attempt >= Self::ATTEMPTS,
+                shut_out: halt.is_some()
+                    || (batch.attempt >= Self::ATTEMPTS && batch.sending.is_none()),
                 give_up_before: Timestamp(
                     now.0.saturating_sub(self.order.silence_ms + self.margin_ms()),
                 ),
@@ -179,20 +188,14 @@ impl Deployment {
         }
     }
 
-    fn has_unclaimed(&self, batch: &Batch) -> bool {
-        batch
-            .hosts
-            .iter()
-            .filter_map(|ordinal| self.hosts.get(ordinal))
-            .any(|host| matches!(host.state, HostState::Sent | HostState::Unclaimed))
-    }
-
     /// The next moment at which time alone changes the plan, with `effects` decided at `now`.
     fn next_moment(&self, now: Timestamp, effects: &[Effect]) -> Option<Timestamp> {
         let asked = self.asked.iter().map(|asked| asked.again_at);
         let checks = self.batches.iter().map(|batch| batch.check_at);
         let decided = effects.iter().map(|effect| match effect {
-            Effect::Dispatch { .. } => now.plus_ms(self.order.silence_ms / 2),
+            Effect::Dispatch { .. } => {
+                now.plus_ms(effect.repeat_ms().min(self.order.silence_ms / 2))
+            }
             Effect::PinRevision
             | Effect::EnrolHosts
             | Effect::CheckHosts { .. }
@@ -220,6 +223,7 @@ impl Deployment {
             .chain(self.shift_moment(now))
             .chain(late)
             .chain(checks)
+            .chain(self.sending_moments())
             .chain(decided)
             .chain(ramp)
             .chain([self.looks_in_pause(now).unwrap_or_else(|| self.deadline(now))])

@@ -2,6 +2,7 @@
 
 mod fleet;
 mod rollback;
+mod sending;
 mod service;
 mod shift;
 mod traffic;
@@ -69,12 +70,15 @@ struct Story {
     deployment: Deployment,
     now: Timestamp,
     told: String,
+    /// Whether commands are accepted as soon as they are sent.
+    accepts: bool,
 }
 
 impl Story {
     fn new(order: Order) -> Self {
         let now = order.created_at;
-        Self { deployment: Deployment::new(order, None), now, told: String::new() }
+        let deployment = Deployment::new(order, None);
+        Self { deployment, now, told: String::new(), accepts: true }
     }
 
     fn running(rule: Minimum, hosts: u32) -> Self {
@@ -122,7 +126,11 @@ impl Story {
         );
         let wake_at = plan.wake_at;
         let ends = plan.effects.iter().any(|effect| matches!(effect, Effect::End(_)));
+        let sent = sent_by(&plan);
         self.deployment.apply(Fact::Decided { at: self.now, plan });
+        for batch in sent.into_iter().filter(|_| self.accepts) {
+            self.deployment.apply(Fact::BatchAccepted { batch, at: self.now });
+        }
         if ends {
             self.deployment.apply(Fact::Ended { at: self.now, rolled_back_by: None });
         } else if self.deployment.ended.is_none() {
@@ -136,6 +144,25 @@ impl Story {
     fn tells(&self, expected: Expect) {
         expected.assert_eq(&self.told);
     }
+}
+
+/// The batches that a plan sends their command.
+fn sent_by(plan: &Plan) -> Vec<u32> {
+    let batch = |effect: &Effect| match effect {
+        Effect::Dispatch { batch, .. } => Some(*batch),
+        _ => None,
+    };
+    plan.effects.iter().filter_map(batch).collect()
+}
+
+/// Decides at `now`; commands are accepted as soon as they are sent.
+fn decide(deployment: &mut Deployment, now: Timestamp) -> Plan {
+    let plan = deployment.plan(now);
+    deployment.apply(Fact::Decided { at: now, plan: plan.clone() });
+    for batch in sent_by(&plan) {
+        deployment.apply(Fact::BatchAccepted { batch, at: now });
+    }
+    plan
 }
 
 #[test]
@@ -377,7 +404,7 @@ fn ten_thousand_hosts_in_flight_fit_into_the_row() {
             .filter(|o| o % 2 == 1)
             .map(move |o| HostSeen { ordinal: batch * 50 + o, sighting: Sighting::Unclaimed })
     };
-    story.now = story.now.plus_ms(30_000);
+    story.wait(30_000);
     for batch in 0..200 {
         story.deployment.apply(Fact::BatchChecked { batch, seen: odd(batch).collect() });
     }
@@ -394,8 +421,7 @@ fn ten_thousand_hosts_that_follow_one_by_one_fit_into_the_row() {
         story.now = story.now.plus_ms(5);
         let seen = HostSeen { ordinal, sighting: Sighting::Succeeded };
         story.deployment.apply(Fact::HostsSeen(vec![seen]));
-        let plan = story.deployment.plan(story.now);
-        story.deployment.apply(Fact::Decided { at: story.now, plan });
+        decide(&mut story.deployment, story.now);
         if ordinal % 100 == 0 {
             largest = largest.max(serde_json::to_string(&story.deployment).unwrap().len());
         }
@@ -416,8 +442,7 @@ fn hosts_that_are_sent_their_commands_one_by_one_fit_into_the_row() {
         story.now = story.now.plus_ms(200);
         let seen = HostSeen { ordinal, sighting: Sighting::Succeeded };
         story.deployment.apply(Fact::HostsSeen(vec![seen]));
-        let plan = story.deployment.plan(story.now);
-        story.deployment.apply(Fact::Decided { at: story.now, plan: plan.clone() });
+        let plan = decide(&mut story.deployment, story.now);
         for effect in plan.effects {
             let Effect::CheckHosts { batch, .. } = effect else { continue };
             let heard = |ordinal| Timestamp(story.now.0 - u64::from(ordinal % 10) * 1_000);
@@ -448,8 +473,7 @@ fn a_trickle_of_new_hosts_does_not_put_off_the_look_at_a_silent_one() {
         story.now = begin.plus_ms(u64::from(ordinal) * 5_000);
         let seen = HostSeen { ordinal, sighting: Sighting::Succeeded };
         story.deployment.apply(Fact::HostsSeen(vec![seen]));
-        let plan = story.deployment.plan(story.now);
-        story.deployment.apply(Fact::Decided { at: story.now, plan: plan.clone() });
+        let plan = decide(&mut story.deployment, story.now);
         for effect in plan.effects {
             let Effect::CheckHosts { batch, .. } = effect else { continue };
             let outstanding = story.deployment.outstanding(batch);

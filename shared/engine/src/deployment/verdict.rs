@@ -50,6 +50,8 @@ pub enum FailureCode {
     InvalidBalancer,
     /// The Auto Scaling group cannot be copied, or its copy has no instances.
     AutoScalingConfiguration,
+    /// Commands to hosts are denied.
+    IamRolePermissions,
 }
 
 impl Failure {
@@ -68,7 +70,8 @@ impl Failure {
             | FailureCode::InvalidService
             | FailureCode::TasksFailed
             | FailureCode::InvalidBalancer
-            | FailureCode::AutoScalingConfiguration => Status::Failed,
+            | FailureCode::AutoScalingConfiguration
+            | FailureCode::IamRolePermissions => Status::Failed,
         }
     }
 }
@@ -120,6 +123,9 @@ impl Deployment {
         }
         if self.stop.is_some() {
             return Some(Failure { code: FailureCode::ManualStop, message: self.stop_message() });
+        }
+        if let Some(denied) = self.denied_at(now) {
+            return Some(denied.why);
         }
         let minutes = self.limit_ms() / 60_000;
         let message = format!(

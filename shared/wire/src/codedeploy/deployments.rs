@@ -72,6 +72,8 @@ words! {
         HealthConstraints = "HEALTH_CONSTRAINTS",
         /// The configuration leaves no host to deploy to.
         HealthConstraintsInvalid = "HEALTH_CONSTRAINTS_INVALID",
+        /// A right is missing.
+        IamRolePermissions = "IAM_ROLE_PERMISSIONS",
         /// The service failed.
         InternalError = "INTERNAL_ERROR",
         /// The revision cannot be deployed.

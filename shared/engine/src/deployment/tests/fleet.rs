@@ -26,7 +26,7 @@ impl Story {
         self.fact(Fact::HostsArrived { total });
     }
 
-    fn states(&self) -> Vec<HostState> {
+    pub(super) fn states(&self) -> Vec<HostState> {
         let hosts = self.deployment.hosts();
         (0..hosts.len()).filter_map(|ordinal| hosts.get(ordinal)).map(|host| host.state).collect()
     }

@@ -10,7 +10,7 @@ fn rollback(rule: Minimum, total: u32, unhealthy: u32, left_alone: LeftAlone) ->
     let failed = Deployment::new(order(rule, true), None);
     let begun = failed.order().created_at;
     let rollback = failed.rollback("d-CCCCCCCCC".parse().unwrap(), 6, begun).unwrap();
-    let mut story = Story { deployment: rollback, now: begun, told: String::new() };
+    let mut story = Story { deployment: rollback, now: begun, told: String::new(), accepts: true };
     story.step();
     story.fact(Fact::PartSealed { total, unhealthy, out: 0, left_alone });
     story

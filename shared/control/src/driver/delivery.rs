@@ -1,0 +1,150 @@
+//! What comes of sending a batch its command: it was accepted, or refused and why. Both are written on the batch's item,
+//! which the deployment hears of (`docs/semantics.md#sending`).
+
+use engine::Timestamp;
+use engine::deployment::{Deployment, Effect, Fact, Refusal};
+use tracing::{info, warn};
+use wire::host::BatchKey;
+
+use crate::ports::CloudError;
+use crate::rows::{self, BatchRow, CommandRow, HostRow, RefusedBatch, Stored};
+use crate::table::{TableError, Write};
+use crate::{Control, Error};
+
+/// What an error means to the batch that could not be sent.
+fn refusal_of(error: &Error) -> Refusal {
+    let mut message = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let cause_says = cause.to_string();
+        if !message.contains(&cause_says) {
+            message.push_str(": ");
+            message.push_str(&cause_says);
+        }
+        source = cause.source();
+    }
+    Refusal { denied: matches!(error, Error::Cloud(CloudError::Refused { .. })), message }
+}
+
+impl Control {
+    /// What it tells a deployment that an effect could not be performed: only that of a command is waited for by seconds, and
+    /// any other is asked for again by itself.
+    pub(super) fn told_by_failure(&self, effect: &Effect, error: &Error) -> Option<Fact> {
+        let Effect::Dispatch { batch, .. } = effect else { return None };
+        Some(Fact::BatchRefused { batch: *batch, at: self.now(), refusal: refusal_of(error) })
+    }
+
+    /// What is told at once of commands that nobody has to accept: where no effect is handed over, hosts find their commands
+    /// in the table as soon as the decision is stored.
+    pub(super) fn accepted_at_once(&self, effects: &[Effect]) -> Vec<Fact> {
+        let at = self.now();
+        let accepted = |effect: &Effect| match effect {
+            Effect::Dispatch { batch, .. } => Some(Fact::BatchAccepted { batch: *batch, at }),
+            _ => None,
+        };
+        let is_at_once = self.cloud.errands.accepts_at_once();
+        effects.iter().filter(|_| is_at_once).filter_map(accepted).collect()
+    }
+
+    /// What is written of the batches that a deployment is sending.
+    pub(super) async fn deliveries(&self, deployment: &Deployment) -> Result<Vec<Fact>, Error> {
+        let key =
+            |number| BatchRow::key_of(&BatchKey { deployment_id: deployment.id().clone(), number });
+        let keys: Vec<_> = deployment.sending().map(key).collect();
+        let batches: Vec<Stored<BatchRow>> = rows::load_many(&*self.table, &keys).await?;
+        Ok(batches.iter().filter_map(|batch| batch.row.told()).collect())
+    }
+
+    /// Sends the hosts of a batch that have to be pushed to their command, and tells what came of it. A batch that was accepted
+    /// is not sent again; one that may have been is, and both copies may be claimed.
+    pub(super) async fn deliver(
+        &self,
+        deployment: &Deployment,
+        number: u32,
+        hosts: Vec<Stored<HostRow>>,
+    ) -> Result<Option<Fact>, Error> {
+        let is_awaited = deployment.sending().any(|sending| sending == number);
+        if hosts.is_empty() && !is_awaited {
+            return Ok(None);
+        }
+        let batch = BatchKey { deployment_id: deployment.id().clone(), number };
+        let known = rows::load::<BatchRow>(&*self.table, &BatchRow::key_of(&batch)).await?;
+        let at = self.now();
+        let known = known.unwrap_or_else(|| Stored { row: BatchRow::new(batch, at), version: 0 });
+        if let Some(at) = known.row.was_accepted_at() {
+            // The word of it may be lost.
+            return if is_awaited {
+                self.note_accepted(known, Vec::new(), at).await
+            } else {
+                Ok(None)
+            };
+        }
+        let mut batch = known;
+        match self.push(deployment, &mut batch, hosts).await {
+            Ok(commands) => {
+                let at = self.now();
+                self.note_accepted(batch, commands, at).await
+            }
+            Err(error @ Error::Cloud(_)) => self.note_refused(batch, &error).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Notes that a batch was accepted. If this is lost, it is sent once more.
+    async fn note_accepted(
+        &self,
+        mut batch: Stored<BatchRow>,
+        commands: Vec<String>,
+        at: Timestamp,
+    ) -> Result<Option<Fact>, Error> {
+        loop {
+            let mut writes = Vec::new();
+            for command in &commands {
+                let (command, batch) = (command.clone(), batch.row.batch.clone());
+                writes.push(rows::put(&CommandRow { command, batch, at })?);
+            }
+            batch.row.commands.extend(commands.iter().cloned());
+            batch.row.accepted_at = Some(at);
+            batch.row.refused = None;
+            writes.push(batch.write()?);
+            match self.table.write(&writes).await {
+                Ok(()) => {
+                    info!(batch = %batch.row.batch, commands = ?batch.row.commands, "accepted");
+                    return Ok(batch.row.told());
+                }
+                // Another copy of the errand did something, too.
+                Err(TableError::Conflict(key)) => match rows::load(&*self.table, &key).await? {
+                    Some(newer) => batch = newer,
+                    None => return Ok(None),
+                },
+                Err(error) => return Err(error.into()),
+            }
+            if batch.row.was_accepted_at().is_some() {
+                return Ok(batch.row.told());
+            }
+        }
+    }
+
+    /// Notes why a batch was refused.
+    async fn note_refused(
+        &self,
+        mut batch: Stored<BatchRow>,
+        error: &Error,
+    ) -> Result<Option<Fact>, Error> {
+        warn!(batch = %batch.row.batch, error = error as &dyn std::error::Error, "refused; it is tried again");
+        batch.row.refused = Some(RefusedBatch { at: self.now(), refusal: refusal_of(error) });
+        match self.table.write(&[batch.write()?]).await {
+            Ok(()) => Ok(batch.row.told()),
+            // Another copy of the errand tells what came of it.
+            Err(TableError::Conflict(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Stored<BatchRow> {
+    /// The write that stores the batch, if nobody changed it meanwhile.
+    pub(super) fn write(&self) -> Result<Write, Error> {
+        if self.version == 0 { rows::create(&self.row) } else { self.replace() }
+    }
+}
