@@ -117,6 +117,8 @@ mod tests {
     use std::task::Poll;
     use std::time::Duration;
 
+    use tokio::sync::Notify;
+
     use super::super::Options;
     use crate::balancer::Outside;
 
@@ -137,19 +139,23 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let dir = place.path().join("home");
         for times in 1.. {
+            let has_host = Arc::new(Notify::new());
+            let host = Arc::clone(&has_host);
             let options = Options {
                 dir: dir.clone(),
                 hosts: 1,
                 port: 0,
                 table_port: None,
                 keep: Duration::from_secs(3_600),
-                host_command: Box::new(|_, _| std::process::Command::new("/bin/false")),
+                host_command: Box::new(move |_, _| {
+                    host.notify_one();
+                    std::process::Command::new("/bin/false")
+                }),
                 outside: Outside::default(),
             };
-            // A host that never connects: the start waits for it until it is told to end.
-            let in_time = tokio::time::sleep(Duration::from_secs(2));
+            // The host never connects: the start waits for it until it is told to end.
             let is_asked = async {
-                tokio::select! { () = asked(times) => true, () = in_time => false }
+                tokio::select! { () = asked(times) => true, () = has_host.notified() => false }
             };
             let was_asked = std::sync::atomic::AtomicBool::new(true);
             let stop = async { was_asked.store(is_asked.await, Relaxed) };
@@ -157,7 +163,7 @@ mod tests {
             let left: Vec<_> = std::fs::read_dir(&dir).into_iter().flatten().flatten().collect();
             assert!(!dir.exists(), "told to end when asked {times} times: {left:?}");
             if !was_asked.load(Relaxed) {
-                assert!(times > 5, "a start is told to end at {times} moments only");
+                assert!(times > 3, "a start is told to end at {times} moments only");
                 break;
             }
         }
