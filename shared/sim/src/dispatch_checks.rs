@@ -149,12 +149,12 @@ pub(crate) fn step_holds(
         let hosts = (old.hosts().get(ordinal), new.hosts().get(ordinal));
         let (Some(was), Some(is)) = hosts else { continue };
         let row = checks.hosts.get(id).and_then(|hosts| hosts.get(&ordinal));
-        let is_late = match is.state {
-            _ if is == was || was.attempt == 0 => false,
-            HostState::NotStarted => !has_reason(row) && !is_over,
-            state => state == HostState::Unclaimed || is.attempt > was.attempt,
+        let is_late = if is.state == HostState::NotStarted {
+            !has_reason(row) && !is_over
+        } else {
+            is.state == HostState::Unclaimed || is.attempt > was.attempt
         };
-        if !is_late {
+        if is == was || was.attempt == 0 || !is_late {
             continue;
         }
         let accepted = checks.dispatches.accepted.get(&(id.clone(), ordinal, was.attempt));

@@ -148,13 +148,13 @@ impl S3Bundles {
         let put = self.client.put_object().bucket(&self.bucket).key(key).body(bytes.into());
         put.send().await.map(drop).map_err(|error| {
             let (service, operation) = ("S3", "PutObject of the runner");
-            match &error {
-                SdkError::ServiceError(context) if context.err().code() == Some("AccessDenied") => {
-                    let message = context.err().message().unwrap_or("no reason given").to_owned();
-                    CloudError::Refused { service, operation, message }
-                }
-                _ => CloudError::Unavailable { service, operation, source: Box::new(error) },
+            if let SdkError::ServiceError(context) = &error
+                && context.err().code() == Some("AccessDenied")
+            {
+                let message = context.err().message().unwrap_or("no reason given").to_owned();
+                return CloudError::Refused { service, operation, message };
             }
+            CloudError::Unavailable { service, operation, source: Box::new(error) }
         })
     }
 

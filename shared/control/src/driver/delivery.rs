@@ -38,9 +38,9 @@ impl Control {
     /// in the table as soon as the decision is stored.
     pub(super) fn accepted_at_once(&self, effects: &[Effect]) -> Vec<Fact> {
         let at = self.now();
-        let accepted = |effect: &Effect| match effect {
-            Effect::Dispatch { batch, .. } => Some(Fact::BatchAccepted { batch: *batch, at }),
-            _ => None,
+        let accepted = |effect: &Effect| {
+            let Effect::Dispatch { batch, .. } = effect else { return None };
+            Some(Fact::BatchAccepted { batch: *batch, at })
         };
         let is_at_once = self.cloud.errands.accepts_at_once();
         effects.iter().filter(|_| is_at_once).filter_map(accepted).collect()

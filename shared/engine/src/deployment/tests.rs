@@ -148,11 +148,13 @@ impl Story {
 
 /// The batches that a plan sends their command.
 fn sent_by(plan: &Plan) -> Vec<u32> {
-    let batch = |effect: &Effect| match effect {
-        Effect::Dispatch { batch, .. } => Some(*batch),
-        _ => None,
-    };
-    plan.effects.iter().filter_map(batch).collect()
+    let mut batches = Vec::new();
+    for effect in &plan.effects {
+        if let Effect::Dispatch { batch, .. } = effect {
+            batches.push(*batch);
+        }
+    }
+    batches
 }
 
 /// Decides at `now`; commands are accepted as soon as they are sent.

@@ -37,23 +37,18 @@ impl Story {
             self.step();
             let mut facts = Vec::new();
             for effect in plan.effects {
-                match effect {
-                    Effect::Dispatch { batch, .. } => {
-                        sent.push((self.now.since_ms(begin), batch));
-                        let at = self.now.plus_ms(5);
-                        facts.push(match refuses(batch) {
-                            Some(refusal) => Fact::BatchRefused { batch, at, refusal },
-                            None => Fact::BatchAccepted { batch, at },
-                        });
-                    }
-                    Effect::CheckHosts { batch, shut_out, .. } => {
-                        let sighting =
-                            if shut_out { Sighting::ShutOut } else { Sighting::Unclaimed };
-                        let hosts = self.deployment.outstanding(batch);
-                        let seen = hosts.iter().map(|ordinal| HostSeen { ordinal, sighting });
-                        facts.push(Fact::BatchChecked { batch, seen: seen.collect() });
-                    }
-                    _ => {}
+                if let Effect::Dispatch { batch, .. } = effect {
+                    sent.push((self.now.since_ms(begin), batch));
+                    let at = self.now.plus_ms(5);
+                    facts.push(match refuses(batch) {
+                        Some(refusal) => Fact::BatchRefused { batch, at, refusal },
+                        None => Fact::BatchAccepted { batch, at },
+                    });
+                } else if let Effect::CheckHosts { batch, shut_out, .. } = effect {
+                    let sighting = if shut_out { Sighting::ShutOut } else { Sighting::Unclaimed };
+                    let hosts = self.deployment.outstanding(batch);
+                    let seen = hosts.iter().map(|ordinal| HostSeen { ordinal, sighting });
+                    facts.push(Fact::BatchChecked { batch, seen: seen.collect() });
                 }
             }
             if facts.is_empty() {
