@@ -44,7 +44,7 @@ const SAMPLES: [Sample; 20] = [
     Sample {
         file: "revision_intake/again.json",
         decode: through::<revision_intake::Event>,
-        says: &["is_again: false", "Ok(Again(UploadAgain", "key: \"shop/v1.zip\""],
+        says: &["received: 1", "Ok(Again(UploadAgain", "key: \"shop/v1.zip\""],
     },
     Sample {
         file: "deployment_stepper/stream.json",
