@@ -5,6 +5,9 @@ use std::path::PathBuf;
 use aws::Queues;
 use thiserror::Error;
 
+/// For how many days bundles that nothing needs are kept, unless said.
+const KEEP_BUNDLES_DAYS: u32 = 30;
+
 /// What a function is told by its environment. Endpoints, region and keys are the AWS SDK's own affair: with
 /// `AWS_ENDPOINT_URL_DYNAMODB` and `AWS_ENDPOINT_URL_S3` a function works on a running home.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +35,8 @@ pub struct Config {
     pub runner: PathBuf,
     /// `CUTOVER_START_RAMP`: most hosts that a deployment sends their command within a second; unsaid, 500.
     pub start_ramp: u32,
+    /// `CUTOVER_KEEP_BUNDLES_DAYS`: for how many days the bytes of a bundle that nothing needs any more are kept; unsaid, 30.
+    pub keep_bundles_days: u32,
 }
 
 /// Why the environment is no configuration.
@@ -79,14 +84,15 @@ impl Config {
             api_url: variable("CUTOVER_API_URL"),
             runner: variable("CUTOVER_RUNNER")
                 .map_or_else(|| beside.join("cutover-runner"), PathBuf::from),
-            start_ramp: start_ramp()?,
+            start_ramp: number("CUTOVER_START_RAMP", control::Settings::default().start_ramp)?,
+            keep_bundles_days: number("CUTOVER_KEEP_BUNDLES_DAYS", KEEP_BUNDLES_DAYS)?,
         })
     }
 }
 
-fn start_ramp() -> Result<u32, ConfigError> {
-    let name = "CUTOVER_START_RAMP";
-    let Some(value) = variable(name) else { return Ok(control::Settings::default().start_ramp) };
+/// A variable that is a number above 0, where it is said.
+fn number(name: &'static str, unsaid: u32) -> Result<u32, ConfigError> {
+    let Some(value) = variable(name) else { return Ok(unsaid) };
     let number = value.parse().ok().filter(|number| *number > 0);
     number.ok_or(ConfigError::Number { name, value })
 }

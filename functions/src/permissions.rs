@@ -128,6 +128,8 @@ pub enum On {
     Revisions,
     /// Bytes of registered revisions.
     Bundles,
+    /// Their names.
+    BundleNames,
     /// Runners, in the same bucket.
     Runners,
     /// The queue of `revision_intake`.
@@ -202,6 +204,9 @@ impl On {
             Self::Stream => vec!["${Table.StreamArn}"],
             Self::Revisions => vec!["${Revisions.Arn}/*"],
             Self::Bundles => vec!["${Bundles.Arn}/bundles/*"],
+            Self::BundleNames => {
+                return vec![place("${Bundles.Arn}", "StringEquals s3:prefix bundles/")];
+            }
             Self::Runners => vec!["${Bundles.Arn}/runners/*"],
             Self::Uploads => vec!["${Uploads.Arn}"],
             Self::Wakes => vec!["${Wakes.Arn}"],
@@ -388,6 +393,12 @@ pub const CALLS: &[Call] = &[
         .needs(&["s3:GetObject", "s3:GetObjectVersion"]),
     call("Bundles::pin", "s3:HeadObject", On::Bundles, DECRYPTS, INTAKE).needs(&["s3:GetObject"]),
     call("Bundles::pin", "s3:PutObject", On::Bundles, ENCRYPTS, INTAKE),
+    call("Bundles::kept_before", "s3:ListObjectsV2", On::BundleNames, NO_KEY, INTAKE)
+        .needs(&["s3:ListBucket"]),
+    call("Bundles::remove", "s3:HeadObject", On::Bundles, DECRYPTS, INTAKE)
+        .needs(&["s3:GetObject"]),
+    call("Bundles::remove", "s3:DeleteObject", On::Bundles, NO_KEY, INTAKE)
+        .needs(&["s3:DeleteObject", "s3:DeleteObjectVersion"]),
     call("S3Bundles::keep_runner", "s3:HeadObject", On::Runners, DECRYPTS, DISPATCHER)
         .needs(&["s3:GetObject"]),
     call("S3Bundles::keep_runner", "s3:PutObject", On::Runners, ENCRYPTS, DISPATCHER),

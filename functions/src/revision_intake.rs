@@ -1,4 +1,5 @@
-//! An upload becomes a registered revision, and the deployments that subscribed to it.
+//! An upload becomes a registered revision, and the deployments that subscribed to it. Once a day, kept bundles go that
+//! nothing needs any more.
 
 use std::error::Error as StdError;
 
@@ -29,6 +30,8 @@ pub struct Event {
 pub enum Record {
     /// The bucket's own: that an object was put.
     Put(Uploaded),
+    /// That a day has gone by.
+    Day,
     /// A queue's, which succeeds or fails by itself.
     Message {
         /// The message's id.
@@ -65,7 +68,7 @@ pub enum DecodeError {
     Key(String),
 }
 
-/// What arrives in place of records when a bucket's notifications are set up, and what arrives otherwise.
+/// What arrives in place of records when a bucket's notifications are set up and once a day, and what arrives otherwise.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Notification<T> {
@@ -77,6 +80,16 @@ enum Notification<T> {
         #[serde(rename = "Event")]
         _event: TestEvent,
     },
+    Day {
+        #[serde(rename = "detail-type")]
+        _told: Schedule,
+    },
+}
+
+#[derive(Debug, Deserialize)]
+enum Schedule {
+    #[serde(rename = "Scheduled Event")]
+    Event,
 }
 
 #[derive(Debug, Deserialize)]
@@ -98,7 +111,9 @@ impl<T> Notification<T> {
     fn into_records(self) -> Vec<T> {
         match self {
             Self::Records { records } => records,
-            Self::Test { _event: TestEvent::Test } => Vec::new(),
+            Self::Test { _event: TestEvent::Test } | Self::Day { _told: Schedule::Event } => {
+                Vec::new()
+            }
         }
     }
 }
@@ -107,6 +122,9 @@ impl TryFrom<Notification<Source>> for Event {
     type Error = DecodeError;
 
     fn try_from(raw: Notification<Source>) -> Result<Self, DecodeError> {
+        if matches!(raw, Notification::Day { .. }) {
+            return Ok(Self { records: vec![Record::Day] });
+        }
         let mut records = Vec::new();
         for source in raw.into_records() {
             match source {
@@ -195,6 +213,7 @@ pub async fn handle(control: &Control, event: Event) -> Result<BatchAnswer, cont
     for record in event.records {
         match record {
             Record::Put(put) => control.take_upload(&put).await?,
+            Record::Day => drop(control.remove_unneeded_bundles().await?),
             Record::Message { id, receipt, body } => {
                 let is_again = receipt.as_ref().is_some_and(|receipt| receipt.received > 1);
                 if let Err(error) = take(control, body, is_again).await {

@@ -12,6 +12,7 @@ use aws_config::{BehaviorVersion, SdkConfig};
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use control::bundles::KEPT_MS_MIN;
 use control::ports::{Clock, Cloud, NoCloud, Traffic};
 use control::{Control, Place, Settings};
 use sha2::{Digest as _, Sha256};
@@ -102,7 +103,11 @@ pub fn assemble(
         cloud: Cloud { errands: Arc::new(QueuedErrands::new(sqs, queues)), ..Cloud::none() },
         traffic: Traffic::none(),
         meter: Arc::new(EmbeddedMeter::new(config.stack.clone())),
-        settings: Settings { start_ramp: config.start_ramp, ..Settings::default() },
+        settings: Settings {
+            start_ramp: config.start_ramp,
+            kept_bundles_ms: u64::from(config.keep_bundles_days) * KEPT_MS_MIN,
+            ..Settings::default()
+        },
         place: Place { account: config.account.clone(), region },
         followed: Arc::default(),
     };

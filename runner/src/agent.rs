@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
-use engine::DeploymentId;
+use engine::{DeploymentId, GroupId};
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
@@ -23,6 +23,7 @@ use wire::host::{Offer, PollResponse};
 use crate::client::{BackOff, CallError, Client};
 use crate::command::{self, Host};
 use crate::config::AgentConfig;
+use crate::deleted;
 use crate::events::InterruptedHook;
 use crate::group::Group;
 use crate::http::HttpError;
@@ -104,6 +105,7 @@ pub async fn serve(
         of: BTreeMap::new(),
         waiting: BTreeMap::new(),
         interrupted: Vec::new(),
+        asked_groups: Vec::new(),
     };
     for (offer, _) in command::unfinished(&commands.host.config.state) {
         commands.take(offer);
@@ -125,6 +127,8 @@ struct Commands {
     /// Each deployment that has a command, with copies of it that wait for their turn.
     waiting: BTreeMap<DeploymentId, VecDeque<Offer>>,
     interrupted: Vec<InterruptedHook>,
+    /// The groups that the poll under way asks about.
+    asked_groups: Vec<GroupId>,
 }
 
 type Poll = Pin<Box<dyn Future<Output = Result<PollResponse, CallError>> + Send>>;
@@ -147,8 +151,9 @@ impl Commands {
                 answer = &mut poll => answer,
             };
             let wait = match &answer {
-                Ok(PollResponse { offers, again_after_ms }) => {
+                Ok(PollResponse { offers, again_after_ms, deleted_groups }) => {
                     heard_at = Instant::now();
+                    self.hear_of_groups(deleted_groups);
                     let mut is_new = false;
                     for offer in offers {
                         is_new |= self.take(offer.clone());
@@ -180,14 +185,27 @@ impl Commands {
         }
     }
 
-    fn poll(&self, wait: Duration) -> Poll {
+    fn poll(&mut self, wait: Duration) -> Poll {
         let client = Arc::clone(&self.host.client);
         let busy: Vec<_> = self.waiting.keys().cloned().collect();
         let wait_ms = self.host.config.limits.poll_wait_ms;
+        self.asked_groups = deleted::to_ask(&self.host.config);
+        let groups = self.asked_groups.clone();
         Box::pin(async move {
             tokio::time::sleep(wait).await;
-            client.poll(busy, wait_ms).await
+            client.poll(busy, wait_ms, groups).await
         })
+    }
+
+    /// Notes which of the groups that were asked about are no more, and removes what was kept of them for long enough.
+    fn hear_of_groups(&mut self, deleted: &[GroupId]) {
+        let asked = std::mem::take(&mut self.asked_groups);
+        if asked.is_empty() {
+            return;
+        }
+        deleted::heard(&self.host.config.state, &asked, deleted);
+        let host = Arc::clone(&self.host);
+        tokio::spawn(async move { deleted::tidy(&host.config).await });
     }
 
     /// Takes an offer on; false, if it is known already. A copy of a running command waits for its result.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use engine::DeploymentId;
+use engine::{DeploymentId, GroupId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -145,11 +145,12 @@ impl Client {
         &self,
         busy: Vec<DeploymentId>,
         wait_ms: u64,
+        kept_groups: Vec<GroupId>,
     ) -> Result<PollResponse, CallError> {
         let connection = self.connection()?;
         let host = connection.host.clone();
         let runner_version = env!("CARGO_PKG_VERSION").to_owned();
-        let request = PollRequest { host, busy, wait_ms, runner_version };
+        let request = PollRequest { host, busy, wait_ms, runner_version, kept_groups };
         let patience = PATIENCE + Duration::from_millis(wait_ms);
         self.ask(&connection.api, "poll", &connection.key, &request, patience).await
     }
@@ -157,7 +158,9 @@ impl Client {
     /// Claims what was offered, for the first time or again.
     pub(crate) async fn claim(&self, offer: &Offer) -> Result<ClaimResponse, CallError> {
         match &self.access {
-            Access::Batch(command) => self.claim_batch(command).await.map(|answer| answer.claim),
+            Access::Batch(command) => {
+                self.claim_batch(command, Vec::new()).await.map(|answer| answer.claim)
+            }
             Access::Key { .. } => {
                 let connection = self.connection()?;
                 let request = ClaimRequest { host: connection.host.clone(), offer: offer.clone() };
@@ -166,13 +169,15 @@ impl Client {
         }
     }
 
-    /// Claims the command that a batch has for this host.
+    /// Claims the command that a batch has for this host, and asks which of some groups were deleted.
     pub(crate) async fn claim_batch(
         &self,
         command: &PushedCommand,
+        kept_groups: Vec<GroupId>,
     ) -> Result<BatchClaimResponse, CallError> {
         let PushedCommand { api, host, batch, secret } = command;
-        let request = BatchClaimRequest { host: host.clone(), batch: batch.clone() };
+        let (host, batch_key) = (host.clone(), batch.clone());
+        let request = BatchClaimRequest { host, batch: batch_key, kept_groups };
         let answer: BatchClaimResponse =
             self.ask(api, "batch/claim", secret, &request, PATIENCE).await?;
         let (offered, specified) = (&answer.offer, &answer.claim.specification);

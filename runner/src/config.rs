@@ -58,6 +58,10 @@ pub struct Limits {
     /// How long the output of hooks is kept after it was written, in the directories of deployments that are kept.
     /// Default: 90 days.
     pub kept_logs_ms: u64,
+    /// How long what is kept of a group is still kept after the host has heard that the group was deleted. Default: 30 days.
+    pub kept_groups_ms: u64,
+    /// How often the API is asked which groups were deleted. Default: a day.
+    pub ask_groups_every_ms: u64,
 }
 
 impl Default for Limits {
@@ -73,6 +77,8 @@ impl Default for Limits {
             open_output_ms: 2_000,
             kept_deployments: 3,
             kept_logs_ms: 90 * DAY_MS,
+            kept_groups_ms: 30 * DAY_MS,
+            ask_groups_every_ms: DAY_MS,
         }
     }
 }

@@ -6,6 +6,7 @@
 //!                    generation                  the fencing number
 //!                    generation.lock             held while that is read and replaced
 //!                    last_successful             which deployment passed its last event
+//!                    deleted                     since when the group is known to be no more
 //!                    <deployment id>/journal.jsonl
 //!                                    logs/<Event>.log
 //!                                    archive/    the unpacked bundle
@@ -94,6 +95,11 @@ impl Group {
             }
         }
         Ok(found)
+    }
+
+    /// Its id.
+    pub(crate) fn id(&self) -> Option<GroupId> {
+        self.dir.file_name()?.to_str()?.parse().ok()
     }
 
     pub(crate) fn dir(&self) -> &Path {

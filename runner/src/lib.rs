@@ -10,6 +10,7 @@ mod archive;
 mod client;
 mod command;
 mod config;
+mod deleted;
 mod events;
 mod group;
 mod hints;

@@ -70,6 +70,9 @@ struct Place {
     /// Keep the output of hooks for so many days.
     #[arg(long, value_name = "DAYS", default_value_t = 90)]
     keep_logs: u32,
+    /// Keep what belongs to a deployment group, but for what was installed, for so many days after the group was deleted.
+    #[arg(long, value_name = "DAYS", default_value_t = 30)]
+    keep_groups: u32,
 }
 
 impl Place {
@@ -79,6 +82,7 @@ impl Place {
         config.hook_env = self.hook_env.into_iter().collect();
         config.sync = !self.no_sync;
         config.limits.kept_logs_ms = u64::from(self.keep_logs) * DAY_MS;
+        config.limits.kept_groups_ms = u64::from(self.keep_groups) * DAY_MS;
         config
     }
 }

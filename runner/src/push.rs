@@ -24,6 +24,7 @@ use crate::agent::END_WITHIN;
 use crate::client::{BackOff, CallError, Client, PushedCommand};
 use crate::command::{self, Done, Host};
 use crate::config::AgentConfig;
+use crate::deleted;
 use crate::events::InterruptedHook;
 use crate::group::Group;
 use crate::http::HttpError;
@@ -180,9 +181,10 @@ async fn work(host: &Host, command: &PushedCommand) -> Result<PushedEnd, PushErr
         claimed = claim(host, command) => claimed?,
     };
     match claimed {
-        Ok((BatchClaimResponse { offer, claim }, until)) => {
+        Ok((BatchClaimResponse { offer, claim, .. }, until)) => {
             let Done { status, is_delivered, interrupted } =
                 command::carry_out(host, offer, &claim, until).await;
+            deleted::tidy(&host.config).await;
             // A command that was pushed is never left for later.
             let status = status.ok_or(PushError::NotEnded)?;
             Ok(PushedEnd::Ended { status, is_delivered, interrupted })
@@ -205,8 +207,10 @@ async fn claim(
     let api = || command.api.clone();
     loop {
         let sent_at = lease::awake();
-        let error = match host.client.claim_batch(command).await {
+        let groups = deleted::to_ask(&host.config);
+        let error = match host.client.claim_batch(command, groups.clone()).await {
             Ok(answer) => {
+                deleted::heard(&host.config.state, &groups, &answer.deleted_groups);
                 let lease = Duration::from_millis(answer.claim.lease_ms);
                 return Ok(Ok((answer, sent_at.saturating_add(lease))));
             }

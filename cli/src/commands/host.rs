@@ -10,8 +10,10 @@ use local::hosts::layout::{HostFiles, HostNumber, loopback_address};
 use local::hosts::namespace;
 use local::hosts::process::HostLock;
 use runner::root::HostRoot;
-use runner::{AgentConfig, Ended, InterruptedHook};
+use runner::{AgentConfig, DAY_MS, Ended, InterruptedHook};
 use tokio::signal::unix::{SignalKind, signal};
+
+use super::up::KEEP_DAYS;
 
 /// What a host is told.
 #[derive(Debug, clap::Args)]
@@ -25,6 +27,9 @@ pub(crate) struct Args {
     /// Put destinations under the host's root instead of giving the host a view of its own.
     #[arg(long)]
     prefix: bool,
+    /// For how many days what is kept of a deleted group is still kept.
+    #[arg(long, default_value_t = KEEP_DAYS)]
+    keep_days: u32,
 }
 
 impl Args {
@@ -33,6 +38,7 @@ impl Args {
         home: &std::path::Path,
         files: &HostFiles,
         has_view: bool,
+        keep_days: u32,
     ) -> Vec<std::ffi::OsString> {
         let mut args: Vec<std::ffi::OsString> = vec![
             "host".into(),
@@ -40,6 +46,8 @@ impl Args {
             home.into(),
             "--number".into(),
             files.number().get().to_string().into(),
+            "--keep-days".into(),
+            keep_days.to_string().into(),
         ];
         if !has_view {
             args.push("--prefix".into());
@@ -64,7 +72,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         namespace::enter(files.dir(), &files.root())?;
         HostRoot::Whole
     };
-    let config = AgentConfig { hook_env, ..AgentConfig::new(files.state(), root) };
+    let mut config = AgentConfig { hook_env, ..AgentConfig::new(files.state(), root) };
+    config.limits.kept_groups_ms = u64::from(args.keep_days) * DAY_MS;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;

@@ -50,8 +50,8 @@ pub(crate) struct Args {
     /// The Prometheus that alarms like `prometheus:EXPRESSION` are asked of
     #[arg(long, value_name = "URL")]
     prometheus: Option<String>,
-    /// How many days to keep the logs of hosts, and uploads in parts that nobody has gone on with. Deployments and revisions
-    /// are kept for ever
+    /// How many days to keep the logs of hosts, uploads in parts that nobody has gone on with, what hosts keep of deleted
+    /// groups, and bundles that nothing needs any more. Deployments and revisions are kept for ever
     #[arg(long, value_name = "DAYS", default_value_t = KEEP_DAYS, value_parser = clap::value_parser!(u32).range(1..=3_650))]
     keep_days: u32,
     /// Also serve the table, on this port on loopback or any free one (0), to requests signed for DynamoDB with the keys
@@ -159,7 +159,7 @@ impl Default for Wanted {
 }
 
 /// How many days what nobody needs any more is kept, unless said.
-const KEEP_DAYS: u32 = 30;
+pub(crate) const KEEP_DAYS: u32 = 30;
 
 /// Runs a home until SIGTERM or SIGINT.
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
@@ -206,16 +206,16 @@ pub(crate) async fn start(
     let program =
         std::env::current_exe().context("this program cannot be found, to start hosts with")?;
     let home: PathBuf = std::path::absolute(dir)?;
+    let Wanted { hosts, port, table_port, outside, keep_days } = wanted;
     let host_command = move |files: &layout::HostFiles, has_view: bool| {
         let home = home.canonicalize().unwrap_or_else(|_| home.clone());
         let mut command = Command::new(&program);
-        command.args(host::Args::of(&home, files, has_view));
+        command.args(host::Args::of(&home, files, has_view, keep_days));
         // A hook's environment is its own, and so is the host's.
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command
     };
     let host_command = Box::new(host_command);
-    let Wanted { hosts, port, table_port, outside, keep_days } = wanted;
     let keep = Duration::from_secs(u64::from(keep_days) * 24 * 3_600);
     let options =
         Options { dir: dir.to_owned(), hosts, port, table_port, host_command, outside, keep };

@@ -43,7 +43,7 @@ impl Run {
 
     /// What it reports. Of the events that take no time, all up to the one that it waits in have ended.
     fn request(&self, sequence: u64) -> ReportRequest {
-        let BatchClaimResponse { offer, claim } = &self.claim;
+        let BatchClaimResponse { offer, claim, .. } = &self.claim;
         let (status, waits_in) = match self.phase {
             Phase::Block => (HostStatus::InProgress, Some("BlockTraffic")),
             Phase::Allow => (HostStatus::InProgress, Some("AllowTraffic")),
@@ -93,7 +93,11 @@ impl World {
     }
 
     async fn claim(&mut self, name: String, batch: String, secret: String, tries: u32) {
-        let request = BatchClaimRequest { host: name.clone(), batch: batch.parse().unwrap() };
+        let request = BatchClaimRequest {
+            host: name.clone(),
+            batch: batch.parse().unwrap(),
+            kept_groups: Vec::new(),
+        };
         let answer = self.api.claim_batch(&secret, &request).await;
         match answer {
             Ok(claim) => {

@@ -155,7 +155,11 @@ async fn the_secret_of_a_batch_ends_with_its_command() {
     while world.now() < until {
         world.happen().await;
     }
-    let request = BatchClaimRequest { host: sent.instances[0].clone(), batch: batch.clone() };
+    let request = BatchClaimRequest {
+        host: sent.instances[0].clone(),
+        batch: batch.clone(),
+        kept_groups: Vec::new(),
+    };
     let claimed = world.api.claim_batch(&sent.secret, &request).await.map(drop);
     let url = world.api.runner_url(&sent.secret, &batch, &digest).await.map(drop);
     for answer in [claimed, url] {

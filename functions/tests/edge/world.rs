@@ -456,6 +456,7 @@ fn config(spool: PathBuf, runner: PathBuf) -> Config {
         api_url: Some("https://api.test".to_owned()),
         runner,
         start_ramp: 500,
+        keep_bundles_days: 30,
     }
 }
 

@@ -101,3 +101,14 @@ pub fn recover(
         host::Host::open(root, disk).map_err(InstallError::io("opening", "the host's root"))?;
     perform::recover(&host, group_dir, sync)
 }
+
+/// Removes the files that are kept beside those of a group, as the group is no more: what it had before its last install.
+/// What is installed stays.
+///
+/// # Errors
+/// [`InstallError::Io`]; what is left can be removed later.
+pub(crate) fn forget(root: &HostRoot, group_dir: &Path, disk: &Disk) -> Result<(), InstallError> {
+    let host =
+        host::Host::open(root, disk).map_err(InstallError::io("opening", "the host's root"))?;
+    perform::forget(&host, group_dir)
+}

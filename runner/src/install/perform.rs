@@ -379,6 +379,20 @@ fn full(host: &Host, path: &str, needed: u64, source: io::Error) -> InstallError
     InstallError::Io { action: "writing", path: host.outside(path), source }
 }
 
+/// Removes everything in the runner's directories on a host that is a group's.
+pub(super) fn forget(host: &Host, group_dir: &Path) -> Result<(), InstallError> {
+    let installed: Option<Manifest> = load(group_dir, INSTALLED)?;
+    let previous: Option<Previous> = load(group_dir, PREVIOUS)?;
+    let before = previous.map(|previous| previous.manifest.stores);
+    let stores = installed.map(|installed| installed.stores).into_iter().chain(before).flatten();
+    for store in stores.collect::<BTreeSet<String>>() {
+        host.remove_all(&store).map_err(InstallError::io("removing", host.outside(&store)))?;
+        // Where other groups have something the runner's own directory stays.
+        host.rmdir(split(&store).0).ok();
+    }
+    Ok(())
+}
+
 /// Takes the runner's directories away where they are empty.
 fn drop_empty(host: &Host, store: &str) {
     // They stay where they are in use.

@@ -37,6 +37,10 @@ pub(crate) struct World {
     pub(crate) repeats_offers: bool,
     /// Said to whoever polls.
     pub(crate) again_after_ms: Option<u64>,
+    /// Groups that there are no more.
+    pub(crate) deleted_groups: Vec<GroupId>,
+    /// How often somebody asked about groups.
+    pub(crate) asked_about_groups: usize,
     /// Where hosts are told to fetch bundles, if not from home itself.
     pub(crate) bundles: Option<String>,
 }
@@ -344,6 +348,7 @@ async fn poll(
     Json(poll): Json<PollRequest>,
 ) -> Response {
     assert_eq!((bearer(&headers), poll.host.as_str()), ("secret", "host-1"));
+    let deleted_groups = deleted_among(&home, &poll.kept_groups);
     home.change(|world| world.polls += 1);
     if let Some(status) = home.world().broken {
         return status.into_response();
@@ -369,11 +374,19 @@ async fn poll(
                 changed.await;
             }
         });
-        if is_over.await.is_err() || !offers.is_empty() {
+        let is_over = !poll.kept_groups.is_empty() || !offers.is_empty() || is_over.await.is_err();
+        if is_over || !offers.is_empty() {
             let again_after_ms = home.world().again_after_ms;
-            return Json(PollResponse { offers, again_after_ms }).into_response();
+            let answer = PollResponse { offers, again_after_ms, deleted_groups };
+            return Json(answer).into_response();
         }
     }
+}
+
+fn deleted_among(home: &Home, asked: &[GroupId]) -> Vec<GroupId> {
+    let mut world = home.world();
+    world.asked_about_groups += usize::from(!asked.is_empty());
+    asked.iter().filter(|group| world.deleted_groups.contains(group)).cloned().collect()
 }
 
 async fn claim(State((home, api)): App, Json(claim): Json<ClaimRequest>) -> Response {
@@ -391,6 +404,7 @@ async fn claim_batch(
     headers: HeaderMap,
     Json(claim): Json<BatchClaimRequest>,
 ) -> Response {
+    let asked = claim.kept_groups.clone();
     assert_eq!((claim.host.as_str(), claim.batch.number), ("i-0abc", 12));
     if bearer(&headers) != SECRET {
         return refuse(StatusCode::UNAUTHORIZED, RefusalCode::Unauthorized, "who are you?");
@@ -404,7 +418,8 @@ async fn claim_batch(
         Ok((attempt, claim)) => {
             let deployment_id = claim.specification.deployment_id.clone();
             let offer = Offer { deployment_id, ordinal: 0, attempt };
-            Json(BatchClaimResponse { offer, claim }).into_response()
+            let deleted_groups = deleted_among(&home, &asked);
+            Json(BatchClaimResponse { offer, claim, deleted_groups }).into_response()
         }
         Err(refused) => *refused,
     }

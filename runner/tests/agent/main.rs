@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod death;
 #[cfg(test)]
+mod deleted;
+#[cfg(test)]
 mod home;
 #[cfg(test)]
 mod hooks;

@@ -1,7 +1,9 @@
 //! The host protocol: what a host may do, and what it says.
 
+use std::collections::BTreeSet;
+
 use engine::deployment::{Deployment, Fact};
-use engine::{DeploymentId, Timestamp};
+use engine::{DeploymentId, GroupId, Timestamp};
 use tracing::{Span, debug, instrument};
 use wire::host::{
     BatchClaimRequest, BatchClaimResponse, BatchKey, Bundle, ClaimRequest, ClaimResponse,
@@ -11,7 +13,7 @@ use wire::host::{
 use wire::log::without_stamps;
 
 use crate::rows::{
-    self, BatchRow, DeploymentRow, HostRow, LogRow, LoggedEvent, OnPremises, Stored,
+    self, BatchRow, DeploymentRow, Group, HostRow, LogRow, LoggedEvent, OnPremises, Stored,
 };
 use crate::table::{Index, Query, TableError, Write};
 use crate::{Control, Error, hash_of};
@@ -25,6 +27,9 @@ pub const SEEN_EVERY_MS: u64 = 60_000;
 /// How many of a host's newest deployments are looked at for work. A host is in few groups; what lies further back
 /// has ended.
 const NEWEST: usize = 20;
+
+/// Most groups that a host is told of at once whether there are any; about others it asks another time.
+const KEPT_GROUPS_MAX: usize = 100;
 
 /// How long after it was last said somebody counts as following a deployment's output, in milliseconds.
 const FOLLOWED_MS: u64 = 5_000;
@@ -43,14 +48,37 @@ impl Control {
         let host = self.authenticate(&request.host, key).await?;
         let ticket = self.dispatcher.ticket(&request.host);
         self.note_seen(host).await;
+        let deleted_groups = self.deleted_among(&request.kept_groups).await;
         let mut offers = self.offers_to(&request.host).await?;
         offers.retain(|offer| !request.busy.contains(&offer.deployment_id));
-        if offers.is_empty() {
+        // Whoever asks about groups is answered at once, and polls again.
+        if offers.is_empty() && request.kept_groups.is_empty() {
             offers =
                 self.dispatcher.wait(&request.host, ticket, request.wait_ms.min(POLL_MS_MAX)).await;
             offers.retain(|offer| !request.busy.contains(&offer.deployment_id));
         }
-        Ok(PollResponse { offers, again_after_ms: self.dispatcher.again_after_ms() })
+        let again_after_ms = self.dispatcher.again_after_ms();
+        Ok(PollResponse { offers, again_after_ms, deleted_groups })
+    }
+
+    /// Those of some groups that there are not. None where the table does not say: the host asks again.
+    async fn deleted_among(&self, groups: &[GroupId]) -> Vec<GroupId> {
+        let asked: BTreeSet<&GroupId> = groups.iter().take(KEPT_GROUPS_MAX).collect();
+        if asked.is_empty() {
+            return Vec::new();
+        }
+        let keys: Vec<_> = asked.iter().map(|group| Group::key_of(group)).collect();
+        match self.table.get_many(&keys).await {
+            Ok(found) => {
+                let is_there =
+                    |group: &GroupId| found.iter().any(|row| row.key == Group::key_of(group));
+                asked.into_iter().filter(|group| !is_there(group)).cloned().collect()
+            }
+            Err(error) => {
+                debug!(error = &error as &dyn std::error::Error, "groups cannot be looked for");
+                Vec::new()
+            }
+        }
     }
 
     async fn authenticate(&self, name: &str, key: &str) -> Result<Stored<OnPremises>, Error> {
@@ -149,7 +177,9 @@ impl Control {
             );
             return Err(superseded(&message));
         };
-        self.grant(&host.name, &request.batch.deployment_id, host.ordinal).await
+        let granted = self.grant(&host.name, &request.batch.deployment_id, host.ordinal).await?;
+        let deleted_groups = self.deleted_among(&request.kept_groups).await;
+        Ok(BatchClaimResponse { deleted_groups, ..granted })
     }
 
     /// A URL at which a host of a batch can fetch the runner with this digest.
@@ -233,7 +263,7 @@ impl Control {
                         (claim.proceed, claim.lease_ms) = (false, 0);
                         claim.reason = Some(why.to_owned());
                     }
-                    return Ok(BatchClaimResponse { offer, claim });
+                    return Ok(BatchClaimResponse { offer, claim, deleted_groups: Vec::new() });
                 }
                 Err(TableError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),

@@ -2,6 +2,7 @@
 //! home, the cloud and the simulator differ only in what is plugged into the ports.
 
 mod before;
+pub mod bundles;
 mod content;
 pub mod driver;
 mod error;
@@ -75,6 +76,9 @@ pub struct Settings {
     pub traffic_look_ms: u64,
     /// How much later it asks at most, when it has waited for long, in milliseconds.
     pub traffic_look_max_ms: u64,
+    /// How long the bytes of a bundle that nothing needs any more are kept after they were last put, in milliseconds; a day
+    /// at least.
+    pub kept_bundles_ms: u64,
 }
 
 impl Default for Settings {
@@ -84,6 +88,7 @@ impl Default for Settings {
             alarm_every_ms: 10_000,
             traffic_look_ms: 2_000,
             traffic_look_max_ms: 10_000,
+            kept_bundles_ms: 30 * bundles::KEPT_MS_MIN,
         }
     }
 }

@@ -230,7 +230,9 @@ impl Home {
         let traffic = traffic_of(balancers.clone(), options.outside.clone());
         let clock = Arc::new(HomeClock::new());
         let ports = (Arc::clone(&mailboxes), bell, Arc::clone(&clock));
-        let control = assemble(&dir, &endpoints, dynamodb.tables(), ports, traffic).await?;
+        let mut control = assemble(&dir, &endpoints, dynamodb.tables(), ports, traffic).await?;
+        control.settings.kept_bundles_ms =
+            u64::try_from(options.keep.as_millis()).unwrap_or(u64::MAX);
         clock.go_on_from(control.latest().await.map_err(HomeError::Begun)?);
         let (stop, stopped) = watch::channel(false);
         let router = api::router(control.clone(), SignedBy(signed_by));
@@ -238,7 +240,7 @@ impl Home {
         let tasks = vec![
             tokio::spawn(bell::work(control.clone(), clock, rings)),
             tokio::spawn(uploads::take(control.clone(), uploads)),
-            tokio::spawn(tidy::work(dir.path().to_owned(), options.keep)),
+            tokio::spawn(tidy::work(dir.path().to_owned(), control.clone(), options.keep)),
         ];
         let home = Self {
             dir,

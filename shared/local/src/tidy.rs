@@ -1,11 +1,12 @@
-//! Removes from a home's directory what nobody needs any more, when the home starts and once a day: the logs of hosts, and
-//! uploads in parts that nobody went on with. Deployments and revisions are not touched.
+//! Removes from a home's directory what nobody needs any more, when the home starts and once a day: the logs of hosts,
+//! uploads in parts that nobody went on with, and kept bundles that nothing needs. Deployments and revisions are not touched.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use control::Control;
 use tracing::warn;
 
 use crate::hosts::layout::{self, HostFiles};
@@ -16,12 +17,16 @@ const EVERY: Duration = Duration::from_secs(24 * 3_600);
 const LOG_MAX: u64 = 4 << 20;
 
 /// Tidies the home in `dir` for as long as it runs: what was last used before `keep` goes.
-pub(crate) async fn work(dir: PathBuf, keep: Duration) {
+pub(crate) async fn work(dir: PathBuf, control: Control, keep: Duration) {
     loop {
         let place = dir.clone();
         let tidied = tokio::task::spawn_blocking(move || tidy(&place, keep, SystemTime::now()));
         if let Err(error) = tidied.await {
             warn!(%error, "the home could not be tidied, will try again tomorrow");
+        }
+        if let Err(error) = control.remove_unneeded_bundles().await {
+            let error = &error as &dyn std::error::Error;
+            warn!(error, "kept bundles could not be looked through, will try again tomorrow");
         }
         tokio::time::sleep(EVERY).await;
     }

@@ -351,7 +351,11 @@ impl World {
             Some((owner, wrong)).filter(|(_, wrong)| wrong != secret),
         ];
         for (host, secret) in tries.into_iter().flatten() {
-            let request = BatchClaimRequest { host: host.clone(), batch: batch.clone() };
+            let request = BatchClaimRequest {
+                host: host.clone(),
+                batch: batch.clone(),
+                kept_groups: Vec::new(),
+            };
             let what = format!("{host} intrudes into {batch}");
             self.spawn(what.clone(), false, None, move |control, shared| async move {
                 if control.claim_batch(&secret, &request).await.is_ok() {

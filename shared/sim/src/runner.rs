@@ -233,6 +233,7 @@ impl World {
             busy: host.commands.keys().cloned().collect(),
             wait_ms: core.random.between(20_000, 50_000),
             runner_version: "0".to_owned(),
+            kept_groups: Vec::new(),
         };
         drop(core);
         self.ask(at, Question::Poll(request), ReplyTo::Poll);
@@ -271,7 +272,8 @@ impl World {
         let sent_at = self.shared.now().0;
         let Some(command) = host.commands.get(&offer.deployment_id) else { return };
         if let Some((batch, secret)) = command.push.clone() {
-            let request = BatchClaimRequest { host: host.name.clone(), batch };
+            let request =
+                BatchClaimRequest { host: host.name.clone(), batch, kept_groups: Vec::new() };
             let question = Question::ClaimBatch(secret, request);
             return self.ask(at, question, ReplyTo::Claim { offer, sent_at });
         }

@@ -454,6 +454,7 @@ fn server_of(shared: &Arc<Shared>, server: u64, skew_ms: u64) -> Control {
             alarm_every_ms: 60_000,
             traffic_look_ms: 2_000,
             traffic_look_max_ms: 10_000,
+            ..Settings::default()
         },
         place: Place { account: "111122223333".to_owned(), region: "eu-west-1".to_owned() },
         followed: Arc::default(),

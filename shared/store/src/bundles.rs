@@ -5,10 +5,11 @@
 //! two requests. Spool files are removed when a pin ends; a process that was killed leaves its own behind, so the
 //! spool directory should be emptied where it starts.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
@@ -16,24 +17,27 @@ use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::presigning::PresigningConfig;
-use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bundle::{BundleError, Kind, Limits};
 use control::ports::{Bundles, CloudError, Object, PinError, Pinned, Refused};
-use engine::{BundleType, Pin};
+use engine::{BundleType, Pin, Timestamp};
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 use thiserror::Error;
 use tokio::io::{AsyncWriteExt, BufWriter};
 
 use crate::limits::{
-    OBJECT_BYTES_MAX, PUT_UNASKED_BYTES_MAX, S3_ANSWER_TIMEOUT, UPLOAD_BYTES_PER_SECOND_MIN,
-    URL_LIFETIME,
+    KEPT_UNTOUCHED_MAX, OBJECT_BYTES_MAX, PUT_UNASKED_BYTES_MAX, S3_ANSWER_TIMEOUT,
+    UPLOAD_BYTES_PER_SECOND_MIN, URL_LIFETIME,
 };
 
 /// How much is gathered before the spool file is written to.
 const SPOOL_BUFFER_BYTES: usize = 256 << 10;
+
+/// What the keys of kept bundles begin with.
+const KEPT: &str = "bundles/";
 
 /// Bundles in a bucket of S3.
 #[derive(Debug, Clone)]
@@ -158,12 +162,16 @@ impl S3Bundles {
         })
     }
 
+    /// Whether the bytes are kept, and were put not so long ago that somebody may be about to remove them.
     async fn is_kept(&self, pin: &Pin) -> Result<bool, PinError> {
         let request = self.client.head_object().bucket(&self.bucket).key(key_of(pin));
         let request = request.customize().config_override(within(S3_ANSWER_TIMEOUT));
         match request.send().await {
             Ok(there) => {
-                Ok(there.content_length().and_then(|n| u64::try_from(n).ok()) == Some(pin.size))
+                let put = there.last_modified().and_then(|at| SystemTime::try_from(*at).ok());
+                let age = put.and_then(|put| put.elapsed().ok()).unwrap_or_default();
+                let is_whole = there.content_length().and_then(|n| u64::try_from(n).ok());
+                Ok(is_whole == Some(pin.size) && age < KEPT_UNTOUCHED_MAX)
             }
             // Without the right to list the bucket, S3 answers 403 for what is not there.
             Err(SdkError::ServiceError(error)) if error.raw().status().is_client_error() => {
@@ -206,6 +214,39 @@ impl Bundles for S3Bundles {
             bytes.extend_from_slice(&chunk);
         }
         String::from_utf8(bytes).map_err(|_| refused("the AppSpec is no text in UTF-8".to_owned()))
+    }
+
+    async fn kept_before(&self, before: Timestamp) -> Result<BTreeSet<String>, PinError> {
+        let list = self.client.list_objects_v2().bucket(&self.bucket).prefix(KEPT);
+        let mut pages = list.into_paginator().send();
+        let mut found = BTreeSet::new();
+        while let Some(page) = pages.next().await {
+            for object in page.map_err(unavailable)?.contents() {
+                let is_old = is_put_before(object.last_modified(), before);
+                let digest = object.key().and_then(|key| key.strip_prefix(KEPT));
+                found.extend(digest.filter(|_| is_old).map(str::to_owned));
+            }
+        }
+        Ok(found)
+    }
+
+    async fn remove(&self, digest: &str, before: Timestamp) -> Result<(), PinError> {
+        let key = format!("{KEPT}{digest}");
+        let asked = self.client.head_object().bucket(&self.bucket).key(&key).send().await;
+        let found = match asked {
+            // As below, 403 also stands for what is not there any more.
+            Err(SdkError::ServiceError(error)) if error.raw().status().is_client_error() => {
+                return Ok(());
+            }
+            asked => asked.map_err(unavailable)?,
+        };
+        if !is_put_before(found.last_modified(), before) {
+            return Ok(());
+        }
+        // Of this version alone, where there are versions: what somebody puts meanwhile stays.
+        let delete = self.client.delete_object().bucket(&self.bucket).key(key);
+        let delete = delete.set_version_id(found.version_id().map(str::to_owned));
+        delete.send().await.map(drop).map_err(unavailable)
     }
 
     async fn url(&self, pin: &Pin) -> Result<String, PinError> {
@@ -281,7 +322,13 @@ fn type_of(kind: Kind) -> BundleType {
 }
 
 fn key_of(pin: &Pin) -> String {
-    format!("bundles/{}", pin.sha256)
+    format!("{KEPT}{}", pin.sha256)
+}
+
+/// Whether an object was put before `before`; one of which that is not known was not.
+fn is_put_before(put: Option<&DateTime>, before: Timestamp) -> bool {
+    let put = put.and_then(|at| u64::try_from(at.to_millis().ok()?).ok());
+    put.is_some_and(|ms| ms < before.0)
 }
 
 fn check_size(bytes: u64) -> Result<(), PinError> {

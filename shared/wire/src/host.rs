@@ -23,6 +23,9 @@ pub struct PollRequest {
     pub wait_ms: u64,
     /// The version of the runner.
     pub runner_version: String,
+    /// Deployment groups that the host keeps something for; said now and then, to hear which of them were deleted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept_groups: Vec<GroupId>,
 }
 
 /// The answer to a poll.
@@ -35,6 +38,9 @@ pub struct PollResponse {
     /// A server that cannot hold a question says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub again_after_ms: Option<u64>,
+    /// Of the groups that the host keeps something for, those that there are not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deleted_groups: Vec<GroupId>,
 }
 
 /// A command that a host may claim.
@@ -68,6 +74,9 @@ pub struct BatchClaimRequest {
     pub host: String,
     /// The batch that the command came with.
     pub batch: BatchKey,
+    /// As in a poll.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept_groups: Vec<GroupId>,
 }
 
 /// The answer to a batch claim: the command, and what a claim of it gives.
@@ -79,6 +88,9 @@ pub struct BatchClaimResponse {
     /// What a claim gives.
     #[serde(flatten)]
     pub claim: ClaimResponse,
+    /// As in the answer to a poll.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deleted_groups: Vec<GroupId>,
 }
 
 /// A dispatch batch: a deployment's id, a slash, and the batch's number in it, as `d-A1B2C3D4E/12`.

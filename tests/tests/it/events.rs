@@ -25,7 +25,7 @@ fn through<T: DeserializeOwned + Debug>(text: &str) -> String {
     format!("{:?}", serde_json::from_str::<T>(text).unwrap())
 }
 
-const SAMPLES: [Sample; 20] = [
+const SAMPLES: [Sample; 21] = [
     Sample {
         file: "revision_intake/bucket.json",
         decode: through::<revision_intake::Event>,
@@ -45,6 +45,11 @@ const SAMPLES: [Sample; 20] = [
         file: "revision_intake/again.json",
         decode: through::<revision_intake::Event>,
         says: &["received: 1", "Ok(Again(UploadAgain", "key: \"shop/v1.zip\""],
+    },
+    Sample {
+        file: "revision_intake/day.json",
+        decode: through::<revision_intake::Event>,
+        says: &["[Day]"],
     },
     Sample {
         file: "deployment_stepper/stream.json",

@@ -40,6 +40,7 @@ mod starvation;
 #[cfg(feature = "tools")]
 mod target_groups;
 mod template;
+mod unneeded;
 mod upgrade;
 mod uploads;
 #[cfg(feature = "tools")]

@@ -1,5 +1,6 @@
 //! The router from outside: what clients and hosts send, and what they get.
 
+mod bundles;
 mod catalog;
 mod copies;
 mod costs;

@@ -1,6 +1,6 @@
 //! A router over ports in memory, and clients of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -34,6 +34,22 @@ struct Ports {
     lost: Mutex<Vec<String>>,
     /// Which deployments are to be woken.
     wakes: Mutex<Vec<DeploymentId>>,
+    /// What is kept, and when it was put.
+    kept: Mutex<BTreeMap<String, Timestamp>>,
+}
+
+impl Ports {
+    fn read_bundle(&self, object: &Object) -> Result<Pinned, PinError> {
+        let Object { bucket, key, version, e_tag } = object.clone();
+        if key == "missing" || self.lost.lock().unwrap().contains(&key) {
+            return Err(PinError::Missing { bucket, key });
+        }
+        // The bucket has one version of everything, whatever was asked for.
+        let e_tag = e_tag.or_else(|| Some(format!("etag-of-{key}")));
+        let version = version.or_else(|| Some("7".to_owned()));
+        let pin = Pin { e_tag, version, ..Pin::of_bytes(hash_of(&key), 7) };
+        Ok(Pinned { pin, bundle_type: BundleType::Tgz })
+    }
 }
 
 impl Clock for Ports {
@@ -79,19 +95,27 @@ impl Dispatcher for Ports {
 #[async_trait]
 impl Bundles for Ports {
     async fn pin(&self, object: &Object) -> Result<Pinned, PinError> {
-        let Object { bucket, key, version, e_tag } = object.clone();
-        if key == "missing" || self.lost.lock().unwrap().contains(&key) {
-            return Err(PinError::Missing { bucket, key });
-        }
-        // The bucket has one version of everything, whatever was asked for.
-        let e_tag = e_tag.or_else(|| Some(format!("etag-of-{key}")));
-        let version = version.or_else(|| Some("7".to_owned()));
-        let pin = Pin { e_tag, version, ..Pin::of_bytes(hash_of(&key), 7) };
-        Ok(Pinned { pin, bundle_type: BundleType::Tgz })
+        let pinned = self.read_bundle(object)?;
+        self.kept.lock().unwrap().insert(pinned.pin.sha256.clone(), self.now());
+        Ok(pinned)
     }
 
     async fn find(&self, object: &Object) -> Result<(), PinError> {
-        self.pin(object).await.map(drop)
+        self.read_bundle(object).map(drop)
+    }
+
+    async fn kept_before(&self, before: Timestamp) -> Result<BTreeSet<String>, PinError> {
+        let kept = self.kept.lock().unwrap();
+        Ok(kept
+            .iter()
+            .filter(|(_, put)| **put < before)
+            .map(|(digest, _)| digest.clone())
+            .collect())
+    }
+
+    async fn remove(&self, digest: &str, _: Timestamp) -> Result<(), PinError> {
+        self.kept.lock().unwrap().remove(digest);
+        Ok(())
     }
 
     async fn read(&self, object: &Object, _: usize) -> Result<String, PinError> {
@@ -180,6 +204,7 @@ impl World {
             specs: Mutex::default(),
             lost: Mutex::default(),
             wakes: Mutex::default(),
+            kept: Mutex::default(),
         });
         let table = Arc::new(MemoryTable::default());
         let functions = Arc::new(Functions::default());
@@ -229,6 +254,12 @@ impl World {
     pub(crate) fn wakes(&self) -> Vec<String> {
         let wakes = std::mem::take(&mut *self.ports.wakes.lock().unwrap());
         wakes.iter().map(ToString::to_string).collect()
+    }
+
+    /// The keys out of `keys` whose bytes are kept.
+    pub(crate) fn kept<'a>(&self, keys: &[&'a str]) -> Vec<&'a str> {
+        let kept = self.ports.kept.lock().unwrap();
+        keys.iter().copied().filter(|key| kept.contains_key(&hash_of(key))).collect()
     }
 
     pub(crate) fn pass_ms(&self, ms: u64) {

@@ -6,6 +6,8 @@ mod meter;
 mod services;
 mod traffic;
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use engine::appspec::Position;
 use engine::deployment::Fact;
@@ -40,7 +42,8 @@ pub trait Entropy: Send + Sync {
 /// Keeps the bytes of revisions under their digest.
 #[async_trait]
 pub trait Bundles: Send + Sync {
-    /// Reads `object`, checks that it is a valid bundle, and keeps its bytes under their digest.
+    /// Reads `object`, checks that it is a valid bundle, and keeps its bytes under their digest. They were then put less
+    /// than [`KEPT_MS_MIN`](crate::bundles::KEPT_MS_MIN) before, however long they are kept already.
     async fn pin(&self, object: &Object) -> Result<Pinned, PinError>;
 
     /// The bucket whose uploads are heard of, where it is known to be that one alone.
@@ -58,6 +61,16 @@ pub trait Bundles: Send + Sync {
 
     /// A URL at which a host can fetch the kept bytes with a plain GET for some minutes.
     async fn url(&self, pin: &Pin) -> Result<String, PinError>;
+
+    /// The digests of all bytes that are kept and were last put before `before`.
+    async fn kept_before(&self, _before: Timestamp) -> Result<BTreeSet<String>, PinError> {
+        Ok(BTreeSet::new())
+    }
+
+    /// Removes the kept bytes of `digest`, unless they were put again since `before`.
+    async fn remove(&self, _digest: &str, _before: Timestamp) -> Result<(), PinError> {
+        Ok(())
+    }
 
     /// A URL at which a host can fetch the runner whose SHA-256 is `digest`, in lower-case hex, likewise.
     async fn runner_url(&self, digest: &str) -> Result<String, PinError>;

@@ -1,13 +1,15 @@
 //! Pinning against an S3 server that checks signatures and checksums.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::{Endpoints, InProcess, Keys, S3Bundles, home_clients};
 use aws_sdk_s3::Client;
 use control::ports::{Bundles, Object, PinError, Refused};
-use engine::BundleType;
+use engine::{BundleType, Timestamp};
 use http_body_util::BodyExt as _;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
@@ -226,6 +228,35 @@ async fn a_bucket_or_a_spool_directory_that_does_not_work_is_unavailable() {
     let unreachable = S3Bundles::new(unreachable, "kept", world.spool.path());
     let outcome = unreachable.pin(&object("good")).await;
     assert!(matches!(outcome, Err(PinError::Unavailable(_))), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn kept_bytes_are_known_by_when_they_were_put_and_removed_unless_they_were_put_again() {
+    let world = world().await;
+    let now = || {
+        Timestamp(
+            u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis())
+                .unwrap(),
+        )
+    };
+    world.upload("one", tar(APPSPEC, b"one")).await;
+    world.upload("two", tar(APPSPEC, b"two")).await;
+    let one = world.bundles.pin(&object("one")).await.unwrap().pin.sha256;
+    let two = world.bundles.pin(&object("two")).await.unwrap().pin.sha256;
+    world.bundles.keep_runner("d1", b"a runner".to_vec()).await.unwrap();
+    let both: BTreeSet<String> = [one.clone(), two.clone()].into();
+    let later = Timestamp(now().0 + 60_000);
+    assert_eq!(world.bundles.kept_before(later).await.unwrap(), both, "and no runner");
+    let long_ago = Timestamp(now().0 - 60_000);
+    assert_eq!(world.bundles.kept_before(long_ago).await.unwrap(), BTreeSet::new());
+
+    world.bundles.remove(&one, long_ago).await.unwrap();
+    assert_eq!(world.kept(), 2, "they were put since");
+    world.bundles.remove(&one, later).await.unwrap();
+    assert_eq!(world.bundles.kept_before(later).await.unwrap(), [two].into());
+    world.bundles.remove(&one, later).await.unwrap();
+    let again = world.bundles.pin(&object("one")).await.unwrap();
+    assert_eq!((again.pin.sha256, world.kept()), (one, 2));
 }
 
 #[test]

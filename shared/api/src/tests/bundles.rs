@@ -1,0 +1,91 @@
+//! Kept bundles that nothing needs any more.
+
+use control::rows::{self, RegisteredRevision, Row as _};
+use control::table::{Condition, Query, Table as _, Write};
+use serde_json::json;
+
+use super::world::{World, group};
+
+const DAY_MS: u64 = 24 * 3_600 * 1_000;
+const ALL: [&str; 3] = ["v1", "v2", "v3"];
+
+/// A world in which two revisions were deployed to a group, and one to another application's.
+async fn world() -> World {
+    let world = World::with_group().await;
+    world.register("web-1").await;
+    for key in ["v1", "v2"] {
+        world.deploy(key).await;
+        world.work("web-1", "Succeeded").await;
+    }
+    world.ok("CreateApplication", json!({ "applicationName": "other" })).await;
+    let mut other = group("web");
+    other["applicationName"] = "other".into();
+    world.ok("CreateDeploymentGroup", other).await;
+    let mut deployment = super::world::deployment("v3");
+    deployment["applicationName"] = "other".into();
+    let id = world.ok("CreateDeployment", deployment).await["deploymentId"].take();
+    world.advance(id.as_str().unwrap()).await;
+    world.work("web-1", "Succeeded").await;
+    assert_eq!(world.kept(&ALL), ALL);
+    world
+}
+
+/// Takes the record of every revision out of the table.
+async fn forget_revisions(world: &World) {
+    let info = world.ok("GetApplication", json!({ "applicationName": "shop" })).await;
+    let id = info["application"]["applicationId"].as_str().unwrap();
+    let query = Query::prefix(RegisteredRevision::all_of(id), "", 100);
+    let table = &*world.table;
+    for revision in rows::load_all::<RegisteredRevision>(table, query).await.unwrap() {
+        table.write(&[Write::Delete(revision.row.key(), Condition::None)]).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_a_deleted_application_had_goes_after_a_while_and_nothing_else_does() {
+    let world = world().await;
+    world.pass_ms(31 * DAY_MS);
+    assert_eq!(world.control.remove_unneeded_bundles().await.unwrap(), 0, "revisions need them");
+    // The bytes of one of its revisions are another application's as well, and were put again for it.
+    world.ok("DeleteApplication", json!({ "applicationName": "shop" })).await;
+    let mut deployment = super::world::deployment("v2");
+    deployment["applicationName"] = "other".into();
+    let id = world.ok("CreateDeployment", deployment).await["deploymentId"].take();
+    world.advance(id.as_str().unwrap()).await;
+    assert_eq!(world.control.remove_unneeded_bundles().await.unwrap(), 1);
+    assert_eq!(world.kept(&ALL), ["v2", "v3"]);
+    world.ok("DeleteApplication", json!({ "applicationName": "other" })).await;
+    world.pass_ms(29 * DAY_MS);
+    assert_eq!(world.control.remove_unneeded_bundles().await.unwrap(), 1, "v3, put 60 days ago");
+    world.pass_ms(2 * DAY_MS);
+    assert_eq!(world.control.remove_unneeded_bundles().await.unwrap(), 1);
+    assert_eq!(world.kept(&ALL), [""; 0]);
+}
+
+#[tokio::test]
+async fn what_a_group_can_go_back_to_is_kept_also_without_a_revision() {
+    let world = world().await;
+    forget_revisions(&world).await;
+    world.pass_ms(31 * DAY_MS);
+    assert_eq!(world.control.remove_unneeded_bundles().await.unwrap(), 0);
+    let group = json!({ "applicationName": "shop", "deploymentGroupName": "web" });
+    world.ok("DeleteDeploymentGroup", group).await;
+    assert_eq!(world.control.remove_unneeded_bundles().await.unwrap(), 2);
+    assert_eq!(world.kept(&ALL), ["v3"]);
+}
+
+#[tokio::test]
+async fn a_host_hears_which_of_its_groups_were_deleted() {
+    let world = World::with_group().await;
+    world.register("web-1").await;
+    let info = json!({ "applicationName": "shop", "deploymentGroupName": "web" });
+    let known =
+        world.ok("GetDeploymentGroup", info).await["deploymentGroupInfo"]["deploymentGroupId"]
+            .take();
+    let gone = "0d3c9a52-1111-4222-8333-444455556666";
+    let mut poll = json!({ "host": "web-1", "waitMs": 50_000, "runnerVersion": "1" });
+    poll["keptGroups"] = json!([gone, known]);
+    // It is answered at once, although nothing waits for the host.
+    let (status, answer) = world.host("poll", "web-1", poll).await;
+    assert_eq!((status.as_u16(), &answer["deletedGroups"]), (200, &json!([gone])), "{answer}");
+}
