@@ -25,8 +25,8 @@ pub(crate) struct Account {
 /// A user that is not there.
 #[derive(Debug, Error)]
 #[error(
-    "there is no user `{name}` on this host: create it before the deployment (a BeforeInstall hook that runs as \
-     root may do so), or name another one in `runas`"
+    "there is no user `{name}` on this host: create it before the deployment (a hook that runs as root before may \
+     do so), or name another one in `runas`"
 )]
 pub(crate) struct UnknownUser {
     name: String,

@@ -14,9 +14,10 @@ use std::time::Duration;
 use engine::appspec::{AppSpec, Script};
 use engine::lifecycle::Event;
 use rustix::io::Errno;
+use thiserror::Error;
 use wire::host::{ErrorCode, Specification};
 
-use crate::accounts::{self, Account, Directory};
+use crate::accounts::{self, Account, Directory, UnknownUser};
 use crate::command::Host;
 use crate::config::AgentConfig;
 use crate::hints;
@@ -69,7 +70,7 @@ impl Prepared {
         let own = accounts::own();
         let (account, through_sudo) = user_of(script, &own)
             .await
-            .map_err(|message| fail(ErrorCode::UnknownError, message))?;
+            .map_err(|error| fail(ErrorCode::UnknownError, error.to_string()))?;
         let working_dir = match &host.config.root {
             HostRoot::Whole => PathBuf::from("/"),
             HostRoot::Prefix(prefix) => prefix.clone(),
@@ -166,44 +167,65 @@ impl Prepared {
 /// The user that a script is run as, if it is not the agent's own, and through sudo as whom.
 type Users = (Option<Account>, Option<Option<String>>);
 
-async fn user_of(script: &Script, own: &Account) -> Result<Users, String> {
+/// Why a script cannot run as its user.
+#[derive(Debug, Error)]
+enum NoUser {
+    #[error(transparent)]
+    Unknown(#[from] UnknownUser),
+    #[error(
+        "script `{script}` is to run as `{wanted}`, but the agent runs as `{own}`, which may not become another user: run \
+         the agent as root, or remove `runas`"
+    )]
+    Refused { script: String, wanted: String, own: String },
+}
+
+async fn user_of(script: &Script, own: &Account) -> Result<Users, NoUser> {
     let is_root = own.uid.is_root();
     let wanted = script.runas.as_deref().filter(|name| *name != own.name);
+    let through_sudo = (script.sudo && !is_root).then(|| wanted.map(str::to_owned));
+    if let (Some(wanted), None, false) = (wanted, &through_sudo, is_root) {
+        let (script, wanted, own) = (script.location.clone(), wanted.to_owned(), own.name.clone());
+        return Err(NoUser::Refused { script, wanted, own });
+    }
     let account = match wanted {
-        Some(name) => {
-            Some(Directory::default().find(name).await.map_err(|error| error.to_string())?)
-        }
+        Some(name) => Some(Directory::default().find(name).await?),
         None => None,
     };
-    let through_sudo = (script.sudo && !is_root).then(|| wanted.map(str::to_owned));
-    if let (Some(name), None, false) = (wanted, &through_sudo, is_root) {
-        return Err(format!(
-            "script `{}` is to run as `{name}`, but the agent runs as `{}`, which may not become another user: run \
-             the agent as root, or remove `runas`",
-            script.location, own.name
-        ));
-    }
     Ok((account, through_sudo))
 }
 
 /// Checks that the scripts of `events` that come after Install have their users, so that a host on which they have not
-/// keeps what is installed there. What runs before Install may make the users.
-pub(crate) async fn check_users(spec: &AppSpec, events: &[Event]) -> Result<(), Failure> {
+/// keeps what is installed there. What runs before Install has had its chance to make them. A user whom a script of
+/// after Install may still make comes back as a warning: its turn will show.
+pub(crate) async fn check_users(spec: &AppSpec, events: &[Event]) -> Result<Vec<String>, Failure> {
     let own = accounts::own();
-    let mut known = BTreeSet::new();
+    let (mut known, mut warnings) = (BTreeSet::new(), Vec::new());
+    let mut is_first = true;
     for event in events.iter().filter(|event| **event > Event::Install) {
         for script in spec.hooks.get(event.name()).into_iter().flatten() {
+            let may_be_made = !std::mem::take(&mut is_first);
             if !known.insert((script.runas.as_deref(), script.sudo)) {
                 continue;
             }
-            user_of(script, &own).await.map_err(|why| Failure {
-                code: ErrorCode::UnknownError,
-                script: script.location.clone(),
-                message: format!("nothing was installed, because {event} could not run: {why}"),
-            })?;
+            match user_of(script, &own).await {
+                Ok(_) => {}
+                Err(error @ NoUser::Unknown(_)) if may_be_made => warnings.push(format!(
+                    "{event} will fail unless a script before `{}` mends this: {error}",
+                    script.location
+                )),
+                Err(error) => {
+                    return Err(Failure {
+                        code: ErrorCode::UnknownError,
+                        script: script.location.clone(),
+                        message: format!(
+                            "nothing was installed, because {event} could not run: {error}"
+                        ),
+                    });
+                }
+            }
         }
     }
-    Ok(())
+    Ok(warnings)
 }
 
 fn as_user(script: &Script) -> String {

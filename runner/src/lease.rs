@@ -28,8 +28,6 @@ use crate::output::first_bytes;
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(500);
 /// How long home has to say whether a script may start, before the permission decides that there is.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
-/// How soon home is asked that again if it cannot be reached.
-const LEAVE_AGAIN: Duration = Duration::from_millis(200);
 /// How much output one report carries at most.
 const OUTPUT_BYTES: usize = 256 << 10;
 
@@ -264,6 +262,7 @@ impl Lease {
             events: Vec::new(),
             output: Vec::new(),
         };
+        let mut back_off = BackOff::default();
         loop {
             let token = self.keys.lock().await.token.clone();
             match self.client.report(&token, &question).await {
@@ -275,9 +274,7 @@ impl Lease {
                     }
                 }
                 Err(CallError::Refused(refusal)) => return self.withdraw(refusal.message),
-                Err(CallError::Unreachable(_) | CallError::Status(_)) => {
-                    tokio::time::sleep(LEAVE_AGAIN).await;
-                }
+                Err(error) => wait_after(&self.client, &error, &mut back_off).await,
             }
         }
     }

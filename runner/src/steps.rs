@@ -1,12 +1,12 @@
 //! What each lifecycle event does on the host; which of them run, and in what order, is decided elsewhere.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use durable::Disk;
-use engine::appspec::AppSpec;
+use engine::appspec::{AppSpec, Script};
 use engine::lifecycle::Event;
 use wire::host::ErrorCode;
 
@@ -138,9 +138,16 @@ impl Run<'_> {
         let revision = self.specification.bundle.sha256.clone();
         let behavior = self.specification.file_exists_behavior;
         let sync = self.host.config.sync;
-        if let Err(failure) = check_users(&appspec, &self.specification.events).await {
-            return (Outcome::Failed(failure), String::new());
-        }
+        let checked = tokio::select! {
+            checked = check_users(&appspec, &self.specification.events) => checked,
+            _ = self.host.stop.asked() => return (Outcome::Paused, String::new()),
+        };
+        let warnings = match checked {
+            Ok(warnings) => warnings,
+            Err(failure) => return (Outcome::Failed(failure), String::new()),
+        };
+        let warned =
+            stamped(&warnings.iter().map(|line| format!("[cutover]{line}\n")).collect::<String>());
         let work = self.lock.blocking(move || {
             let (root, group_dir, archive) = (&root, group_dir.as_path(), archive.as_path());
             let (revision, appspec) = (revision.as_str(), &appspec);
@@ -174,13 +181,12 @@ impl Run<'_> {
                 );
                 let lines: String =
                     std::iter::once(numbers).chain(notes).map(|line| line + "\n").collect();
-                (Outcome::Succeeded("Succeeded".to_owned()), stamped(&lines))
+                (Outcome::Succeeded("Succeeded".to_owned()), warned + &stamped(&lines))
             }
-            Ok(Err(error)) => (Outcome::Failed(Failure::other(error.to_string())), String::new()),
-            Err(error) => (
-                Outcome::Failed(Failure::other(format!("the install broke off: {error}"))),
-                String::new(),
-            ),
+            Ok(Err(error)) => (Outcome::Failed(Failure::other(error.to_string())), warned),
+            Err(error) => {
+                (Outcome::Failed(Failure::other(format!("the install broke off: {error}"))), warned)
+            }
         }
     }
 
@@ -216,7 +222,6 @@ impl Run<'_> {
                 return Ok((Outcome::Failed(Failure::other(message)), String::new()));
             }
         };
-        let pid_path = self.dir().join(PID_FILE);
         for (index, script) in scripts.iter().enumerate().skip(first) {
             if let Err(outcome) = self.leave().await {
                 return Ok((outcome, log.tail()));
@@ -225,34 +230,52 @@ impl Run<'_> {
                 log.write(&format!("LifecycleEvent - {event}\n"));
             }
             log.write(&format!("Script - {}\n", script.location));
-            let prepared =
-                Prepared::new(self.host, self.specification, event, &archive, script, &log);
-            let prepared = match prepared.await {
-                Ok(prepared) => prepared,
-                Err(failure)
-                    if event.uses_last_successful() && failure.code == ErrorCode::ScriptMissing =>
-                {
-                    log.warn(&format!(
-                        "{}; it is passed over, since its revision is the one that goes",
-                        failure.message
-                    ));
-                    continue;
-                }
-                Err(failure) => return Ok((Outcome::Failed(failure), log.tail())),
-            };
-            let marks = prepared.marks(&self.host.config);
-            self.journal
-                .hook_started(event, OpenHook { index, script: script.location.clone(), marks })?;
-            match self
-                .counted(prepared.run(&self.host.config, script, &pid_path, &log, &self.host.stop))
-                .await
-            {
-                Ok(Some(())) => self.journal.hook_ended(event, index)?,
-                Ok(None) => return Ok((Outcome::Interrupted(script.location.clone()), log.tail())),
-                Err(failure) => return Ok((Outcome::Failed(failure), log.tail())),
+            if let Err(outcome) = self.script(event, index, script, &archive, &log).await? {
+                return Ok((outcome, log.tail()));
             }
         }
         Ok((Outcome::Succeeded("Succeeded".to_owned()), log.tail()))
+    }
+
+    /// Runs one script; the outcome of its event, if that ends with it.
+    async fn script(
+        &mut self,
+        event: Event,
+        index: usize,
+        script: &Script,
+        archive: &Path,
+        log: &Arc<EventLog>,
+    ) -> Result<Result<(), Outcome>, RunError> {
+        let prepared = Prepared::new(self.host, self.specification, event, archive, script, log);
+        let prepared = tokio::select! {
+            prepared = prepared => prepared,
+            // Nothing has begun.
+            _ = self.host.stop.asked() => return Ok(Err(Outcome::Paused)),
+        };
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
+            Err(failure)
+                if event.uses_last_successful() && failure.code == ErrorCode::ScriptMissing =>
+            {
+                log.warn(&format!(
+                    "{}; it is passed over, since its revision is the one that goes",
+                    failure.message
+                ));
+                return Ok(Ok(()));
+            }
+            Err(failure) => return Ok(Err(Outcome::Failed(failure))),
+        };
+        let marks = prepared.marks(&self.host.config);
+        let hook = OpenHook { index, script: script.location.clone(), marks };
+        self.journal.hook_started(event, hook)?;
+        let pid_path = self.dir().join(PID_FILE);
+        let run = prepared.run(&self.host.config, script, &pid_path, log, &self.host.stop);
+        match self.counted(run).await {
+            Ok(Some(())) => self.journal.hook_ended(event, index)?,
+            Ok(None) => return Ok(Err(Outcome::Interrupted(script.location.clone()))),
+            Err(failure) => return Ok(Err(Outcome::Failed(failure))),
+        }
+        Ok(Ok(()))
     }
 
     /// Waits until a script may start; the outcome of its event, if it may not.

@@ -62,6 +62,8 @@ pub(crate) struct Command {
     pub(crate) questions: usize,
     /// How long such a question is left without an answer.
     pub(crate) silent_ms: u64,
+    /// How many such questions are refused, because there are too many.
+    pub(crate) throttled: usize,
     /// How often the balancer was looked at; it is done at each third look.
     pub(crate) looks: usize,
     /// What the balancer refuses with.
@@ -178,6 +180,7 @@ impl Home {
             is_stopped: false,
             questions: 0,
             silent_ms: 0,
+            throttled: 0,
             looks: 0,
             balancer_refuses: None,
             reports: Vec::new(),
@@ -490,6 +493,9 @@ async fn report(
         let reason = (!proceed).then(|| STOPPED.to_owned());
         if is_question {
             command.questions += 1;
+            if command.questions <= command.throttled {
+                return StatusCode::TOO_MANY_REQUESTS.into_response();
+            }
             home.changed.notify_waiters();
             let answer = ReportResponse { proceed, reason, lease_ms, follow, traffic: None };
             return Json(answer).into_response();

@@ -7,6 +7,7 @@ use wire::host::{ErrorCode, EventStatus, HostStatus, ReportRequest};
 use wire::log::{unstamped, without_stamps};
 
 use crate::home::{Agent, Deployment, Home, diagnostics, event, kept};
+use crate::push::{end, push, terminate};
 
 /// Runs one script at BeforeInstall, and returns the last report.
 async fn run(options: &str, mode: u32, script: &str) -> (Home, Deployment, ReportRequest) {
@@ -234,7 +235,12 @@ async fn a_user_that_is_missing_later_on_fails_the_install_before_anything_is_in
                 (found.error_code, found.script_name.as_str()),
                 (ErrorCode::UnknownError, "run.sh")
             );
-            assert!(found.message.contains("no user `nobody-by-this-name`"), "{}", found.message);
+            let why = if rustix::process::geteuid().is_root() {
+                "no user `nobody-by-this-name`"
+            } else {
+                "to run as `nobody-by-this-name`"
+            };
+            assert!(found.message.contains(why), "{}", found.message);
             assert!(found.message.starts_with("nothing was installed"), "{}", found.message);
             assert!(!home.root().join("srv").exists());
         }
@@ -244,4 +250,92 @@ async fn a_user_that_is_missing_later_on_fails_the_install_before_anything_is_in
     let (home, _, report) = run_bundle(Deployment::new(3, &spec, &scripts)).await;
     assert_eq!(report.status, HostStatus::Succeeded, "{report:#?}");
     assert!(home.root().join("srv/run.sh").exists());
+}
+
+/// Programs that know users who are kept elsewhere, before all others on the path of a runner.
+fn with_users(home: &Home, script: &str) -> String {
+    let programs = home.dir.path().join("programs");
+    std::fs::create_dir(&programs).unwrap();
+    for name in ["getent", "id"] {
+        let program = programs.join(name);
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    format!("{}:/usr/bin:/bin", programs.display())
+}
+
+const LATER: &str = "files:
+  - source: run.sh
+    destination: /srv
+hooks:
+  AfterInstall: [{location: make.sh}]
+  ApplicationStart: [{location: run.sh, runas: made}]
+";
+
+#[tokio::test]
+async fn a_user_whom_a_hook_after_install_makes_need_not_be_there_before() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("not tested: only root may run hooks as others");
+        return;
+    }
+    for makes in [true, false] {
+        let home = Home::new();
+        let (api, _server) = home.serve().await;
+        let made = home.root().join("made");
+        let path = with_users(
+            &home,
+            &format!(
+                "test -e '{}' || exit 2\n[ $1 = passwd ] && echo made:x:4711:4712::/: || echo 4713",
+                made.display()
+            ),
+        );
+        let make = if makes { "#!/bin/sh\ntouch \"$HOST_ROOT/made\"\n" } else { "#!/bin/sh\n" };
+        let scripts = [
+            ("make.sh", 0o755, make),
+            ("run.sh", 0o755, "#!/bin/sh\necho uid $(/usr/bin/id -u)\n"),
+        ];
+        let id = home.dispatch(Deployment::new(1, LATER, &scripts));
+        let child = push(&home, &api, &id).env("PATH", path).spawn().unwrap();
+        let (code, line) = end(child).await;
+        assert_eq!(code, i32::from(!makes), "{line}");
+        let report = home.result(&id).await;
+        // Before Install nobody can know.
+        let installed = diagnostics(&report, Event::Install);
+        assert!(installed.log_tail.contains("ApplicationStart will fail unless"), "{installed:#?}");
+        assert!(installed.log_tail.contains("no user `made`"), "{installed:#?}");
+        assert!(home.root().join("srv/run.sh").exists());
+        let started = diagnostics(&report, Event::ApplicationStart);
+        if makes {
+            assert!(started.log_tail.contains("[stdout]uid 4711\n"), "{started:#?}");
+        } else {
+            assert!(started.message.contains("no user `made`"), "{started:#?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_runner_that_is_told_to_end_does_not_wait_for_a_slow_directory_of_users() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("not tested: only root may run hooks as others");
+        return;
+    }
+    for hooks in [
+        "  AfterInstall: [{location: run.sh, runas: slow}]\n",
+        "  BeforeInstall: [{location: run.sh, runas: slow}]\n",
+    ] {
+        let home = Home::new();
+        let (api, _server) = home.serve().await;
+        let asked = home.root().join("asked");
+        let script = format!("echo >> '{}'; exec sleep 600", asked.display());
+        let path = with_users(&home, &script);
+        let id = home.dispatch(Deployment::new(1, hooks, &[("run.sh", 0o755, "#!/bin/sh\n")]));
+        let child = push(&home, &api, &id).env("PATH", path).spawn().unwrap();
+        home.file("asked").await;
+        terminate(&child);
+        assert_eq!(end(child).await.0, 1);
+        let report = home.result(&id).await;
+        let cut = report.events.iter().find(|it| it.status == EventStatus::Failed).unwrap();
+        let said = &cut.diagnostics.as_ref().unwrap().message;
+        assert!(said.contains("told to end before the command was done"), "{said}");
+    }
 }

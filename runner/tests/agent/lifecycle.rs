@@ -220,6 +220,24 @@ async fn while_home_does_not_say_whether_a_script_may_start_the_lease_carries_it
 }
 
 #[tokio::test]
+async fn a_home_that_is_asked_too_much_is_asked_more_seldom_whether_a_script_may_start() {
+    let home = Home::new();
+    let _server = home.open().await;
+    let agent = Agent::start(home.config());
+    let id = home.dispatch(Deployment::of(1, "BeforeInstall", "", "#!/bin/sh\n"));
+    home.command(&id, |command| {
+        command.throttled = usize::MAX;
+        command.is_offered = true;
+    });
+    let report = home.result(&id).await;
+    // The permission carries it on after two seconds: at most after 0, 0.2, 0.6 and 1.4 of them it was asked.
+    assert_eq!(report.status, HostStatus::Succeeded, "{report:#?}");
+    let questions = home.world().commands[&id].questions;
+    assert!((2..=4).contains(&questions), "{questions}");
+    agent.stop().await;
+}
+
+#[tokio::test]
 async fn a_token_that_became_void_is_replaced_before_the_next_script() {
     let home = Home::new();
     let _server = home.open().await;
