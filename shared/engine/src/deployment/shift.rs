@@ -342,7 +342,10 @@ impl Deployment {
 
     /// Whether nothing new is done on the way to more traffic for the new side.
     pub(super) fn is_held(&self) -> bool {
-        self.stop.is_some() || self.alarm().is_some() || self.shifting.failed.is_some()
+        self.stop.is_some()
+            || self.alarm().is_some()
+            || self.trouble.failed.is_some()
+            || self.shifting.failed.is_some()
     }
 
     /// Whether a side is being ended, or has been: nothing is made any more.

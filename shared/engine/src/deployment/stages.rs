@@ -51,6 +51,7 @@ impl Deployment {
         self.stop.is_some()
             || self.alarm().is_some()
             || self.broken.is_some()
+            || self.denied_at(now).is_some()
             || now >= self.deadline(now)
     }
 
