@@ -25,6 +25,8 @@ const ROW_BYTES_MAX: usize = 64 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Checks {
     pub(crate) deployments: BTreeMap<DeploymentId, DeploymentRow>,
+    /// When the row of each was last written.
+    pub(crate) written: BTreeMap<DeploymentId, u64>,
     pub(crate) groups: BTreeMap<GroupId, Group>,
     pub(crate) hosts: BTreeMap<DeploymentId, BTreeMap<u32, HostRow>>,
     /// The deployments that have not ended.
@@ -230,6 +232,7 @@ fn deployment_written(core: &mut Core, record: &Record) -> Result<Option<Deploym
         let in_time = row.wake_at.is_some() && row.wake_at <= plan.wake_at;
         demand!(in_time, "{id} is woken at {:?} and wants {:?}", row.wake_at, plan.wake_at);
     }
+    core.checks.written.insert(id.clone(), core.now);
     core.checks.deployments.insert(id.clone(), row);
     Ok(has_ended.then_some(id))
 }

@@ -164,8 +164,10 @@ pub(crate) fn step_holds(
             ));
         };
         let waited = new.latest().plus_ms(SKEW_MS).since_ms(*at);
+        let silence_ms = new.order().silence_ms;
+        // Batches that are looked at together may be so a twentieth sooner.
         demand!(
-            waited >= new.order().silence_ms / 2,
+            waited >= silence_ms / 2 - silence_ms / 20,
             "host {ordinal} of {id} is late {waited} ms after its command was accepted"
         );
     }

@@ -65,10 +65,11 @@ pub(crate) fn alias_changed(core: &Core, alias: &Alias) -> Result<(), String> {
         state.holds(&name)?;
     }
     let rows = core.checks.deployments.values().map(|row| &row.deployment);
-    // One that was refused before it knew the alias has asked for nothing, and says nothing of what others had under way.
+    // One that was refused before it knew the alias has asked for nothing, and says nothing of what others had under way; nor
+    // does one to the version that is there.
     let of_alias = rows.filter(|deployment| {
-        deployment.new_side().is_some()
-            && alias_of(deployment).is_some_and(|other| name_of(other) == name)
+        let is_of = |other: &Alias| name_of(other) == name && other.old != other.new;
+        deployment.new_side().is_some() && alias_of(deployment).is_some_and(is_of)
     });
     let Some(newest) = of_alias.max_by_key(|deployment| deployment.order().generation) else {
         return Err(format!("{name} was changed, and nobody deploys to it"));

@@ -38,8 +38,10 @@ impl World {
         let now = core.time().0;
         let active = core.checks.active.values().flatten();
         let late = active.filter_map(|id| {
-            let at = core.checks.deployments.get(id)?.wake_at?;
-            (at.0 + LATE_MS < now).then(|| format!("{id} is {} ms late", now - at.0))
+            let wanted_at = core.checks.deployments.get(id)?.wake_at?;
+            // One that was only just written could not be woken before.
+            let at = core.checks.written.get(id).copied().unwrap_or_default().max(wanted_at.0);
+            (at + LATE_MS < now).then(|| format!("{id} is {} ms late", now - at))
         });
         if let Some(late) = late.min() {
             core.violate(late);
