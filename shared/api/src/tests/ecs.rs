@@ -290,6 +290,26 @@ async fn a_service_is_brought_up_tried_shifted_and_its_old_tasks_are_ended() {
 }
 
 #[tokio::test]
+async fn what_was_stopped_before_it_knew_where_the_traffic_is_is_rolled_back_by_new_tasks() {
+    let (world, ecs, _) = world(false).await;
+    let id = deploy(&world).await;
+    for ms in [300_000, 120_000, 10_000] {
+        later(&world, &id, ms).await;
+    }
+    assert_eq!((ecs.sides(), ecs.green("front")), (vec![1], Some(100)));
+    let spec = SPEC.replace("shop:7", "shop:8");
+    let next = world.ok("CreateDeployment", deployment(&spec)).await;
+    let next = next["deploymentId"].as_str().unwrap();
+    world.ok("StopDeployment", json!({ "deploymentId": next })).await;
+    world.advance(next).await;
+    assert_eq!(world.info(next).await["status"], "Stopped");
+    let back = world.ok("Cutover_v1.RollBackDeployment", json!({ "deploymentId": next })).await;
+    let back = back["deploymentId"].as_str().unwrap();
+    world.advance(back).await;
+    assert_eq!(ecs.tasks.lock().unwrap()[&0], back, "it brings up what was before");
+}
+
+#[tokio::test]
 async fn a_probe_that_fails_leaves_the_traffic_and_takes_the_new_tasks_away() {
     let (world, ecs, functions) = world(true).await;
     let id = deploy(&world).await;

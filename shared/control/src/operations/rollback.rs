@@ -117,11 +117,11 @@ impl Control {
         let mut request = Request::new(revision, pin);
         request.is_way_back = true;
         request.rolls_back = Some(deployment.id().clone());
-        request.back_to = Some(match &shift.carrier {
-            Carrier::Groups(_) | Carrier::Service(_) => {
-                1 - deployment.new_side().unwrap_or(1).min(1)
-            }
-            Carrier::Alias(_) | Carrier::Exchange(_) => 1,
+        request.back_to = Some(match (&shift.carrier, deployment.new_side()) {
+            (Carrier::Groups(_) | Carrier::Service(_), Some(new)) => 1 - new.min(1),
+            // It ended before it knew where the traffic was, which is there still.
+            (Carrier::Groups(_) | Carrier::Service(_), None) => return Ok(None),
+            (Carrier::Alias(_) | Carrier::Exchange(_), _) => 1,
         });
         request.carrier = Some(match shift.carrier.clone() {
             Carrier::Groups(groups) => Carrier::Groups(groups),
