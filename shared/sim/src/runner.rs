@@ -544,12 +544,13 @@ impl World {
                 }
                 let mut ms = if command.has_news { 1_000 } else { command.lease_ms / 3 };
                 if command.waits_for_balancer {
-                    let told = response.traffic.as_ref();
+                    let open = journal.events.get(journal.ended.len()).copied();
+                    // What is said late of the event before is no answer.
+                    let told = response.traffic.as_ref().filter(|told| Some(told.event) == open);
                     let is_over = command.is_withdrawn
                         || told.is_some_and(|told| told.done || told.failed.is_some());
                     if is_over {
                         let failed = !told.is_some_and(|told| told.done);
-                        let open = journal.events.get(journal.ended.len()).copied();
                         if !failed && journal.held_before.is_some() && open == journal.held_before {
                             // It was told to begin.
                             journal.held_before = None;
