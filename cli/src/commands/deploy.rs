@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use wire::codedeploy::{
     BatchGetApplicationRevisions, BundleType, CreateDeployment, ListApplicationRevisions,
-    RevisionInfo, RevisionLocation, RevisionLocationType, RevisionSortBy, S3Location, SortOrder,
-    TagFilter, TagFilterType, TargetInstances,
+    REGISTERED_BY_DEPLOYMENT, RevisionInfo, RevisionLocation, RevisionLocationType, RevisionSortBy,
+    S3Location, SortOrder, TagFilter, TagFilterType, TargetInstances,
 };
 
 use super::Context;
@@ -94,9 +94,6 @@ fn targets(tags: &[(String, String)]) -> Option<TargetInstances> {
 /// Most revisions that are asked for at once.
 const AT_ONCE: usize = 25;
 
-/// How the description of a revision begins that a deployment has registered by naming it.
-const BY_DEPLOYMENT: &str = "Application revision registered by Deployment ID: ";
-
 /// The revision that was registered last. One that a deployment has registered by naming it is as old as what lies there,
 /// however late that was: it counts only where there is no other.
 async fn newest(client: &Client, application: &str) -> Result<RevisionLocation, Failure> {
@@ -127,7 +124,7 @@ async fn newest(client: &Client, application: &str) -> Result<RevisionLocation, 
 fn is_by_deployment(revision: &RevisionInfo) -> bool {
     let info = revision.generic_revision_info.as_ref();
     let description = info.and_then(|info| info.description.as_deref());
-    description.is_some_and(|description| description.starts_with(BY_DEPLOYMENT))
+    description.is_some_and(|description| description.starts_with(REGISTERED_BY_DEPLOYMENT))
 }
 
 /// The revision at `url`, as it lies there now. Its type is told by its name, or by what was registered under it.

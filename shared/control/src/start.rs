@@ -10,7 +10,7 @@ use engine::health::{Minimum, Rule};
 use engine::ladder::{Ladder, Share};
 use engine::zonal::Zonal;
 use engine::{DeploymentId, GroupId, Pin, Revision, Timestamp};
-use wire::codedeploy::{AlarmConfiguration, ErrorName, TargetInstances};
+use wire::codedeploy::{AlarmConfiguration, ErrorName, REGISTERED_BY_DEPLOYMENT, TargetInstances};
 
 use crate::content::carrier_of;
 use crate::fleet::copies;
@@ -400,8 +400,7 @@ impl Control {
         }
         let key = RegisteredRevision::key_of(&row.application_id, &order.revision);
         let Some(mut known) = rows::load::<RegisteredRevision>(&*self.table, &key).await? else {
-            let description =
-                format!("Application revision registered by Deployment ID: {}", order.id);
+            let description = format!("{REGISTERED_BY_DEPLOYMENT}{}", order.id);
             return rows::create(&RegisteredRevision {
                 application_id: row.application_id.clone(),
                 revision: order.revision.clone(),

@@ -283,7 +283,7 @@ fn what_the_demo_says_to_try_next_works_as_typed() {
         let lines: Vec<String> = next.lines().map(|line| line.trim().to_owned()).collect();
         (lines.len() == 4).then_some(lines)
     });
-    let page = home.join("hosts/host-4/root/srv/shop/version.txt");
+    let page = home.join("hosts/host-4/root").join("srv/shop/version.txt");
     let mut versions = Vec::new();
     for line in &lines {
         works(line, place.path());

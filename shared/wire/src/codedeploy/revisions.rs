@@ -90,6 +90,9 @@ shape! {
     }
 }
 
+/// How the description of a revision begins that a deployment has registered by naming it; its id follows.
+pub const REGISTERED_BY_DEPLOYMENT: &str = "Application revision registered by Deployment ID: ";
+
 shape! {
     /// What is known about a revision.
     GenericRevisionInfo {
