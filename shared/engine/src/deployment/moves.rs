@@ -44,9 +44,11 @@ impl Deployment {
 
     /// Whether the traffic is to go back to the old side at `now`, before anything else is done.
     fn goes_back(&self, now: Timestamp) -> bool {
-        let Some(shift) = &self.order.shift else { return false };
+        if self.order.shift.is_none() {
+            return false;
+        }
         // What had the traffic may be gone once it is being ended.
-        let is_too_late = shift.back_to.is_some() || self.shifting.stage >= Stage::Retire;
+        let is_too_late = self.only_goes_back() || self.shifting.stage >= Stage::Retire;
         if is_too_late || !self.has_moved_any() {
             return false;
         }
@@ -64,6 +66,12 @@ impl Deployment {
         self.shifting.percent > 0
             || self.shifting.late_until.is_some()
             || self.asked.iter().any(|asked| matches!(asked.effect, Effect::MoveTraffic { .. }))
+    }
+
+    /// Whether traffic that a deployment only takes back is still to be asked for. It is asked for also where it is already: an
+    /// earlier raise that nobody answered finds an alias changed by that, and does nothing.
+    pub(super) fn awaits_way_back(&self) -> bool {
+        self.only_goes_back() && !self.shifting.is_back
     }
 
     /// Whether the end has to wait until the traffic is back.
@@ -114,7 +122,8 @@ impl Deployment {
         // What was back too early to say so for good is asked for once more, after the last moment at which it may change.
         let is_asked = self.asked.iter().any(|asked| asked.effect == wanted);
         let is_early = !is_asked && self.shifting.late_until.is_some_and(|until| now < until);
-        let is_unsure = self.goes_back(now) && !is_early;
+        let is_way_back = self.awaits_way_back() && percent == 100;
+        let is_unsure = (self.goes_back(now) && !is_early) || is_way_back;
         if (percent != self.shifting.percent || is_unsure) && self.is_due(&wanted, now) {
             effects.push(wanted);
         }

@@ -27,6 +27,9 @@ pub(super) struct Shifting {
     /// Until when a request that raises this may still come about, of which nobody knows what became.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) late_until: Option<Timestamp>,
+    /// Whether what carries the traffic has said that it is back, of a deployment that only takes it back.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_back: bool,
     /// Hosts that are ready to get traffic and wait for it.
     #[serde(skip_serializing_if = "Ordinals::is_empty")]
     waiting: Ordinals,
@@ -211,7 +214,13 @@ impl Deployment {
             self.shifting.late_until = None;
         }
         self.shifting.percent = percent;
+        self.shifting.is_back |= percent == 100 && self.only_goes_back();
         true
+    }
+
+    /// Whether the deployment does nothing but take traffic back.
+    pub(super) fn only_goes_back(&self) -> bool {
+        self.order.shift.as_ref().is_some_and(|shift| shift.back_to.is_some())
     }
 
     /// Takes it that a request that was made at `asked_at` may come about until some time later.

@@ -90,7 +90,10 @@ impl Deployment {
             | Stage::AfterTest
             | Stage::Before
             | Stage::After => self.is_hook_over(stage, since, now),
-            Stage::Move => Ok(self.shifting.percent == 100 && self.has_climbed(now)),
+            Stage::Move => {
+                let is_there = self.shifting.percent == 100 && !self.awaits_way_back();
+                Ok(is_there && self.has_climbed(now))
+            }
             Stage::Keep => {
                 let since = self.without_pause(since, now);
                 Ok(self.wishes.ends_wait || now >= since.plus_ms(shift.keep_ms))
@@ -134,8 +137,7 @@ impl Deployment {
 
     /// Whether it is known which side is the new one, and that it has no traffic, unless the traffic only goes back to it.
     pub(super) fn is_free(&self) -> bool {
-        let goes_back = self.order.shift.as_ref().is_some_and(|shift| shift.back_to.is_some());
-        self.shifting.new_side.is_some() && (self.shifting.percent == 0 || goes_back)
+        self.shifting.new_side.is_some() && (self.shifting.percent == 0 || self.only_goes_back())
     }
 
     /// Whether what carries the traffic was asked in vain for too long.

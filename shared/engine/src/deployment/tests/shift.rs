@@ -414,6 +414,25 @@ fn a_way_back_is_one_change_of_weights_without_hosts() {
     "#]]);
 }
 
+#[test]
+fn a_way_back_asks_for_the_traffic_although_it_is_there_because_a_raise_may_be_on_its_way() {
+    let Carrier::Alias(mut carrier) = alias() else { panic!("an alias") };
+    carrier.hooks.clear();
+    let set = Shift { back_to: Some(1), ..shift(Carrier::Alias(carrier)) };
+    let mut story = Story::new(shifting("", set, None));
+    story.step();
+    story.fact(Fact::SidesFound { percent_of_second: 100 });
+    assert_eq!(story.deployment.percent(), Some(100));
+    story.wait(1_000);
+    moved(&mut story, 100);
+    story.tells(expect![[r#"
+        0 FindSides
+        0 MoveTraffic { percent: 100 }
+        1000 MoveTraffic { percent: 100 }
+        1000 End(Ending { status: Succeeded, failure: None, roll_back: false, rollback_refused: None })
+    "#]]);
+}
+
 fn alias() -> Carrier {
     let hook = |event: Event| (event, format!("check-{event}"));
     Carrier::Alias(Alias {
