@@ -16,7 +16,7 @@ pub type Event = Woken<Request, Told>;
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 pub enum Request {
-    /// An effect of a deployment.
+    /// A request of a deployment.
     Errand(Errand),
     /// Upkeep of the fleet.
     Upkeep(Upkeep),

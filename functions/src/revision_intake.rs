@@ -58,7 +58,7 @@ pub enum Body {
 #[derive(Debug, Error)]
 pub enum DecodeError {
     /// The message's body is something else.
-    #[error("the message is neither a notification of a bucket nor an effect of a deployment")]
+    #[error("the message is neither a notification of a bucket nor a request of a deployment")]
     Body(#[from] serde_json::Error),
     /// Something that every notification has is not there.
     #[error("the notification has no {0}")]

@@ -38,7 +38,7 @@ pub struct AlarmChange {
 pub async fn handle(control: &Control, event: Event) -> Result<BatchAnswer, control::Error> {
     match event {
         Woken::Queue(messages) => {
-            return Ok(messages.handle(async |errand| control.follow_errand(&errand).await).await);
+            return Ok(messages.handle(async |errand| control.run_errand(&errand).await).await);
         }
         Woken::Event(Told::Minute {}) => control.evaluate().await?,
         Woken::Event(Told::Alarm(AlarmChange { alarm_name })) => {

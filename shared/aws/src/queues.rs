@@ -1,4 +1,4 @@
-//! The queues between functions: wakes at a moment, and effects for whoever performs them.
+//! The queues between functions: wakes at a moment, and requests for whoever performs them.
 
 use async_trait::async_trait;
 use aws_sdk_sqs::Client;
@@ -6,7 +6,7 @@ use control::driver::Errand;
 use control::fleet::Upkeep;
 use control::ports::{Bell, Clock, CloudError, Errands};
 use control::unhandled::UploadAgain;
-use engine::deployment::{Effect, Fact};
+use engine::deployment::{Fact, Performer};
 use engine::{DeploymentId, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::error::cloud_error;
 /// The longest that SQS delays a message, in seconds.
 const DELAY_S_MAX: u64 = 900;
 
-/// The URLs of the queues that a function sends to; none where it has no business with one. Effects whose queue is not
+/// The URLs of the queues that a function sends to; none where it has no business with one. Requests whose queue is not
 /// said are performed where they are decided, as when a function is tried on a running home.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Queues {
@@ -109,7 +109,7 @@ impl Bell for QueueBell {
     }
 }
 
-/// Hands effects to the functions that perform them.
+/// Hands requests to the functions that perform them.
 #[derive(Debug, Clone)]
 pub struct QueuedErrands {
     sender: Sender,
@@ -124,30 +124,17 @@ impl QueuedErrands {
 
 #[async_trait]
 impl Errands for QueuedErrands {
-    async fn hand_over(
-        &self,
-        deployment: &DeploymentId,
-        effect: &Effect,
-    ) -> Result<bool, CloudError> {
+    async fn hand_over(&self, to: Performer, errand: &Errand) -> Result<bool, CloudError> {
         let queues = &self.sender.queues;
-        let queue = match effect {
-            Effect::PinRevision => &queues.uploads,
-            Effect::EnrolHosts | Effect::CopyGroup => &queues.fleet,
-            Effect::Dispatch { .. } => &queues.commands,
-            Effect::ReadAlarms
-            | Effect::Withdraw
-            | Effect::FindSides
-            | Effect::MoveTraffic { .. }
-            | Effect::BringUp
-            | Effect::MoveTestTraffic
-            | Effect::Retire { .. }
-            | Effect::RunHook { .. } => &queues.traffic,
-            // What only reads and writes the table is done where it is decided.
-            Effect::CheckHosts { .. } | Effect::End(_) => return Ok(false),
+        let queue = match to {
+            Performer::DeploymentStepper => &None,
+            Performer::RevisionIntake => &queues.uploads,
+            Performer::HookDispatcher => &queues.commands,
+            Performer::TrafficEvaluator => &queues.traffic,
+            Performer::FleetWatcher => &queues.fleet,
         };
         let Some(queue) = queue else { return Ok(false) };
-        let errand = Errand { deployment_id: deployment.clone(), effect: effect.clone() };
-        self.sender.send(queue, &errand, 0).await?;
+        self.sender.send(queue, errand, 0).await?;
         Ok(true)
     }
 

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use engine::DeploymentId;
-use engine::deployment::{Deployment, Effect, Exchange, Ordinals};
+use engine::deployment::{Deployment, Exchange, Ordinals, Request};
 use tracing::{info, warn};
 
 use crate::ports::{BalancerError, Standing};
@@ -90,9 +90,9 @@ impl Control {
         let standings = self.traffic.balancers.standing(&exchange.group, &go.hosts).await?;
         let is_left = |(host, standing): (String, Standing)| is_active(&standing).then_some(host);
         let left: Vec<String> = standings.into_iter().filter_map(is_left).collect();
-        let effect = Effect::MoveTraffic { percent };
+        let request = Request::MoveTraffic { percent };
         // Asked as late as can be: those who had the traffic keep it once nobody wants the others to have it.
-        if left.is_empty() || !self.still_wants(deployment.id(), &effect).await? {
+        if left.is_empty() || !self.still_wants(deployment.id(), &request).await? {
             return Ok(());
         }
         self.traffic.balancers.drain(&exchange.group, &left).await?;
@@ -155,7 +155,7 @@ impl Control {
         let out: Vec<String> = standings.iter().filter_map(is_out).collect();
         let mut missing = 0;
         for hosts in out.chunks(AT_ONCE) {
-            if !self.still_wants(id, &Effect::MoveTraffic { percent }).await? {
+            if !self.still_wants(id, &Request::MoveTraffic { percent }).await? {
                 return Ok(false);
             }
             for host in hosts {
@@ -180,14 +180,14 @@ impl Control {
     async fn is_right(&self, id: &DeploymentId, percent: u8) -> Result<bool, Error> {
         let Some(stored) = self.deployment(id).await? else { return Ok(false) };
         let deployment = &stored.row.deployment;
-        let other = Effect::MoveTraffic { percent: 100 - percent };
+        let other = Request::MoveTraffic { percent: 100 - percent };
         let is_so = deployment.percent() == Some(percent) && !deployment.wants(&other);
-        Ok(is_so || deployment.wants(&Effect::MoveTraffic { percent }))
+        Ok(is_so || deployment.wants(&Request::MoveTraffic { percent }))
     }
 
-    async fn still_wants(&self, id: &DeploymentId, effect: &Effect) -> Result<bool, Error> {
+    async fn still_wants(&self, id: &DeploymentId, request: &Request) -> Result<bool, Error> {
         let stored = self.deployment(id).await?;
-        Ok(stored.is_some_and(|stored| stored.row.deployment.wants(effect)))
+        Ok(stored.is_some_and(|stored| stored.row.deployment.wants(request)))
     }
 }
 

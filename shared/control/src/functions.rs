@@ -1,7 +1,7 @@
 //! Aliases of Lambda functions, and the hook functions that are called before and after their traffic moves
 //! (`docs/semantics.md#lambda`).
 
-use engine::deployment::{Alias, Carrier, Deployment, Effect, Fact, Failure, FailureCode};
+use engine::deployment::{Alias, Carrier, Deployment, Fact, Failure, FailureCode, Request};
 use engine::lifecycle::Event;
 use serde_json::json;
 use tracing::info;
@@ -20,7 +20,7 @@ impl Control {
             Err(error @ FunctionError::Refused { .. }) => {
                 let code = FailureCode::InvalidFunction;
                 let why = Failure { code, message: error.to_string() };
-                Ok(vec![Fact::ShiftRefused { effect: Effect::FindSides, why }])
+                Ok(vec![Fact::ShiftRefused { request: Request::FindSides, why }])
             }
         }
     }

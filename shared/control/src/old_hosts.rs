@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use engine::deployment::{Carrier, Deployment, Effect, Exchange, Fact, Side};
+use engine::deployment::{Carrier, Deployment, Exchange, Fact, Request, Side};
 use tracing::{info, warn};
 
 use crate::fleet::{Member, copies};
@@ -54,7 +54,7 @@ impl Control {
         let side = Side::Old;
         let stored = self.deployment(deployment.id()).await?;
         let is_wanted =
-            stored.is_some_and(|stored| stored.row.deployment.wants(&Effect::Retire { side }));
+            stored.is_some_and(|stored| stored.row.deployment.wants(&Request::Retire { side }));
         let read = self.share(deployment).await?;
         if !is_wanted || read != Some(100) {
             warn!(deployment = %deployment.id(), is_wanted, read, "no host is terminated");

@@ -2,7 +2,7 @@
 //! (`docs/semantics.md#ecs`).
 
 use engine::DeploymentId;
-use engine::deployment::{Carrier, Deployment, Effect, Fact, Failure, FailureCode, Service, Side};
+use engine::deployment::{Carrier, Deployment, Fact, Failure, FailureCode, Request, Service, Side};
 use tracing::{info, warn};
 
 use crate::ports::{BalancerError, Pair, ServiceError};
@@ -18,10 +18,10 @@ fn code_of(error: &ServiceError) -> Option<FailureCode> {
     }
 }
 
-fn refused(effect: Effect, error: ServiceError) -> Result<Vec<Fact>, Error> {
+fn refused(request: Request, error: ServiceError) -> Result<Vec<Fact>, Error> {
     let Some(code) = code_of(&error) else { return Err(error.into()) };
     let why = Failure { code, message: error.to_string() };
-    Ok(vec![Fact::ShiftRefused { effect, why }])
+    Ok(vec![Fact::ShiftRefused { request, why }])
 }
 
 /// The service that a deployment is of, and the number of its new side, once that is known.
@@ -42,7 +42,7 @@ impl Control {
     pub(crate) async fn check_service(&self, service: &Service) -> Result<Vec<Fact>, Error> {
         match self.traffic.services.check(service).await {
             Ok(()) => Ok(Vec::new()),
-            Err(error) => refused(Effect::FindSides, error),
+            Err(error) => refused(Request::FindSides, error),
         }
     }
 
@@ -51,14 +51,15 @@ impl Control {
         let Some((service, side)) = service_of(deployment) else { return Ok(Vec::new()) };
         // A target group that no listener forwards to finds nobody healthy: with none of the traffic it is named there.
         let Some(pair) = pair_of(deployment) else { return Ok(Vec::new()) };
-        let (id, effect) = (deployment.id(), Effect::BringUp);
-        let is_led = self.is_wanted(id, &effect).await? && self.lead(id, &effect, &pair, 0).await?;
-        if !is_led || !self.is_wanted(id, &effect).await? {
+        let (id, request) = (deployment.id(), Request::BringUp);
+        let is_led =
+            self.is_wanted(id, &request).await? && self.lead(id, &request, &pair, 0).await?;
+        if !is_led || !self.is_wanted(id, &request).await? {
             return Ok(Vec::new());
         }
         match self.traffic.services.bring_up(service, side, deployment.id()).await {
             Ok(sets) => Ok(vec![Fact::TasksSeen(sets)]),
-            Err(error) => refused(Effect::BringUp, error),
+            Err(error) => refused(Request::BringUp, error),
         }
     }
 
@@ -69,39 +70,39 @@ impl Control {
     ) -> Result<Vec<Fact>, Error> {
         let pair = service_of(deployment).and_then(|(service, _)| test_pair(deployment, service));
         let Some(pair) = pair else { return Ok(Vec::new()) };
-        if !self.is_wanted(deployment.id(), &Effect::MoveTestTraffic).await? {
+        if !self.is_wanted(deployment.id(), &Request::MoveTestTraffic).await? {
             return Ok(Vec::new());
         }
-        match self.lead(deployment.id(), &Effect::MoveTestTraffic, &pair, 100).await {
+        match self.lead(deployment.id(), &Request::MoveTestTraffic, &pair, 100).await {
             Ok(is_so) => Ok(is_so.then_some(Fact::TestTrafficMoved).into_iter().collect()),
             Err(Error::Balancer(
                 error @ (BalancerError::Refused { .. } | BalancerError::Unknown { .. }),
             )) => {
                 let (code, message) = (FailureCode::InvalidBalancer, error.to_string());
-                let (effect, why) = (Effect::MoveTestTraffic, Failure { code, message });
-                Ok(vec![Fact::ShiftRefused { effect, why }])
+                let (request, why) = (Request::MoveTestTraffic, Failure { code, message });
+                Ok(vec![Fact::ShiftRefused { request, why }])
             }
             Err(error) => Err(error),
         }
     }
 
-    /// Whether a deployment wants an effect, asked as late as can be: a listener and ECS know nothing of what a request was
+    /// Whether a deployment wants a request, asked as late as can be: a listener and ECS know nothing of what a request was
     /// meant for, and one that comes late would move the traffic, or end the tasks, of a later deployment.
-    async fn is_wanted(&self, id: &DeploymentId, effect: &Effect) -> Result<bool, Error> {
+    async fn is_wanted(&self, id: &DeploymentId, request: &Request) -> Result<bool, Error> {
         let stored = self.deployment(id).await?;
-        Ok(stored.is_some_and(|stored| stored.row.deployment.wants(effect)))
+        Ok(stored.is_some_and(|stored| stored.row.deployment.wants(request)))
     }
 
-    /// Has a listener give `percent` to the new side as long as an effect is wanted, and tells whether that is so.
+    /// Has a listener give `percent` to the new side as long as a request is wanted, and tells whether that is so.
     async fn lead(
         &self,
         id: &DeploymentId,
-        effect: &Effect,
+        request: &Request,
         pair: &Pair,
         percent: u8,
     ) -> Result<bool, Error> {
         let balancers = &self.traffic.balancers;
-        let wanted = Performed { control: self, id, effect: effect.clone() };
+        let wanted = Performed { control: self, id, request: request.clone() };
         balancers.split_while(pair, percent, &wanted).await?;
         Ok(balancers.percent(pair).await? == percent)
     }
@@ -125,8 +126,8 @@ impl Control {
         // Nothing is ended that was read to have traffic, whatever is believed.
         let without = if side == Side::Old { 100 } else { 0 };
         let read = self.share(deployment).await?;
-        let effect = Effect::Retire { side };
-        if read != Some(without) || !self.is_wanted(id, &effect).await? {
+        let request = Request::Retire { side };
+        if read != Some(without) || !self.is_wanted(id, &request).await? {
             warn!(deployment = %id, ?side, read, "a side that has traffic, or may get some, is not ended");
             return Ok(Vec::new());
         }
@@ -137,12 +138,12 @@ impl Control {
             };
         };
         if let Some(pair) = test_pair(deployment, service)
-            && !self.lead(id, &effect, &pair, without).await?
+            && !self.lead(id, &request, &pair, without).await?
         {
             return Ok(Vec::new());
         }
         let is_idle = self.is_without_senders(deployment, side).await?;
-        if !is_idle || !self.is_wanted(id, &effect).await? {
+        if !is_idle || !self.is_wanted(id, &request).await? {
             return Ok(Vec::new());
         }
         let kept = if side == Side::Old { new } else { 1 - new.min(1) };

@@ -1,12 +1,12 @@
 //! Blue/green: hosts wait until their traffic moves, and it moves all together (`docs/semantics.md#blue-green`).
 //!
 //! As with hosts that take turns, each report of a host that waits is one look at its balancer. What moves the traffic of
-//! all of them is an effect of the deployment, and counts only when it was read back.
+//! all of them is a request of the deployment, and counts only when it was read back.
 
 use async_trait::async_trait;
 use engine::DeploymentId;
 use engine::deployment::{
-    Carrier, Deployment, Effect, Exchange, Fact, Failure, FailureCode, Stage,
+    Carrier, Deployment, Exchange, Fact, Failure, FailureCode, Request, Stage,
 };
 use engine::lifecycle::Event;
 use tracing::{info, warn};
@@ -20,18 +20,18 @@ use crate::{Control, Error};
 /// How many looks at a balancer a host that waits for others leaves out.
 const LOOKS_APART: u64 = 5;
 
-/// An effect of a deployment, which may come not to be wanted any more while it is performed.
+/// A request of a deployment, which may come not to be wanted any more while it is performed.
 pub(crate) struct Performed<'a> {
     pub(crate) control: &'a Control,
     pub(crate) id: &'a DeploymentId,
-    pub(crate) effect: Effect,
+    pub(crate) request: Request,
 }
 
 #[async_trait]
 impl Wanted for Performed<'_> {
     async fn is_wanted(&self) -> bool {
         match self.control.deployment(self.id).await {
-            Ok(stored) => stored.is_some_and(|stored| stored.row.deployment.wants(&self.effect)),
+            Ok(stored) => stored.is_some_and(|stored| stored.row.deployment.wants(&self.request)),
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
                 warn!(deployment = %self.id, error, "cannot be read; nothing is changed for it");
@@ -187,9 +187,10 @@ impl Control {
         id: &DeploymentId,
         percent: u8,
     ) -> Result<Vec<Fact>, Error> {
-        let effect = Effect::MoveTraffic { percent };
-        let refused =
-            |code, message| Ok(vec![Fact::ShiftRefused { effect, why: Failure { code, message } }]);
+        let request = Request::MoveTraffic { percent };
+        let refused = |code, message| {
+            Ok(vec![Fact::ShiftRefused { request, why: Failure { code, message } }])
+        };
         match self.try_to_move(id, percent).await {
             Err(Error::Function(error @ FunctionError::Refused { .. })) => {
                 refused(FailureCode::InvalidFunction, error.to_string())
@@ -229,7 +230,7 @@ impl Control {
         percent: u8,
     ) -> Result<Option<Stored<DeploymentRow>>, Error> {
         let wants = |stored: &Stored<DeploymentRow>| {
-            stored.row.deployment.wants(&Effect::MoveTraffic { percent })
+            stored.row.deployment.wants(&Request::MoveTraffic { percent })
         };
         Ok(self.deployment(id).await?.filter(wants))
     }
@@ -275,8 +276,8 @@ impl Control {
                 self.exchange(deployment, exchange, percent).await?;
             }
             (_, Some(pair)) => {
-                let (id, effect) = (deployment.id(), Effect::MoveTraffic { percent });
-                let wanted = Performed { control: self, id, effect };
+                let (id, request) = (deployment.id(), Request::MoveTraffic { percent });
+                let wanted = Performed { control: self, id, request };
                 self.traffic.balancers.split_while(&pair, percent, &wanted).await?;
             }
             (_, None) => {}
@@ -311,7 +312,7 @@ fn sides_found(read: Result<u8, Error>) -> Result<Vec<Fact>, Error> {
             error @ (BalancerError::Unknown { .. } | BalancerError::Refused { .. }),
         )) => {
             let why = Failure { code: FailureCode::InvalidBalancer, message: error.to_string() };
-            Ok(vec![Fact::ShiftRefused { effect: Effect::FindSides, why }])
+            Ok(vec![Fact::ShiftRefused { request: Request::FindSides, why }])
         }
         Err(error) => Err(error),
     }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use engine::DeploymentId;
-use engine::deployment::{Deployment, Effect, Fact, Ordinals};
+use engine::deployment::{Deployment, Fact, Ordinals, Request};
 use engine::lifecycle::Event;
 use futures::future::try_join_all;
 use tracing::{info, warn};
@@ -278,7 +278,7 @@ impl Control {
         // Read as late as can be, and what it says of its hosts is newer than what their balancer does.
         let Some(stored) = self.deployment(id).await? else { return Ok(None) };
         let deployment = &stored.row.deployment;
-        if !deployment.wants(&Effect::Withdraw) {
+        if !deployment.wants(&Request::Withdraw) {
             return Ok(None);
         }
         let leaving = deployment.to_withdraw(&serving, &starting);

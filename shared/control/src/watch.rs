@@ -11,7 +11,6 @@ use engine::DeploymentId;
 use engine::deployment::{Deployment, Fact};
 use tracing::{info, warn};
 
-use crate::driver::Errand;
 use crate::ports::{Alarms, Reading};
 use crate::rows::{self, DeploymentRow, Stored};
 use crate::table::{Index, Key, Query};
@@ -81,19 +80,6 @@ impl Control {
             info!(alarm = name, deployments = watched.len(), "an alarm has changed");
         }
         Ok(())
-    }
-
-    /// Performs an effect that was handed over, and advances its deployment with what came of it: for who may do all that
-    /// a step may need. So traffic is back without another function in between.
-    ///
-    /// # Errors
-    /// When it could not be performed now; running it again does no harm.
-    pub async fn follow_errand(&self, errand: &Errand) -> Result<(), Error> {
-        let facts = self.try_errand(errand).await?;
-        if facts.is_empty() {
-            return Ok(());
-        }
-        self.advance(&errand.deployment_id, facts).await.map(drop)
     }
 
     /// With the alarms of these deployments read at once, where the source can do that.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use engine::appspec::FileExistsBehavior;
 use engine::deployment::{
-    AutoRollback, Creator, Deployment, Effect, Fact, HostSeen, Order, Sighting, Status,
+    AutoRollback, Creator, Deployment, Fact, HostSeen, Order, Request, Sighting, Status,
 };
 use engine::health::{Minimum, Rule};
 use engine::ladder::Ladder;
@@ -54,20 +54,20 @@ struct Cost {
 
 impl Cost {
     /// Applies a fact, plans, and folds the plan in, as the driver does.
-    fn step(&mut self, deployment: &mut Deployment, fact: Fact, now: Timestamp) -> Vec<Effect> {
+    fn step(&mut self, deployment: &mut Deployment, fact: Fact, now: Timestamp) -> Vec<Request> {
         let began = Instant::now();
         black_box(deployment.apply(fact));
         let plan = deployment.plan(now);
-        let effects = plan.effects.clone();
+        let requests = plan.requests.clone();
         deployment.apply(Fact::Decided { at: now, plan });
-        for effect in &effects {
-            if let Effect::Dispatch { batch, .. } = effect {
+        for request in &requests {
+            if let Request::Dispatch { batch, .. } = request {
                 deployment.apply(Fact::BatchAccepted { batch: *batch, at: now });
             }
         }
         self.spent += began.elapsed();
         self.facts += 1;
-        effects
+        requests
     }
 
     fn row(&mut self, deployment: &Deployment) {
@@ -90,13 +90,13 @@ fn cost(minimum: Minimum, is_late: Late) -> Cost {
     let mut now = Timestamp(1_000);
     let mut deployment = Deployment::new(order(minimum), Some(pin()));
     let seal = Fact::RosterSealed { total: HOSTS, unhealthy: 0, out: 0 };
-    let mut effects = cost.step(&mut deployment, seal, now);
-    while !effects.iter().any(|effect| matches!(effect, Effect::End(_))) {
+    let mut requests = cost.step(&mut deployment, seal, now);
+    while !requests.iter().any(|request| matches!(request, Request::End(_))) {
         cost.row(&deployment);
         let mut next = Vec::new();
         let mut late: BTreeMap<u32, Vec<HostSeen>> = BTreeMap::new();
-        for effect in effects {
-            let Effect::Dispatch { attempt, hosts, batch } = effect else { continue };
+        for request in requests {
+            let Request::Dispatch { attempt, hosts, batch } = request else { continue };
             // Hosts answer in an order that is not theirs.
             let mut hosts: Vec<u32> = hosts.iter().collect();
             hosts.sort_by_key(|host| (host.wrapping_mul(2_654_435_761), *host));
@@ -124,7 +124,7 @@ fn cost(minimum: Minimum, is_late: Late) -> Cost {
                 cost.row(&deployment);
             }
         }
-        effects = next;
+        requests = next;
     }
     deployment.apply(Fact::Ended { at: now, rolled_back_by: None });
     assert_eq!(deployment.status(), Status::Succeeded);

@@ -224,9 +224,9 @@ fn deployment_written(core: &mut Core, record: &Record) -> Result<Option<Deploym
     } else if old.is_some() {
         let plan = new.plan(Timestamp(0));
         demand!(
-            plan.effects.is_empty(),
+            plan.requests.is_empty(),
             "{id} was stored with something left to decide: {:?}",
-            plan.effects
+            plan.requests
         );
         demand!(plan.wake_at.is_some(), "{id} waits for nothing");
         let in_time = row.wake_at.is_some() && row.wake_at <= plan.wake_at;

@@ -58,7 +58,7 @@ pub(crate) enum Event {
     Ask { host: usize, life: u32, question: Question, reply: Option<ReplyTo> },
     /// The minute's sweep.
     Sweep,
-    /// An effect that was handed over comes to whoever performs it.
+    /// A request that was handed over comes to whoever performs it.
     Errand(Errand),
     /// Upkeep of the fleet that was asked for is due.
     Upkeep(Upkeep),
@@ -233,7 +233,7 @@ pub(crate) struct Core {
     pub(crate) events: u64,
     /// How long a deployment may take in all.
     pub(crate) total_ms: u64,
-    /// Whether effects are performed elsewhere than they are decided, as functions do it.
+    /// Whether requests are performed elsewhere than they are decided, as functions do it.
     pub(crate) has_errands: bool,
     /// Whether there are instances.
     pub(crate) is_cloud: bool,

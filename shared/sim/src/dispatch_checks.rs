@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use control::ports::CloudError;
 use control::rows::{BatchRow, HostRow};
-use engine::deployment::{DENIED_MS, Deployment, Effect, FailureCode, HostState, Ordinals};
+use engine::deployment::{DENIED_MS, Deployment, FailureCode, HostState, Ordinals, Request};
 use engine::{DeploymentId, Timestamp};
 use thiserror::Error;
 use wire::host::BatchKey;
@@ -107,8 +107,8 @@ impl Core {
     }
 
     /// Notes the hosts of a batch that was decided.
-    pub(crate) fn note_dispatch(&mut self, id: &DeploymentId, effect: &Effect) {
-        if let Effect::Dispatch { batch, attempt, hosts } = effect {
+    pub(crate) fn note_dispatch(&mut self, id: &DeploymentId, request: &Request) {
+        if let Request::Dispatch { batch, attempt, hosts } = request {
             let key = (id.clone(), *batch);
             let decided = &mut self.checks.dispatches.decided;
             decided.entry(key).or_insert_with(|| (*attempt, hosts.clone()));

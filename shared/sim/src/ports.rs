@@ -11,7 +11,7 @@ use control::fleet::Upkeep;
 use control::ports::{Bell, Clock, CloudError, Dispatcher, Entropy, Errands, Unheard};
 use control::table::{Index, Key, Page, Query, Record, Table, TableError, Write};
 use control::unhandled::UploadAgain;
-use engine::deployment::{Effect, Fact};
+use engine::deployment::{Fact, Performer, Request};
 use engine::{DeploymentId, Timestamp};
 use wire::host::Offer;
 
@@ -116,39 +116,28 @@ impl Bell for Ports {
 
 #[async_trait]
 impl Errands for Ports {
-    async fn hand_over(&self, id: &DeploymentId, effect: &Effect) -> Result<bool, CloudError> {
-        match effect {
-            Effect::PinRevision
-            | Effect::EnrolHosts
-            | Effect::Dispatch { .. }
-            | Effect::ReadAlarms
-            | Effect::Withdraw
-            | Effect::FindSides
-            | Effect::MoveTraffic { .. }
-            | Effect::CopyGroup
-            | Effect::BringUp
-            | Effect::MoveTestTraffic
-            | Effect::Retire { .. }
-            | Effect::RunHook { .. } => {}
-            Effect::CheckHosts { .. } | Effect::End(_) => return Ok(false),
+    async fn hand_over(&self, to: Performer, errand: &Errand) -> Result<bool, CloudError> {
+        let Errand { deployment_id: id, request } = errand;
+        if to == Performer::DeploymentStepper {
+            return Ok(false);
         }
-        self.shared.core().note_dispatch(id, effect);
+        self.shared.core().note_dispatch(id, request);
         if !self.shared.core().has_errands {
             return Ok(false);
         }
         self.shared.pause().await;
         let mut core = self.shared.core();
-        if let Effect::Dispatch { batch, .. } = effect {
+        if let Request::Dispatch { batch, .. } = request {
             core.refuses(Place::Queue, "hand_over", (id, *batch))?;
         }
         let faults = core.faults;
-        let errand = || Event::Errand(Errand { deployment_id: id.clone(), effect: effect.clone() });
+        let errand = || Event::Errand(errand.clone());
         if core.random.of_ten_thousand(faults.errand_twice) {
             let ms = core.random.between(0, 100_000);
             core.push(ms, errand());
         }
         if core.random.of_ten_thousand(faults.errand_lost) {
-            core.tell("errand", || format!("of {id} is lost: {effect:?}"));
+            core.tell("errand", || format!("of {id} is lost: {request:?}"));
             return Ok(true);
         }
         let late = core.random.of_ten_thousand(faults.errand_late);

@@ -4,7 +4,7 @@
 
 use control::ports::Pair;
 use engine::DeploymentId;
-use engine::deployment::{Carrier, Deployment, Effect, Service, Side, Stage, Status};
+use engine::deployment::{Carrier, Deployment, Request, Service, Side, Stage, Status};
 use engine::lifecycle::Event;
 
 use crate::checks::demand;
@@ -132,7 +132,7 @@ pub(crate) fn bring_up_begins(
         return Err(format!("{id} is to bring up tasks, and is not under way"));
     };
     demand!(!is_doomed(deployment), "{id} is to bring up tasks, and was stopped or has failed");
-    let is_ending = deployment.wants(&Effect::Retire { side: Side::New });
+    let is_ending = deployment.wants(&Request::Retire { side: Side::New });
     demand!(!is_ending, "{id} is to bring up tasks while they are ended");
     let is_good = hook_is_good(core, deployment, Event::BeforeInstall);
     demand!(is_good, "{id} is to bring up tasks before its hook has succeeded");

@@ -11,8 +11,8 @@ use std::task::{Context, Poll, Waker};
 use control::driver::Errand;
 use control::intake::Uploaded;
 use control::ports::{NoMeter, Traffic};
+use control::rows::DeploymentRow;
 use control::{Control, Error, Place, Settings};
-use engine::deployment::Effect;
 use engine::{DeploymentId, Timestamp};
 use wire::cutover::Wish;
 use wire::host::{Offer, RefusalCode};
@@ -242,28 +242,19 @@ impl World {
         });
     }
 
-    /// Another function performs an effect. One that fails is tried again, as a queue would; in the end, the deployment
+    /// Another function performs a request. One that fails is tried again, as a queue would; in the end, the deployment
     /// asks again by itself.
     fn run_errand(&mut self, errand: Errand) {
         let what = format!("errand of {}", errand.deployment_id);
-        self.shared.core().tell(&what, || format!("{:?}", errand.effect));
-        // Who moves traffic may do all that a step may need, and goes on with the deployment itself.
-        let is_followed = matches!(
-            errand.effect,
-            Effect::ReadAlarms
-                | Effect::Withdraw
-                | Effect::FindSides
-                | Effect::MoveTraffic { .. }
-                | Effect::BringUp
-                | Effect::MoveTestTraffic
-                | Effect::Retire { .. }
-                | Effect::RunHook { .. }
-        );
-        self.spawn(what, is_followed, None, move |control, shared| async move {
-            let done = match is_followed {
-                true => control.follow_errand(&errand).await,
-                false => control.run_errand(&errand).await,
-            };
+        self.shared.core().tell(&what, || format!("{:?}", errand.request));
+        let may_step = {
+            let core = self.shared.core();
+            let row = core.checks.deployments.get(&errand.deployment_id);
+            let of = |row: &DeploymentRow| row.deployment.traits(&errand.request, core.time());
+            row.is_some_and(|row| of(row).performer.may_step())
+        };
+        self.spawn(what, may_step, None, move |control, shared| async move {
+            let done = control.run_errand(&errand).await;
             if done.is_err() {
                 shared.core().push(5_000, Event::Errand(errand));
             }

@@ -33,6 +33,7 @@ mod prometheus;
 #[cfg(feature = "tools")]
 mod readme;
 mod refusals;
+mod requests;
 mod rollbacks;
 #[cfg(feature = "tools")]
 mod scaling_copies;

@@ -2,7 +2,7 @@
 
 use control::driver::Errand;
 use control::intake::Uploaded;
-use engine::deployment::Effect;
+use engine::deployment::Request;
 use engine::lifecycle::Event;
 use serde_json::{Value, json};
 use wire::codedeploy::StopDeployment;
@@ -173,8 +173,8 @@ async fn a_hook_is_not_called_because_another_call_of_it_was() {
     // While it is called, it is called anew, under another secret, and that call comes to nothing.
     *world.functions.lost_calls.lock().unwrap() = 1;
     let control = world.control.clone();
-    let effect = Effect::RunHook { event: Event::BeforeAllowTraffic };
-    let errand = Errand { deployment_id: id.parse().unwrap(), effect };
+    let request = Request::RunHook { event: Event::BeforeAllowTraffic };
+    let errand = Errand { deployment_id: id.parse().unwrap(), request };
     *world.functions.at_call.lock().unwrap() = Some(Box::pin(async move {
         assert!(control.run_errand(&errand).await.is_err());
     }));

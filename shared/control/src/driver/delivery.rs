@@ -2,7 +2,7 @@
 //! which the deployment hears of (`docs/semantics.md#sending`).
 
 use engine::Timestamp;
-use engine::deployment::{Deployment, Effect, Fact, Refusal};
+use engine::deployment::{Deployment, Fact, Refusal, Request};
 use tracing::{info, warn};
 use wire::host::BatchKey;
 
@@ -27,23 +27,23 @@ fn refusal_of(error: &Error) -> Refusal {
 }
 
 impl Control {
-    /// What it tells a deployment that an effect could not be performed: only that of a command is waited for by seconds, and
+    /// What it tells a deployment that a request could not be performed: only that of a command is waited for by seconds, and
     /// any other is asked for again by itself.
-    pub(super) fn told_by_failure(&self, effect: &Effect, error: &Error) -> Option<Fact> {
-        let Effect::Dispatch { batch, .. } = effect else { return None };
+    pub(super) fn told_by_failure(&self, request: &Request, error: &Error) -> Option<Fact> {
+        let Request::Dispatch { batch, .. } = request else { return None };
         Some(Fact::BatchRefused { batch: *batch, at: self.now(), refusal: refusal_of(error) })
     }
 
-    /// What is told at once of commands that nobody has to accept: where no effect is handed over, hosts find their commands
+    /// What is told at once of commands that nobody has to accept: where no request is handed over, hosts find their commands
     /// in the table as soon as the decision is stored.
-    pub(super) fn accepted_at_once(&self, effects: &[Effect]) -> Vec<Fact> {
+    pub(super) fn accepted_at_once(&self, requests: &[Request]) -> Vec<Fact> {
         let at = self.now();
-        let accepted = |effect: &Effect| {
-            let Effect::Dispatch { batch, .. } = effect else { return None };
+        let accepted = |request: &Request| {
+            let Request::Dispatch { batch, .. } = request else { return None };
             Some(Fact::BatchAccepted { batch: *batch, at })
         };
         let is_at_once = self.cloud.errands.accepts_at_once();
-        effects.iter().filter(|_| is_at_once).filter_map(accepted).collect()
+        requests.iter().filter(|_| is_at_once).filter_map(accepted).collect()
     }
 
     /// What is written of the batches that a deployment is sending.

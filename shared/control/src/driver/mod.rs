@@ -15,7 +15,7 @@ mod wake;
 
 use std::panic::AssertUnwindSafe;
 
-use engine::deployment::{Deployment, Effect, Fact, Failure, FailureCode, Ordinals, Plan};
+use engine::deployment::{Deployment, Fact, Failure, FailureCode, Ordinals, Plan, Request};
 use engine::{DeploymentId, Revision, Timestamp};
 use futures::FutureExt as _;
 use tracing::{Span, debug, info, instrument, warn};
@@ -34,7 +34,7 @@ pub use wake::wake_of;
 /// How often a step is tried again when somebody else changed the row meanwhile.
 const TRIES: u32 = 20;
 
-/// Most rounds of facts from effects in one call; the rest is left to the next wake.
+/// Most rounds of facts from requests in one call; the rest is left to the next wake.
 const ROUNDS: u32 = 100;
 
 /// How far ahead a sweep arms wakes, in milliseconds: until well after the next one, which comes within a minute.
@@ -50,7 +50,7 @@ pub struct Advanced {
 /// A decision that is stored.
 struct Decided {
     row: Stored<DeploymentRow>,
-    effects: Vec<Effect>,
+    requests: Vec<Request>,
     /// Whether the moment to wake at is the one that was there before, for which the bell is set.
     was_armed: bool,
 }
@@ -70,17 +70,17 @@ impl Control {
     async fn step(&self, id: &DeploymentId, mut facts: Vec<Fact>) -> Result<Advanced, Error> {
         for _ in 0..ROUNDS {
             let decided = Box::pin(self.decide(id, &facts)).await?;
-            let Some(Decided { row, effects, was_armed }) = decided else {
+            let Some(Decided { row, requests, was_armed }) = decided else {
                 return Ok(Advanced { wake_at: None });
             };
             let wake_at = row.row.wake_at;
-            // Before the effects: some take longer than the wake may be late.
+            // Before the requests: some take longer than the wake may be late.
             if let Some(wake_at) = wake_at.filter(|_| !was_armed) {
                 self.bell.ring_at(id, wake_at).await;
             }
             facts = Vec::new();
-            for effect in &effects {
-                facts.extend(self.perform(&row, effect).await);
+            for request in &requests {
+                facts.extend(self.perform(&row, request).await);
             }
             if facts.is_empty() {
                 return Ok(Advanced { wake_at });
@@ -106,7 +106,7 @@ impl Control {
             }
             let now = self.now();
             let mut plan = deployment.plan(now);
-            if matches!(plan.effects.as_slice(), [Effect::End(_)]) {
+            if matches!(plan.requests.as_slice(), [Request::End(_)]) {
                 // A stop that was answered is heard before the end, and none is answered between here and there.
                 let stop = self.stop_of(id).await?;
                 let is_news = stop.as_ref().is_some_and(|stop| deployment.apply(stop.row.fact()));
@@ -114,7 +114,7 @@ impl Control {
                     changed = true;
                     plan = deployment.plan(now);
                 }
-                if let [Effect::End(ending)] = plan.effects.as_slice() {
+                if let [Request::End(ending)] = plan.requests.as_slice() {
                     let no_other = match &stop {
                         Some(stop) => stop.unchanged(),
                         None => Write::Check(StopRow::key_of(id), Condition::Absent),
@@ -126,20 +126,20 @@ impl Control {
                     return Ok(None);
                 }
             }
-            let Plan { effects, wake_at } = plan;
+            let Plan { requests, wake_at } = plan;
             changed |= deployment.moves_at(now);
-            if !changed && effects.is_empty() && stored.row.wake_at == wake_at {
-                return Ok(Some(Decided { row: stored, effects, was_armed: true }));
+            if !changed && requests.is_empty() && stored.row.wake_at == wake_at {
+                return Ok(Some(Decided { row: stored, requests, was_armed: true }));
             }
             let was = stored.row.wake_at;
-            let plan = Plan { effects: effects.clone(), wake_at };
+            let plan = Plan { requests: requests.clone(), wake_at };
             self.note_decision(&mut stored.row, now, plan);
             let was_armed = stored.row.wake_at == was;
             match self.table.write(&[stored.replace()?]).await {
                 Ok(()) => {
                     stored.version += 1;
-                    debug!(deployment = %id, version = stored.version, ?effects, "decided");
-                    return Ok(Some(Decided { row: stored, effects, was_armed }));
+                    debug!(deployment = %id, version = stored.version, ?requests, "decided");
+                    return Ok(Some(Decided { row: stored, requests, was_armed }));
                 }
                 Err(crate::table::TableError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),
@@ -150,7 +150,7 @@ impl Control {
 
     /// Notes in a row what was decided, before it is stored.
     fn note_decision(&self, row: &mut DeploymentRow, at: Timestamp, plan: Plan) {
-        let accepted = self.accepted_at_once(&plan.effects);
+        let accepted = self.accepted_at_once(&plan.requests);
         row.wake_at = plan.wake_at;
         row.deployment.apply(Fact::Decided { at, plan });
         if !accepted.is_empty() {
@@ -161,51 +161,54 @@ impl Control {
         }
     }
 
-    /// Does one effect, or has it done elsewhere. What goes wrong is logged and not told: the effect will be asked for
+    /// Does one request, or has it done elsewhere. What goes wrong is logged and not told: the request will be asked for
     /// again.
-    async fn perform(&self, row: &Stored<DeploymentRow>, effect: &Effect) -> Vec<Fact> {
-        let id = row.row.deployment.id();
-        let outcome = match self.cloud.errands.hand_over(id, effect).await {
+    async fn perform(&self, row: &Stored<DeploymentRow>, request: &Request) -> Vec<Fact> {
+        let deployment = &row.row.deployment;
+        let id = deployment.id();
+        let to = deployment.traits(request, self.now()).performer;
+        let errand = Errand { deployment_id: id.clone(), request: request.clone() };
+        let outcome = match self.cloud.errands.hand_over(to, &errand).await {
             Ok(true) => Ok(Vec::new()),
-            Ok(false) => self.perform_here(row, effect).await,
+            Ok(false) => self.perform_here(row, request).await,
             Err(error) => Err(error.into()),
         };
         outcome.unwrap_or_else(|error| {
-            warn!(deployment = %id, ?effect, error = &error as &dyn std::error::Error, "an effect failed and will be tried again");
-            self.told_by_failure(effect, &error).into_iter().collect()
+            warn!(deployment = %id, ?request, error = &error as &dyn std::error::Error, "a request failed and will be tried again");
+            self.told_by_failure(request, &error).into_iter().collect()
         })
     }
 
     async fn perform_here(
         &self,
         row: &Stored<DeploymentRow>,
-        effect: &Effect,
+        request: &Request,
     ) -> Result<Vec<Fact>, Error> {
         let deployment = &row.row.deployment;
-        match effect {
-            Effect::PinRevision => self.pin_revision(deployment).await.map(|fact| vec![fact]),
-            Effect::EnrolHosts => self.enrol(row).await.map(|fact| fact.into_iter().collect()),
-            Effect::Dispatch { batch, attempt, hosts } => {
+        match request {
+            Request::PinRevision => self.pin_revision(deployment).await.map(|fact| vec![fact]),
+            Request::EnrolHosts => self.enrol(row).await.map(|fact| fact.into_iter().collect()),
+            Request::Dispatch { batch, attempt, hosts } => {
                 self.dispatch(deployment, *batch, *attempt, hosts).await
             }
-            Effect::CheckHosts { batch, shut_out, give_up_before } => {
+            Request::CheckHosts { batch, shut_out, give_up_before } => {
                 let outstanding = deployment.outstanding(*batch);
                 let seen = self
                     .check_hosts(deployment.id(), outstanding, *shut_out, *give_up_before)
                     .await;
                 seen.map(|seen| vec![Fact::BatchChecked { batch: *batch, seen }])
             }
-            Effect::ReadAlarms => Ok(vec![self.read_alarms(deployment).await]),
-            Effect::Withdraw => self.withdraw(deployment).await,
-            Effect::FindSides => self.find_sides(deployment).await,
-            Effect::MoveTraffic { percent } => self.move_traffic(deployment.id(), *percent).await,
-            Effect::CopyGroup => self.copy_group(deployment).await,
-            Effect::BringUp => self.bring_up(deployment).await,
-            Effect::MoveTestTraffic => self.move_test_traffic(deployment).await,
-            Effect::Retire { side } => self.retire(deployment.id(), *side).await,
-            Effect::RunHook { event } => self.run_hook(deployment, *event).await,
+            Request::ReadAlarms => Ok(vec![self.read_alarms(deployment).await]),
+            Request::Withdraw => self.withdraw(deployment).await,
+            Request::FindSides => self.find_sides(deployment).await,
+            Request::MoveTraffic { percent } => self.move_traffic(deployment.id(), *percent).await,
+            Request::CopyGroup => self.copy_group(deployment).await,
+            Request::BringUp => self.bring_up(deployment).await,
+            Request::MoveTestTraffic => self.move_test_traffic(deployment).await,
+            Request::Retire { side } => self.retire(deployment.id(), *side).await,
+            Request::RunHook { event } => self.run_hook(deployment, *event).await,
             // Performed as the commit itself.
-            Effect::End(_) => Ok(Vec::new()),
+            Request::End(_) => Ok(Vec::new()),
         }
     }
 
@@ -278,7 +281,7 @@ impl Control {
         self.advance(id, facts).await
     }
 
-    /// What was written for a deployment that has not ended and may not have been heard of: outcomes of effects that were
+    /// What was written for a deployment that has not ended and may not have been heard of: outcomes of requests that were
     /// performed elsewhere, or hosts that arrived.
     async fn missed(&self, deployment: &Deployment) -> Result<Vec<Fact>, Error> {
         if deployment.is_sealed() && deployment.pin().is_some() {

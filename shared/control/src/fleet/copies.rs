@@ -1,7 +1,7 @@
 //! The copy of an Auto Scaling group that a blue/green deployment brings its new version to
 //! (`docs/semantics.md#blue-green`): how it comes up, and what a group names once the copy has the traffic.
 
-use engine::deployment::{Deployment, Effect, Fact, Failure, FailureCode, ScalingCopy, Status};
+use engine::deployment::{Deployment, Fact, Failure, FailureCode, Request, ScalingCopy, Status};
 use tracing::{info, warn};
 use wire::codedeploy::TargetInstances;
 
@@ -51,7 +51,7 @@ impl Control {
                     code: FailureCode::AutoScalingConfiguration,
                     message: error.to_string(),
                 };
-                return Ok(vec![Fact::ShiftRefused { effect: Effect::CopyGroup, why }]);
+                return Ok(vec![Fact::ShiftRefused { request: Request::CopyGroup, why }]);
             }
             Err(error @ CloudError::Unavailable { .. }) => return Err(error.into()),
         };

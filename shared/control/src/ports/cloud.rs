@@ -1,17 +1,18 @@
 //! What only a cloud installation has: instances that are found by their tags, commands that are pushed to them, Auto
-//! Scaling, and functions that perform effects for each other. A home and the simulator have [`NoCloud`].
+//! Scaling, and functions that perform requests for each other. A home and the simulator have [`NoCloud`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use engine::deployment::Effect;
+use engine::deployment::Performer;
 use engine::{DeploymentId, Pin, Timestamp};
 use thiserror::Error;
 use wire::codedeploy::TagFilter;
 use wire::host::BatchKey;
 
 use super::{Bundles, Object, PinError, Pinned};
+use crate::driver::Errand;
 use crate::fleet::Upkeep;
 use crate::unhandled::UploadAgain;
 
@@ -41,16 +42,12 @@ pub enum CloudError {
     },
 }
 
-/// Performs effects elsewhere: in the cloud, each kind is the affair of one function.
+/// Performs requests elsewhere: in the cloud, each kind is the affair of one function.
 #[async_trait]
 pub trait Errands: Send + Sync {
-    /// Hands an effect over; false if it is to be performed where it was decided. It may be performed twice, late, or not
-    /// at all.
-    async fn hand_over(
-        &self,
-        deployment: &DeploymentId,
-        effect: &Effect,
-    ) -> Result<bool, CloudError>;
+    /// Hands a request to whoever performs it; false if it is to be performed where it was decided. It may be performed
+    /// twice, late, or not at all.
+    async fn hand_over(&self, to: Performer, errand: &Errand) -> Result<bool, CloudError>;
 
     /// Whether no command is handed over, so that none has to be accepted: hosts find theirs in the table.
     fn accepts_at_once(&self) -> bool {
@@ -314,7 +311,7 @@ pub struct Hold {
 /// The ports of the cloud.
 #[derive(Clone)]
 pub struct Cloud {
-    /// Effects that are performed elsewhere.
+    /// Requests that are performed elsewhere.
     pub errands: Arc<dyn Errands>,
     /// Instances.
     pub fleet: Arc<dyn Fleet>,
@@ -325,7 +322,7 @@ pub struct Cloud {
 }
 
 impl Cloud {
-    /// No cloud: effects are performed where they are decided, and there are no instances.
+    /// No cloud: requests are performed where they are decided, and there are no instances.
     pub fn none() -> Self {
         let none = Arc::new(NoCloud);
         Self { errands: none.clone(), fleet: none.clone(), push: none.clone(), scaling: none }
@@ -365,7 +362,7 @@ impl Bundles for NoCloud {
 
 #[async_trait]
 impl Errands for NoCloud {
-    async fn hand_over(&self, _: &DeploymentId, _: &Effect) -> Result<bool, CloudError> {
+    async fn hand_over(&self, _: Performer, _: &Errand) -> Result<bool, CloudError> {
         Ok(false)
     }
 

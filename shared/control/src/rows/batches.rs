@@ -1,7 +1,7 @@
-//! Commands that are pushed to hosts in batches, and outcomes of effects that are performed elsewhere than they were
+//! Commands that are pushed to hosts in batches, and outcomes of requests that are performed elsewhere than they were
 //! decided.
 
-use engine::deployment::{Effect, Fact, Failure, Refusal};
+use engine::deployment::{Fact, Failure, Refusal, Request};
 use engine::health::LeftAlone;
 use engine::zonal::Zone;
 use engine::{DeploymentId, Pin, Timestamp};
@@ -147,7 +147,7 @@ impl Row for CommandRow {
     }
 }
 
-/// What came of an effect that was performed elsewhere. Its writing wakes the deployment. It may be written twice, and
+/// What came of a request that was performed elsewhere. Its writing wakes the deployment. It may be written twice, and
 /// stays: the deployment knows what it has heard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -198,7 +198,7 @@ pub enum Outcome {
     },
     /// [`Fact::GroupCopied`].
     GroupCopied,
-    /// [`Fact::ShiftRefused`] of [`Effect::CopyGroup`].
+    /// [`Fact::ShiftRefused`] of [`Request::CopyGroup`].
     CopyRefused(Failure),
 }
 
@@ -208,7 +208,7 @@ fn is_zero(value: &u32) -> bool {
 }
 
 impl Outcome {
-    /// The outcome that is told by a fact; none if it is no outcome of an effect that may be performed elsewhere.
+    /// The outcome that is told by a fact; none if it is no outcome of a request that may be performed elsewhere.
     pub fn of(fact: Fact) -> Option<Self> {
         match fact {
             Fact::RevisionPinned(pin) => Some(Self::RevisionPinned(pin)),
@@ -221,7 +221,7 @@ impl Outcome {
             }
             Fact::ZonesSealed(zones) => Some(Self::ZonesSealed { zones }),
             Fact::GroupCopied => Some(Self::GroupCopied),
-            Fact::ShiftRefused { effect: Effect::CopyGroup, why } => Some(Self::CopyRefused(why)),
+            Fact::ShiftRefused { request: Request::CopyGroup, why } => Some(Self::CopyRefused(why)),
             Fact::HostsArrived { .. }
             | Fact::HostsSeen(_)
             | Fact::BatchChecked { .. }
@@ -258,7 +258,7 @@ impl Outcome {
             }
             Self::ZonesSealed { zones } => Fact::ZonesSealed(zones),
             Self::GroupCopied => Fact::GroupCopied,
-            Self::CopyRefused(why) => Fact::ShiftRefused { effect: Effect::CopyGroup, why },
+            Self::CopyRefused(why) => Fact::ShiftRefused { request: Request::CopyGroup, why },
         }
     }
 }

@@ -2,7 +2,7 @@
 //! schema gets files of its own.
 
 use engine::Timestamp;
-use engine::deployment::{Creator, Effect, Fact, Sighting, Stage};
+use engine::deployment::{Creator, Fact, Request, Sighting, Stage};
 use engine::health::LeftAlone;
 use engine::lifecycle::Event;
 use serde_json::Value;
@@ -103,10 +103,10 @@ fn a_deployment_of_the_second_schema_still_knows_who_arrived_and_whom_its_ramp_h
     assert_eq!(next, [7, 2, 3, 4], "the one that arrived goes before healthy ones");
     assert_eq!(deployment.outstanding(0).iter().collect::<Vec<_>>(), [1, 5]);
     let held_back = deployment.plan(deployment.latest());
-    assert_eq!((held_back.effects, held_back.wake_at), (Vec::new(), row.wake_at));
+    assert_eq!((held_back.requests, held_back.wake_at), (Vec::new(), row.wake_at));
     let plan = deployment.plan(row.wake_at.unwrap());
     let hosts = [7].into_iter().collect();
-    assert_eq!(plan.effects, [Effect::Dispatch { batch: 3, attempt: 1, hosts }]);
+    assert_eq!(plan.requests, [Request::Dispatch { batch: 3, attempt: 1, hosts }]);
     assert_eq!(deployment.pin().unwrap().hooks_s, Some(420));
 }
 
@@ -117,9 +117,9 @@ fn a_deployment_whose_commands_are_denied_still_knows_since_when_and_why() {
     let (refusal, since) = deployment.refusal().unwrap();
     assert!(refusal.denied && refusal.message.contains("AccessDeniedException"));
     assert_eq!(since, Some(Timestamp(1_795_428_148_000)));
-    let effects = deployment.plan(row.wake_at.unwrap()).effects;
+    let requests = deployment.plan(row.wake_at.unwrap()).requests;
     let hosts = [5].into_iter().collect();
-    assert!(effects.contains(&Effect::Dispatch { batch: 0, attempt: 1, hosts }), "{effects:?}");
+    assert!(requests.contains(&Request::Dispatch { batch: 0, attempt: 1, hosts }), "{requests:?}");
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn a_deployment_of_the_second_schema_still_knows_its_step_its_wishes_and_its_ala
     assert_eq!(deployment.bakes_until(), None, "its clock stands still while it is paused");
     assert!(deployment.wishes().paused && deployment.alarm().is_none());
     let plan = deployment.plan(row.wake_at.unwrap());
-    assert_eq!(plan.effects, [Effect::ReadAlarms], "paused, it starts nothing");
+    assert_eq!(plan.requests, [Request::ReadAlarms], "paused, it starts nothing");
     let withdrawn = check::<DeploymentRow>(golden!("deployment-withdrawn", 2)).deployment;
     assert_eq!((withdrawn.climb().rung, withdrawn.wishes().baked_below), (1, 1));
     assert_eq!(withdrawn.alarm().unwrap().names, ["home:shop error_rate>5%"]);
@@ -156,7 +156,7 @@ fn a_deployment_whose_traffic_moves_still_knows_its_sides_and_its_stage() {
     assert_eq!(deployment.poised().iter().collect::<Vec<_>>(), [0, 1]);
     assert!(deployment.wishes().continued);
     let plan = deployment.plan(Timestamp(1_795_428_449_400));
-    assert!(plan.effects.contains(&Effect::MoveTraffic { percent: 100 }), "{plan:?}");
+    assert!(plan.requests.contains(&Request::MoveTraffic { percent: 100 }), "{plan:?}");
     let hook = check::<HookRow>(golden!("hook", 1));
     assert_eq!(hook.key(), Key::new("D#d-7QX2MNB4K", "HOOK#BeforeAllowTraffic"));
     let told = Fact::HookEnded { event: Event::BeforeAllowTraffic, failed: None };
@@ -176,9 +176,9 @@ fn what_goes_zone_by_zone_still_knows_its_zones_and_whose_turn_it_is() {
     assert_eq!(zones, expected);
     assert_eq!(deployment.bakes_until(), row.wake_at);
     let dispatched = |at| {
-        let effects = deployment.plan(at).effects.into_iter();
-        let hosts = effects.filter_map(|effect| {
-            let Effect::Dispatch { hosts, .. } = effect else { return None };
+        let requests = deployment.plan(at).requests.into_iter();
+        let hosts = requests.filter_map(|request| {
+            let Request::Dispatch { hosts, .. } = request else { return None };
             Some(hosts)
         });
         hosts.flat_map(|hosts| hosts.iter().collect::<Vec<u32>>()).collect::<Vec<u32>>()

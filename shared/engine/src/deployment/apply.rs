@@ -1,11 +1,11 @@
 //! Folding facts into the state. A fact that comes twice, late or out of order changes nothing that it should not.
 
-use super::effect::{Effect, Plan};
 use super::fact::{Fact, HostSeen, Sighting};
 use super::hosts::{Host, HostState, Hosts};
+use super::request::Request;
 use super::{
-    Asked, BATCH_HOSTS_MAX, Batch, Deployment, Ended, Ordinals, RAMP_STEP_MS, REPEAT_MS, RampStep,
-    Sending, Stop, either_roll_back,
+    BATCH_HOSTS_MAX, Batch, Deployment, Ended, Ordinals, Pending, RAMP_STEP_MS, RampStep, Sending,
+    Stop, either_roll_back,
 };
 use crate::{DeploymentId, Timestamp};
 
@@ -17,7 +17,7 @@ impl Deployment {
         }
         match fact {
             Fact::RevisionPinned(pin) => {
-                let asked = self.answered(&Effect::PinRevision);
+                let asked = self.answered(&Request::PinRevision);
                 let new = self.pin.is_none() && self.broken.is_none();
                 if new {
                     self.pin = Some(pin);
@@ -25,7 +25,7 @@ impl Deployment {
                 asked || new
             }
             Fact::RevisionRefused(failure) => {
-                let asked = self.answered(&Effect::PinRevision);
+                let asked = self.answered(&Request::PinRevision);
                 let new = self.pin.is_none() && self.broken.is_none();
                 if new {
                     self.broken = Some(failure);
@@ -55,7 +55,7 @@ impl Deployment {
             }
             Fact::Withdrawn { kept } => self.withdrawn(kept),
             Fact::SidesFound { percent_of_second } => self.find_sides(percent_of_second),
-            Fact::ShiftRefused { effect, why } => self.refuse_shift(&effect, why),
+            Fact::ShiftRefused { request, why } => self.refuse_shift(&request, why),
             Fact::GroupCopied => self.has_copied(),
             Fact::TasksSeen(sets) => self.see_tasks(sets),
             Fact::TestTrafficMoved => self.has_tested(),
@@ -63,19 +63,19 @@ impl Deployment {
             Fact::TrafficMoved { percent } => self.has_moved(percent),
             Fact::HookEnded { event, failed } => self.end_hook(event, failed),
             Fact::Wished(wishes) => self.wish(wishes),
-            Fact::Decided { at, plan } => self.decide(at, &plan),
+            Fact::Decided { at, plan } => self.decide(at, &plan.requests),
             Fact::Ended { at, rolled_back_by } => self.end(at, rolled_back_by),
         }
     }
 
-    pub(super) fn answered(&mut self, effect: &Effect) -> bool {
-        let before = self.asked.len();
-        self.asked.retain(|asked| asked.effect != *effect);
-        self.asked.len() != before
+    pub(super) fn answered(&mut self, request: &Request) -> bool {
+        let before = self.pending.len();
+        self.pending.retain(|pending| pending.request != *request);
+        self.pending.len() != before
     }
 
     fn seal(&mut self, hosts: impl FnOnce() -> Hosts) -> bool {
-        self.answered(&Effect::EnrolHosts);
+        self.answered(&Request::EnrolHosts);
         if self.sealed {
             return false;
         }
@@ -249,7 +249,7 @@ impl Deployment {
         true
     }
 
-    fn decide(&mut self, at: Timestamp, plan: &Plan) -> bool {
+    pub(super) fn decide(&mut self, at: Timestamp, requests: &[Request]) -> bool {
         let at = at.max(self.latest);
         self.latest = at;
         let (climb, shifting) = (self.climb_at(at), self.shifting_at(at));
@@ -258,48 +258,50 @@ impl Deployment {
         self.shifting = shifting;
         self.fold_pause(at);
         self.fold_denial(at);
-        if !plan.effects.is_empty() && self.started_at.is_none() {
-            self.started_at = Some(at);
+        if !requests.is_empty() {
+            self.started_at.get_or_insert(at);
         }
-        for effect in &plan.effects {
-            match effect {
-                Effect::PinRevision
-                | Effect::EnrolHosts
-                | Effect::Withdraw
-                | Effect::FindSides
-                | Effect::CopyGroup
-                | Effect::BringUp
-                | Effect::MoveTestTraffic
-                | Effect::Retire { .. }
-                | Effect::RunHook { .. } => self.ask(effect, at),
-                Effect::MoveTraffic { .. } => {
-                    self.forget_moves(effect);
-                    self.ask(effect, at);
-                }
-                Effect::ReadAlarms => {
-                    self.ask(effect, at);
-                    self.ask_for_alarms(at);
-                }
-                Effect::Dispatch { batch, attempt, hosts } => {
-                    self.send(at, *batch, *attempt, hosts);
-                }
-                Effect::CheckHosts { batch, .. } => {
-                    if let Some(batch) = self.batches.iter_mut().find(|b| b.id == *batch) {
-                        batch.check_at = at.plus_ms(REPEAT_MS);
-                        batch.checked_at = Some(at);
-                    }
-                }
-                Effect::End(_) => {}
+        for request in requests {
+            self.note(request, at);
+        }
+        has_climbed || !requests.is_empty()
+    }
+
+    /// Notes that a request is made at `at`, and when it is made again without an outcome.
+    fn note(&mut self, request: &Request, at: Timestamp) {
+        let again_at = at.plus_ms(self.traits(request, at).again_ms);
+        if let Request::Dispatch { batch, attempt, hosts } = request {
+            return self.send(*batch, *attempt, hosts, at, again_at);
+        }
+        if let Request::CheckHosts { batch, .. } = request {
+            if let Some(batch) = self.batches.iter_mut().find(|known| known.id == *batch) {
+                (batch.check_at, batch.checked_at) = (again_at, Some(at));
             }
+            return;
         }
-        has_climbed || !plan.effects.is_empty()
+        if matches!(request, Request::MoveTraffic { .. }) {
+            self.forget_moves(request);
+        }
+        if *request == Request::ReadAlarms {
+            self.ask_for_alarms(at);
+        }
+        if !matches!(request, Request::End(_)) {
+            self.make(request, again_at);
+        }
     }
 
     /// Sends a batch its command, for the first time or again.
-    fn send(&mut self, at: Timestamp, batch: u32, attempt: u8, hosts: &Ordinals) {
+    fn send(
+        &mut self,
+        batch: u32,
+        attempt: u8,
+        hosts: &Ordinals,
+        at: Timestamp,
+        again_at: Timestamp,
+    ) {
         let known = self.batches.iter_mut().find(|known| known.id == batch);
         if let Some(sending) = known.and_then(|known| known.sending.as_mut()) {
-            sending.try_again(at);
+            sending.try_again(again_at);
             return;
         }
         if attempt == 1 {
@@ -314,7 +316,7 @@ impl Deployment {
             attempt,
             check_at: at.plus_ms(self.order.silence_ms / 2),
             checked_at: None,
-            sending: Some(Sending::begun(at)),
+            sending: Some(Sending::begun(again_at)),
             hosts: hosts.clone(),
         });
         self.next_batch = self.next_batch.max(batch + 1);
@@ -362,14 +364,13 @@ impl Deployment {
         }
     }
 
-    fn ask(&mut self, effect: &Effect, at: Timestamp) {
-        let again_at = at.plus_ms(effect.repeat_ms());
-        match self.asked.iter_mut().find(|asked| asked.effect == *effect) {
-            Some(asked) => {
-                asked.tries += 1;
-                asked.again_at = again_at;
+    fn make(&mut self, request: &Request, again_at: Timestamp) {
+        match self.pending.iter_mut().find(|pending| pending.request == *request) {
+            Some(pending) => {
+                pending.tries += 1;
+                pending.again_at = again_at;
             }
-            None => self.asked.push(Asked { effect: effect.clone(), tries: 1, again_at }),
+            None => self.pending.push(Pending { request: request.clone(), tries: 1, again_at }),
         }
     }
 
@@ -384,7 +385,7 @@ impl Deployment {
             self.hosts.set(ordinal, Host { state: HostState::Skipped, attempt: 0 });
         }
         self.batches.clear();
-        self.asked.clear();
+        self.pending.clear();
         self.ended = Some(Ended { at, ending, rolled_back_by });
         true
     }

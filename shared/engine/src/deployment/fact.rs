@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Effect, Failure, Plan, Refusal, Side, TaskSet, Wishes};
+use super::{Failure, Plan, Refusal, Request, Side, TaskSet, Wishes};
 use crate::health::LeftAlone;
 use crate::lifecycle::Event;
 use crate::zonal::Zone;
@@ -107,7 +107,7 @@ pub enum Fact {
     /// What carries the traffic of a shift cannot do what was asked of it.
     ShiftRefused {
         /// What was asked.
-        effect: Effect,
+        request: Request,
         /// Why not.
         why: Failure,
     },

@@ -2,12 +2,11 @@
 //!
 //! [`Deployment::apply`] is the only code that changes it, [`Deployment::plan`] the only code that decides. Both are
 //! pure. Whatever is decided is folded into the state as [`Fact::Decided`] and stored before it is done, so that a
-//! crash between any two steps loses nothing; effects may be performed twice.
+//! crash between any two steps loses nothing; requests may be performed twice.
 
 mod apply;
 mod carrier;
 mod climb;
-mod effect;
 mod fact;
 mod hosts;
 mod moves;
@@ -15,6 +14,7 @@ mod order;
 mod ordinals;
 mod pause;
 mod plan;
+mod request;
 mod sending;
 mod shift;
 mod stages;
@@ -29,12 +29,12 @@ pub use carrier::{
     Tasks,
 };
 pub use climb::{Climb, Wishes};
-pub use effect::{Effect, Ending, Plan};
 pub use fact::{Fact, HostSeen, Sighting};
 pub use hosts::{Host, HostState, Hosts};
 pub use order::{AutoRollback, Creator, Fallback, Order, Traffic};
 pub use ordinals::{Ordinals, OrdinalsError};
 use pause::Pausing;
+pub use request::{Ending, Performer, Plan, Request, Traits};
 pub use sending::{DENIED_MS, Refusal};
 use sending::{Sending, Trouble};
 use shift::Shifting;
@@ -55,9 +55,6 @@ pub const BATCH_HOSTS_MAX: u32 = 50;
 
 /// How long hosts that are sent their first command are counted together, in milliseconds.
 const RAMP_STEP_MS: u64 = 100;
-
-/// How long after an effect was asked for its outcome may be missing before it is asked for again, in milliseconds.
-pub const REPEAT_MS: u64 = 30_000;
 
 /// CodeDeploy's status of a deployment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,7 +105,8 @@ pub struct Deployment {
     hosts: Hosts,
     batches: Vec<Batch>,
     next_batch: u32,
-    asked: Vec<Asked>,
+    #[serde(rename = "asked")]
+    pending: Vec<Pending>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     ramp: Vec<RampStep>,
     #[serde(default, skip_serializing_if = "Climb::is_begin")]
@@ -161,20 +159,14 @@ pub(crate) struct Batch {
     hosts: Ordinals,
 }
 
-/// An effect other than a dispatch that was decided and whose outcome is not known yet.
+/// A request that was decided and whose outcome is not known yet. Those about batches are on their batch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Asked {
-    effect: Effect,
+struct Pending {
+    #[serde(rename = "effect")]
+    request: Request,
     tries: u32,
     again_at: Timestamp,
-}
-
-impl Asked {
-    /// When it was asked for last.
-    fn asked_at(&self) -> Timestamp {
-        Timestamp(self.again_at.0.saturating_sub(self.effect.repeat_ms()))
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -218,7 +210,7 @@ impl Deployment {
             hosts: Hosts::default(),
             batches: Vec::new(),
             next_batch: 0,
-            asked: Vec::new(),
+            pending: Vec::new(),
             ramp: Vec::new(),
             climb: Climb::default(),
             wishes: Wishes::default(),
@@ -275,7 +267,7 @@ impl Deployment {
         }
     }
 
-    /// When the first effect was decided.
+    /// When the first request was decided.
     pub fn started_at(&self) -> Option<Timestamp> {
         self.started_at
     }
@@ -311,40 +303,33 @@ impl Deployment {
         self.order.shift.as_ref().map(|_| Event::BeforeAllowTraffic)
     }
 
-    /// Whether an effect that was decided is still to be performed: nobody wants the outcome of one that was answered,
-    /// nor a command for hosts that have claimed it, were sent another one, or have ended.
-    pub fn wants(&self, effect: &Effect) -> bool {
-        if self.ended.is_some() {
-            return false;
+    /// Whether a request that was decided is still to be performed: nobody wants the outcome of one that was answered or is
+    /// held back, nor a command for hosts that have claimed it, were sent another one, or have ended.
+    pub fn wants(&self, request: &Request) -> bool {
+        let is_over = self.ended.is_some() || self.traits(request, self.latest).is_held;
+        !is_over && self.is_pending(request)
+    }
+
+    /// Whether a request was decided, and its outcome is not known.
+    fn is_pending(&self, request: &Request) -> bool {
+        if let Request::Dispatch { attempt, hosts, .. } = request {
+            hosts.iter().any(|ordinal| self.awaits_claim(ordinal, *attempt))
+        } else if let Request::CheckHosts { batch, .. } = request {
+            self.batches.iter().any(|known| known.id == *batch)
+        } else {
+            matches!(request, Request::End(_)) || self.pending(request).is_some()
         }
-        match effect {
-            Effect::MoveTraffic { percent } if !self.may_move(*percent) => false,
-            Effect::Retire { side } if !self.may_retire(*side) => false,
-            Effect::CopyGroup | Effect::BringUp | Effect::MoveTestTraffic
-                if self.is_held() || self.is_retiring() =>
-            {
-                false
-            }
-            Effect::PinRevision
-            | Effect::EnrolHosts
-            | Effect::ReadAlarms
-            | Effect::Withdraw
-            | Effect::FindSides
-            | Effect::MoveTraffic { .. }
-            | Effect::CopyGroup
-            | Effect::BringUp
-            | Effect::MoveTestTraffic
-            | Effect::Retire { .. }
-            | Effect::RunHook { .. } => self.asked.iter().any(|asked| asked.effect == *effect),
-            Effect::Dispatch { attempt, hosts, .. } => {
-                self.stop.is_none()
-                    && self.alarm().is_none()
-                    && self.trouble.failed.is_none()
-                    && hosts.iter().any(|ordinal| self.awaits_claim(ordinal, *attempt))
-            }
-            Effect::CheckHosts { batch, .. } => self.batches.iter().any(|known| known.id == *batch),
-            Effect::End(_) => true,
-        }
+    }
+
+    /// A request whose outcome is not known, if it is not about a batch.
+    fn pending(&self, request: &Request) -> Option<&Pending> {
+        self.pending.iter().find(|pending| pending.request == *request)
+    }
+
+    /// When a request was made last.
+    fn made_at(&self, pending: &Pending) -> Timestamp {
+        let Traits { again_ms, .. } = self.traits(&pending.request, self.latest);
+        Timestamp(pending.again_at.0.saturating_sub(again_ms))
     }
 
     /// Whether the host was sent the command of this attempt, and has not claimed it as far as is known.

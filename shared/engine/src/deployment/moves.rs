@@ -1,18 +1,10 @@
 //! What a shift asks of what carries its traffic: to move it, to have it back, and to end a side.
 
-use super::carrier::{Shift, Side, Stage};
-use super::effect::Effect;
+use super::carrier::{Side, Stage};
+use super::request::Request;
 use super::{Deployment, Failure};
 use crate::Timestamp;
 use crate::ladder::{Rung, Share};
-
-/// How often what carries the traffic is asked to take it back, or to end a side, before the deployment ends without
-/// knowing that it did.
-pub(super) const RETURNS_MAX: u32 = 30;
-
-/// How often it is asked for the old hosts to be ended, ten seconds apart: a balancer may let their connections end for an
-/// hour before that.
-const DRAINS_MAX: u32 = 400;
 
 /// How long after it was made a request that raises the new side's share may still come about, in milliseconds: it is given
 /// up after five seconds, and what carries the traffic may take some more.
@@ -65,7 +57,7 @@ impl Deployment {
     pub(super) fn has_moved_any(&self) -> bool {
         self.shifting.percent > 0
             || self.shifting.late_until.is_some()
-            || self.asked.iter().any(|asked| matches!(asked.effect, Effect::MoveTraffic { .. }))
+            || self.pending.iter().any(|made| matches!(made.request, Request::MoveTraffic { .. }))
     }
 
     /// Whether traffic that a deployment only takes back is still to be asked for. It is asked for also where it is already: an
@@ -76,8 +68,7 @@ impl Deployment {
 
     /// Whether the end has to wait until the traffic is back.
     fn is_going_back(&self, now: Timestamp) -> bool {
-        let back = Effect::MoveTraffic { percent: 0 };
-        self.goes_back(now) && !self.is_in_vain(&back, RETURNS_MAX, now)
+        self.goes_back(now) && !self.is_in_vain(&Request::MoveTraffic { percent: 0 }, now)
     }
 
     /// The side that is to be ended at `now`: the old one when it is needed no more, or what was made for the new one when
@@ -85,8 +76,8 @@ impl Deployment {
     fn to_retire(&self, now: Timestamp) -> Option<Side> {
         let shift = self.order.shift.as_ref()?;
         let shifting = self.shifting_at(now);
-        let makes = |effect: &Effect| matches!(effect, Effect::BringUp | Effect::CopyGroup);
-        let is_making = self.asked.iter().any(|asked| makes(&asked.effect));
+        let makes = |request: &Request| matches!(request, Request::BringUp | Request::CopyGroup);
+        let is_making = self.pending.iter().any(|made| makes(&made.request));
         let is_made = is_making || !shifting.tasks.is_empty() || shifting.copied;
         let is_busy = self.hosts.fleet().in_flight > 0;
         let side = if shifting.stage == Stage::Retire {
@@ -102,38 +93,38 @@ impl Deployment {
             && (self.wishes.paused || self.cause(now).is_some());
         let is_asked_for = shift.retires || side == Side::New;
         let is_wanted = is_asked_for && shifting.retired.is_none() && !is_held;
-        let is_in_vain = self.is_in_vain(&Effect::Retire { side }, retires_max(shift), now);
+        let is_in_vain = self.is_in_vain(&Request::Retire { side }, now);
         (is_wanted && !is_in_vain).then_some(side)
     }
 
     /// What is to be asked of what carries the traffic at `now`.
-    pub(super) fn shift(&self, now: Timestamp, effects: &mut Vec<Effect>) {
+    pub(super) fn shift(&self, now: Timestamp, requests: &mut Vec<Request>) {
         if self.order.shift.is_none() {
             return;
         }
         if self.shifting.new_side.is_none() {
-            if self.halted_at(now).is_none() && self.is_due(&Effect::FindSides, now) {
-                effects.push(Effect::FindSides);
+            if self.halted_at(now).is_none() && self.is_due(&Request::FindSides, now) {
+                requests.push(Request::FindSides);
             }
             return;
         }
         let percent = self.wanted_percent(now);
-        let wanted = Effect::MoveTraffic { percent };
+        let wanted = Request::MoveTraffic { percent };
         // What was back too early to say so for good is asked for once more, after the last moment at which it may change.
-        let is_asked = self.asked.iter().any(|asked| asked.effect == wanted);
-        let is_early = !is_asked && self.shifting.late_until.is_some_and(|until| now < until);
+        let is_early = self.pending(&wanted).is_none()
+            && self.shifting.late_until.is_some_and(|until| now < until);
         let is_way_back = self.awaits_way_back() && percent == 100;
         let is_unsure = (self.goes_back(now) && !is_early) || is_way_back;
         if (percent != self.shifting.percent || is_unsure) && self.is_due(&wanted, now) {
-            effects.push(wanted);
+            requests.push(wanted);
         }
-        let retire = self.to_retire(now).map(|side| Effect::Retire { side });
+        let retire = self.to_retire(now).map(|side| Request::Retire { side });
         let next = retire.or_else(|| self.next_step(now));
-        effects.extend(next.filter(|next| self.is_due(next, now)));
+        requests.extend(next.filter(|next| self.is_due(next, now)));
     }
 
     /// What the stage that the shift is in at `now` asks for, beside the traffic.
-    fn next_step(&self, now: Timestamp) -> Option<Effect> {
+    fn next_step(&self, now: Timestamp) -> Option<Request> {
         let shifting = self.shifting_at(now);
         let shift = self.order.shift.as_ref()?;
         let is_early = shifting.stage == Stage::BeforeInstall && !self.has_begun();
@@ -141,17 +132,17 @@ impl Deployment {
             return None;
         }
         if let Some(event) = self.hook_of(shifting.stage) {
-            return (!shifting.hooks.contains(&event)).then_some(Effect::RunHook { event });
+            return (!shifting.hooks.contains(&event)).then_some(Request::RunHook { event });
         }
         if shifting.stage == Stage::BeforeInstall && !self.are_hosts_there() {
-            return Some(Effect::CopyGroup);
+            return Some(Request::CopyGroup);
         }
         // While it is paused, a stage lasts although all is done.
         if shifting.stage == Stage::Install && shift.has_tasks() {
-            return (!self.are_tasks_steady()).then_some(Effect::BringUp);
+            return (!self.are_tasks_steady()).then_some(Request::BringUp);
         }
         let is_test = shifting.stage == Stage::Test && shift.has_test_traffic();
-        (is_test && !shifting.tested).then_some(Effect::MoveTestTraffic)
+        (is_test && !shifting.tested).then_some(Request::MoveTestTraffic)
     }
 
     /// How a shift ends at `now`: none while it has to go on, else why it did not succeed, or that it did.
@@ -194,11 +185,6 @@ impl Deployment {
             "The traffic stays as it is: the new version has {percent}% of it. Take it back with `cutover rollback {id}`."
         )
     }
-}
-
-/// How often a side of a shift is asked to be ended.
-pub(super) fn retires_max(shift: &Shift) -> u32 {
-    if shift.has_hosts() { DRAINS_MAX } else { RETURNS_MAX }
 }
 
 /// How much of the traffic a rung is, in percent.

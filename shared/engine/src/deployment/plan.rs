@@ -1,7 +1,7 @@
 //! Deciding: what to do now, and when to ask again.
 
-use super::effect::{Effect, Plan};
 use super::hosts::HostState;
+use super::request::{Plan, Request};
 use super::{BATCH_HOSTS_MAX, Deployment};
 use crate::Timestamp;
 use crate::health::Fleet;
@@ -13,7 +13,7 @@ impl Deployment {
     /// The time in which a ramp counts hosts, in milliseconds.
     pub(super) const RAMP_MS: u64 = 1_000;
 
-    /// What to do at `now`, from the state alone. A plan either has effects or wakes later than `now`, except for a
+    /// What to do at `now`, from the state alone. A plan either has requests or wakes later than `now`, except for a
     /// deployment that has ended.
     pub fn plan(&self, now: Timestamp) -> Plan {
         let now = now.max(self.latest);
@@ -21,19 +21,18 @@ impl Deployment {
             return Plan::default();
         }
         if let Some(ending) = self.ending(now) {
-            return Plan { effects: vec![Effect::End(ending)], wake_at: None };
+            return Plan { requests: vec![Request::End(ending)], wake_at: None };
         }
-        let mut effects = Vec::new();
-        self.watch(now, &mut effects);
-        self.shift(now, &mut effects);
+        let mut requests = Vec::new();
+        self.watch(now, &mut requests);
+        self.shift(now, &mut requests);
         if self.halted_at(now).is_none() {
-            self.prepare(now, &mut effects);
-            self.send_again(now, &mut effects);
-            self.dispatch(now, &mut effects);
+            self.prepare(now, &mut requests);
+            self.send_again(now, &mut requests);
+            self.dispatch(now, &mut requests);
         }
-        self.check_batches(now, &mut effects);
-        let wake_at = self.next_moment(now, &effects);
-        Plan { effects, wake_at }
+        self.check_batches(now, &mut requests);
+        Plan { wake_at: self.wake_after(now, &requests), requests }
     }
 
     /// Since when nothing new is started and hosts are told not to go on.
@@ -53,39 +52,40 @@ impl Deployment {
         (self.order.silence_ms / 10).max(500)
     }
 
-    fn prepare(&self, now: Timestamp, effects: &mut Vec<Effect>) {
+    fn prepare(&self, now: Timestamp, requests: &mut Vec<Request>) {
         if self.broken.is_some() || !self.order.has_hosts() {
             return;
         }
-        if self.pin.is_none() && self.is_due(&Effect::PinRevision, now) {
-            effects.push(Effect::PinRevision);
+        if self.pin.is_none() && self.is_due(&Request::PinRevision, now) {
+            requests.push(Request::PinRevision);
         }
         // Who is on the new side of a shift can be said only when it is known which that is.
         let is_known = self.order.shift.is_none() || (self.is_free() && self.are_hosts_there());
-        if !self.sealed && is_known && self.is_due(&Effect::EnrolHosts, now) {
-            effects.push(Effect::EnrolHosts);
+        if !self.sealed && is_known && self.is_due(&Request::EnrolHosts, now) {
+            requests.push(Request::EnrolHosts);
         }
     }
 
-    /// Whether an effect was not asked for, or so long ago that its outcome must be lost.
-    pub(super) fn is_due(&self, effect: &Effect, now: Timestamp) -> bool {
-        self.asked.iter().all(|asked| asked.effect != *effect || asked.again_at <= now)
+    /// Whether a request was not made, or so long ago that its outcome must be lost.
+    pub(super) fn is_due(&self, request: &Request, now: Timestamp) -> bool {
+        self.pending(request).is_none_or(|pending| pending.again_at <= now)
     }
 
-    /// Whether an effect was asked for so often, and the last time was too long ago as well.
-    pub(super) fn is_in_vain(&self, effect: &Effect, most: u32, now: Timestamp) -> bool {
-        let asked = self.asked.iter().find(|asked| asked.effect == *effect);
-        asked.is_some_and(|asked| asked.tries >= most && asked.again_at <= now)
+    /// Whether a request was made as often as it may be, and the last time was too long ago as well.
+    pub(super) fn is_in_vain(&self, request: &Request, now: Timestamp) -> bool {
+        let Some(pending) = self.pending(request) else { return false };
+        let is_spent = |most: u32| pending.tries >= most;
+        pending.again_at <= now && self.traits(request, now).tries.is_some_and(is_spent)
     }
 
-    fn dispatch(&self, now: Timestamp, effects: &mut Vec<Effect>) {
+    fn dispatch(&self, now: Timestamp, requests: &mut Vec<Request>) {
         if !self.is_ready() {
             return;
         }
         let mut batch = self.next_batch;
         let mut push = |attempt: u8, hosts: &[u32]| {
             for hosts in hosts.chunks(usize::try_from(BATCH_HOSTS_MAX).unwrap_or(1)) {
-                effects.push(Effect::Dispatch {
+                requests.push(Request::Dispatch {
                     batch,
                     attempt,
                     hosts: hosts.iter().copied().collect(),
@@ -122,38 +122,15 @@ impl Deployment {
         most.max(1).saturating_sub(counted.map(|step| step.started).sum())
     }
 
-    /// When the ramp allows hosts that it holds back at `now`, with `effects` decided then.
-    fn ramp_at(&self, now: Timestamp, effects: &[Effect]) -> Option<Timestamp> {
+    /// When the ramp allows hosts that it holds back at `now`.
+    fn ramp_at(&self, now: Timestamp) -> Option<Timestamp> {
         self.order.start_ramp?;
         if self.halted_at(now).is_some() || !self.is_ready() {
             return None;
         }
-        let decided: u32 = effects
-            .iter()
-            .map(|effect| match effect {
-                // What is sent again was counted when it was sent first.
-                Effect::Dispatch { batch, attempt: 1, hosts } if *batch >= self.next_batch => {
-                    hosts.len()
-                }
-                Effect::Dispatch { .. }
-                | Effect::PinRevision
-                | Effect::EnrolHosts
-                | Effect::CheckHosts { .. }
-                | Effect::ReadAlarms
-                | Effect::Withdraw
-                | Effect::FindSides
-                | Effect::MoveTraffic { .. }
-                | Effect::RunHook { .. }
-                | Effect::CopyGroup
-                | Effect::BringUp
-                | Effect::MoveTestTraffic
-                | Effect::Retire { .. }
-                | Effect::End(_) => 0,
-            })
-            .sum();
         let fleet = self.fleet();
         let wanted = self.may_start(&fleet, now).min(fleet.untouched()).min(self.sending_allows());
-        let is_held_back = wanted > decided && !self.must_stop(&fleet, now);
+        let is_held_back = wanted > 0 && !self.must_stop(&fleet, now);
         let first = self.ramp.iter().find(|step| step.counts_at(now));
         is_held_back.then(|| first.map_or(now, |step| step.until).plus_ms(Self::RAMP_MS))
     }
@@ -168,7 +145,7 @@ impl Deployment {
         found
     }
 
-    fn check_batches(&self, now: Timestamp, effects: &mut Vec<Effect>) {
+    fn check_batches(&self, now: Timestamp, requests: &mut Vec<Request>) {
         let halt = self.halted_at(now);
         for batch in &self.batches {
             let before_halt =
@@ -177,7 +154,7 @@ impl Deployment {
             if batch.check_at > now && !(before_halt && is_unclaimed) {
                 continue;
             }
-            effects.push(Effect::CheckHosts {
+            requests.push(Request::CheckHosts {
                 batch: batch.id,
                 shut_out: halt.is_some()
                     || (batch.attempt >= Self::ATTEMPTS && batch.sending.is_none()),
@@ -188,44 +165,26 @@ impl Deployment {
         }
     }
 
-    /// The next moment at which time alone changes the plan, with `effects` decided at `now`.
-    fn next_moment(&self, now: Timestamp, effects: &[Effect]) -> Option<Timestamp> {
-        let asked = self.asked.iter().map(|asked| asked.again_at);
-        let checks = self.batches.iter().map(|batch| batch.check_at);
-        let decided = effects.iter().map(|effect| match effect {
-            Effect::Dispatch { .. } => {
-                now.plus_ms(effect.repeat_ms().min(self.order.silence_ms / 2))
-            }
-            Effect::PinRevision
-            | Effect::EnrolHosts
-            | Effect::CheckHosts { .. }
-            | Effect::ReadAlarms
-            | Effect::Withdraw
-            | Effect::FindSides
-            | Effect::MoveTraffic { .. }
-            | Effect::RunHook { .. }
-            | Effect::CopyGroup
-            | Effect::BringUp
-            | Effect::MoveTestTraffic
-            | Effect::Retire { .. }
-            | Effect::End(_) => now.plus_ms(effect.repeat_ms()),
-        });
-        let ramp = self.ramp_at(now, effects);
-        let moves = effects.iter().find(|effect| matches!(effect, Effect::MoveTraffic { .. }));
-        let late = moves.map_or(self.shifting.late_until, |moves| self.late_until_after(moves));
-        let every = self.order.watch.as_ref().map(|watch| now.plus_ms(watch.every_ms.max(1)));
-        let is_read = effects.contains(&Effect::ReadAlarms);
-        let reading = if is_read { every } else { self.reads_alarms_at(now) };
-        let bake = self.has_baked_at(self.climb_at(now), now);
-        asked
-            .chain(reading)
-            .chain(bake)
-            .chain(self.shift_moment(now))
-            .chain(late)
-            .chain(checks)
+    /// The next moment at which time alone changes the plan, once `requests` were decided at `now`.
+    fn wake_after(&self, now: Timestamp, requests: &[Request]) -> Option<Timestamp> {
+        if requests.is_empty() {
+            return self.next_moment(now);
+        }
+        let mut decided = self.clone();
+        decided.decide(now, requests);
+        decided.next_moment(now)
+    }
+
+    fn next_moment(&self, now: Timestamp) -> Option<Timestamp> {
+        let pending = self.pending.iter().map(|pending| pending.again_at);
+        pending
+            .chain(self.batches.iter().map(|batch| batch.check_at))
             .chain(self.sending_moments())
-            .chain(decided)
-            .chain(ramp)
+            .chain(self.ramp_at(now))
+            .chain(self.reads_alarms_at(now))
+            .chain(self.has_baked_at(self.climb_at(now), now))
+            .chain(self.shift_moment(now))
+            .chain(self.shifting.late_until)
             .chain([self.looks_in_pause(now).unwrap_or_else(|| self.deadline(now))])
             .filter(|at| *at > now)
             .min()

@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::shift::Failed;
 use super::{
-    BATCH_HOSTS_MAX, Batch, Deployment, Effect, Failure, FailureCode, HostState, Ordinals,
-    REPEAT_MS,
+    BATCH_HOSTS_MAX, Batch, Deployment, Failure, FailureCode, HostState, Ordinals, Request,
 };
 use crate::Timestamp;
 
@@ -71,16 +70,15 @@ impl Trouble {
 }
 
 impl Sending {
-    /// The first try, at `at`.
-    pub(super) fn begun(at: Timestamp) -> Self {
-        let again_at = at.plus_ms(REPEAT_MS);
+    /// The first try, which is made again at `again_at`.
+    pub(super) fn begun(again_at: Timestamp) -> Self {
         Self { tries: 1, again_at, refused_at: None, denied_since: None }
     }
 
     /// The next one.
-    pub(super) fn try_again(&mut self, at: Timestamp) {
+    pub(super) fn try_again(&mut self, again_at: Timestamp) {
         self.tries = self.tries.saturating_add(1);
-        self.again_at = at.plus_ms(REPEAT_MS);
+        self.again_at = again_at;
     }
 
     fn wait(&mut self, from: Timestamp, batch: u32) {
@@ -151,13 +149,13 @@ impl Deployment {
     }
 
     /// Sends batches again whose command was not accepted for too long.
-    pub(super) fn send_again(&self, now: Timestamp, effects: &mut Vec<Effect>) {
+    pub(super) fn send_again(&self, now: Timestamp, requests: &mut Vec<Request>) {
         let is_due = |batch: &&Batch| batch.sending.is_some_and(|sending| sending.again_at <= now);
         for batch in self.batches.iter().filter(is_due) {
             let hosts: Ordinals = self.unclaimed_of(batch).collect();
             if !hosts.is_empty() {
                 let (batch, attempt) = (batch.id, batch.attempt);
-                effects.push(Effect::Dispatch { batch, attempt, hosts });
+                requests.push(Request::Dispatch { batch, attempt, hosts });
             }
         }
     }

@@ -6,9 +6,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::carrier::{Carrier, Shift, Side, Stage, TaskSet};
-use super::effect::Effect;
 use super::moves::LATE_MS;
-use super::{Asked, Deployment, Failure, FailureCode, Ordinals};
+use super::request::Request;
+use super::{Deployment, Failure, FailureCode, Ordinals, Pending};
 use crate::Timestamp;
 use crate::health::Fleet;
 use crate::lifecycle::Event;
@@ -180,7 +180,7 @@ impl Deployment {
 
     /// Takes what the balancer says of the two sides: how much of the traffic the second one has.
     pub(super) fn find_sides(&mut self, percent_of_second: u8) -> bool {
-        let was_asked = self.answered(&Effect::FindSides);
+        let was_asked = self.answered(&Request::FindSides);
         if self.shifting.new_side.is_some() || self.order.shift.is_none() {
             return was_asked;
         }
@@ -200,17 +200,15 @@ impl Deployment {
 
     /// The new side has so much of the traffic, as was read back.
     pub(super) fn has_moved(&mut self, percent: u8) -> bool {
-        let effect = Effect::MoveTraffic { percent };
-        let Some(asked) = self.asked.iter().find(|asked| asked.effect == effect) else {
-            return false;
-        };
-        let (asked_at, tries) = (asked.asked_at(), asked.tries);
-        self.answered(&effect);
+        let request = Request::MoveTraffic { percent };
+        let Some(pending) = self.pending(&request) else { return false };
+        let (made_at, tries) = (self.made_at(pending), pending.tries);
+        self.answered(&request);
         if percent > self.shifting.percent && tries > 1 {
             // An earlier one was not answered.
-            self.expect_late(asked_at);
+            self.expect_late(made_at);
         }
-        if percent == 0 && self.shifting.late_until.is_some_and(|until| asked_at >= until) {
+        if percent == 0 && self.shifting.late_until.is_some_and(|until| made_at >= until) {
             self.shifting.late_until = None;
         }
         self.shifting.percent = percent;
@@ -223,21 +221,21 @@ impl Deployment {
         self.order.shift.as_ref().is_some_and(|shift| shift.back_to.is_some())
     }
 
-    /// Takes it that a request that was made at `asked_at` may come about until some time later.
-    fn expect_late(&mut self, asked_at: Timestamp) {
-        self.shifting.late_until = self.shifting.late_until.max(self.late_until_of(asked_at));
+    /// Takes it that a request that was made at `made_at` may come about until some time later.
+    fn expect_late(&mut self, made_at: Timestamp) {
+        self.shifting.late_until = self.shifting.late_until.max(self.late_until_of(made_at));
     }
 
-    /// Until when a request that was made at `asked_at` may come about.
-    fn late_until_of(&self, asked_at: Timestamp) -> Option<Timestamp> {
+    /// Until when a request that was made at `made_at` may come about.
+    fn late_until_of(&self, made_at: Timestamp) -> Option<Timestamp> {
         // An alias is changed only as it was read: what is late finds another one, and does nothing.
         let is_alias = matches!(self.carrier(), Some(Carrier::Alias(_)));
-        (!is_alias).then(|| asked_at.plus_ms(LATE_MS))
+        (!is_alias).then(|| made_at.plus_ms(LATE_MS))
     }
 
     /// A hook function has said how it went.
     pub(super) fn end_hook(&mut self, event: Event, failed: Option<String>) -> bool {
-        let was_asked = self.answered(&Effect::RunHook { event });
+        let was_asked = self.answered(&Request::RunHook { event });
         if !was_asked || self.shifting.hooks.contains(&event) {
             return was_asked;
         }
@@ -250,14 +248,13 @@ impl Deployment {
 
     /// The tasks of a service stand so.
     pub(super) fn see_tasks(&mut self, sets: Vec<TaskSet>) -> bool {
-        let is_asked = self.asked.iter().any(|asked| asked.effect == Effect::BringUp);
-        if !is_asked {
+        if self.pending(&Request::BringUp).is_none() {
             return false;
         }
         let is_new = self.shifting.tasks != sets;
         self.shifting.tasks = sets;
         // Asked again until they are steady.
-        let is_steady = self.are_tasks_steady() && self.answered(&Effect::BringUp);
+        let is_steady = self.are_tasks_steady() && self.answered(&Request::BringUp);
         is_new || is_steady
     }
 
@@ -268,7 +265,7 @@ impl Deployment {
 
     /// The Auto Scaling group has its copy, whose instances can be reached.
     pub(super) fn has_copied(&mut self) -> bool {
-        let was_asked = self.answered(&Effect::CopyGroup);
+        let was_asked = self.answered(&Request::CopyGroup);
         self.shifting.copied |= was_asked;
         was_asked
     }
@@ -281,14 +278,14 @@ impl Deployment {
 
     /// The new side has the test traffic, as was read back.
     pub(super) fn has_tested(&mut self) -> bool {
-        let was_asked = self.answered(&Effect::MoveTestTraffic);
+        let was_asked = self.answered(&Request::MoveTestTraffic);
         self.shifting.tested |= was_asked;
         was_asked
     }
 
     /// A side was ended.
     pub(super) fn has_retired(&mut self, side: Side) -> bool {
-        let was_asked = self.answered(&Effect::Retire { side });
+        let was_asked = self.answered(&Request::Retire { side });
         if was_asked {
             self.shifting.retired = Some(side);
             let new = self.shifting.new_side;
@@ -299,28 +296,14 @@ impl Deployment {
 
     /// What carries the traffic cannot do what was asked of it. That the traffic cannot go back, or a side not be ended, is
     /// asked for again.
-    pub(super) fn refuse_shift(&mut self, effect: &Effect, why: Failure) -> bool {
-        let known = self.shifting.percent;
-        let is_fatal = match effect {
-            Effect::FindSides => self.shifting.new_side.is_none(),
-            Effect::MoveTraffic { percent } => *percent > known,
-            Effect::CopyGroup | Effect::BringUp | Effect::MoveTestTraffic => true,
-            Effect::PinRevision
-            | Effect::EnrolHosts
-            | Effect::Dispatch { .. }
-            | Effect::CheckHosts { .. }
-            | Effect::ReadAlarms
-            | Effect::Withdraw
-            | Effect::RunHook { .. }
-            | Effect::Retire { .. }
-            | Effect::End(_) => false,
-        };
-        let is_refused = is_fatal && self.asked.iter().any(|asked| asked.effect == *effect);
+    pub(super) fn refuse_shift(&mut self, request: &Request, why: Failure) -> bool {
+        let is_fatal = self.traits(request, self.latest).fatal_after_ms == Some(0);
+        let is_refused = is_fatal && self.pending(request).is_some();
         if is_refused {
             self.fail_shift(why);
         }
         // Anything else may have happened in part, and is to be taken back.
-        let was_asked = *effect == Effect::FindSides && self.answered(effect);
+        let was_asked = *request == Request::FindSides && self.answered(request);
         is_refused || was_asked
     }
 
@@ -329,13 +312,6 @@ impl Deployment {
         let at = self.latest.plus_ms(1);
         self.latest = at;
         self.shifting.failed.get_or_insert(Failed { at, why });
-    }
-
-    /// Whether the new side may be given such a share, though it was asked for: nothing raises it after an alarm, a stop or
-    /// a failure is known, nor while it is paused, however late an effect is performed.
-    pub(super) fn may_move(&self, percent: u8) -> bool {
-        let is_held = self.is_held() || self.wishes.paused;
-        !is_held || percent <= self.shifting.percent
     }
 
     /// Whether a side may be ended: the old one when the traffic does not go back any more, the new one when it has none.
@@ -359,27 +335,24 @@ impl Deployment {
 
     /// Whether a side is being ended, or has been: nothing is made any more.
     pub(super) fn is_retiring(&self) -> bool {
-        let is_retire = |effect: &Effect| matches!(effect, Effect::Retire { .. });
-        self.shifting.retired.is_some() || self.asked.iter().any(|asked| is_retire(&asked.effect))
+        let is_retire = |request: &Request| matches!(request, Request::Retire { .. });
+        self.shifting.retired.is_some() || self.pending.iter().any(|made| is_retire(&made.request))
     }
 
     /// Forgets that other shares of the traffic were asked for. A higher one that was not answered may come about later.
-    pub(super) fn forget_moves(&mut self, wanted: &Effect) {
-        self.shifting.late_until = self.late_until_after(wanted);
-        self.asked.retain(|asked| {
-            !matches!(asked.effect, Effect::MoveTraffic { .. }) || asked.effect == *wanted
-        });
-    }
-
-    /// Until when a raise may come about that was not answered, once `wanted` is asked for instead of it.
-    pub(super) fn late_until_after(&self, wanted: &Effect) -> Option<Timestamp> {
+    pub(super) fn forget_moves(&mut self, wanted: &Request) {
         let known = self.shifting.percent;
-        let is_raise = |asked: &&Asked| {
-            asked.effect != *wanted
-                && matches!(asked.effect, Effect::MoveTraffic { percent } if percent > known)
+        let is_raise = |made: &&Pending| {
+            made.request != *wanted
+                && matches!(made.request, Request::MoveTraffic { percent } if percent > known)
         };
-        let forgotten = self.asked.iter().filter(is_raise).map(Asked::asked_at).max();
-        self.shifting.late_until.max(forgotten.and_then(|at| self.late_until_of(at)))
+        let forgotten = self.pending.iter().filter(is_raise).map(|made| self.made_at(made)).max();
+        if let Some(made_at) = forgotten {
+            self.expect_late(made_at);
+        }
+        self.pending.retain(|made| {
+            !matches!(made.request, Request::MoveTraffic { .. }) || made.request == *wanted
+        });
     }
 
     /// Since when a shift has failed.

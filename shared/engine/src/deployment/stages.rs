@@ -2,16 +2,12 @@
 //! the time, and is stored with the next decision.
 
 use super::carrier::{Shift, Side, Stage};
-use super::effect::Effect;
-use super::moves::retires_max;
+use super::request::{MOVES_MAX, Request};
 use super::shift::{Failed, Shifting};
 use super::{Deployment, Failure, FailureCode};
 use crate::Timestamp;
 use crate::health::Fleet;
 use crate::lifecycle::Event;
-
-/// How often a balancer is asked to move the traffic before the shift fails.
-const MOVES_MAX: u32 = 300;
 
 /// How long a hook function may take to say how it went, in milliseconds: one hour.
 pub const HOOK_MS: u64 = 3_600_000;
@@ -142,9 +138,9 @@ impl Deployment {
 
     /// Whether what carries the traffic was asked in vain for too long.
     fn check_moves(&self, now: Timestamp) -> Result<(), Failure> {
-        let is_move = |effect: &&Effect| matches!(effect, Effect::MoveTraffic { .. });
-        let asked = self.asked.iter().map(|asked| &asked.effect).find(is_move);
-        if !asked.is_some_and(|asked| self.is_in_vain(asked, MOVES_MAX, now)) {
+        let is_move = |request: &&Request| matches!(request, Request::MoveTraffic { .. });
+        let made = self.pending.iter().map(|made| &made.request).find(is_move);
+        if !made.is_some_and(|made| self.is_in_vain(made, now)) {
             return Ok(());
         }
         let message = format!(
@@ -214,7 +210,7 @@ impl Deployment {
         if !shift.retires || self.shifting.retired.is_some() {
             return Ok(true);
         }
-        if !self.is_in_vain(&Effect::Retire { side: Side::Old }, retires_max(shift), now) {
+        if !self.is_in_vain(&Request::Retire { side: Side::Old }, now) {
             return Ok(false);
         }
         if shift.has_hosts() {

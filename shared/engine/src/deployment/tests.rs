@@ -1,4 +1,4 @@
-//! Whole deployments by hand: facts in, effects out.
+//! Whole deployments by hand: facts in, requests out.
 
 mod fleet;
 mod rollback;
@@ -111,21 +111,21 @@ impl Story {
     fn step(&mut self) {
         use std::fmt::Write as _;
         let plan = self.deployment.plan(self.now);
-        for effect in &plan.effects {
+        for request in &plan.requests {
             writeln!(
                 self.told,
-                "{} {effect:?}",
+                "{} {request:?}",
                 self.now.since_ms(self.deployment.order.created_at)
             )
             .unwrap();
         }
         assert!(
             plan.wake_at.is_some_and(|at| at > self.now)
-                || !plan.effects.is_empty()
+                || !plan.requests.is_empty()
                 || self.deployment.ended.is_some()
         );
         let wake_at = plan.wake_at;
-        let ends = plan.effects.iter().any(|effect| matches!(effect, Effect::End(_)));
+        let ends = plan.requests.iter().any(|request| matches!(request, Request::End(_)));
         let sent = sent_by(&plan);
         self.deployment.apply(Fact::Decided { at: self.now, plan });
         for batch in sent.into_iter().filter(|_| self.accepts) {
@@ -149,8 +149,8 @@ impl Story {
 /// The batches that a plan sends their command.
 fn sent_by(plan: &Plan) -> Vec<u32> {
     let mut batches = Vec::new();
-    for effect in &plan.effects {
-        if let Effect::Dispatch { batch, .. } = effect {
+    for request in &plan.requests {
+        if let Request::Dispatch { batch, .. } = request {
             batches.push(*batch);
         }
     }
@@ -445,8 +445,8 @@ fn hosts_that_are_sent_their_commands_one_by_one_fit_into_the_row() {
         let seen = HostSeen { ordinal, sighting: Sighting::Succeeded };
         story.deployment.apply(Fact::HostsSeen(vec![seen]));
         let plan = decide(&mut story.deployment, story.now);
-        for effect in plan.effects {
-            let Effect::CheckHosts { batch, .. } = effect else { continue };
+        for request in plan.requests {
+            let Request::CheckHosts { batch, .. } = request else { continue };
             let heard = |ordinal| Timestamp(story.now.0 - u64::from(ordinal % 10) * 1_000);
             let outstanding = story.deployment.outstanding(batch);
             let seen = outstanding.iter().map(|ordinal| HostSeen {
@@ -476,8 +476,8 @@ fn a_trickle_of_new_hosts_does_not_put_off_the_look_at_a_silent_one() {
         let seen = HostSeen { ordinal, sighting: Sighting::Succeeded };
         story.deployment.apply(Fact::HostsSeen(vec![seen]));
         let plan = decide(&mut story.deployment, story.now);
-        for effect in plan.effects {
-            let Effect::CheckHosts { batch, .. } = effect else { continue };
+        for request in plan.requests {
+            let Request::CheckHosts { batch, .. } = request else { continue };
             let outstanding = story.deployment.outstanding(batch);
             if outstanding.contains(100) {
                 looked_at = looked_at.or_else(|| Some(story.now.since_ms(begin)));

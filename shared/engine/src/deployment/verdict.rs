@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::effect::Ending;
 use super::hosts::{Host, HostState};
+use super::request::Ending;
 use super::{Creator, Deployment, Status, Stop};
 use crate::Timestamp;
 use crate::health::Fleet;

@@ -4,14 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Deployment, Effect, Failure, FailureCode, Host, HostState, Ordinals};
+use super::{Deployment, Failure, FailureCode, Host, HostState, Ordinals, Request};
 use crate::Timestamp;
 
 /// How often in a row alarms may be unreadable before that counts, where it is not to be passed over.
 const UNREADABLE_MAX: u32 = 3;
-
-/// How often hosts are withdrawn from traffic before the deployment ends without knowing that they are.
-const WITHDRAWALS_MAX: u32 = 30;
 
 /// What a deployment is watched by. It never changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,18 +102,18 @@ impl Deployment {
 
     /// Whether the end has to wait for that.
     pub(super) fn is_withdrawing(&self, now: Timestamp) -> bool {
-        self.withdraws() && !self.is_in_vain(&Effect::Withdraw, WITHDRAWALS_MAX, now)
+        self.withdraws() && !self.is_in_vain(&Request::Withdraw, now)
     }
 
     /// What is to be asked of balancers and alarms at `now`.
-    pub(super) fn watch(&self, now: Timestamp, effects: &mut Vec<Effect>) {
-        if self.withdraws() && self.is_due(&Effect::Withdraw, now) {
-            effects.push(Effect::Withdraw);
+    pub(super) fn watch(&self, now: Timestamp, requests: &mut Vec<Request>) {
+        if self.withdraws() && self.is_due(&Request::Withdraw, now) {
+            requests.push(Request::Withdraw);
         }
         if self.reads_alarms_at(now).is_some_and(|at| at <= now)
-            && self.is_due(&Effect::ReadAlarms, now)
+            && self.is_due(&Request::ReadAlarms, now)
         {
-            effects.push(Effect::ReadAlarms);
+            requests.push(Request::ReadAlarms);
         }
     }
 
@@ -138,7 +135,7 @@ impl Deployment {
         unreadable: Option<String>,
         notes: BTreeMap<String, String>,
     ) -> bool {
-        let was_asked = self.answered(&Effect::ReadAlarms);
+        let was_asked = self.answered(&Request::ReadAlarms);
         let Some(watch) = self.order.watch.as_ref().filter(|_| self.watching.alarm.is_none())
         else {
             return was_asked;
@@ -162,7 +159,7 @@ impl Deployment {
 
     /// Those hosts with the new version that could be spared have no traffic any more; `kept` others have.
     pub(super) fn withdrawn(&mut self, kept: u32) -> bool {
-        let was_asked = self.answered(&Effect::Withdraw);
+        let was_asked = self.answered(&Request::Withdraw);
         if was_asked && self.watching.withdrawn_at.is_none() {
             self.watching.withdrawn_at = Some(self.latest);
             self.watching.kept = kept;

@@ -315,30 +315,30 @@ fn of_two_uploads_of_the_same_millisecond_the_later_one_is_deployed() {
     assert_eq!(slot.queued, Some(upload("0055b0")));
 }
 
-/// The effects that were decided, once more, as an outbox may bring them.
-fn decided(story: &mut Story) -> Vec<Effect> {
+/// The requests that were decided, once more, as an outbox may bring them.
+fn decided(story: &mut Story) -> Vec<Request> {
     let plan = story.deployment.plan(story.now);
     story.deployment.apply(Fact::Decided { at: story.now, plan: plan.clone() });
-    plan.effects
+    plan.requests
 }
 
 #[test]
 fn an_outcome_is_wanted_until_it_is_known() {
     let mut story = Story::new(order(Minimum::OneAtATime, true));
-    assert!(!story.deployment.wants(&Effect::PinRevision), "nobody has asked");
+    assert!(!story.deployment.wants(&Request::PinRevision), "nobody has asked");
     story.step();
-    assert!(story.deployment.wants(&Effect::PinRevision));
+    assert!(story.deployment.wants(&Request::PinRevision));
     story.fact(Fact::RevisionPinned(pin()));
-    assert!(!story.deployment.wants(&Effect::PinRevision));
-    assert!(story.deployment.wants(&Effect::EnrolHosts));
+    assert!(!story.deployment.wants(&Request::PinRevision));
+    assert!(story.deployment.wants(&Request::EnrolHosts));
     story.fact(Fact::RosterSealed { total: 1, unhealthy: 0, out: 0 });
-    assert!(!story.deployment.wants(&Effect::EnrolHosts));
+    assert!(!story.deployment.wants(&Request::EnrolHosts));
 }
 
 #[test]
 fn a_command_is_wanted_until_its_last_host_has_claimed_it_or_was_sent_another_one() {
     let mut story = Story::running(Minimum::FleetPercent(0), 3);
-    let dispatch = |attempt, hosts: &[u32]| Effect::Dispatch {
+    let dispatch = |attempt, hosts: &[u32]| Request::Dispatch {
         batch: 0,
         attempt,
         hosts: hosts.iter().copied().collect(),
@@ -361,12 +361,12 @@ fn a_command_is_wanted_until_its_last_host_has_claimed_it_or_was_sent_another_on
 fn a_look_at_hosts_is_wanted_while_one_of_them_is_in_flight_and_nothing_after_the_end() {
     let mut story = Story::running(Minimum::FleetPercent(0), 2);
     story.now = story.now.plus_ms(30_000);
-    let [look] = <[Effect; 1]>::try_from(decided(&mut story)).unwrap();
+    let [look] = <[Request; 1]>::try_from(decided(&mut story)).unwrap();
     story.seen(0, Sighting::Succeeded);
     assert!(story.deployment.wants(&look));
     story.deployment.apply(seen(1, Sighting::Succeeded));
     assert!(!story.deployment.wants(&look));
-    let [end] = <[Effect; 1]>::try_from(decided(&mut story)).unwrap();
+    let [end] = <[Request; 1]>::try_from(decided(&mut story)).unwrap();
     assert!(story.deployment.wants(&end));
     story.deployment.apply(Fact::Ended { at: story.now, rolled_back_by: None });
     assert!(!story.deployment.wants(&end));
@@ -411,8 +411,8 @@ impl Watched {
     /// One step, after which no second has seen more first commands than the ramp allows.
     fn step(&mut self) {
         let now = self.story.now;
-        for effect in self.story.deployment.plan(now).effects {
-            if let Effect::Dispatch { attempt: 1, hosts, .. } = effect {
+        for request in self.story.deployment.plan(now).requests {
+            if let Request::Dispatch { attempt: 1, hosts, .. } = request {
                 self.started.push_back((now, hosts.len()));
             }
         }

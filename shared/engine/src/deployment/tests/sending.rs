@@ -36,15 +36,15 @@ impl Story {
             let wake_at = plan.wake_at;
             self.step();
             let mut facts = Vec::new();
-            for effect in plan.effects {
-                if let Effect::Dispatch { batch, .. } = effect {
+            for request in plan.requests {
+                if let Request::Dispatch { batch, .. } = request {
                     sent.push((self.now.since_ms(begin), batch));
                     let at = self.now.plus_ms(5);
                     facts.push(match refuses(batch) {
                         Some(refusal) => Fact::BatchRefused { batch, at, refusal },
                         None => Fact::BatchAccepted { batch, at },
                     });
-                } else if let Effect::CheckHosts { batch, shut_out, .. } = effect {
+                } else if let Request::CheckHosts { batch, shut_out, .. } = request {
                     let sighting = if shut_out { Sighting::ShutOut } else { Sighting::Unclaimed };
                     let hosts = self.deployment.outstanding(batch);
                     let seen = hosts.iter().map(|ordinal| HostSeen { ordinal, sighting });

@@ -118,9 +118,9 @@ fn an_alarm_takes_the_traffic_back_and_then_the_new_tasks_away() {
     let mut story = up(shifting("10%@5m,100%", service(&[], false), watched()));
     moved(&mut story, 10);
     story.fact(alarm(true));
-    assert!(!story.deployment.wants(&Effect::Retire { side: Side::New }), "it has traffic");
+    assert!(!story.deployment.wants(&Request::Retire { side: Side::New }), "it has traffic");
     moved(&mut story, 0);
-    assert!(story.deployment.wants(&Effect::Retire { side: Side::New }));
+    assert!(story.deployment.wants(&Request::Retire { side: Side::New }));
     assert!(story.deployment.ended().is_none());
     story.fact(Fact::Retired { side: Side::New });
     assert_eq!(ending(&story).status, Status::Stopped);
@@ -137,11 +137,11 @@ fn tasks_that_do_not_run_are_taken_away_and_no_traffic_has_moved() {
         match why {
             Some(why) => {
                 let why = Failure { code: FailureCode::TasksFailed, message: why.to_owned() };
-                story.fact(Fact::ShiftRefused { effect: Effect::BringUp, why });
+                story.fact(Fact::ShiftRefused { request: Request::BringUp, why });
             }
             None => story.wait(TASKS_MS),
         }
-        assert!(!story.deployment.wants(&Effect::BringUp), "nothing new is made");
+        assert!(!story.deployment.wants(&Request::BringUp), "nothing new is made");
         story.fact(Fact::Retired { side: Side::New });
         let ending = ending(&story);
         assert_eq!(ending.failure.unwrap().code, FailureCode::TasksFailed);
@@ -168,7 +168,7 @@ fn nothing_takes_the_traffic_back_to_what_is_being_ended() {
     assert_eq!(story.deployment.stage(), Some(Stage::Retire));
     story.fact(alarm(true));
     assert!(story.deployment.ended().is_none(), "half of it may be gone");
-    assert!(story.deployment.wants(&Effect::Retire { side: Side::Old }));
+    assert!(story.deployment.wants(&Request::Retire { side: Side::Old }));
     story.fact(Fact::Retired { side: Side::Old });
     let ending = ending(&story);
     assert_eq!(ending.status, Status::Stopped);
@@ -212,10 +212,10 @@ fn nothing_is_made_while_what_was_made_is_ended_because_the_time_is_up() {
     story.step();
     story.fact(Fact::SidesFound { percent_of_second: 0 });
     story.fact(Fact::TasksSeen(vec![set(0, 4), set(1, 1)]));
-    assert!(story.deployment.wants(&Effect::BringUp));
+    assert!(story.deployment.wants(&Request::BringUp));
     story.wait(60_000);
-    assert!(story.deployment.wants(&Effect::Retire { side: Side::New }));
-    assert!(!story.deployment.wants(&Effect::BringUp), "a late one would make them again");
+    assert!(story.deployment.wants(&Request::Retire { side: Side::New }));
+    assert!(!story.deployment.wants(&Request::BringUp), "a late one would make them again");
     story.fact(Fact::Retired { side: Side::New });
     assert_eq!(ending(&story).failure.unwrap().code, FailureCode::Timeout);
 }

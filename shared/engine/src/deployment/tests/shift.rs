@@ -233,7 +233,7 @@ fn a_balancer_that_never_answers_does_not_hold_the_end_for_ever() {
     for _ in 0..29 {
         story.wait(1_000);
         assert!(story.deployment.ended().is_none());
-        let left = story.deployment.plan(story.now).effects;
+        let left = story.deployment.plan(story.now).requests;
         assert!(left.is_empty(), "the last time is waited for as every time before: {left:?}");
     }
     story.wait(1_000);
@@ -276,7 +276,7 @@ fn a_host_that_cannot_be_installed_keeps_the_traffic_where_it_is() {
 
 #[test]
 fn a_share_that_was_asked_for_is_not_given_any_more_after_a_stop_an_alarm_or_a_pause() {
-    let rise = Effect::MoveTraffic { percent: 100 };
+    let rise = Request::MoveTraffic { percent: 100 };
     let ends: [fn(&mut Story); 3] = [
         |story| story.fact(Fact::StopRequested { at: story.now, roll_back: Some(false) }),
         |story| story.fact(alarm(true)),
@@ -518,7 +518,7 @@ fn terminating(watch: Option<Watch>) -> Story {
 #[test]
 fn old_hosts_are_ended_when_the_wait_is_over_and_not_before() {
     let mut story = terminating(None);
-    let retire = Effect::Retire { side: Side::Old };
+    let retire = Request::Retire { side: Side::Old };
     assert_eq!(story.deployment.stage(), Some(Stage::Keep));
     assert!(!story.deployment.wants(&retire), "{}", story.told);
     story.wait(60_000);
@@ -540,7 +540,7 @@ fn no_more_old_hosts_are_ended_after_an_alarm_or_a_stop_and_none_of_the_new_ones
             story.wait(wait_ms);
             let stop = Fact::StopRequested { at: story.now, roll_back: Some(true) };
             story.fact(if is_alarm { alarm(true) } else { stop });
-            let is_wanted = |side| story.deployment.wants(&Effect::Retire { side });
+            let is_wanted = |side| story.deployment.wants(&Request::Retire { side });
             assert!(!is_wanted(Side::Old) && !is_wanted(Side::New), "{}", story.told);
             if wait_ms == 0 {
                 moved(&mut story, 0);
@@ -564,9 +564,9 @@ fn old_hosts_are_not_ended_while_it_is_paused() {
     assert!(!story.told.contains("Retire"), "{}", story.told);
     story.fact(wish(2, false));
     story.wait(60_000);
-    assert!(story.deployment.wants(&Effect::Retire { side: Side::Old }), "{}", story.told);
+    assert!(story.deployment.wants(&Request::Retire { side: Side::Old }), "{}", story.told);
     story.fact(wish(3, true));
-    assert!(!story.deployment.wants(&Effect::Retire { side: Side::Old }));
+    assert!(!story.deployment.wants(&Request::Retire { side: Side::Old }));
 }
 
 #[test]
