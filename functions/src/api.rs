@@ -2,7 +2,7 @@
 
 use api::Guard;
 use axum::Router;
-use control::Control;
+use control::{HostApi, OperatorApi};
 use futures::future::BoxFuture;
 use http::request::Parts;
 use lambda_http::request::RequestContext;
@@ -34,6 +34,6 @@ fn caller(parts: &Parts) -> Option<&str> {
 }
 
 /// The router as the function serves it: IAM decides by the path, so that operations have no other.
-pub fn router(control: Control) -> Router {
-    api::named_router(control, ByGateway)
+pub fn router(operators: OperatorApi, hosts: HostApi) -> Router {
+    api::named_router(operators, hosts, ByGateway)
 }

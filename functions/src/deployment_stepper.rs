@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use aws::{QueueBell, WakeMessage};
 use aws_lambda_events::dynamodb::EventRecord;
 use aws_lambda_events::sqs::SqsMessage;
-use control::Control;
-use control::driver::wake_of;
+use control::DeploymentStepper;
+use control::deployment_stepper::wake_of;
 use control::ports::Measure;
 use engine::deployment::Fact;
 use engine::{DeploymentId, Timestamp};
@@ -108,7 +108,7 @@ const PARKED_S: u64 = 10;
 /// One that cannot be advanced must not hold up the others, which come through the same part of the stream: it is parked,
 /// and the batch succeeds. Messages of the queue that fail are delivered again by themselves.
 pub async fn handle(
-    control: &Control,
+    role: &DeploymentStepper,
     bell: &QueueBell,
     scope: &Scope,
     event: Event,
@@ -136,11 +136,11 @@ pub async fn handle(
             }
         }
     }
-    control.meter.take(Measure::Wakes(u32::try_from(told.len()).unwrap_or(u32::MAX)));
+    role.base.meter.take(Measure::Wakes(u32::try_from(told.len()).unwrap_or(u32::MAX)));
     for (deployment, told) in told {
         let messages = told.messages.clone();
         let is_rung = told.is_rung;
-        let Err(error) = advance(control, &deployment, told).await else { continue };
+        let Err(error) = advance(role, &deployment, told).await else { continue };
         error!(%deployment, error = &error as &dyn std::error::Error, "a deployment could not be advanced");
         if is_rung && let Err(error) = bell.park(&deployment, PARKED_S).await {
             // The sweep finds it: what was written stays written.
@@ -152,18 +152,18 @@ pub async fn handle(
 }
 
 async fn advance(
-    control: &Control,
+    role: &DeploymentStepper,
     deployment: &DeploymentId,
     told: Told,
 ) -> Result<(), control::Error> {
     if told.read_again {
-        control.refresh(deployment).await?;
+        role.refresh(deployment).await?;
     }
     if told.is_rung {
-        control.advance(deployment, told.facts).await?;
+        role.advance(deployment, told.facts).await?;
     }
     for at in told.timers {
-        control.wake(deployment, at).await?;
+        role.wake(deployment, at).await?;
     }
     Ok(())
 }

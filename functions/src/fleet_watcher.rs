@@ -1,8 +1,8 @@
 //! EC2 hosts that come and go, and the finding of a group's hosts.
 
-use control::Control;
-use control::driver::Errand;
-use control::fleet::Upkeep;
+use control::FleetWatcher;
+use control::fleet_watcher::Upkeep;
+use control::performing::{Errand, Performs as _};
 use control::ports::Hold;
 use serde::Deserialize;
 
@@ -96,33 +96,33 @@ impl From<Held> for Hold {
 ///
 /// # Errors
 /// When an event cannot be taken note of; Lambda then delivers it again.
-pub async fn handle(control: &Control, event: Event) -> Result<BatchAnswer, control::Error> {
+pub async fn handle(role: &FleetWatcher, event: Event) -> Result<BatchAnswer, control::Error> {
     match event {
         Woken::Queue(messages) => {
-            return Ok(messages.handle(async |request| perform(control, request).await).await);
+            return Ok(messages.handle(async |request| perform(role, request).await).await);
         }
-        Woken::Event(Told::Minute {}) => drop(control.keep_fleet().await?),
+        Woken::Event(Told::Minute {}) => drop(role.keep_fleet().await?),
         Woken::Event(
             Told::State(StateChange { instance_id })
             | Told::Launched(Scaled { instance_id })
             | Told::Terminated(Scaled { instance_id }),
-        ) => control.host_changed(&instance_id).await?,
+        ) => role.host_changed(&instance_id).await?,
         Woken::Event(Told::Interruption(StateChange { instance_id })) => {
-            control.host_leaves(&instance_id, None).await?;
+            role.host_leaves(&instance_id, None).await?;
         }
         Woken::Event(Told::Launching(held)) => {
-            control.host_arrives(&held.instance_id.clone(), Some(held.into())).await?;
+            role.host_arrives(&held.instance_id.clone(), Some(held.into())).await?;
         }
         Woken::Event(Told::Terminating(held)) => {
-            control.host_leaves(&held.instance_id.clone(), Some(held.into())).await?;
+            role.host_leaves(&held.instance_id.clone(), Some(held.into())).await?;
         }
     }
     Ok(BatchAnswer::default())
 }
 
-async fn perform(control: &Control, request: Request) -> Result<(), control::Error> {
+async fn perform(role: &FleetWatcher, request: Request) -> Result<(), control::Error> {
     match request {
-        Request::Errand(errand) => control.run_errand(&errand).await,
-        Request::Upkeep(upkeep) => control.keep_up(&upkeep).await,
+        Request::Errand(errand) => role.run_errand(&errand).await,
+        Request::Upkeep(upkeep) => role.keep_up(&upkeep).await,
     }
 }

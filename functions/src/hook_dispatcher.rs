@@ -2,8 +2,8 @@
 //!
 //! What it tells is a hint: a host speaks for itself, and what decides is whether it was heard of in time.
 
-use control::Control;
-use control::driver::Errand;
+use control::HookDispatcher;
+use control::performing::{Errand, Performs as _};
 use serde::Deserialize;
 
 use crate::BatchAnswer;
@@ -37,13 +37,13 @@ pub struct Invocation {
 ///
 /// # Errors
 /// When an event cannot be noted; Lambda then delivers it again.
-pub async fn handle(control: &Control, event: Event) -> Result<BatchAnswer, control::Error> {
+pub async fn handle(role: &HookDispatcher, event: Event) -> Result<BatchAnswer, control::Error> {
     match event {
         Woken::Queue(messages) => {
-            Ok(messages.handle(async |errand| control.run_errand(&errand).await).await)
+            Ok(messages.handle(async |errand| role.run_errand(&errand).await).await)
         }
         Woken::Event(Told::Invocation(Invocation { command_id, instance_id, status })) => {
-            control.hear_of_command(&command_id, &instance_id, &status).await?;
+            role.hear_of_command(&command_id, &instance_id, &status).await?;
             Ok(BatchAnswer::default())
         }
     }

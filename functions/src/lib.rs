@@ -1,4 +1,4 @@
-//! The Lambda functions: each decodes its event, calls a use case of `control`, and encodes the answer.
+//! The Lambda functions: each decodes its event, calls one method of its role in `control`, and encodes the answer.
 //!
 //! A function's module holds the type of its event and its handler; its binary in `src/bin` is what Lambda starts. What
 //! is decided about deployments is decided in `control`, so that home, the cloud and the simulator do the same.

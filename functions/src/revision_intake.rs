@@ -5,10 +5,10 @@ use std::error::Error as StdError;
 
 use aws_lambda_events::s3::S3EventRecord;
 use aws_lambda_events::sqs::SqsMessage;
-use control::Control;
-use control::driver::Errand;
-use control::intake::Uploaded;
-use control::unhandled::UploadAgain;
+use control::RevisionIntake;
+use control::performing::{Errand, Performs as _};
+use control::revision_intake::Uploaded;
+use control::revision_intake::unhandled::UploadAgain;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use thiserror::Error;
@@ -208,15 +208,15 @@ fn decode_key(key: &str) -> Result<String, DecodeError> {
 ///
 /// # Errors
 /// When an upload that the bucket itself notified of cannot be handled: Lambda then delivers the event again.
-pub async fn handle(control: &Control, event: Event) -> Result<BatchAnswer, control::Error> {
+pub async fn handle(role: &RevisionIntake, event: Event) -> Result<BatchAnswer, control::Error> {
     let mut answer = BatchAnswer::default();
     for record in event.records {
         match record {
-            Record::Put(put) => control.take_upload(&put).await?,
-            Record::Day => drop(control.remove_unneeded_bundles().await?),
+            Record::Put(put) => role.take_upload(&put).await?,
+            Record::Day => drop(role.remove_unneeded_bundles().await?),
             Record::Message { id, receipt, body } => {
                 let is_again = receipt.as_ref().is_some_and(|receipt| receipt.received > 1);
-                if let Err(error) = take(control, body, is_again).await {
+                if let Err(error) = take(role, body, is_again).await {
                     error!(message = id, error, "a notification could not be handled");
                     answer.fail(id, receipt);
                 }
@@ -227,15 +227,15 @@ pub async fn handle(control: &Control, event: Event) -> Result<BatchAnswer, cont
 }
 
 async fn take(
-    control: &Control,
+    role: &RevisionIntake,
     body: Result<Body, DecodeError>,
     is_again: bool,
 ) -> Result<(), Box<dyn StdError + 'static>> {
     match body? {
-        Body::Errand(errand) => control.run_errand(&errand).await?,
+        Body::Errand(errand) => role.run_errand(&errand).await?,
         Body::Again(UploadAgain { again }) => {
             // Who asked for it asks again, so that the queue need not.
-            if let Err(error) = control.take_announced(&again, true).await {
+            if let Err(error) = role.take_announced(&again, true).await {
                 let error = &error as &dyn StdError;
                 error!(
                     key = again.key,
@@ -245,7 +245,7 @@ async fn take(
         }
         Body::Puts(puts) => {
             for put in puts {
-                control.take_announced(&put, is_again).await?;
+                role.take_announced(&put, is_again).await?;
             }
         }
     }

@@ -12,9 +12,13 @@ use aws_config::{BehaviorVersion, SdkConfig};
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use control::bundles::KEPT_MS_MIN;
-use control::ports::{Clock, Cloud, NoCloud, Traffic};
-use control::{Control, Place, Settings};
+use control::performing::Handover;
+use control::ports::{Clock, Cloud, Errands, NoTraffic, Traffic};
+use control::revision_intake::bundles::KEPT_MS_MIN;
+use control::{
+    Base, DeploymentStepper, FleetWatcher, Followed, HookDispatcher, HostApi, OperatorApi, Place,
+    RevisionIntake, Settings, TrafficEvaluator,
+};
 use sha2::{Digest as _, Sha256};
 use store::{DynamoTable, S3Bundles, Scope, ScopeError};
 use thiserror::Error;
@@ -51,15 +55,16 @@ pub enum StartError {
     },
 }
 
-/// What a function has to work with.
+/// What a function has to work with, out of which it builds its role.
 #[derive(Clone)]
 pub struct Start {
-    /// The use cases.
-    pub control: Control,
+    /// What every role works on.
+    pub base: Base,
     /// Whose records in the table are ours.
     pub scope: Scope,
     /// Wakes, also for what has to be parked.
     pub bell: Arc<QueueBell>,
+    errands: Arc<dyn Errands>,
     redelivery: Redelivery,
     config: Config,
     aws: SdkConfig,
@@ -93,98 +98,100 @@ pub fn assemble(
     let bell = Arc::new(QueueBell::new(sqs.clone(), queues.clone(), Arc::clone(&clock)));
     let redelivery = Redelivery::new(sqs.clone(), config.queue.clone());
     let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
-    let control = Control {
+    let base = Base {
         table: Arc::new(DynamoTable::new(dynamodb, config.table.clone(), scope.clone())),
-        bundles: Arc::new(NoCloud),
         bell: bell.clone(),
-        dispatcher: Arc::new(PolledHosts),
         clock,
         entropy: Arc::new(SystemEntropy),
-        cloud: Cloud { errands: Arc::new(QueuedErrands::new(sqs, queues)), ..Cloud::none() },
-        traffic: Traffic::none(),
         meter: Arc::new(EmbeddedMeter::new(config.stack.clone())),
         settings: Settings {
             start_ramp: config.start_ramp,
             kept_bundles_ms: u64::from(config.keep_bundles_days) * KEPT_MS_MIN,
             ..Settings::default()
         },
-        place: Place { account: config.account.clone(), region },
-        followed: Arc::default(),
     };
-    Ok(Start { control, scope, bell, redelivery, config, aws })
+    let errands = Arc::new(QueuedErrands::new(sqs, queues));
+    Ok(Start { base, scope, bell, errands, redelivery, config, aws })
 }
 
 impl Start {
-    /// With the buckets.
+    /// The role of `api` that answers operators.
     ///
     /// # Errors
     /// [`StartError`].
-    pub fn with_bundles(mut self) -> Result<Self, StartError> {
-        self.control.bundles = Arc::new(self.bundles()?);
-        Ok(self)
+    pub fn operator_api(&self) -> Result<OperatorApi, StartError> {
+        Ok(OperatorApi {
+            base: self.base.clone(),
+            bundles: Arc::new(self.bundles()?),
+            errands: self.errands.clone(),
+            keeper: None,
+            balancers: self.balancers(),
+            alarms: Arc::new(NoTraffic),
+            place: self.place(),
+            followed: Followed::default(),
+        })
     }
 
-    fn bundles(&self) -> Result<S3Bundles, ConfigError> {
-        let bucket = self.config.bundles.clone();
-        let bucket = bucket.ok_or(ConfigError::Missing { name: "CUTOVER_BUNDLES" })?;
-        let s3 = aws_sdk_s3::Client::new(&self.aws);
-        Ok(S3Bundles::new(s3, bucket, self.config.spool.clone()))
+    /// The role of `api` that answers hosts.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn host_api(&self) -> Result<HostApi, StartError> {
+        Ok(HostApi {
+            base: self.base.clone(),
+            bundles: Arc::new(self.bundles()?),
+            dispatcher: Arc::new(PolledHosts),
+            balancers: self.balancers(),
+            followed: Followed::default(),
+        })
     }
 
-    /// With effects performed here and not handed over: for the function that they are handed to.
-    #[must_use]
-    pub fn performing(mut self) -> Self {
-        self.control.cloud.errands = Arc::new(NoCloud);
-        self
+    /// The role of `revision_intake`.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn revision_intake(&self) -> Result<RevisionIntake, StartError> {
+        Ok(RevisionIntake { base: self.base.clone(), bundles: Arc::new(self.bundles()?) })
     }
 
-    /// With instances, and what Auto Scaling does to them. Whether an instance can be reached is looked at here, too.
-    #[must_use]
-    pub fn with_fleet(mut self) -> Self {
-        let patient = self.patient();
-        let fleet = Ec2Fleet::new(aws_sdk_ec2::Client::new(&patient));
-        self.control.cloud.fleet = Arc::new(fleet);
-        self.control.cloud.scaling = Arc::new(AutoScaling::new(&patient));
-        let nothing = Runner { version: String::new(), digest: String::new() };
-        self.control.cloud.push = Arc::new(self.run_command(&patient, "", "", nothing));
-        self
-    }
-
-    /// With the balancers that hosts wait for. One that throttles is asked again at the host's next report, so that nobody
-    /// waits here.
-    #[must_use]
-    pub fn with_balancers(mut self) -> Self {
-        self.control.traffic.balancers = Arc::new(TargetGroups::new(&self.aws));
-        self
-    }
-
-    /// With balancers, alarms and functions, for the function that moves traffic and watches it.
-    #[must_use]
-    pub fn with_traffic(mut self) -> Self {
-        let patient = self.patient();
-        self.control.traffic.balancers = Arc::new(TargetGroups::new(&patient));
-        self.control.traffic.alarms = Arc::new(CloudWatchAlarms::new(&patient));
-        self.control.traffic.functions = Arc::new(LambdaFunctions::new(&patient));
-        let groups = TargetGroups::new(&patient);
-        let services = EcsServices::new(&patient, groups);
-        self.control.traffic.services = Arc::new(services);
-        self
-    }
-
-    /// Has those messages of the function's queue that failed delivered again in seconds.
-    pub async fn hasten(&self, answer: BatchAnswer) -> BatchAnswer {
-        for receipt in answer.receipts() {
-            self.redelivery.hasten(&receipt.handle, receipt.received).await;
+    /// The role of `deployment_stepper`, which has all requests performed by other functions.
+    pub fn deployment_stepper(&self) -> DeploymentStepper {
+        DeploymentStepper {
+            base: self.base.clone(),
+            errands: self.errands.clone(),
+            handover: Handover::Elsewhere,
         }
-        answer
     }
 
-    /// With commands to instances. The runner that they shall run is kept where they can fetch it before the first one is
-    /// sent. What throttles is asked again by the deployment, in seconds, so that nobody waits here.
+    /// The role of `fleet_watcher`. Whether an instance can be reached is looked at there, too.
+    pub fn fleet_watcher(&self) -> FleetWatcher {
+        FleetWatcher { base: self.base.clone(), cloud: self.cloud(), balancers: self.balancers() }
+    }
+
+    /// The role of `traffic_evaluator`.
+    pub fn traffic_evaluator(&self) -> TrafficEvaluator {
+        let patient = self.patient();
+        let services = EcsServices::new(&patient, TargetGroups::new(&patient));
+        TrafficEvaluator {
+            base: self.base.clone(),
+            traffic: Traffic {
+                keeper: None,
+                balancers: Arc::new(TargetGroups::new(&patient)),
+                alarms: Arc::new(CloudWatchAlarms::new(&patient)),
+                functions: Arc::new(LambdaFunctions::new(&patient)),
+                services: Arc::new(services),
+            },
+            cloud: self.cloud(),
+            handover: Handover::Elsewhere,
+        }
+    }
+
+    /// The role of `hook_dispatcher`. The runner that hosts shall run is kept where they can fetch it before the first command
+    /// is sent. What throttles is asked again by the deployment, in seconds, so that nobody waits here.
     ///
     /// # Errors
     /// [`StartError`].
-    pub fn with_push(mut self) -> Result<Self, StartError> {
+    pub fn hook_dispatcher(&self) -> Result<HookDispatcher, StartError> {
         let path = self.config.runner.clone();
         let bytes = std::fs::read(&path).map_err(|source| StartError::Runner { path, source })?;
         let digest = hex::encode(Sha256::digest(&bytes));
@@ -196,11 +203,51 @@ impl Start {
         let api_url = api_url.ok_or(ConfigError::Missing { name: "CUTOVER_API_URL" })?;
         let commands = self.run_command(&self.aws, &document, &api_url, runner);
         let (bundles, is_kept) = (self.bundles()?, Arc::default());
-        let push = WithRunner { commands, bundles, runner: bytes, digest, is_kept };
-        self.control.cloud.push = Arc::new(push);
-        // For whom it is refused to send to.
-        self.control.cloud.fleet = Arc::new(Ec2Fleet::new(aws_sdk_ec2::Client::new(&self.aws)));
-        Ok(self)
+        Ok(HookDispatcher {
+            base: self.base.clone(),
+            dispatcher: Arc::new(PolledHosts),
+            push: Arc::new(WithRunner { commands, bundles, runner: bytes, digest, is_kept }),
+            // For whom it is refused to send to.
+            fleet: Arc::new(Ec2Fleet::new(aws_sdk_ec2::Client::new(&self.aws))),
+        })
+    }
+
+    fn bundles(&self) -> Result<S3Bundles, ConfigError> {
+        let bucket = self.config.bundles.clone();
+        let bucket = bucket.ok_or(ConfigError::Missing { name: "CUTOVER_BUNDLES" })?;
+        let s3 = aws_sdk_s3::Client::new(&self.aws);
+        Ok(S3Bundles::new(s3, bucket, self.config.spool.clone()))
+    }
+
+    /// The balancers that hosts wait for. One that throttles is asked again at the host's next report, so that nobody waits
+    /// here.
+    fn balancers(&self) -> Arc<TargetGroups> {
+        Arc::new(TargetGroups::new(&self.aws))
+    }
+
+    /// Instances, what Auto Scaling does to them, and other functions.
+    fn cloud(&self) -> Cloud {
+        let patient = self.patient();
+        let nothing = Runner { version: String::new(), digest: String::new() };
+        Cloud {
+            errands: self.errands.clone(),
+            fleet: Arc::new(Ec2Fleet::new(aws_sdk_ec2::Client::new(&patient))),
+            push: Arc::new(self.run_command(&patient, "", "", nothing)),
+            scaling: Arc::new(AutoScaling::new(&patient)),
+        }
+    }
+
+    fn place(&self) -> Place {
+        let region = self.aws.region().map(ToString::to_string).unwrap_or_default();
+        Place { account: self.config.account.clone(), region }
+    }
+
+    /// Has those messages of the function's queue that failed delivered again in seconds.
+    pub async fn hasten(&self, answer: BatchAnswer) -> BatchAnswer {
+        for receipt in answer.receipts() {
+            self.redelivery.hasten(&receipt.handle, receipt.received).await;
+        }
+        answer
     }
 
     fn run_command(

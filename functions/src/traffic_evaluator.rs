@@ -1,8 +1,8 @@
 //! Traffic and the alarms that watch it: what deployments want of them, alarms that change, and every minute the sweep of
 //! all active deployments.
 
-use control::Control;
-use control::driver::Errand;
+use control::TrafficEvaluator;
+use control::performing::{Errand, Performs as _};
 use serde::Deserialize;
 
 use crate::BatchAnswer;
@@ -35,14 +35,14 @@ pub struct AlarmChange {
 ///
 /// # Errors
 /// When the active deployments cannot be found out.
-pub async fn handle(control: &Control, event: Event) -> Result<BatchAnswer, control::Error> {
+pub async fn handle(role: &TrafficEvaluator, event: Event) -> Result<BatchAnswer, control::Error> {
     match event {
         Woken::Queue(messages) => {
-            return Ok(messages.handle(async |errand| control.run_errand(&errand).await).await);
+            return Ok(messages.handle(async |errand| role.run_errand(&errand).await).await);
         }
-        Woken::Event(Told::Minute {}) => control.evaluate().await?,
+        Woken::Event(Told::Minute {}) => role.evaluate().await?,
         Woken::Event(Told::Alarm(AlarmChange { alarm_name })) => {
-            control.alarm_changed(&alarm_name).await?;
+            role.alarm_changed(&alarm_name).await?;
         }
     }
     Ok(BatchAnswer::default())

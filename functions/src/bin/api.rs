@@ -4,6 +4,7 @@ use lambda_http::Error;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let start = functions::start().await?.with_bundles()?.with_balancers();
-    lambda_http::run(functions::api::router(start.control)).await
+    let start = functions::start().await?;
+    let router = functions::api::router(start.operator_api()?, start.host_api()?);
+    lambda_http::run(router).await
 }

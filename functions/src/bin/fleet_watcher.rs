@@ -5,9 +5,10 @@ use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let start = functions::start().await?.with_fleet().with_balancers();
+    let start = functions::start().await?;
+    let role = start.fleet_watcher();
     run(service_fn(|event: LambdaEvent<Event>| async {
-        let answer = Box::pin(handle(&start.control, event.payload)).await?;
+        let answer = Box::pin(handle(&role, event.payload)).await?;
         Ok::<_, Error>(start.hasten(answer).await)
     }))
     .await

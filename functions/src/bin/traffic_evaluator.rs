@@ -5,9 +5,10 @@ use lambda_runtime::{Error, LambdaEvent, run, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let start = functions::start().await?.with_traffic().with_fleet();
+    let start = functions::start().await?;
+    let role = start.traffic_evaluator();
     run(service_fn(|event: LambdaEvent<Event>| async {
-        let answer = handle(&start.control, event.payload).await?;
+        let answer = handle(&role, event.payload).await?;
         Ok::<_, Error>(start.hasten(answer).await)
     }))
     .await

@@ -98,7 +98,7 @@ impl World {
             batch: batch.parse().unwrap(),
             kept_groups: Vec::new(),
         };
-        let answer = self.api.claim_batch(&secret, &request).await;
+        let answer = self.hosts.claim_batch(&secret, &request).await;
         match answer {
             Ok(claim) => {
                 self.busy.insert(name.clone());
@@ -125,7 +125,7 @@ impl World {
 
     async fn report(&mut self, name: String, run: Box<Run>, tries: u32) {
         self.reports += 1;
-        match self.api.report(&run.claim.claim.token, run.request(self.reports)).await {
+        match self.hosts.report(&run.claim.claim.token, run.request(self.reports)).await {
             Ok(answer) => self.go_on(name, run, &answer),
             Err(Error::Host(refusal)) if refusal.code == RefusalCode::Unauthorized => {
                 // Another copy has claimed since: claim again.

@@ -148,7 +148,7 @@ async fn the_secret_of_a_batch_ends_with_its_command() {
     let sent = world.services.state().last_sent.clone().unwrap();
     let batch = sent.batch.parse().unwrap();
     let digest = "ab".repeat(32);
-    let url = world.api.runner_url(&sent.secret, &batch, &digest).await;
+    let url = world.hosts.runner_url(&sent.secret, &batch, &digest).await;
     assert!(url.is_ok(), "{url:?}");
     // It may be on its way for 2 minutes, and run for a quarter of an hour, since there are no hooks.
     let until = world.now() + 17 * MINUTE_MS;
@@ -160,8 +160,8 @@ async fn the_secret_of_a_batch_ends_with_its_command() {
         batch: batch.clone(),
         kept_groups: Vec::new(),
     };
-    let claimed = world.api.claim_batch(&sent.secret, &request).await.map(drop);
-    let url = world.api.runner_url(&sent.secret, &batch, &digest).await.map(drop);
+    let claimed = world.hosts.claim_batch(&sent.secret, &request).await.map(drop);
+    let url = world.hosts.runner_url(&sent.secret, &batch, &digest).await.map(drop);
     for answer in [claimed, url] {
         let Err(Error::Host(refusal)) = answer else { panic!("{answer:?}") };
         assert_eq!(refusal.code, RefusalCode::Unauthorized);

@@ -17,7 +17,7 @@ impl World {
     /// How many uploads are noted that are not handled.
     async fn unhandled(&self) -> usize {
         let query = Query::prefix(UnhandledUpload::ALL, "", 10);
-        self.api.table.query(&query).await.unwrap().items.len()
+        self.api.base.table.query(&query).await.unwrap().items.len()
     }
 }
 

@@ -10,8 +10,10 @@ use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use control::Control;
 use control::ports::{Clock, NoMeter};
+use control::{
+    FleetWatcher, HookDispatcher, HostApi, OperatorApi, RevisionIntake, TrafficEvaluator,
+};
 use engine::Timestamp;
 use functions::{
     Config, Start, assemble, deployment_stepper, fleet_watcher, hook_dispatcher, revision_intake,
@@ -73,12 +75,13 @@ pub(crate) struct World {
     due: BTreeMap<(u64, u64), Due>,
     pushed: u64,
     streaming: Streaming,
-    pub(crate) api: Control,
-    intake: Control,
+    pub(crate) api: OperatorApi,
+    pub(crate) hosts: HostApi,
+    intake: RevisionIntake,
     stepper: Start,
-    dispatcher: Control,
-    pub(crate) evaluator: Control,
-    fleet: Control,
+    dispatcher: HookDispatcher,
+    pub(crate) evaluator: TrafficEvaluator,
+    fleet: FleetWatcher,
     /// What reads each queue, for messages that failed.
     readers: BTreeMap<&'static str, Start>,
     /// What was last installed on each host, by key of the bundle.
@@ -120,7 +123,7 @@ impl World {
         let start_of = |config: &Config| {
             let mut start = assemble(config.clone(), sdk.clone(), clock.clone()).unwrap();
             // Its lines would drown what the tests say.
-            start.control.meter = Arc::new(NoMeter);
+            start.base.meter = Arc::new(NoMeter);
             start
         };
         let start = || start_of(&config);
@@ -133,12 +136,13 @@ impl World {
             (name, start_of(&Config { queue: Some(queue), ..config.clone() }))
         };
         let mut world = Self {
-            api: start().with_bundles().unwrap().with_balancers().control,
-            intake: start().performing().with_bundles().unwrap().control,
+            api: start().operator_api().unwrap(),
+            hosts: start().host_api().unwrap(),
+            intake: start().revision_intake().unwrap(),
             stepper: start(),
-            dispatcher: start().performing().with_push().unwrap().control,
-            evaluator: start_of(&evaluator).with_traffic().with_fleet().control,
-            fleet: start().with_fleet().with_balancers().control,
+            dispatcher: start().hook_dispatcher().unwrap(),
+            evaluator: start_of(&evaluator).traffic_evaluator(),
+            fleet: start().fleet_watcher(),
             readers: ["uploads", "wakes", "commands", "fleet", "traffic"].map(reader).into(),
             services,
             plot,
@@ -289,8 +293,9 @@ impl World {
             Due::Message { queue, body, received } => self.deliver(queue, body, received).await,
             Due::Records(records) => {
                 let event = decode(json!({ "Records": records }));
-                let Start { control, bell, scope, .. } = &self.stepper;
-                deployment_stepper::handle(control, bell, scope, event).await;
+                let Start { bell, scope, .. } = &self.stepper;
+                let role = self.stepper.deployment_stepper();
+                deployment_stepper::handle(&role, bell, scope, event).await;
             }
             Due::Minute => self.minute().await,
             Due::Alarm => self.alarm().await,
@@ -347,8 +352,9 @@ impl World {
         let answer = match queue.as_str() {
             "uploads" => revision_intake::handle(&self.intake, decode(event)).await,
             "wakes" => {
-                let Start { control, bell, scope, .. } = &self.stepper;
-                Ok(deployment_stepper::handle(control, bell, scope, decode(event)).await)
+                let Start { bell, scope, .. } = &self.stepper;
+                let role = self.stepper.deployment_stepper();
+                Ok(deployment_stepper::handle(&role, bell, scope, decode(event)).await)
             }
             "commands" => hook_dispatcher::handle(&self.dispatcher, decode(event)).await,
             "fleet" => fleet_watcher::handle(&self.fleet, decode(event)).await,

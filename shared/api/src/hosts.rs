@@ -23,7 +23,7 @@ pub(crate) async fn poll(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    answer(&headers, &body, async |key, request| shared.control.poll(&key, &request).await).await
+    answer(&headers, &body, async |key, request| shared.hosts.poll(&key, &request).await).await
 }
 
 /// `POST /cutover/v1/host/claim`.
@@ -32,7 +32,7 @@ pub(crate) async fn claim(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    answer(&headers, &body, async |key, request| shared.control.claim(&key, &request).await).await
+    answer(&headers, &body, async |key, request| shared.hosts.claim(&key, &request).await).await
 }
 
 /// `POST /cutover/v1/host/batch/claim`.
@@ -42,7 +42,7 @@ pub(crate) async fn claim_batch(
     body: Bytes,
 ) -> Response {
     answer(&headers, &body, async |secret, request| {
-        shared.control.claim_batch(&secret, &request).await
+        shared.hosts.claim_batch(&secret, &request).await
     })
     .await
 }
@@ -67,7 +67,7 @@ pub(crate) async fn runner(
         }
     };
     let Some(secret) = bearer(&headers) else { return unidentified() };
-    match shared.control.runner_url(&secret, &batch, &digest).await {
+    match shared.hosts.runner_url(&secret, &batch, &digest).await {
         Ok(url) => Redirect::temporary(&url).into_response(),
         Err(error) => failed(error),
     }
@@ -79,8 +79,7 @@ pub(crate) async fn report(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    answer(&headers, &body, async |token, request| shared.control.report(&token, request).await)
-        .await
+    answer(&headers, &body, async |token, request| shared.hosts.report(&token, request).await).await
 }
 
 async fn answer<Q, A, F>(

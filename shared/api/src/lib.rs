@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
-use control::Control;
+use control::{HostApi, OperatorApi};
 use futures::future::BoxFuture;
 use http::request::Parts;
 use wire::codedeploy::ApiError;
@@ -47,26 +47,32 @@ impl Guard for Open {
 
 /// What every handler needs.
 struct Shared {
-    control: Control,
+    operators: OperatorApi,
+    hosts: HostApi,
     guard: Box<dyn Guard>,
 }
 
-/// The router over `control`, whose operations are open to whom `guard` lets in. Operations are called at `/`, as AWS's
+/// The router over both roles of the API, whose operations are open to whom `guard` lets in. Operations are called at `/`, as AWS's
 /// clients do, or under their names.
-pub fn router(control: Control, guard: impl Guard) -> Router {
+pub fn router(operators: OperatorApi, hosts: HostApi, guard: impl Guard) -> Router {
     let unnamed =
         Router::new().route("/", post(operations::call).layer(DefaultBodyLimit::max(BODY_MAX)));
-    routes(control, guard, unnamed)
+    routes(operators, hosts, guard, unnamed)
 }
 
 /// The router for behind a gateway that decides by the path who may call what: operations are called under their names
 /// only, never at `/`.
-pub fn named_router(control: Control, guard: impl Guard) -> Router {
-    routes(control, guard, Router::new())
+pub fn named_router(operators: OperatorApi, hosts: HostApi, guard: impl Guard) -> Router {
+    routes(operators, hosts, guard, Router::new())
 }
 
-fn routes(control: Control, guard: impl Guard, unnamed: Router<Arc<Shared>>) -> Router {
-    let shared = Arc::new(Shared { control, guard: Box::new(guard) });
+fn routes(
+    operators: OperatorApi,
+    hosts: HostApi,
+    guard: impl Guard,
+    unnamed: Router<Arc<Shared>>,
+) -> Router {
+    let shared = Arc::new(Shared { operators, hosts, guard: Box::new(guard) });
     let hosts = Router::new()
         .route("/poll", post(hosts::poll))
         .route("/claim", post(hosts::claim))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest as _, Request, State};
 use axum::response::Response;
-use control::{Control, Error};
+use control::{Error, OperatorApi};
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -31,7 +31,7 @@ pub(crate) async fn call(State(shared): State<Arc<Shared>>, request: Request) ->
         }
     };
     response.headers_mut().insert(header::CONTENT_TYPE, CONTENT_TYPE);
-    if let Ok(id) = HeaderValue::from_str(&shared.control.new_request_id()) {
+    if let Ok(id) = HeaderValue::from_str(&shared.operators.base.new_request_id()) {
         response.headers_mut().insert("x-amzn-requestid", id);
     }
     response
@@ -46,7 +46,7 @@ async fn answer(shared: &Shared, request: Request) -> Result<Vec<u8>, ApiError> 
     shared.guard.check(&parts, &body).await?;
     let target = target_of(&parts.headers)?;
     agree(parts.uri.path(), target)?;
-    let running = begin(target, shared.control.clone(), body)?;
+    let running = begin(target, shared.operators.clone(), body)?;
     // On a task of its own: a client that goes away leaves nothing half done.
     let answered = tokio::spawn(running).await.unwrap_or_else(|broken| {
         error!(target, error = &broken as &dyn std::error::Error, "an operation broke down");
@@ -65,12 +65,12 @@ async fn answer(shared: &Shared, request: Request) -> Result<Vec<u8>, ApiError> 
 type Running = BoxFuture<'static, Result<Vec<u8>, ApiError>>;
 
 /// The operation that `target` names.
-fn begin(target: &str, control: Control, body: Bytes) -> Result<Running, ApiError> {
+fn begin(target: &str, operators: OperatorApi, body: Bytes) -> Result<Running, ApiError> {
     if target.starts_with(cutover::PREFIX) {
         let operation = cutover::Operation::from_target(target)?;
-        return Ok(own_operation(control, operation, body));
+        return Ok(own_operation(operators, operation, body));
     }
-    Ok(operation(control, codedeploy::Operation::from_target(target)?, body))
+    Ok(operation(operators, codedeploy::Operation::from_target(target)?, body))
 }
 
 fn target_of(headers: &HeaderMap) -> Result<&str, ApiError> {
@@ -96,15 +96,15 @@ fn agree(path: &str, target: &str) -> Result<(), ApiError> {
     )))
 }
 
-/// Calls the use case of each operation: its method of [`Control`] has the operation's name.
+/// Calls the use case of each operation: its method of [`OperatorApi`] has the operation's name.
 macro_rules! calls {
     ($name:ident, $module:ident: $($operation:ident => $method:ident,)*) => {
-        fn $name(control: Control, operation: $module::Operation, body: Bytes) -> Running {
+        fn $name(operators: OperatorApi, operation: $module::Operation, body: Bytes) -> Running {
             match operation {
                 $($module::Operation::$operation => Box::pin(async move {
                     let request: $module::$operation = decode(&body)?;
                     request.validate()?;
-                    encode(control.$method(&request).await)
+                    encode(operators.$method(&request).await)
                 }),)*
             }
         }
@@ -188,7 +188,8 @@ fn refusal(error: Error) -> ApiError {
         | Error::Function(_)
         | Error::Service(_)
         | Error::Unreadable { .. }
-        | Error::Newer { .. })
+        | Error::Newer { .. }
+        | Error::Misdirected(_))
             if error.is_passing() =>
         {
             warn!(error = &error as &dyn std::error::Error, "cannot answer now");
@@ -201,7 +202,8 @@ fn refusal(error: Error) -> ApiError {
         | Error::Function(_)
         | Error::Service(_)
         | Error::Unreadable { .. }
-        | Error::Newer { .. }) => {
+        | Error::Newer { .. }
+        | Error::Misdirected(_)) => {
             error!(error = &error as &dyn std::error::Error, "cannot answer");
             ErrorName::InternalFailure.because(format!("{error}; the log of the service says more"))
         }

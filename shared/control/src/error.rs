@@ -46,12 +46,20 @@ pub enum Error {
     /// The client asked for something that cannot be.
     #[error(transparent)]
     Refused(#[from] wire::codedeploy::ApiError),
+    /// A request of a deployment came to a role that does not perform it.
+    #[error("`{0}` of a deployment is none of this role's requests; look from which queue it came")]
+    Misdirected(String),
     /// A host asked for something that cannot be.
     #[error("{}", .0.message)]
     Host(wire::host::Refusal),
 }
 
 impl Error {
+    /// That a request came to a role that does not perform it.
+    pub(crate) fn misdirected(request: &engine::deployment::Request) -> Self {
+        Self::Misdirected(format!("{request:?}"))
+    }
+
     /// Whether somebody else changed the same records, so that it is worth loading them again.
     pub fn is_conflict(&self) -> bool {
         matches!(self, Self::Table(TableError::Conflict(_)))

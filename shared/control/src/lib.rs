@@ -1,68 +1,57 @@
 //! What Cutover does: the ports that it needs, the driver of deployments, and the use cases. No AWS and no HTTP here;
 //! home, the cloud and the simulator differ only in what is plugged into the ports.
 
-mod before;
-pub mod bundles;
+mod base;
 mod content;
-pub mod driver;
+pub mod deployment_stepper;
 mod error;
-mod exchange;
-pub mod fleet;
-mod functions;
-pub mod hosts;
-pub mod intake;
-mod looks;
-mod old_hosts;
-mod operations;
+pub mod fleet_watcher;
+pub mod hook_dispatcher;
+pub mod host_api;
+pub mod operator_api;
+pub mod performing;
 pub mod ports;
+pub mod revision_intake;
 pub mod rows;
-mod services;
 pub mod settings;
-mod shift;
-pub mod start;
 pub mod steady;
 pub mod table;
-mod traffic;
-pub mod unhandled;
-mod watch;
+pub mod traffic_evaluator;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use engine::{DeploymentId, Timestamp};
 use sha2::{Digest, Sha256};
 
+pub use base::{Base, start};
+pub use deployment_stepper::DeploymentStepper;
 pub use error::Error;
-use ports::{Bell, Bundles, Clock, Cloud, Dispatcher, Entropy, Meter, Traffic};
-use table::Table;
+pub use fleet_watcher::FleetWatcher;
+pub use hook_dispatcher::HookDispatcher;
+pub use host_api::{Followed, HostApi};
+pub use operator_api::OperatorApi;
+use performing::Handover;
+use ports::{Bundles, Cloud, Dispatcher, Traffic};
+pub use revision_intake::RevisionIntake;
+pub use traffic_evaluator::TrafficEvaluator;
 
-/// The use cases, with everything that they need plugged in.
+/// Every role with all that they need plugged in, as a home and the simulator have them in one process. A function has
+/// one role, with the ports of that alone.
 #[derive(Clone)]
 pub struct Control {
-    /// The table.
-    pub table: Arc<dyn Table>,
+    /// What every role works on.
+    pub base: Base,
     /// The bytes of revisions.
     pub bundles: Arc<dyn Bundles>,
-    /// Wakes deployments.
-    pub bell: Arc<dyn Bell>,
     /// Reaches hosts.
     pub dispatcher: Arc<dyn Dispatcher>,
-    /// The time.
-    pub clock: Arc<dyn Clock>,
-    /// Randomness.
-    pub entropy: Arc<dyn Entropy>,
     /// What only a cloud installation has.
     pub cloud: Cloud,
     /// Moves traffic, and watches it.
     pub traffic: Traffic,
-    /// Takes measurements.
-    pub meter: Arc<dyn Meter>,
-    /// What the installation is set to.
-    pub settings: Settings,
     /// Where this installation is.
     pub place: Place,
-    /// Deployments whose output somebody follows, and when that was last said.
-    pub followed: Arc<Mutex<BTreeMap<DeploymentId, Timestamp>>>,
+    /// Deployments whose output somebody follows.
+    pub followed: Followed,
 }
 
 /// What an installation is set to.
@@ -88,7 +77,7 @@ impl Default for Settings {
             alarm_every_ms: 10_000,
             traffic_look_ms: 2_000,
             traffic_look_max_ms: 10_000,
-            kept_bundles_ms: 30 * bundles::KEPT_MS_MIN,
+            kept_bundles_ms: 30 * revision_intake::bundles::KEPT_MS_MIN,
         }
     }
 }
@@ -127,27 +116,72 @@ impl Place {
 }
 
 impl Control {
-    fn now(&self) -> Timestamp {
-        self.clock.now()
+    /// Takes uploads and pins revisions.
+    pub fn revision_intake(&self) -> RevisionIntake {
+        RevisionIntake { base: self.base.clone(), bundles: self.bundles.clone() }
     }
 
-    fn random<const N: usize>(&self) -> [u8; N] {
-        let mut bytes = [0; N];
-        self.entropy.fill(&mut bytes);
-        bytes
+    /// Decides for deployments. What it decides is performed here, unless it can be handed over.
+    pub fn deployment_stepper(&self) -> DeploymentStepper {
+        DeploymentStepper {
+            base: self.base.clone(),
+            errands: self.cloud.errands.clone(),
+            handover: Handover::Here(Box::new(self.clone())),
+        }
     }
 
-    fn new_deployment_id(&self) -> DeploymentId {
-        DeploymentId::from_random(self.random())
+    /// Brings hosts their commands.
+    pub fn hook_dispatcher(&self) -> HookDispatcher {
+        HookDispatcher {
+            base: self.base.clone(),
+            dispatcher: self.dispatcher.clone(),
+            push: self.cloud.push.clone(),
+            fleet: self.cloud.fleet.clone(),
+        }
     }
 
-    /// An id for a request, to find it by in logs: a UUID.
-    pub fn new_request_id(&self) -> String {
-        engine::GroupId::from_random(self.random()).as_str().to_owned()
+    /// Moves traffic, reads alarms, and sweeps.
+    pub fn traffic_evaluator(&self) -> TrafficEvaluator {
+        TrafficEvaluator {
+            base: self.base.clone(),
+            traffic: self.traffic.clone(),
+            cloud: self.cloud.clone(),
+            handover: Handover::Here(Box::new(self.clone())),
+        }
     }
 
-    fn new_token(&self) -> String {
-        hex::encode(self.random::<32>())
+    /// Finds hosts, and looks after those that come and go.
+    pub fn fleet_watcher(&self) -> FleetWatcher {
+        FleetWatcher {
+            base: self.base.clone(),
+            cloud: self.cloud.clone(),
+            balancers: self.traffic.balancers.clone(),
+        }
+    }
+
+    /// Answers hosts.
+    pub fn host_api(&self) -> HostApi {
+        HostApi {
+            base: self.base.clone(),
+            bundles: self.bundles.clone(),
+            dispatcher: self.dispatcher.clone(),
+            balancers: self.traffic.balancers.clone(),
+            followed: self.followed.clone(),
+        }
+    }
+
+    /// Answers operators.
+    pub fn operator_api(&self) -> OperatorApi {
+        OperatorApi {
+            base: self.base.clone(),
+            bundles: self.bundles.clone(),
+            errands: self.cloud.errands.clone(),
+            keeper: self.traffic.keeper.clone(),
+            balancers: self.traffic.balancers.clone(),
+            alarms: self.traffic.alarms.clone(),
+            place: self.place.clone(),
+            followed: self.followed.clone(),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use control::Control;
-use control::driver::Advanced;
+use control::deployment_stepper::Advanced;
 use control::ports::Bell;
 use engine::deployment::Fact;
 use engine::{DeploymentId, Timestamp};
@@ -129,7 +129,7 @@ pub(crate) async fn work(control: Control, clock: Arc<HomeClock>, mut rings: Rin
     // How many deployments were under way at the last sweep; before the first one nobody knows.
     let mut swept = None;
     loop {
-        let now = control.clock.now();
+        let now = control.base.clock.now();
         let next = workers.values().filter(|w| !w.is_running).filter_map(|w| w.wake_at).min();
         let sleep = next.map(|at| Duration::from_millis(at.since_ms(now)));
         tokio::select! {
@@ -142,7 +142,7 @@ pub(crate) async fn work(control: Control, clock: Arc<HomeClock>, mut rings: Rin
                 }
                 Some(Ring::At(id, at)) => workers.entry(id).or_default().arm(at),
             },
-            Some(step) = steps.next() => finish(&mut workers, step, control.clock.now()),
+            Some(step) = steps.next() => finish(&mut workers, step, control.base.clock.now()),
             () = sleep_for(sleep) => {}
             _ = sweep.tick() => {
                 // One at a time; a slow one must not hold up what is rung.
@@ -161,7 +161,7 @@ pub(crate) async fn work(control: Control, clock: Arc<HomeClock>, mut rings: Rin
 
 /// Sweeps, and says how many deployments are under way.
 async fn sweep_once(control: Control) -> Option<usize> {
-    let swept = control.sweep().await;
+    let swept = control.traffic_evaluator().sweep().await;
     swept
         .inspect_err(|error| {
             warn!(error = error as &dyn std::error::Error, "cannot sweep; will try again");
@@ -178,7 +178,7 @@ async fn sleep_for(time: Option<Duration>) {
 
 /// Starts a step for each deployment that was rung or whose time has come.
 fn start(workers: &mut BTreeMap<DeploymentId, Worker>, steps: &mut Steps, control: &Control) {
-    let now = control.clock.now();
+    let now = control.base.clock.now();
     for (id, worker) in workers.iter_mut() {
         let is_due = worker.is_rung || worker.wake_at.is_some_and(|at| at <= now);
         if worker.is_running || !is_due {
@@ -190,7 +190,7 @@ fn start(workers: &mut BTreeMap<DeploymentId, Worker>, steps: &mut Steps, contro
         let facts = std::mem::take(&mut worker.facts);
         let step = {
             let (control, id, facts) = (control.clone(), id.clone(), facts.clone());
-            async move { control.advance(&id, facts).await }
+            async move { control.deployment_stepper().advance(&id, facts).await }
         };
         steps.spawn(id.clone(), facts, step);
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use control::ports::{Cloud, NoFunctions, NoMeter, NoServices, Traffic};
-use control::{Control, Place, Settings};
+use control::{Base, Control, Followed, Place, Settings};
 use futures::future::BoxFuture;
 use store::{DynamoTable, S3Bundles, Scope};
 use thiserror::Error;
@@ -231,11 +231,11 @@ impl Home {
         let clock = Arc::new(HomeClock::new());
         let ports = (Arc::clone(&mailboxes), bell, Arc::clone(&clock));
         let mut control = assemble(&dir, &endpoints, dynamodb.tables(), ports, traffic).await?;
-        control.settings.kept_bundles_ms =
+        control.base.settings.kept_bundles_ms =
             u64::try_from(options.keep.as_millis()).unwrap_or(u64::MAX);
-        clock.go_on_from(control.latest().await.map_err(HomeError::Begun)?);
+        clock.go_on_from(control.base.latest().await.map_err(HomeError::Begun)?);
         let (stop, stopped) = watch::channel(false);
-        let router = api::router(control.clone(), SignedBy(signed_by));
+        let router = api::router(control.operator_api(), control.host_api(), SignedBy(signed_by));
         let api = tokio::spawn(serve_api(api_listener, shares.api, router, stopped));
         let tasks = vec![
             tokio::spawn(bell::work(control.clone(), clock, rings)),
@@ -446,15 +446,11 @@ async fn assemble(
     store::create_table(&clients.dynamodb, TABLE).await?;
     let scope = Scope::new(ACCOUNT, REGION)?;
     let bundles = S3Bundles::new(clients.s3, KEPT, dir.file("spool")).announcing(REVISIONS);
-    Ok(Control {
+    let base = Base {
         table: Arc::new(DynamoTable::new(clients.dynamodb, TABLE, scope)),
-        bundles: Arc::new(bundles),
         bell: Arc::new(bell),
-        dispatcher,
         clock,
         entropy: Arc::new(SystemEntropy),
-        cloud: Cloud::none(),
-        traffic,
         meter: Arc::new(NoMeter),
         settings: Settings {
             alarm_every_ms: ALARM_EVERY_MS,
@@ -462,8 +458,15 @@ async fn assemble(
             traffic_look_max_ms: TRAFFIC_LOOK_MS,
             ..Settings::default()
         },
+    };
+    Ok(Control {
+        base,
+        bundles: Arc::new(bundles),
+        dispatcher,
+        cloud: Cloud::none(),
+        traffic,
         place: Place { account: ACCOUNT.to_owned(), region: REGION.to_owned() },
-        followed: Arc::default(),
+        followed: Followed::default(),
     })
 }
 

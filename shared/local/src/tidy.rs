@@ -24,7 +24,7 @@ pub(crate) async fn work(dir: PathBuf, control: Control, keep: Duration) {
         if let Err(error) = tidied.await {
             warn!(%error, "the home could not be tidied, will try again tomorrow");
         }
-        if let Err(error) = control.remove_unneeded_bundles().await {
+        if let Err(error) = control.revision_intake().remove_unneeded_bundles().await {
             let error = &error as &dyn std::error::Error;
             warn!(error, "kept bundles could not be looked through, will try again tomorrow");
         }

@@ -145,7 +145,7 @@ impl World {
     /// Somebody asks for a deployment.
     pub(crate) fn deploy_content(&mut self, request: CreateDeployment) {
         self.spawn("start", false, None, |control, _| async move {
-            drop(control.create_deployment(&request).await);
+            drop(control.operator_api().create_deployment(&request).await);
         });
     }
 }

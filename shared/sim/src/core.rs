@@ -8,9 +8,9 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use control::driver::Errand;
-use control::fleet::Upkeep;
-use control::intake::Uploaded;
+use control::fleet_watcher::Upkeep;
+use control::performing::Errand;
+use control::revision_intake::Uploaded;
 use engine::deployment::Fact;
 use engine::{DeploymentId, Timestamp};
 use wire::cutover::Wish;

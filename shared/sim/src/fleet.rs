@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use control::fleet::Upkeep;
+use control::fleet_watcher::Upkeep;
 use control::ports::{Hold, Instance, InstanceState};
 use control::rows::{self, PassageRow, Row as _, SuspensionRow};
 use control::table::{Query, Table as _};
@@ -304,11 +304,15 @@ impl World {
         let again = Some((10_000, Event::Told(told.clone())));
         self.spawn(what, false, again, |control, shared| async move {
             let heard = match &told {
-                Told::Changed(id) => control.host_changed(id).await,
-                Told::Arrives(id, hold) => control.host_arrives(id, hold.clone()).await,
-                Told::Leaves(id, hold) => control.host_leaves(id, hold.clone()).await,
+                Told::Changed(id) => control.fleet_watcher().host_changed(id).await,
+                Told::Arrives(id, hold) => {
+                    control.fleet_watcher().host_arrives(id, hold.clone()).await
+                }
+                Told::Leaves(id, hold) => {
+                    control.fleet_watcher().host_leaves(id, hold.clone()).await
+                }
                 Told::Command { command, instance, status } => {
-                    control.hear_of_command(command, instance, status).await
+                    control.hook_dispatcher().hear_of_command(command, instance, status).await
                 }
             };
             if heard.is_err() {
@@ -323,7 +327,7 @@ impl World {
         let is_due = matches!(upkeep, Upkeep::Hooks { .. });
         let again = is_due.then(|| (10_000, Event::Upkeep(upkeep.clone())));
         self.spawn(format!("{upkeep:?}"), false, again, move |control, shared| async move {
-            if control.keep_up(&upkeep).await.is_err() {
+            if control.fleet_watcher().keep_up(&upkeep).await.is_err() {
                 shared.core().push(10_000, Event::Upkeep(upkeep));
             }
         });
@@ -333,7 +337,7 @@ impl World {
     pub(crate) fn keep_fleet(&mut self) {
         self.shared.core().push(60_000, Event::KeepFleet);
         self.spawn("keep fleet", false, None, |control, _| async move {
-            drop(control.keep_fleet().await);
+            drop(control.fleet_watcher().keep_fleet().await);
         });
     }
 
@@ -358,7 +362,7 @@ impl World {
             };
             let what = format!("{host} intrudes into {batch}");
             self.spawn(what.clone(), false, None, move |control, shared| async move {
-                if control.claim_batch(&secret, &request).await.is_ok() {
+                if control.host_api().claim_batch(&secret, &request).await.is_ok() {
                     shared.core().violate(format!("{what}, and is let in"));
                 }
             });

@@ -236,7 +236,7 @@ impl World {
         let Some(ended) = self.newest_ended(&id) else { return };
         let request = RollBackDeployment { deployment_id: Some(ended.to_string()) };
         self.spawn(format!("roll back {ended}"), false, None, |control, _| async move {
-            drop(control.roll_back_deployment(&request).await);
+            drop(control.operator_api().roll_back_deployment(&request).await);
         });
     }
 

@@ -203,7 +203,7 @@ impl World {
         };
         let again = later(answer.clone()).map(|event| (5_000, event.into()));
         self.spawn(what, false, again, move |control, shared| async move {
-            match control.put_lifecycle_event_hook_execution_status(&request).await {
+            match control.operator_api().put_lifecycle_event_hook_execution_status(&request).await {
                 Ok(_) => {
                     let mut core = shared.core();
                     if let Err(broken) = answer_holds(&core, &answer) {

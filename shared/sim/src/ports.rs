@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
-use control::driver::Errand;
-use control::fleet::Upkeep;
+use control::fleet_watcher::Upkeep;
+use control::performing::Errand;
 use control::ports::{Bell, Clock, CloudError, Dispatcher, Entropy, Errands, Unheard};
+use control::revision_intake::unhandled::UploadAgain;
 use control::table::{Index, Key, Page, Query, Record, Table, TableError, Write};
-use control::unhandled::UploadAgain;
 use engine::deployment::{Fact, Performer, Request};
 use engine::{DeploymentId, Timestamp};
 use wire::host::Offer;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use control::intake::Uploaded;
+use control::revision_intake::Uploaded;
 use control::rows::{self, Application, Config, OnPremises, Row, ScalingGroupRow, Subscription};
 use control::start::Request;
 use control::table::{Condition, Table as _, Write};
@@ -428,7 +428,7 @@ impl World {
             Act::DeleteConfig(name) => {
                 self.spawn(format!("delete {name}"), false, None, |control, _| async move {
                     let delete = Write::Delete(Config::key_of(&name), Condition::None);
-                    drop(control.table.write(&[delete]).await);
+                    drop(control.base.table.write(&[delete]).await);
                 });
             }
             Act::Steer { group, wish } => self.steer(group, wish),
@@ -470,7 +470,7 @@ impl World {
         request.auto_rollback = Some(rollback);
         drop(core);
         self.spawn("start", false, None, |control, _| async move {
-            drop(control.start(&group, &request).await);
+            drop(control.base.start(&group, &request).await);
         });
     }
 
@@ -504,7 +504,7 @@ impl World {
         self.shared.core().tell("upload", || format!("{} is announced", uploaded.key));
         let again = Some((10_000, Event::Announce(uploaded.clone())));
         self.spawn(format!("take {}", uploaded.key), false, again, |control, shared| async move {
-            let outcome = control.take_upload(&uploaded).await;
+            let outcome = control.revision_intake().take_upload(&uploaded).await;
             let mut core = shared.core();
             match outcome {
                 Ok(()) => core.push(0, Event::Handled(uploaded.identity)),
@@ -529,7 +529,7 @@ impl World {
             self.act_later(ms, Act::Stop { group: number, roll_back: Some(true) });
         }
         self.spawn(format!("stop {id}"), false, None, |control, shared| async move {
-            if control.stop_deployment(&request).await.is_ok() {
+            if control.operator_api().stop_deployment(&request).await.is_ok() {
                 stops::answered(&mut shared.core(), &id, roll_back);
             }
         });
@@ -546,7 +546,7 @@ impl World {
         let Some(id) = newest else { return };
         let request = RollBackDeployment { deployment_id: Some(id.to_string()) };
         self.spawn(format!("roll {id} back"), false, None, |control, _| async move {
-            drop(control.roll_back_deployment(&request).await);
+            drop(control.operator_api().roll_back_deployment(&request).await);
         });
     }
 
@@ -564,7 +564,7 @@ impl World {
             wish: Some(wish.name().to_owned()),
         };
         self.spawn(format!("{} {id}", wish.name()), false, None, |control, _| async move {
-            drop(control.steer_deployment(&request).await);
+            drop(control.operator_api().steer_deployment(&request).await);
         });
     }
 
@@ -579,7 +579,7 @@ impl World {
                 deployment_wait_type: Some(wait.to_owned()),
             };
             self.spawn(format!("continue {id}"), false, None, |control, _| async move {
-                drop(control.continue_deployment(&request).await);
+                drop(control.operator_api().continue_deployment(&request).await);
             });
         }
     }
@@ -592,7 +592,7 @@ impl World {
         self.shared.core().traffic.strangers.insert(name.clone());
         let request = DeregisterOnPremisesInstance { instance_name: Some(name.clone()) };
         self.spawn(format!("deregister {name}"), false, None, |control, _| async move {
-            drop(control.deregister_on_premises_instance(&request).await);
+            drop(control.operator_api().deregister_on_premises_instance(&request).await);
         });
     }
 }

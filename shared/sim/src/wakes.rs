@@ -25,7 +25,7 @@ impl World {
     /// Reads again every deployment that has not ended.
     pub(crate) fn sweep(&mut self) {
         self.spawn("sweep", true, None, |control, _| async move {
-            drop(control.sweep().await);
+            drop(control.traffic_evaluator().sweep().await);
         });
     }
 

@@ -8,11 +8,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use control::driver::Errand;
-use control::intake::Uploaded;
+use control::performing::Errand;
 use control::ports::{NoMeter, Traffic};
-use control::rows::DeploymentRow;
-use control::{Control, Error, Place, Settings};
+use control::revision_intake::Uploaded;
+use control::{Base, Control, Error, Followed, Place, Settings};
+use engine::deployment::Performer;
 use engine::{DeploymentId, Timestamp};
 use wire::cutover::Wish;
 use wire::host::{Offer, RefusalCode};
@@ -232,13 +232,13 @@ impl World {
         let what = format!("advance {id}");
         self.shared.core().tell(&what, || format!("with {facts:?}"));
         self.spawn(what, true, None, |control, _| async move {
-            drop(control.advance(&id, facts).await);
+            drop(control.deployment_stepper().advance(&id, facts).await);
         });
     }
 
     fn wake(&mut self, id: DeploymentId, at: Timestamp) {
         self.spawn(format!("wake {id}"), true, None, move |control, _| async move {
-            drop(control.wake(&id, at).await);
+            drop(control.deployment_stepper().wake(&id, at).await);
         });
     }
 
@@ -247,14 +247,16 @@ impl World {
     fn run_errand(&mut self, errand: Errand) {
         let what = format!("errand of {}", errand.deployment_id);
         self.shared.core().tell(&what, || format!("{:?}", errand.request));
-        let may_step = {
+        let to = {
             let core = self.shared.core();
             let row = core.checks.deployments.get(&errand.deployment_id);
-            let of = |row: &DeploymentRow| row.deployment.traits(&errand.request, core.time());
-            row.is_some_and(|row| of(row).performer.may_step())
+            row.map(|row| row.deployment.traits(&errand.request, core.time()).performer)
         };
-        self.spawn(what, may_step, None, move |control, shared| async move {
-            let done = control.run_errand(&errand).await;
+        let Some(to) = to else { return };
+        // Who may do all that a step may need goes on with the deployment itself.
+        let is_driver = to == Performer::TrafficEvaluator;
+        self.spawn(what, is_driver, None, move |control, shared| async move {
+            let done = control.run_errand(to, &errand).await;
             if done.is_err() {
                 shared.core().push(5_000, Event::Errand(errand));
             }
@@ -424,21 +426,11 @@ impl World {
 
 fn server_of(shared: &Arc<Shared>, server: u64, skew_ms: u64) -> Control {
     let ports = Arc::new(Ports { shared: Arc::clone(shared), skew_ms: skew_ms * server / 2 });
-    Control {
+    let base = Base {
         table: ports.clone(),
-        bundles: Arc::new(SimBundles { shared: Arc::clone(shared) }),
         bell: ports.clone(),
-        dispatcher: ports.clone(),
         clock: ports.clone(),
         entropy: ports.clone(),
-        cloud: cloud_of(&ports),
-        traffic: Traffic {
-            keeper: None,
-            balancers: ports.clone(),
-            alarms: ports.clone(),
-            functions: ports.clone(),
-            services: ports.clone(),
-        },
         meter: Arc::new(NoMeter),
         settings: Settings {
             start_ramp: shared.core().start_ramp,
@@ -447,8 +439,21 @@ fn server_of(shared: &Arc<Shared>, server: u64, skew_ms: u64) -> Control {
             traffic_look_max_ms: 10_000,
             ..Settings::default()
         },
+    };
+    Control {
+        base,
+        bundles: Arc::new(SimBundles { shared: Arc::clone(shared) }),
+        dispatcher: ports.clone(),
+        cloud: cloud_of(&ports),
+        traffic: Traffic {
+            keeper: None,
+            balancers: ports.clone(),
+            alarms: ports.clone(),
+            functions: ports.clone(),
+            services: ports.clone(),
+        },
         place: Place { account: "111122223333".to_owned(), region: "eu-west-1".to_owned() },
-        followed: Arc::default(),
+        followed: Followed::default(),
     }
 }
 
@@ -462,13 +467,13 @@ async fn answer(
 ) -> Option<HostEvent> {
     match question {
         Question::Poll(request) => {
-            let answer = control.poll(key, &request).await.ok();
+            let answer = control.host_api().poll(key, &request).await.ok();
             reply.map(|_| HostEvent::Polled(answer))
         }
         Question::Claim(request) => {
             let (id, ordinal) = (&request.offer.deployment_id, request.offer.ordinal);
             let is_barred = shared.core().checks.is_barred(id, ordinal);
-            let answer = control.claim(key, &request).await;
+            let answer = control.host_api().claim(key, &request).await;
             if is_barred && answer.as_ref().is_ok_and(|claim| claim.proceed) {
                 shared.core().violate(format!("host {ordinal} of {id} claimed what it must not"));
             }
@@ -478,7 +483,7 @@ async fn answer(
         Question::ClaimBatch(secret, request) => {
             let id = request.batch.deployment_id.clone();
             let is_allowed = shared.core().checks.is_in_batch(&request.batch, &request.host);
-            let answer = control.claim_batch(&secret, &request).await;
+            let answer = control.host_api().claim_batch(&secret, &request).await;
             if !is_allowed && answer.is_ok() {
                 shared.core().violate(format!("{} claims in a batch of {id}", request.host));
             }
@@ -490,7 +495,7 @@ async fn answer(
         Question::Report(token, request) => {
             let (id, ordinal) = (request.deployment_id.clone(), request.ordinal);
             let is_barred = shared.core().checks.is_barred(&id, ordinal);
-            let answer = control.report(&token, request).await;
+            let answer = control.host_api().report(&token, request).await;
             if is_barred && answer.as_ref().is_ok_and(|answer| answer.proceed) {
                 shared.core().violate(format!("host {ordinal} of {id} may proceed and must not"));
             }

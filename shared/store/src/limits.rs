@@ -10,7 +10,8 @@ pub const PUT_UNASKED_BYTES_MAX: u64 = 1 << 20;
 
 /// Larger ones are put again when they were last put longer ago than this: half of the time after which what nothing needs
 /// may be removed.
-pub const KEPT_UNTOUCHED_MAX: Duration = Duration::from_millis(control::bundles::KEPT_MS_MIN / 2);
+pub const KEPT_UNTOUCHED_MAX: Duration =
+    Duration::from_millis(control::revision_intake::bundles::KEPT_MS_MIN / 2);
 
 /// How long the URL of a bundle is good.
 pub const URL_LIFETIME: Duration = Duration::from_secs(15 * 60);

@@ -1,13 +1,15 @@
 //! What a deployment may ask of the world is listed where it is defined, in the table beside that, and where it is performed;
 //! a new request must not have to be added anywhere else.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::house::root;
 
 const TABLE: &str = "shared/engine/src/deployment/request.rs";
-const PERFORMER: &str = "shared/control/src/driver/mod.rs";
+/// Most of them are performed by one role, and a few by others.
+const PERFORMER: &str = "shared/control/src/traffic_evaluator/mod.rs";
 
 /// The names of all requests.
 fn requests() -> Vec<String> {
@@ -61,4 +63,37 @@ fn requests_are_listed_in_the_table_and_where_they_are_performed() {
         .collect();
     listing.sort_unstable();
     assert_eq!(listing, [PERFORMER, TABLE]);
+}
+
+/// The structs of a file, each with how many ports it holds.
+fn ports_of(text: &str) -> Vec<(String, usize)> {
+    let structs = text.split("\npub struct ").skip(1);
+    let body = |rest: &str| {
+        let (name, body) = rest.split_once(" {\n")?;
+        let (fields, _) = body.split_once("\n}")?;
+        let name = name.chars().all(|c| c.is_ascii_alphanumeric()).then(|| name.to_owned())?;
+        Some((name, fields.matches("Arc<dyn ").count()))
+    };
+    structs.filter_map(body).collect()
+}
+
+#[test]
+fn a_role_has_few_ports_and_only_what_puts_all_together_holds_all_roles() {
+    let mut files = Vec::new();
+    sources(&root().join("shared/control/src"), &mut files);
+    let mut most = BTreeMap::new();
+    for path in &files {
+        most.extend(ports_of(&fs::read_to_string(path).unwrap()));
+    }
+    for role in ["Base", "HostApi", "OperatorApi", "RevisionIntake", "HookDispatcher"] {
+        assert!((1..=6).contains(&most[role]), "{role} has {} ports", most[role]);
+    }
+    let many: Vec<_> = most.iter().filter(|(_, ports)| **ports > 6).collect();
+    assert!(many.is_empty(), "split what they do: {many:?}");
+    let holds_control = |path: &&PathBuf| {
+        let text = fs::read_to_string(path).unwrap();
+        text.contains("Box<Control>") || text.contains("Arc<Control>")
+    };
+    let holders: Vec<_> = files.iter().filter(holds_control).collect();
+    assert_eq!(holders.len(), 1, "only where requests are performed in one process: {holders:?}");
 }

@@ -45,20 +45,28 @@ async fn forget_revisions(world: &World) {
 async fn what_a_deleted_application_had_goes_after_a_while_and_nothing_else_does() {
     let world = world().await;
     world.pass_ms(31 * DAY_MS);
-    assert_eq!(world.control.remove_unneeded_bundles().await.unwrap(), 0, "revisions need them");
+    assert_eq!(
+        world.control.revision_intake().remove_unneeded_bundles().await.unwrap(),
+        0,
+        "revisions need them"
+    );
     // The bytes of one of its revisions are another application's as well, and were put again for it.
     world.ok("DeleteApplication", json!({ "applicationName": "shop" })).await;
     let mut deployment = super::world::deployment("v2");
     deployment["applicationName"] = "other".into();
     let id = world.ok("CreateDeployment", deployment).await["deploymentId"].take();
     world.advance(id.as_str().unwrap()).await;
-    assert_eq!(world.control.remove_unneeded_bundles().await.unwrap(), 1);
+    assert_eq!(world.control.revision_intake().remove_unneeded_bundles().await.unwrap(), 1);
     assert_eq!(world.kept(&ALL), ["v2", "v3"]);
     world.ok("DeleteApplication", json!({ "applicationName": "other" })).await;
     world.pass_ms(29 * DAY_MS);
-    assert_eq!(world.control.remove_unneeded_bundles().await.unwrap(), 1, "v3, put 60 days ago");
+    assert_eq!(
+        world.control.revision_intake().remove_unneeded_bundles().await.unwrap(),
+        1,
+        "v3, put 60 days ago"
+    );
     world.pass_ms(2 * DAY_MS);
-    assert_eq!(world.control.remove_unneeded_bundles().await.unwrap(), 1);
+    assert_eq!(world.control.revision_intake().remove_unneeded_bundles().await.unwrap(), 1);
     assert_eq!(world.kept(&ALL), [""; 0]);
 }
 
@@ -67,10 +75,10 @@ async fn what_a_group_can_go_back_to_is_kept_also_without_a_revision() {
     let world = world().await;
     forget_revisions(&world).await;
     world.pass_ms(31 * DAY_MS);
-    assert_eq!(world.control.remove_unneeded_bundles().await.unwrap(), 0);
+    assert_eq!(world.control.revision_intake().remove_unneeded_bundles().await.unwrap(), 0);
     let group = json!({ "applicationName": "shop", "deploymentGroupName": "web" });
     world.ok("DeleteDeploymentGroup", group).await;
-    assert_eq!(world.control.remove_unneeded_bundles().await.unwrap(), 2);
+    assert_eq!(world.control.revision_intake().remove_unneeded_bundles().await.unwrap(), 2);
     assert_eq!(world.kept(&ALL), ["v3"]);
 }
 

@@ -84,7 +84,7 @@ async fn deleting_an_application_leaves_nothing_of_it_and_may_be_repeated() {
 #[tokio::test]
 async fn a_deletion_that_was_interrupted_is_ended_before_the_name_is_used_again() {
     let world = World::with_group().await;
-    let table = &*world.control.table;
+    let table = &*world.control.base.table;
     let key = Application::key_of("shop");
     let mut stored = rows::load::<Application>(table, &key).await.unwrap().unwrap();
     stored.row.deleting = true;

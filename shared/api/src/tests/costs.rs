@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use control::hash_of;
-use control::intake::Uploaded;
 use control::ports::{Cloud, Hold};
+use control::revision_intake::Uploaded;
 use control::rows::{self, Before, HostRow};
 use engine::DeploymentId;
 use serde_json::{Value, json};
@@ -41,13 +41,13 @@ async fn arrives(world: &World, fake: &Fake, instance: &str) {
         instance: instance.to_owned(),
         token: instance.to_owned(),
     };
-    world.control.host_arrives(instance, Some(hold)).await.unwrap();
+    world.control.fleet_watcher().host_arrives(instance, Some(hold)).await.unwrap();
 }
 
 /// An instance does not exist any more.
 async fn vanishes(world: &World, fake: &Fake, instance: &str) {
     fake.state().instances.remove(instance);
-    world.control.host_gone(instance).await.unwrap();
+    world.control.base.host_gone(instance).await.unwrap();
 }
 
 async fn status(world: &World) -> Value {
@@ -65,7 +65,7 @@ async fn active(world: &World) -> DeploymentId {
 async fn hosts(world: &World, id: &DeploymentId) -> Vec<rows::Stored<HostRow>> {
     let (partition, prefix) = HostRow::all_of(id);
     let query = control::table::Query::prefix(partition, prefix, 1_000);
-    rows::load_all(&*world.control.table, query).await.unwrap()
+    rows::load_all(&*world.control.base.table, query).await.unwrap()
 }
 
 /// What the hosts of a deployment were before it, by their names.
@@ -81,7 +81,7 @@ async fn end(world: &World, id: &DeploymentId, only: Option<&str>, status: HostS
     for mut host in hosts(world, id).await.into_iter().filter(|host| is_meant(&host.row.name)) {
         host.row.heard_at = Some(host.row.enrolled_at);
         host.row.status = Some(status);
-        world.control.table.write(&[host.replace().unwrap()]).await.unwrap();
+        world.control.base.table.write(&[host.replace().unwrap()]).await.unwrap();
     }
     world.advance(id.as_str()).await;
     let expected = if status == HostStatus::Succeeded { "Succeeded" } else { "Failed" };
@@ -100,7 +100,7 @@ async fn arrived(world: &World, fake: &Fake, instance: &str, status: HostStatus)
     arrives(world, fake, instance).await;
     let id = active(world).await;
     end(world, &id, None, status).await;
-    world.control.host_arrives(instance, None).await.unwrap();
+    world.control.fleet_watcher().host_arrives(instance, None).await.unwrap();
 }
 
 /// What a start by hand and one by an upload cost beside so many applications.
@@ -132,7 +132,7 @@ async fn starts_beside(applications: usize) -> [Cost; 2] {
         e_tag: None,
         size: None,
     };
-    world.control.take_upload(&uploaded).await.unwrap();
+    world.control.revision_intake().take_upload(&uploaded).await.unwrap();
     let by_upload = world.table.take_cost();
     assert!(status(&world).await["activeDeploymentId"].is_string());
     [by_hand, by_upload]
@@ -148,7 +148,7 @@ async fn an_application_of_an_earlier_version_is_searched_for_once() {
     let world = World::with_group().await;
     let by_id = world.table.keys().into_iter().find(|key| key.sort == "APPLICATION").unwrap();
     let forget = [control::table::Write::Delete(by_id.clone(), control::table::Condition::None)];
-    world.control.table.write(&forget).await.unwrap();
+    world.control.base.table.write(&forget).await.unwrap();
     world.register("h").await;
     let id = world.deploy("v1").await;
     assert_eq!(world.info(&id).await["applicationName"], "shop");
@@ -171,7 +171,7 @@ async fn arrival_after(arrivals: usize) -> [Cost; 2] {
     }
     // Who has arrived is remembered for some time.
     world.pass_ms(20 * 60_000);
-    world.control.keep_fleet().await.unwrap();
+    world.control.fleet_watcher().keep_fleet().await.unwrap();
     world.table.take_cost();
     arrived(&world, &fake, "i-next", HostStatus::Succeeded).await;
     let arrival = world.table.take_cost();

@@ -71,10 +71,10 @@ async fn what_a_newer_version_wrote_keeps_no_other_deployment_from_its_wake() {
     world.table.write(&[Write::Put(record, Condition::None)]).await.unwrap();
     world.pass_ms(1_000);
     world.wakes();
-    world.control.sweep().await.unwrap();
+    world.control.traffic_evaluator().sweep().await.unwrap();
     let wakes = world.wakes();
     assert!(wakes.contains(&id) && !wakes.contains(&newer), "{wakes:?}");
-    assert!(world.control.latest().await.unwrap() > engine::Timestamp::default());
+    assert!(world.control.base.latest().await.unwrap() > engine::Timestamp::default());
 }
 
 #[tokio::test]
@@ -241,7 +241,12 @@ async fn a_stop_that_is_answered_wins_although_the_last_host_has_succeeded() {
         again["autoRollbackEnabled"] = roll_back.clone();
         world.ok("StopDeployment", again).await;
         // Only the news of the host are told.
-        world.control.advance(&id.parse().unwrap(), vec![ended(0)]).await.unwrap();
+        world
+            .control
+            .deployment_stepper()
+            .advance(&id.parse().unwrap(), vec![ended(0)])
+            .await
+            .unwrap();
         let info = world.info(&id).await;
         assert_eq!(info["status"], "Stopped", "{info}");
         assert_eq!(info["errorInformation"]["code"], "MANUAL_STOP");

@@ -101,7 +101,7 @@ async fn a_poll_writes_at_most_once_a_minute() {
     let world = World::with_group().await;
     world.register("web-1").await;
     let version = async || {
-        let found = world.control.table.get(&OnPremises::key_of("web-1")).await.unwrap();
+        let found = world.control.base.table.get(&OnPremises::key_of("web-1")).await.unwrap();
         found.unwrap().version
     };
     let before = version().await;

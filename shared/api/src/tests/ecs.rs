@@ -359,18 +359,18 @@ async fn traffic_that_moves_late_after_the_end_is_told() {
     world.advance(&id).await;
     later(&world, &id, 1_000).await;
     let messages = async || world.info(&id).await["deploymentStatusMessages"].clone();
-    world.control.sweep().await.unwrap();
+    world.control.traffic_evaluator().sweep().await.unwrap();
     assert_eq!(messages().await, json!([]), "the traffic is where it was");
     ecs.green.lock().unwrap().insert("front".to_owned(), 10);
     world.pass_ms(60_000);
-    world.control.sweep().await.unwrap();
+    world.control.traffic_evaluator().sweep().await.unwrap();
     let told = messages().await[0].as_str().unwrap().to_owned();
     assert!(told.contains("61 s later it had 10%") && told.contains(&id), "{told}");
     let next = deploy(&world).await;
-    world.control.sweep().await.unwrap();
+    world.control.traffic_evaluator().sweep().await.unwrap();
     assert_ne!(next, id, "whose traffic it is now is looked at no more");
     ecs.green.lock().unwrap().insert("front".to_owned(), 40);
-    world.control.sweep().await.unwrap();
+    world.control.traffic_evaluator().sweep().await.unwrap();
     assert_eq!(messages().await, json!([told]));
 }
 

@@ -1,8 +1,8 @@
 //! Deployments of Lambda functions: the alias moves between its hooks, which say how they went, and back.
 
-use control::driver::Errand;
-use control::intake::Uploaded;
-use engine::deployment::Request;
+use control::performing::Errand;
+use control::revision_intake::Uploaded;
+use engine::deployment::{Performer, Request};
 use engine::lifecycle::Event;
 use serde_json::{Value, json};
 use wire::codedeploy::StopDeployment;
@@ -152,8 +152,8 @@ async fn a_stop_that_comes_while_the_alias_is_read_keeps_it_as_it_is() {
             deployment_id: Some(stopped.clone()),
             auto_rollback_enabled: Some(true),
         };
-        control.stop_deployment(&request).await.unwrap();
-        control.refresh(&stopped.parse().unwrap()).await.unwrap();
+        control.operator_api().stop_deployment(&request).await.unwrap();
+        control.deployment_stepper().refresh(&stopped.parse().unwrap()).await.unwrap();
     }));
     say(&world, &id, "Succeeded").await;
     assert_eq!(world.info(&id).await["status"], "Stopped");
@@ -176,7 +176,7 @@ async fn a_hook_is_not_called_because_another_call_of_it_was() {
     let request = Request::RunHook { event: Event::BeforeAllowTraffic };
     let errand = Errand { deployment_id: id.parse().unwrap(), request };
     *world.functions.at_call.lock().unwrap() = Some(Box::pin(async move {
-        assert!(control.run_errand(&errand).await.is_err());
+        assert!(control.run_errand(Performer::TrafficEvaluator, &errand).await.is_err());
     }));
     world.advance(&id).await;
     assert_eq!(world.functions.calls.lock().unwrap().len(), 1);
@@ -297,7 +297,7 @@ async fn an_upload_of_an_app_spec_starts_a_deployment() {
             e_tag: None,
             size: None,
         };
-        world.control.take_upload(&uploaded).await.unwrap();
+        world.control.revision_intake().take_upload(&uploaded).await.unwrap();
         let listed = json!({ "applicationName": "orders", "deploymentGroupName": "live" });
         world.ok("ListDeployments", listed).await["deployments"].take()
     };

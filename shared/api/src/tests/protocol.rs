@@ -83,7 +83,7 @@ impl crate::Guard for Closed {
 #[tokio::test]
 async fn the_guard_keeps_callers_from_operations_but_not_hosts_from_theirs() {
     let world = World::new();
-    let router = crate::router(world.control.clone(), Closed);
+    let router = crate::router(world.control.operator_api(), world.control.host_api(), Closed);
     let call = Request::post("/").header("x-amz-target", "CodeDeploy_20141006.ListApplications");
     let answer = router.clone().oneshot(call.body(Body::empty()).unwrap()).await.unwrap();
     assert_eq!(answer.status(), 400);

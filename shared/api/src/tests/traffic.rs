@@ -462,7 +462,7 @@ async fn a_target_group_belongs_to_one_deployment_group() {
     let orphan =
         TrafficClaim { name: "home:c".into(), group_id: engine::GroupId::from_random([7; 16]) };
     let write = control::rows::create(&orphan).unwrap();
-    world.control.table.write(&[write]).await.unwrap();
+    world.control.base.table.write(&[write]).await.unwrap();
     world.ok(update, change("web", &["home:c"])).await;
     world.ok("DeleteApplication", json!({ "applicationName": "shop" })).await;
     assert_eq!(world.table.keys(), World::new().table.keys());

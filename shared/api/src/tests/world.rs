@@ -11,7 +11,7 @@ use control::ports::{
     AliasStanding, Bell, Bundles, Clock, Cloud, Dispatcher, Entropy, FunctionError, NoMeter,
     Object, PinError, Pinned, Traffic,
 };
-use control::{Control, Place, Settings, hash_of};
+use control::{Base, Control, Followed, Place, Settings, hash_of};
 use engine::deployment::{Alias, Fact};
 use engine::{BundleType, DeploymentId, Pin, Timestamp};
 use futures::future::BoxFuture;
@@ -208,28 +208,32 @@ impl World {
         });
         let table = Arc::new(MemoryTable::default());
         let functions = Arc::new(Functions::default());
-        let control = Control {
+        let base = Base {
             table: table.clone(),
-            bundles: ports.clone(),
             bell: ports.clone(),
-            dispatcher: ports.clone(),
             clock: ports.clone(),
             entropy: ports.clone(),
-            cloud: Cloud::none(),
-            traffic: Traffic { functions: functions.clone(), ..Traffic::none() },
             meter: Arc::new(NoMeter),
             settings: Settings::default(),
-            place: Place { account: "123456789012".into(), region: "eu-central-1".into() },
-            followed: Arc::new(Mutex::new(BTreeMap::new())),
         };
-        let router = crate::router(control.clone(), crate::Open);
+        let control = Control {
+            base,
+            bundles: ports.clone(),
+            dispatcher: ports.clone(),
+            cloud: Cloud::none(),
+            traffic: Traffic { functions: functions.clone(), ..Traffic::none() },
+            place: Place { account: "123456789012".into(), region: "eu-central-1".into() },
+            followed: Followed::default(),
+        };
+        let router = crate::router(control.operator_api(), control.host_api(), crate::Open);
         Self { functions, control, router, table, ports }
     }
 
     /// Plugs in balancers and alarms.
     pub(crate) fn traffic(&mut self, traffic: Traffic) {
         self.control.traffic = traffic;
-        self.router = crate::router(self.control.clone(), crate::Open);
+        self.router =
+            crate::router(self.control.operator_api(), self.control.host_api(), crate::Open);
     }
 
     /// An application `shop` with a group `web` of the instances that are tagged `role=web`.
@@ -319,7 +323,7 @@ impl World {
         let tags = json!([{ "Key": "role", "Value": "web" }]);
         let body = json!({ "instanceNames": [name], "tags": tags });
         self.ok("AddTagsToOnPremisesInstances", body).await;
-        self.control.set_host_key(name, hash_of(name)).await.unwrap();
+        self.control.operator_api().set_host_key(name, hash_of(name)).await.unwrap();
     }
 
     /// Creates a deployment of `key` to the group `web`, and lets it go as far as it goes.
@@ -331,7 +335,7 @@ impl World {
     }
 
     pub(crate) async fn advance(&self, id: &str) {
-        self.control.refresh(&id.parse().unwrap()).await.unwrap();
+        self.control.deployment_stepper().refresh(&id.parse().unwrap()).await.unwrap();
     }
 
     pub(crate) async fn info(&self, id: &str) -> Value {

@@ -12,9 +12,9 @@ use wire::codedeploy::TagFilter;
 use wire::host::BatchKey;
 
 use super::{Bundles, Object, PinError, Pinned};
-use crate::driver::Errand;
-use crate::fleet::Upkeep;
-use crate::unhandled::UploadAgain;
+use crate::fleet_watcher::Upkeep;
+use crate::performing::Errand;
+use crate::revision_intake::unhandled::UploadAgain;
 
 /// Why a service of the cloud did not do as asked.
 #[derive(Debug, Error)]

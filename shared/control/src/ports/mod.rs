@@ -43,7 +43,7 @@ pub trait Entropy: Send + Sync {
 #[async_trait]
 pub trait Bundles: Send + Sync {
     /// Reads `object`, checks that it is a valid bundle, and keeps its bytes under their digest. They were then put less
-    /// than [`KEPT_MS_MIN`](crate::bundles::KEPT_MS_MIN) before, however long they are kept already.
+    /// than [`KEPT_MS_MIN`](crate::revision_intake::bundles::KEPT_MS_MIN) before, however long they are kept already.
     async fn pin(&self, object: &Object) -> Result<Pinned, PinError>;
 
     /// The bucket whose uploads are heard of, where it is known to be that one alone.

@@ -314,7 +314,7 @@ pub struct OnPremises {
     pub key_hash: Option<String>,
     /// When it was last noted that it asked for work: later than that by as long as [`SEEN_EVERY_MS`] and a poll.
     ///
-    /// [`SEEN_EVERY_MS`]: crate::hosts::SEEN_EVERY_MS
+    /// [`SEEN_EVERY_MS`]: crate::host_api::SEEN_EVERY_MS
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen_at: Option<Timestamp>,
 }

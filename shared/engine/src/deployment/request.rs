@@ -97,13 +97,6 @@ pub enum Performer {
     FleetWatcher,
 }
 
-impl Performer {
-    /// Whether it may do all that a step of a deployment may need, and so goes on with one whose request it has performed.
-    pub fn may_step(self) -> bool {
-        matches!(self, Self::DeploymentStepper | Self::TrafficEvaluator)
-    }
-}
-
 /// What holds of a request, as its deployment stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Traits {

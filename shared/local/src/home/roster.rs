@@ -28,7 +28,7 @@ pub(super) async fn remove_surplus(
         known.extend(Connection::read(files)?.map(|connection| connection.host));
     }
     if !known.is_empty() {
-        control.take_out_of_traffic(&known).await?;
+        control.operator_api().take_out_of_traffic(&known).await?;
     }
     for name in known {
         deregister(control, name).await?;
@@ -45,7 +45,7 @@ pub(super) async fn remove_surplus(
 /// Takes a host out of the home: deployments that go on count it no more.
 pub(super) async fn deregister(control: &Control, name: String) -> Result<(), HomeError> {
     let request = DeregisterOnPremisesInstance { instance_name: Some(name) };
-    control.deregister_on_premises_instance(&request).await?;
+    control.operator_api().deregister_on_premises_instance(&request).await?;
     Ok(())
 }
 
@@ -62,6 +62,7 @@ pub(super) async fn register(
         None => hex::encode(random::<32>()),
     };
     let registered = control
+        .operator_api()
         .register_on_premises_instance(&RegisterOnPremisesInstance {
             instance_name: Some(name.to_owned()),
             iam_user_arn: Some(format!("arn:aws:iam::{ACCOUNT}:user/home/{name}")),
@@ -79,11 +80,11 @@ pub(super) async fn register(
                 tags: Some(vec![tag]),
                 instance_names: Some(vec![name.to_owned()]),
             };
-            control.add_tags_to_on_premises_instances(&tags).await?;
+            control.operator_api().add_tags_to_on_premises_instances(&tags).await?;
         }
         Err(error) => return Err(error.into()),
     }
-    control.set_host_key(name, hash_of(&key)).await?;
+    control.operator_api().set_host_key(name, hash_of(&key)).await?;
     Connection { api: api.to_owned(), host: name.to_owned(), key }.write(files)?;
     Ok(())
 }

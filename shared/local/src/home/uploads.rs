@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use control::Control;
-use control::intake::Uploaded;
+use control::revision_intake::Uploaded;
 use tracing::warn;
 
 use crate::s3;
@@ -61,7 +61,7 @@ async fn take_upload(control: Control, upload: s3::Uploaded) {
         size: Some(upload.size),
     };
     let mut pause = Duration::from_millis(50);
-    while let Err(error) = control.take_upload(&uploaded).await {
+    while let Err(error) = control.revision_intake().take_upload(&uploaded).await {
         warn!(
             key = uploaded.key,
             error = &error as &dyn std::error::Error,

@@ -1,0 +1,94 @@
+//! The hosts of deployments, as they were enrolled, and those that are gone.
+
+use engine::DeploymentId;
+use engine::deployment::{Deployment, Fact, Order, Status};
+
+use super::Base;
+use crate::Error;
+use crate::rows::{self, DeploymentRow, HostRow, Stored};
+use crate::table::{Index, Key, Query, SortRange};
+
+/// Of so many hosts each is looked for by its name, rather than all that there are.
+pub(crate) const FEW: usize = 10;
+
+/// How many of a host's newest deployments are looked at. A host is in few groups; what lies further back has ended.
+pub(crate) const NEWEST: usize = 20;
+
+/// Ordinals are dense, so that the last one tells how many there are.
+pub(crate) fn arrival_of(host: &HostRow) -> Fact {
+    Fact::HostsArrived { total: host.ordinal.saturating_add(1) }
+}
+
+impl Base {
+    /// The deployment whose hosts alone a rollback goes to: one that did not succeed and that it follows at once. After a
+    /// later one the whole group is brought back, because that changed other hosts. None for all other deployments.
+    pub(crate) async fn undone_by(&self, order: &Order) -> Result<Option<Deployment>, Error> {
+        let Some(id) = order.rolls_back.as_ref().filter(|_| order.shift.is_none()) else {
+            return Ok(None);
+        };
+        let undone = self.deployment(id).await?.map(|stored| stored.row.deployment);
+        Ok(undone.filter(|undone| {
+            let follows = undone.order().generation + 1 == order.generation;
+            follows && undone.status() != Status::Succeeded && undone.order().shift.is_none()
+        }))
+    }
+
+    /// The hosts that were enrolled, by ordinal.
+    pub(crate) async fn enrolled(&self, id: &DeploymentId) -> Result<Vec<HostRow>, Error> {
+        let (partition, prefix) = HostRow::all_of(id);
+        let stored: Vec<Stored<HostRow>> =
+            rows::load_all(&*self.table, Query::prefix(partition, prefix, 1000)).await?;
+        Ok(stored.into_iter().map(|stored| stored.row).collect())
+    }
+
+    /// What a deployment may have missed of hosts that arrived.
+    pub(crate) async fn late_arrivals(
+        &self,
+        deployment: &Deployment,
+    ) -> Result<Option<Fact>, Error> {
+        let last = self.last_host(deployment.id(), deployment.hosts().len()).await?;
+        Ok(last.as_ref().map(arrival_of))
+    }
+
+    /// The last of a deployment's hosts, of those from `ordinal` on.
+    pub(crate) async fn last_host(
+        &self,
+        id: &DeploymentId,
+        ordinal: u32,
+    ) -> Result<Option<HostRow>, Error> {
+        let (partition, from, to) = HostRow::from_ordinal(id, ordinal);
+        let range = SortRange::Between(from, to);
+        let query = Query { partition, range, limit: 1, descending: true, after: None };
+        let last: Vec<Stored<HostRow>> = rows::load_page(&*self.table, &query).await?.items;
+        Ok(last.into_iter().next().map(|stored| stored.row))
+    }
+
+    /// Notes in the active deployments of a host that it is gone. Only to be called on explicit evidence
+    /// (`docs/semantics.md#hosts`).
+    ///
+    /// # Errors
+    /// Those of the table. Calling again goes on from there.
+    pub async fn host_gone(&self, name: &str) -> Result<(), Error> {
+        let mut query = Query::prefix(HostRow::list_of(name), "", NEWEST);
+        query.descending = true;
+        for key in self.table.query_index(Index::Listed, &query).await?.items {
+            let Some(id) = DeploymentRow::id_in(&key) else { continue };
+            let deployment = self.deployment(&id).await?;
+            if deployment.is_some_and(|stored| stored.row.deployment.ended().is_none()) {
+                self.lose_in(&id, &key).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn lose_in(&self, id: &DeploymentId, key: &Key) -> Result<(), Error> {
+        while let Some(mut host) = rows::load::<HostRow>(&*self.table, key).await? {
+            host.row.gone = true;
+            if self.write_unless_changed(&[host.replace()?]).await? {
+                self.bell.ring(id, vec![Fact::HostsSeen(vec![host.row.seen()])]);
+                break;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,327 @@
+//! Hosts that come or go: what is told of them, and the look after one of them.
+
+use engine::deployment::{Creator, Fact};
+use tracing::{info, instrument, warn};
+
+use super::{LATE_MS, Upkeep};
+use crate::fleet_watcher::ask_for;
+use crate::ports::{Hold, Instance, InstanceState};
+use crate::rows::{self, Direction, HostRow, PassageRow, Stored, Verdict};
+use crate::table::{Index, Query, TableError, Write};
+use crate::{Error, FleetWatcher};
+
+/// How long after one look at a passage the next one is taken, in seconds.
+const AGAIN_S: u32 = 15;
+
+/// How often Auto Scaling is told that a host still takes time, in milliseconds; it gives up after much longer.
+const BEAT_MS: u64 = 60_000;
+
+/// How long a host may take to arrive or leave before it is let go as it is, in milliseconds.
+const PASSAGE_MS_MAX: u64 = 2 * 3_600_000;
+
+/// How many of a host's newest deployments are looked at.
+pub(super) const NEWEST: usize = 20;
+
+/// How the name of each hook begins that is Cutover's.
+pub(super) const HOOK: &str = "cutover-";
+
+/// What a look at a passage found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Look {
+    /// Nothing is left to be done.
+    Done,
+    /// The host did not get its revision, and should not be put to use.
+    Failed,
+    /// It goes on.
+    Waits,
+}
+
+impl FleetWatcher {
+    /// Takes note that an instance changed its state. Which state is asked of EC2; that it says nothing is no evidence.
+    ///
+    /// # Errors
+    /// When it cannot be noted; being told again does no harm.
+    pub async fn host_changed(&self, instance: &str) -> Result<(), Error> {
+        let seen = self.cloud.fleet.describe(&[instance.to_owned()]).await?.pop();
+        match seen.map(|seen| seen.state) {
+            Some(InstanceState::Terminated) => {
+                info!(host = instance, "terminated");
+                self.base.host_gone(instance).await
+            }
+            Some(InstanceState::Pending | InstanceState::Running) => {
+                self.host_arrives(instance, None).await
+            }
+            Some(InstanceState::Stopped | InstanceState::Unknown) | None => Ok(()),
+        }
+    }
+
+    /// Takes note that an instance starts, runs, or was launched. `hold` is what Auto Scaling holds it back by; hooks that
+    /// are not Cutover's are none of its business.
+    ///
+    /// # Errors
+    /// When it cannot be noted; being told again does no harm.
+    pub async fn host_arrives(&self, instance: &str, hold: Option<Hold>) -> Result<(), Error> {
+        let hold = hold.filter(|hold| hold.hook.starts_with(HOOK));
+        let seen = self.cloud.fleet.describe(&[instance.to_owned()]).await?.pop();
+        let known = match (&hold, &seen) {
+            (Some(_), _) => true,
+            (None, Some(seen)) => !self.groups_for(seen).await?.is_empty(),
+            (None, None) => false,
+        };
+        if known {
+            self.begin_passage(instance, Direction::Arriving, hold).await?;
+            self.attend(instance).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes note that an instance is about to vanish: nothing new is started on it, and what runs may end.
+    ///
+    /// # Errors
+    /// When it cannot be noted; being told again does no harm.
+    pub async fn host_leaves(&self, instance: &str, hold: Option<Hold>) -> Result<(), Error> {
+        let hold = hold.filter(|hold| hold.hook.starts_with(HOOK));
+        if hold.is_none() && !self.is_known(instance).await? {
+            return Ok(());
+        }
+        // First this, so that no deployment takes the host on while its rows are marked.
+        self.begin_passage(instance, Direction::Leaving, hold).await?;
+        for mut host in self.active_hosts(instance).await? {
+            while !host.row.leaving {
+                host.row.leaving = true;
+                match self.base.table.write(&[host.replace()?]).await {
+                    Ok(()) => {
+                        let seen = Fact::HostsSeen(vec![host.row.seen()]);
+                        self.base.bell.ring(&host.row.deployment_id, vec![seen]);
+                    }
+                    Err(TableError::Conflict(key)) => {
+                        match rows::load(&*self.base.table, &key).await? {
+                            Some(newer) => host = newer,
+                            None => break,
+                        }
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        self.attend(instance).await
+    }
+
+    /// Whether the instance was deployed to, or may be.
+    async fn is_known(&self, instance: &str) -> Result<bool, Error> {
+        let query = Query::prefix(HostRow::list_of(instance), "", 1);
+        if !self.base.table.query_index(Index::Listed, &query).await?.items.is_empty() {
+            return Ok(true);
+        }
+        match self.cloud.fleet.describe(&[instance.to_owned()]).await?.pop() {
+            Some(seen) => Ok(!self.groups_for(&seen).await?.is_empty()),
+            None => Ok(false),
+        }
+    }
+
+    /// The rows of an instance in deployments that have not ended, except in the one that takes leave of it.
+    async fn active_hosts(&self, name: &str) -> Result<Vec<Stored<HostRow>>, Error> {
+        let mut query = Query::prefix(HostRow::list_of(name), "", NEWEST);
+        query.descending = true;
+        let keys = self.base.table.query_index(Index::Listed, &query).await?.items;
+        let hosts: Vec<Stored<HostRow>> = rows::load_many(&*self.base.table, &keys).await?;
+        let mut active = Vec::new();
+        for host in hosts {
+            let deployment = self.base.deployment(&host.row.deployment_id).await?;
+            let counts = |deployment: &engine::deployment::Deployment| {
+                deployment.ended().is_none() && deployment.order().creator != Creator::Departure
+            };
+            if deployment.is_some_and(|stored| counts(&stored.row.deployment)) {
+                active.push(host);
+            }
+        }
+        Ok(active)
+    }
+
+    async fn begin_passage(
+        &self,
+        instance: &str,
+        direction: Direction,
+        hold: Option<Hold>,
+    ) -> Result<(), Error> {
+        let key = PassageRow::key_of(instance);
+        loop {
+            let known = rows::load::<PassageRow>(&*self.base.table, &key).await?;
+            let write = match known {
+                // What leaves does not arrive any more, whatever is told late of its arrival.
+                Some(known)
+                    if known.row.direction == Direction::Leaving
+                        && direction == Direction::Arriving =>
+                {
+                    return Ok(());
+                }
+                Some(mut known) if known.row.direction == direction => {
+                    let new = hold.iter().find(|hold| !known.row.knows(hold));
+                    let Some(new) = new.cloned() else { return Ok(()) };
+                    if known.row.released_at.is_some() {
+                        // What was answered stays answered; this is another hold, and another look.
+                        let answered = std::mem::take(&mut known.row.holds);
+                        known.row.answered.extend(answered);
+                        known.row.verdict = None;
+                        known.row.released_at = None;
+                        known.row.since = self.base.now();
+                    }
+                    known.row.holds.push(new);
+                    known.replace()?
+                }
+                Some(known) => {
+                    Stored { row: self.passage(instance, direction, &hold), version: known.version }
+                        .replace()?
+                }
+                None => {
+                    rows::create_anew(&self.passage(instance, direction, &hold), self.base.now())?
+                }
+            };
+            match self.base.table.write(&[write]).await {
+                Ok(()) => {
+                    info!(host = instance, ?direction, "a host comes or goes");
+                    return Ok(());
+                }
+                Err(TableError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn passage(&self, instance: &str, direction: Direction, hold: &Option<Hold>) -> PassageRow {
+        PassageRow {
+            instance: instance.to_owned(),
+            direction,
+            since: self.base.now(),
+            holds: hold.iter().cloned().collect(),
+            answered: Vec::new(),
+            beat_at: None,
+            deployments: Vec::new(),
+            verdict: None,
+            released_at: None,
+        }
+    }
+
+    /// Looks after a host that comes or goes. Does nothing if there is no such host.
+    #[instrument(name = "host", skip_all, fields(host = instance))]
+    pub(super) async fn attend(&self, instance: &str) -> Result<(), Error> {
+        let key = PassageRow::key_of(instance);
+        let Some(mut passage) = rows::load::<PassageRow>(&*self.base.table, &key).await? else {
+            return Ok(());
+        };
+        if let Some(at) = passage.row.released_at
+            && passage.row.direction == Direction::Arriving
+        {
+            let is_over = self.base.now().since_ms(at) > LATE_MS;
+            return if is_over { self.forget_passage(passage).await } else { Ok(()) };
+        }
+        if let Some(verdict) = passage.row.verdict.filter(|_| passage.row.released_at.is_none()) {
+            return self.let_go(passage, verdict).await;
+        }
+        let seen = self.cloud.fleet.describe(&[instance.to_owned()]).await?.pop();
+        let (look, conditions) = match (&seen, passage.row.direction) {
+            (Some(Instance { state: InstanceState::Terminated, .. }), _) => {
+                self.base.host_gone(instance).await?;
+                (Look::Done, Vec::new())
+            }
+            _ if self.base.now().since_ms(passage.row.since) > PASSAGE_MS_MAX => {
+                warn!(host = instance, direction = ?passage.row.direction, "the host takes too long, and is let go as it is");
+                (Look::Failed, Vec::new())
+            }
+            // That it leaves is remembered until it is gone.
+            _ if passage.row.released_at.is_some() => (Look::Waits, Vec::new()),
+            (None, _) => (Look::Waits, Vec::new()),
+            (Some(seen), Direction::Arriving) => self.look_at_arrival(&mut passage, seen).await?,
+            (Some(seen), Direction::Leaving) => {
+                (self.look_at_departure(&mut passage, seen).await?, Vec::new())
+            }
+        };
+        let verdict = match (look, passage.row.direction) {
+            (Look::Waits, _) => return self.wait_for(passage).await,
+            (Look::Failed, Direction::Arriving) => Verdict::Abandon,
+            (Look::Failed, Direction::Leaving) | (Look::Done, _) => Verdict::Continue,
+        };
+        self.decide_on(passage, verdict, conditions).await
+    }
+
+    /// Tells Auto Scaling that it takes time, and comes back soon.
+    async fn wait_for(&self, mut passage: Stored<PassageRow>) -> Result<(), Error> {
+        let now = self.base.now();
+        let is_held = !passage.row.holds.is_empty() && passage.row.released_at.is_none();
+        let is_due = passage.row.beat_at.is_none_or(|beat| now.since_ms(beat) >= BEAT_MS);
+        if is_due && is_held {
+            for hold in &passage.row.holds {
+                self.cloud.scaling.heartbeat(hold).await?;
+            }
+            passage.row.beat_at = Some(now);
+            match self.base.table.write(&[passage.replace()?]).await {
+                Ok(()) | Err(TableError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        ask_for(&*self.cloud.errands, Upkeep::Passage { instance: passage.row.instance }, AGAIN_S)
+            .await;
+        Ok(())
+    }
+
+    /// Writes what Auto Scaling shall be told, if what that rests on still holds, and tells it.
+    async fn decide_on(
+        &self,
+        mut passage: Stored<PassageRow>,
+        verdict: Verdict,
+        conditions: Vec<Write>,
+    ) -> Result<(), Error> {
+        if passage.row.released_at.is_some() || passage.row.holds.is_empty() {
+            return self.forget_passage(passage).await;
+        }
+        if passage.row.verdict.is_none() {
+            passage.row.verdict = Some(verdict);
+            let mut writes = conditions;
+            writes.push(passage.replace()?);
+            match self.base.table.write(&writes).await {
+                Ok(()) => passage.version += 1,
+                Err(TableError::Conflict(_)) => {
+                    // It was told of again, or its group was deployed to: it is looked at again.
+                    let instance = passage.row.instance;
+                    ask_for(&*self.cloud.errands, Upkeep::Passage { instance }, 1).await;
+                    return Ok(());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.let_go(passage, verdict).await
+    }
+
+    async fn let_go(&self, mut passage: Stored<PassageRow>, verdict: Verdict) -> Result<(), Error> {
+        info!(host = passage.row.instance, ?verdict, "a host has come or gone");
+        for hold in &passage.row.holds {
+            self.cloud.scaling.release(hold, verdict == Verdict::Abandon).await?;
+        }
+        passage.row.released_at = Some(self.base.now());
+        match self.base.table.write(&[passage.replace()?]).await {
+            // It was told of again meanwhile, and is looked at again.
+            Ok(()) | Err(TableError::Conflict(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn forget_passage(&self, passage: Stored<PassageRow>) -> Result<(), Error> {
+        match self.base.table.write(&[passage.remove()]).await {
+            // It was told of again meanwhile, and is looked at again.
+            Ok(()) | Err(TableError::Conflict(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Notes that a deployment was started for a passage.
+    pub(super) async fn note_deployment(
+        &self,
+        passage: &mut Stored<PassageRow>,
+        id: engine::DeploymentId,
+    ) -> Result<(), Error> {
+        passage.row.deployments.push(id);
+        self.base.table.write(&[passage.replace()?]).await?;
+        passage.version += 1;
+        Ok(())
+    }
+}

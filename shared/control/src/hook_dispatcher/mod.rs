@@ -1,0 +1,75 @@
+//! Brings hosts their commands: those that poll are offered them, to others they are pushed, and a batch is sent until its
+//! command was accepted.
+
+mod delivery;
+pub(crate) mod down;
+mod push;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use engine::deployment::{Deployment, Fact, Ordinals, Request};
+use wire::host::Offer;
+
+pub(crate) use delivery::refusal_of;
+
+use crate::performing::Performs;
+use crate::ports::{Dispatcher, Fleet, Push};
+use crate::rows::{self, DeploymentRow, HostRow, Stored, Transport};
+use crate::{Base, Error};
+
+/// Brings hosts their commands: what `hook_dispatcher` is.
+#[derive(Clone)]
+pub struct HookDispatcher {
+    /// What every role works on.
+    pub base: Base,
+    /// Reaches hosts that poll.
+    pub dispatcher: Arc<dyn Dispatcher>,
+    /// Pushes commands to instances.
+    pub push: Arc<dyn Push>,
+    /// Which tags instances have.
+    pub fleet: Arc<dyn Fleet>,
+}
+
+#[async_trait]
+impl Performs for HookDispatcher {
+    fn base(&self) -> &Base {
+        &self.base
+    }
+
+    async fn perform(
+        &self,
+        deployment: &Stored<DeploymentRow>,
+        request: &Request,
+    ) -> Result<Vec<Fact>, Error> {
+        let Request::Dispatch { batch, attempt, hosts } = request else {
+            return Err(Error::misdirected(request));
+        };
+        self.dispatch(&deployment.row.deployment, *batch, *attempt, hosts).await
+    }
+}
+
+impl HookDispatcher {
+    async fn dispatch(
+        &self,
+        deployment: &Deployment,
+        batch: u32,
+        attempt: u8,
+        hosts: &Ordinals,
+    ) -> Result<Vec<Fact>, Error> {
+        let id = deployment.id();
+        let keys: Vec<_> = hosts.iter().map(|ordinal| HostRow::key_of(id, ordinal)).collect();
+        let rows: Vec<Stored<HostRow>> = rows::load_many(&*self.base.table, &keys).await?;
+        let (pushed, polling): (Vec<_>, Vec<_>) =
+            rows.into_iter().partition(|host| host.row.transport == Transport::Push);
+        let offer = |row: &HostRow| {
+            let offer = Offer { deployment_id: id.clone(), ordinal: row.ordinal, attempt };
+            (row.name.clone(), offer)
+        };
+        let offers: Vec<_> = polling.iter().map(|stored| offer(&stored.row)).collect();
+        self.dispatcher.dispatch(&offers).await;
+        let mut told = self.find_down(deployment, polling).await;
+        told.extend(self.deliver(deployment, batch, pushed).await?);
+        Ok(told)
+    }
+}

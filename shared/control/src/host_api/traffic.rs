@@ -1,0 +1,179 @@
+//! Traffic of single hosts: they lose it before they are changed, and get it back after (`docs/semantics.md#traffic`).
+//!
+//! A host in a traffic event reports again and again, and each report is one look at its balancers: what is missing is
+//! asked for, and what they say decides. So nothing has to be remembered, and a look that is lost or doubled changes
+//! nothing.
+
+use engine::DeploymentId;
+use engine::deployment::Deployment;
+use engine::lifecycle::Event;
+use futures::future::try_join_all;
+use tracing::{info, warn};
+use wire::host::{EventStatus, TrafficAnswer};
+
+use crate::HostApi;
+use crate::ports::{BalancerError, Standing};
+use crate::rows::HostRow;
+
+/// The part of the time that a host has waited after which it is looked at again: a fifth.
+const LOOKS: u64 = 5;
+
+/// What a look at a host's balancers found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Look {
+    Waits,
+    Passed,
+    Failed(String),
+}
+
+/// How all target groups stand that a host is in: as the one that is furthest from what is wanted.
+fn all_stand(standings: &[Standing], wanted: fn(&Standing) -> bool) -> bool {
+    standings.iter().all(wanted)
+}
+
+impl HostApi {
+    /// Looks at the balancers for a host that waits in a traffic event; none if it waits in none.
+    pub(crate) async fn traffic_answer(
+        &self,
+        deployment: &Deployment,
+        host: &HostRow,
+    ) -> Option<TrafficAnswer> {
+        let (event, again_after_ms, look) = if deployment.order().shift.is_some() {
+            self.shift_look(deployment, host).await?
+        } else {
+            let event = host.events.iter().find(|event| {
+                event.event.is_of_balancer() && event.status == EventStatus::InProgress
+            })?;
+            let event = event.event;
+            (event, self.look_again_ms(host), self.look(deployment, &host.name, event).await)
+        };
+        let look = look.unwrap_or_else(|error| match error {
+            error @ (BalancerError::Unknown { .. } | BalancerError::Refused { .. }) => {
+                Look::Failed(error.to_string())
+            }
+            error @ BalancerError::Unavailable { .. } => {
+                warn!(
+                    host = host.name,
+                    error = &error as &dyn std::error::Error,
+                    "will look again"
+                );
+                Look::Waits
+            }
+        });
+        Some(match look {
+            Look::Waits => TrafficAnswer { event, done: false, failed: None, again_after_ms },
+            Look::Passed => TrafficAnswer { event, done: true, failed: None, again_after_ms },
+            Look::Failed(why) => {
+                TrafficAnswer { event, done: false, failed: Some(why), again_after_ms }
+            }
+        })
+    }
+
+    /// After how long a host that waits for its balancers is looked at again: the longer it has waited, the later.
+    pub(crate) fn look_again_ms(&self, host: &HostRow) -> u64 {
+        let (least, most) =
+            (self.base.settings.traffic_look_ms, self.base.settings.traffic_look_max_ms);
+        let waited = host.under_way_since.map_or(0, |since| self.base.now().since_ms(since));
+        (waited / LOOKS).clamp(least, most.max(least))
+    }
+
+    async fn look(
+        &self,
+        deployment: &Deployment,
+        host: &str,
+        event: Event,
+    ) -> Result<Look, BalancerError> {
+        let groups = deployment.order().traffic.as_ref().map(|traffic| traffic.groups.as_slice());
+        let groups = groups.unwrap_or_default();
+        if event == Event::BlockTraffic {
+            return self.let_out(groups, host).await;
+        }
+        self.let_in(deployment.id(), groups, host).await
+    }
+
+    /// Takes a host out of its target groups; passed when none of them has traffic for it any more.
+    async fn let_out(&self, groups: &[String], host: &str) -> Result<Look, BalancerError> {
+        let hosts = [host.to_owned()];
+        let mut standings = self.standings(groups, host).await?;
+        let mut is_changed = false;
+        for (group, standing) in groups.iter().zip(&standings) {
+            if matches!(standing, Standing::In | Standing::Starting(_)) {
+                self.balancers.drain(group, &hosts).await?;
+                is_changed = true;
+                info!(host, group, "gets no new traffic");
+            }
+        }
+        if is_changed {
+            standings = self.standings(groups, host).await?;
+        }
+        let is_out = all_stand(&standings, |standing| *standing == Standing::Out);
+        Ok(if is_out { Look::Passed } else { Look::Waits })
+    }
+
+    /// Lets a host into its target groups; passed when all of them send it traffic.
+    async fn let_in(
+        &self,
+        id: &DeploymentId,
+        groups: &[String],
+        host: &str,
+    ) -> Result<Look, BalancerError> {
+        let mut standings = self.standings(groups, host).await?;
+        let mut is_changed = false;
+        for (group, standing) in groups.iter().zip(&standings) {
+            if matches!(standing, Standing::Out | Standing::Draining) {
+                // Asked as late as can be: after an alarm is known, nothing lets a host in.
+                if let Some(look) = self.refuses_traffic(id).await {
+                    return Ok(look);
+                }
+                self.balancers.admit(group, host, id).await?;
+                is_changed = true;
+                info!(host, group, "is to get traffic");
+            }
+        }
+        // An alarm that came meanwhile may not have seen this host: then what was done here is undone. One that has had
+        // traffic for longer is left to the withdrawal, which knows how many can be spared.
+        if let Some(look) = self.refuses_traffic(id).await {
+            if is_changed && matches!(look, Look::Failed(_)) {
+                for group in groups {
+                    self.balancers.drain(group, &[host.to_owned()]).await?;
+                }
+            }
+            return Ok(look);
+        }
+        if is_changed {
+            standings = self.standings(groups, host).await?;
+        }
+        let is_in = all_stand(&standings, |standing| *standing == Standing::In);
+        Ok(if is_in { Look::Passed } else { Look::Waits })
+    }
+
+    /// What a look comes to because hosts of a deployment may not be given traffic any more; none if they may.
+    pub(crate) async fn refuses_traffic(&self, id: &DeploymentId) -> Option<Look> {
+        let why = match self.base.deployment(id).await {
+            Ok(Some(stored)) => {
+                let alarm = stored.row.deployment.alarm()?;
+                let by = if alarm.names.is_empty() { "its alarms" } else { "an alarm" };
+                format!("the host gets no traffic: the deployment was stopped by {by}")
+            }
+            Ok(None) => "the host gets no traffic: the deployment was deleted".to_owned(),
+            // What is not known is looked at again; until then nothing is let in.
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                warn!(deployment = %id, error, "cannot be read; will look again");
+                return Some(Look::Waits);
+            }
+        };
+        Some(Look::Failed(why))
+    }
+
+    async fn standings(
+        &self,
+        groups: &[String],
+        host: &str,
+    ) -> Result<Vec<Standing>, BalancerError> {
+        let hosts = [host.to_owned()];
+        let looks = groups.iter().map(|group| self.balancers.standing(group, &hosts));
+        let found = try_join_all(looks).await?;
+        Ok(found.into_iter().map(|mut of| of.remove(host).unwrap_or(Standing::Out)).collect())
+    }
+}

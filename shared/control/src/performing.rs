@@ -1,0 +1,150 @@
+//! Requests of deployments, as the roles perform them: each its own, in the process that decided them or in another one.
+
+use async_trait::async_trait;
+use engine::DeploymentId;
+use engine::deployment::{Fact, Performer, Request};
+use serde::{Deserialize, Serialize};
+use tracing::{debug, instrument, warn};
+
+use crate::deployment_stepper::TRIES;
+use crate::ports::Errands;
+use crate::rows::{self, DeploymentRow, Outcome, OutcomeRow, Stored};
+use crate::table::TableError;
+use crate::{Base, Control, DeploymentStepper, Error, TrafficEvaluator};
+
+/// A request of a deployment, as one function hands it to another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Errand {
+    /// The deployment that decided it.
+    pub deployment_id: DeploymentId,
+    /// What is to be done.
+    #[serde(rename = "effect")]
+    pub request: Request,
+}
+
+/// A role that performs requests of deployments.
+#[async_trait]
+pub trait Performs: Send + Sync {
+    /// What it works on.
+    fn base(&self) -> &Base;
+
+    /// What it goes on with the deployment with, if it may do all that a step may need: so an alarm takes traffic back without
+    /// another function in between.
+    fn stepper(&self) -> Option<DeploymentStepper> {
+        None
+    }
+
+    /// Performs one of its requests. Returns what came of it, as far as that is known.
+    ///
+    /// # Errors
+    /// When it could not be performed now, and performing it again does no harm; or when it is a request of another role.
+    async fn perform(
+        &self,
+        deployment: &Stored<DeploymentRow>,
+        request: &Request,
+    ) -> Result<Vec<Fact>, Error>;
+
+    /// Performs a request that was handed over, and has its deployment hear what came of it. One that nobody waits for any
+    /// more is not performed.
+    ///
+    /// # Errors
+    /// When it could not be performed now; running it again does no harm.
+    #[instrument(name = "deployment", skip_all, fields(deployment = %errand.deployment_id))]
+    async fn run_errand(&self, errand: &Errand) -> Result<(), Error> {
+        let Errand { deployment_id: id, request } = errand;
+        for _ in 0..TRIES {
+            let Some(stored) = self.base().deployment(id).await? else { return Ok(()) };
+            if !stored.row.deployment.wants(request) {
+                debug!(deployment = %id, ?request, "nobody waits for this any more");
+                return Ok(());
+            }
+            match self.perform(&stored, request).await {
+                // The deployment goes on meanwhile, and may want it all the same: then it is performed again.
+                Err(error) if error.is_conflict() => {}
+                performed => return self.tell(id, performed?).await,
+            }
+        }
+        Err(TableError::Conflict(DeploymentRow::key_of(id)).into())
+    }
+
+    /// Has a deployment hear what came of its request: at once where a step can be taken here, else by an item, whose writing
+    /// wakes it.
+    ///
+    /// # Errors
+    /// Those of the table.
+    async fn tell(&self, id: &DeploymentId, facts: Vec<Fact>) -> Result<(), Error> {
+        if facts.is_empty() {
+            return Ok(());
+        }
+        if let Some(stepper) = self.stepper() {
+            return stepper.advance(id, facts).await.map(drop);
+        }
+        let base = self.base();
+        for outcome in facts.iter().cloned().filter_map(Outcome::of) {
+            let row = OutcomeRow { deployment_id: id.clone(), at: base.now(), outcome };
+            base.table.write(&[rows::put(&row)?]).await?;
+        }
+        base.bell.ring(id, facts);
+        Ok(())
+    }
+}
+
+/// Where requests are performed.
+#[derive(Clone)]
+pub enum Handover {
+    /// In the functions that they are handed to.
+    Elsewhere,
+    /// In this process, where they cannot be handed over.
+    Here(Box<Control>),
+    /// Those on traffic by this role, which has a step of its own, and all others elsewhere.
+    Traffic(Box<TrafficEvaluator>),
+}
+
+impl Handover {
+    /// Performs a request of a deployment, or hands it over: then nothing is known of it yet.
+    pub(crate) async fn perform(
+        &self,
+        errands: &dyn Errands,
+        stored: &Stored<DeploymentRow>,
+        request: &Request,
+        to: Performer,
+    ) -> Result<Vec<Fact>, Error> {
+        let id = stored.row.deployment.id();
+        let errand = Errand { deployment_id: id.clone(), request: request.clone() };
+        if errands.hand_over(to, &errand).await? {
+            return Ok(Vec::new());
+        }
+        match self {
+            Self::Here(control) => control.performer(to).perform(stored, request).await,
+            Self::Traffic(evaluator) if to == Performer::TrafficEvaluator => {
+                evaluator.perform(stored, request).await
+            }
+            Self::Elsewhere | Self::Traffic(_) => {
+                warn!(deployment = %id, ?request, "nobody performs this: the function has no queue for it");
+                Ok(Vec::new())
+            }
+        }
+    }
+}
+
+impl Control {
+    /// The role that performs what is `to` be performed by it.
+    fn performer(&self, to: Performer) -> Box<dyn Performs> {
+        match to {
+            Performer::DeploymentStepper => Box::new(self.deployment_stepper()),
+            Performer::RevisionIntake => Box::new(self.revision_intake()),
+            Performer::HookDispatcher => Box::new(self.hook_dispatcher()),
+            Performer::TrafficEvaluator => Box::new(self.traffic_evaluator()),
+            Performer::FleetWatcher => Box::new(self.fleet_watcher()),
+        }
+    }
+
+    /// Performs a request that was handed over to a role; see [`Performs::run_errand`].
+    ///
+    /// # Errors
+    /// When it could not be performed now; running it again does no harm.
+    pub async fn run_errand(&self, to: Performer, errand: &Errand) -> Result<(), Error> {
+        self.performer(to).run_errand(errand).await
+    }
+}
