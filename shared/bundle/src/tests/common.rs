@@ -150,6 +150,44 @@ fn sparse_files_of_gnu_tar_are_whole() {
 }
 
 #[test]
+fn labels_and_the_lists_of_incremental_archives_are_no_content() {
+    for format in ["gnu", "oldgnu", "posix"] {
+        for options in ["-V shop", "--listed-incremental=../list", "-V shop -g ../list"] {
+            let long = "d".repeat(120);
+            let archive = made(&format!(
+                "mkdir app/many app/{long}; for i in $(seq 200); do : >app/many/file-$i; done
+                 tar --format={format} {options} -cf ../out appspec.yml scripts app"
+            ));
+            let found = unpacked(&archive);
+            assert_eq!(found[&b"app/index.html"[..]], b"hello", "{format} {options}");
+            assert_eq!(found[&b"app/many"[..]], b"/", "{format} {options}");
+            assert_eq!(found[format!("app/{long}").as_bytes()], b"/", "{format} {options}");
+            assert_eq!(found.len(), 207, "{format} {options}");
+            check(&archive).unwrap();
+            check(&super::gzip(&archive)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_blank_size_is_none_where_there_is_no_content_and_damage_where_there_may_be() {
+    let blank = |archive: &[u8], at: usize, fill: u8| {
+        let mut archive = archive.to_vec();
+        archive[at + 124..at + 136].fill(fill);
+        archive[at + 148..at + 156].fill(b' ');
+        let sum: u32 = archive[at..at + 512].iter().map(|byte| u32::from(*byte)).sum();
+        archive[at + 148..at + 156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        archive
+    };
+    let archive = made("tar -cf ../out app/ scripts appspec.yml");
+    for fill in [0, b' '] {
+        check(&blank(&archive, 0, fill)).unwrap();
+        let error = check(&blank(&archive, 512, fill)).unwrap_err();
+        assert!(matches!(error, BundleError::Damaged { .. }), "{error}");
+    }
+}
+
+#[test]
 fn names_of_a_tar_are_bytes() {
     for format in ["gnu", "ustar", "posix"] {
         let archive = made(&format!(
