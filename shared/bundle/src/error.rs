@@ -212,6 +212,11 @@ pub(crate) enum Violation {
     Bomb { ratio: u64 },
 }
 
+/// The error of an archive that contradicts itself.
+pub(crate) fn damaged(what: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.into())
+}
+
 fn at(entry: Option<&str>) -> String {
     entry.map_or_else(String::new, |entry| format!(" at `{entry}`"))
 }

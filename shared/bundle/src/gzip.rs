@@ -4,6 +4,8 @@ use std::io::{self, BufRead, Read};
 
 use flate2::bufread::GzDecoder;
 
+use crate::error::damaged;
+
 /// The content of all members, one after the other. Each member's checksum and size are compared. Zeros may follow the
 /// last one, as tapes leave them, and nothing else.
 #[derive(Debug)]
@@ -47,8 +49,7 @@ fn skip_zeros(rest: &mut impl BufRead) -> io::Result<bool> {
                 skipped = true;
             }
             _ if zeros > 0 || skipped => {
-                let why = "there is something else after the zeros at its end";
-                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+                return Err(damaged("there is something else after the zeros at its end"));
             }
             _ => return Ok(false),
         }

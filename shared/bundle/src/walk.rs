@@ -5,7 +5,7 @@ use std::io::{self, Cursor, Read};
 use std::time::SystemTime;
 
 use crate::appspec;
-use crate::error::{BundleError, Problem};
+use crate::error::{BundleError, Problem, damaged};
 use crate::limits::Limits;
 use crate::names::to_text;
 use crate::tree::{Node, Tree, normalise, printable, shown};
@@ -242,10 +242,7 @@ impl Content<'_> {
         self.error.take().map_or(outcome, Err)?;
         // Only this read makes a zip reader compare the checksum.
         if self.inner.read(&mut [0])? != 0 {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "the file is longer than its header says",
-            ));
+            return Err(damaged("the file is longer than its header says"));
         }
         Ok(())
     }

@@ -12,7 +12,7 @@ use pax::{Extensions, time};
 use sparse::{Expanded, Said};
 use tar::{EntryType, Header};
 
-use crate::error::{BundleError, Problem};
+use crate::error::{BundleError, Problem, damaged};
 use crate::gzip::Members;
 use crate::limits::{Counted, Meter, Metered, length};
 use crate::tree::printable;
@@ -138,10 +138,6 @@ fn are_zeros(stream: &mut impl Read) -> io::Result<bool> {
             Err(error) => return Err(error),
         }
     }
-}
-
-fn damaged(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 fn read_entry(

@@ -7,7 +7,8 @@ use flate2::Crc;
 use flate2::bufread::DeflateDecoder;
 
 use super::central::{Large, Record, Sizes};
-use super::source::{Fields, Source, damaged};
+use super::source::{Fields, Source};
+use crate::error::damaged;
 
 const SIGNATURE: &[u8] = b"PK\x03\x04";
 const HEADER_BYTES: usize = 30;

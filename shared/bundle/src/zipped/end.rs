@@ -2,7 +2,8 @@
 
 use std::io::{self, Read, Seek};
 
-use super::source::{Fields, Source, damaged};
+use super::source::{Fields, Source};
+use crate::error::damaged;
 
 const END: [u8; 4] = *b"PK\x05\x06";
 const END_BYTES: usize = 22;

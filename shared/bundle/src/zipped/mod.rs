@@ -16,10 +16,10 @@ use std::rc::Rc;
 
 use central::Record;
 use content::{Content, DEFLATED, ENCRYPTED, STORED};
-use source::{Source, damaged};
+use source::Source;
 
 use crate::Kind;
-use crate::error::{BundleError, Problem};
+use crate::error::{BundleError, Problem, damaged};
 use crate::limits::{Meter, Metered, length};
 use crate::tree::printable;
 use crate::walk::{Raw, Walk};
