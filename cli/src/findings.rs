@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{self, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 
 use bundle::{BundleError, EntryKind, HEAD_BYTES, Inspection, Limits, names};
@@ -87,10 +87,10 @@ pub(crate) fn of_path(path: &Path) -> Result<Vec<Finding>, Unreadable> {
     let mut file = File::open(path).map_err(failed)?;
     let mut head = Vec::new();
     (&mut file).take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(failed)?;
-    file.seek(SeekFrom::Start(0)).map_err(failed)?;
-    if bundle::sniff(&head).is_some() {
+    if bundle::sniff(&head).is_some() || bundle::foreign(&file).map_err(failed)?.is_some() {
         return Ok(of_archive(&file, &path.display().to_string()));
     }
+    file.rewind().map_err(failed)?;
     Ok(of_text(&limited(file).map_err(failed)?, &path.display().to_string()))
 }
 

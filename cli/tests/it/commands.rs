@@ -151,6 +151,18 @@ fn lint_names_the_place_of_what_is_wrong_in_files_directories_and_archives() {
         appspec.yml:4:5: error: an entry of `files` has no `destination`; add the directory on the host that it goes to
         exit 1
     "#]].assert_eq(&lint(&dir.path().join("x.zip")));
+    // What is an archive, but none that is taken, is no bad AppSpec file.
+    fs::write(dir.path().join("x.tar.xz"), b"\xfd7zXZ\0\0\x04").unwrap();
+    let zip = fs::read(dir.path().join("x.zip")).unwrap();
+    fs::write(dir.path().join("x.run"), [b"#!/bin/sh\nexit\n", &*zip].concat()).unwrap();
+    expect![[r#"
+        [..]/x.tar.xz: error: the file is an xz archive; Cutover takes zip, tar and tar.gz: pack it anew, as `cutover push` does from its directory
+        exit 1
+    "#]].assert_eq(&lint(&dir.path().join("x.tar.xz")));
+    expect![[r#"
+        [..]/x.run: error: the file is a zip archive behind something else, as self-extracting ones are; Cutover takes zip, tar and tar.gz: pack it anew, as `cutover push` does from its directory
+        exit 1
+    "#]].assert_eq(&lint(&dir.path().join("x.run")));
     let output = program()
         .args(["lint", "--format", "json"])
         .arg(dir.path().join("x.zip"))

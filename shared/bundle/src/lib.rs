@@ -6,6 +6,7 @@
 
 mod appspec;
 mod error;
+mod foreign;
 mod gzip;
 mod limits;
 pub mod names;
@@ -23,6 +24,7 @@ use std::time::SystemTime;
 use engine::appspec::AppSpec;
 
 pub use error::{BundleError, Problem};
+pub use foreign::foreign;
 pub use limits::Limits;
 
 /// The type of an archive.
@@ -155,7 +157,12 @@ pub fn visit(
     file.seek(SeekFrom::Start(0)).map_err(BundleError::Read)?;
     (&mut file).take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(BundleError::Read)?;
     file.seek(SeekFrom::Start(0)).map_err(BundleError::Read)?;
-    let kind = sniff(&head).ok_or(BundleError::UnknownType)?;
+    let Some(kind) = sniff(&head) else {
+        return Err(match foreign(&mut file).map_err(BundleError::Read)? {
+            Some(what) => BundleError::OtherType { what },
+            None => BundleError::UnknownType,
+        });
+    };
     let mut walk = walk::Walk::new(kind, limits, sink);
     match kind {
         Kind::Zip => zipped::read(file, &mut walk)?,

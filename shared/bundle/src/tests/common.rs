@@ -188,6 +188,26 @@ fn a_blank_size_is_none_where_there_is_no_content_and_damage_where_there_may_be(
 }
 
 #[test]
+fn an_archive_that_is_not_taken_is_called_what_it_is() {
+    let behind = "a zip archive behind something else, as self-extracting ones are";
+    for (script, expected) in [
+        ("tar -cJf ../out .", "an xz archive"),
+        ("tar -cjf ../out .", "a bzip2 archive"),
+        ("bzip2 </dev/null >../out", "a bzip2 archive"),
+        ("tar --zstd -cf ../out .", "a zstd archive"),
+        ("zip -qr x.zip .; (printf '#!/bin/sh\nexit\n'; cat x.zip) >../out", behind),
+        ("zip -qr x.zip .; (printf '#!/bin/sh\n'; cat x.zip) >../out; zip -qA ../out", behind),
+        ("ar rc ../out appspec.yml", "an ar archive, as Debian packages are"),
+    ] {
+        let archive = made(script);
+        match check(&archive) {
+            Err(BundleError::OtherType { what }) => assert_eq!(what, expected, "{script}"),
+            other => panic!("{script}: {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn names_of_a_tar_are_bytes() {
     for format in ["gnu", "ustar", "posix"] {
         let archive = made(&format!(

@@ -15,6 +15,8 @@ use std::io::{self, Read, Seek};
 use std::rc::Rc;
 
 use central::Record;
+pub(crate) use end::has_end;
+
 use content::{Content, DEFLATED, ENCRYPTED, STORED};
 use source::Source;
 
