@@ -37,6 +37,8 @@ pub(crate) struct Walk<'s> {
     /// Paths that came again, and how many these were.
     again: Vec<String>,
     again_count: u64,
+    /// What else is doubtful about the archive, in sentences.
+    doubts: Vec<String>,
     sink: &'s mut dyn FnMut(Entry<'_>) -> io::Result<()>,
 }
 
@@ -54,6 +56,7 @@ impl<'s> Walk<'s> {
             unpacked_bytes: 0,
             again: Vec::new(),
             again_count: 0,
+            doubts: Vec::new(),
             sink,
         }
     }
@@ -112,6 +115,11 @@ impl<'s> Walk<'s> {
                 }
             }
         }
+    }
+
+    /// Takes down what is doubtful about the archive.
+    pub(crate) fn warn(&mut self, doubt: String) {
+        self.doubts.push(doubt);
     }
 
     fn symlink(
@@ -223,6 +231,7 @@ impl<'s> Walk<'s> {
         if rest > 0 {
             warnings.push(format!("so it is with {rest} more"));
         }
+        warnings.extend(self.doubts.iter().cloned());
         warnings
     }
 }

@@ -189,22 +189,93 @@ fn a_blank_size_is_none_where_there_is_no_content_and_damage_where_there_may_be(
 
 #[test]
 fn an_archive_that_is_not_taken_is_called_what_it_is() {
+    let tar = |mode: &str| {
+        python(&format!(
+            "with tarfile.open(mode='w|{mode}', fileobj=out) as t: t.addfile(tarfile.TarInfo('x'))"
+        ))
+    };
+    let zip = zip_with("");
     let behind = "a zip archive behind something else, as self-extracting ones are";
-    for (script, expected) in [
-        ("tar -cJf ../out .", "an xz archive"),
-        ("tar -cjf ../out .", "a bzip2 archive"),
-        ("bzip2 </dev/null >../out", "a bzip2 archive"),
-        ("tar --zstd -cf ../out .", "a zstd archive"),
-        ("zip -qr x.zip .; (printf '#!/bin/sh\nexit\n'; cat x.zip) >../out", behind),
-        ("zip -qr x.zip .; (printf '#!/bin/sh\n'; cat x.zip) >../out; zip -qA ../out", behind),
-        ("ar rc ../out appspec.yml", "an ar archive, as Debian packages are"),
+    for (archive, expected) in [
+        (tar("xz"), "an xz archive"),
+        (tar("bz2"), "a bzip2 archive"),
+        (python("import bz2; out.write(bz2.compress(b''))"), "a bzip2 archive"),
+        (b"\x28\xb5\x2f\xfd\x04\x00\x01\0\0".to_vec(), "a zstd archive"),
+        (b"!<arch>\ndebian-binary   ".to_vec(), "an ar archive, as Debian packages are"),
+        ([b"#!/bin/sh\nexit\n", &*zip].concat(), behind),
+        ([b"MZ\0\0", &*zip, &[0; 700]].concat(), behind),
     ] {
-        let archive = made(script);
         match check(&archive) {
-            Err(BundleError::OtherType { what }) => assert_eq!(what, expected, "{script}"),
-            other => panic!("{script}: {other:?}"),
+            Err(BundleError::OtherType { what }) => assert_eq!(what, expected),
+            other => panic!("{expected}: {other:?}"),
         }
     }
+}
+
+/// A zip archive that is good, into which a Python program puts more: `add(NAME, TEXT)` an entry, `gap(BYTES)` what
+/// belongs to none, and `hide(NAME)` takes an entry out of the directory.
+fn zip_with(more: &str) -> Vec<u8> {
+    python(&format!(
+        r"archive = io.BytesIO()
+z = zipfile.ZipFile(archive, 'w', zipfile.ZIP_DEFLATED)
+def add(name, text): z.writestr(name, text)
+def gap(data):
+    z.fp.seek(z.start_dir)
+    z.fp.write(data)
+    z.start_dir = z.fp.tell()
+def hide(name): z.filelist.remove(z.NameToInfo.pop(name))
+add('first', 'first')
+add('appspec.yml', appspec)
+add('app/hidden', 'x' * 1000)
+add('app/index.html', 'hello')
+add('scripts/after.sh', '')
+{more}
+z.close()
+out.write(archive.getvalue())"
+    ))
+}
+
+#[test]
+fn what_the_directory_of_a_zip_does_not_list_is_told() {
+    let warnings = |more: &str| check(&zip_with(more)).unwrap().warnings;
+    let unlisted = |name: &str| {
+        format!(
+            "`{name}` is in the archive, but not in its central directory, so it is not unpacked; pack the archive anew"
+        )
+    };
+    assert_eq!(warnings(""), [""; 0]);
+    assert_eq!(warnings("hide('app/hidden')"), [unlisted("app/hidden")]);
+    assert_eq!(warnings("hide('first')"), [unlisted("first")]);
+    assert_eq!(
+        warnings("add('last', 'x'); hide('last'); hide('first')"),
+        [unlisted("first"), unlisted("last")]
+    );
+    let said = warnings("gap(b'PK00 of nothing')");
+    assert!(said.len() == 1 && said[0].starts_with("15 bytes of the archive, from"), "{said:?}");
+    let said = warnings("for at in range(8): add(f'app/{at}', 'x'); gap(b'gap')");
+    assert_eq!(said.len(), 6, "{said:?}");
+    assert_eq!(said[5], "so it is in 3 more places of the archive");
+}
+
+#[test]
+fn what_common_tools_leave_between_the_entries_of_a_zip_is_not_told() {
+    for more in ["gap(bytes(4095))", "gap(b'signature' * 9 + b'APK Sig Block 42')"] {
+        assert_eq!(check(&zip_with(more)).unwrap().warnings, [""; 0], "{more}");
+    }
+    // Descriptors in all forms, one of them behind an entry whose header says all.
+    let described = python(
+        "class Pipe(io.RawIOBase):
+    def writable(self): return True
+    def write(self, data): return out.write(data)
+with zipfile.ZipFile(Pipe(), 'w', zipfile.ZIP_DEFLATED) as z:
+    z.writestr('app/index.html', 'hello')
+    z.writestr('app/empty/', '')
+    z.writestr('app/empty/none', '', zipfile.ZIP_STORED)
+    z.writestr('scripts/after.sh', '')
+    with z.open('app/large', 'w', force_zip64=True) as f: f.write(b'x' * 1000)
+    z.writestr('appspec.yml', appspec)",
+    );
+    assert_eq!(check(&described).unwrap().warnings, [""; 0]);
 }
 
 #[test]
