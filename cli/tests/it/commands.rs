@@ -216,8 +216,35 @@ fn lint_tells_what_hosts_take_and_nobody_means() {
     expect![[r#"
         [..]/appspec.yml:7:3: error: `After Install` is not a lifecycle event, so its scripts would never run; did you mean `AfterInstall`?
         [..]/appspec.yml:12:3: warning: `Custom` is not a lifecycle event of hosts, so its scripts never run in a deployment; remove it, or correct its name
+        [..]/appspec.yml:8:17: error: the script `./dos.sh` is no file of the bundle; pack it, or take the hook out
+        [..]/appspec.yml:10:17: error: the script `bare.sh` is no file of the bundle; pack it, or take the hook out
+        [..]/appspec.yml:13:17: error: the script `bare.sh` is no file of the bundle; pack it, or take the hook out
         exit 1
     "#]].assert_eq(&lint(misspelt.path()));
+
+    let missing = spec.replace("AfterInstall", "AfterInstal").replace("bare.sh", "no.sh");
+    let missing = bundle(&missing.replace("/a\n    d", "/b\n    d"));
+    fs::write(missing.path().join("dos.sh"), "#!/bin/sh\n").unwrap();
+    expect![[r#"
+        [..]/appspec.yml:7:3: error: `AfterInstal` is not a lifecycle event, so its scripts would never run; did you mean `AfterInstall`?
+        [..]/appspec.yml:12:3: warning: `Custom` is not a lifecycle event of hosts, so its scripts never run in a deployment; remove it, or correct its name
+        [..]/appspec.yml:4:13: error: the source `/b` is not in the bundle; pack it, or take the entry out
+        [..]/appspec.yml:10:17: error: the script `no.sh` is no file of the bundle; pack it, or take the hook out
+        [..]/appspec.yml:13:17: error: the script `no.sh` is no file of the bundle; pack it, or take the hook out
+        exit 1
+    "#]].assert_eq(&lint(missing.path()));
+    let archive = place.path().join("missing.tar");
+    let mut tar = std::process::Command::new("tar");
+    tar.arg("-C").arg(missing.path()).arg("-cf").arg(&archive).args(["a", "appspec.yml", "dos.sh"]);
+    assert!(tar.status().unwrap().success());
+    expect![[r#"
+        appspec.yml:7:3: error: `AfterInstal` is not a lifecycle event, so its scripts would never run; did you mean `AfterInstall`?
+        appspec.yml:12:3: warning: `Custom` is not a lifecycle event of hosts, so its scripts never run in a deployment; remove it, or correct its name
+        appspec.yml:4:13: error: the source `/b` is not in the bundle; pack it, or take the entry out
+        appspec.yml:10:17: error: the script `no.sh` is no file of the bundle; pack it, or take the hook out
+        appspec.yml:13:17: error: the script `no.sh` is no file of the bundle; pack it, or take the hook out
+        exit 1
+    "#]].assert_eq(&lint(&archive));
 
     let deep = tempfile::tempdir().unwrap();
     fs::create_dir_all(deep.path().join("x/y")).unwrap();

@@ -31,9 +31,7 @@ impl<R: BufRead> Read for Members<R> {
             }
             if !skip_zeros(member.get_mut())? {
                 if !begins_member(member.get_mut().fill_buf()?) {
-                    return Err(damaged(
-                        "there is something else after the end of its gzip data; take it off",
-                    ));
+                    return Err(damaged("there is something else after the end of its gzip data"));
                 }
                 self.member = self.member.take().map(|member| GzDecoder::new(member.into_inner()));
                 continue;

@@ -9,7 +9,7 @@ use crate::error::{BundleError, Problem, damaged};
 use crate::limits::Limits;
 use crate::names::to_text;
 use crate::tree::{Node, Tree, normalise, printable, shown};
-use crate::{Entry, EntryKind, Inspection, Kind};
+use crate::{Entry, EntryKind, Fault, Inspection, Kind};
 
 /// How many paths are named that came more than once.
 const AGAIN_SHOWN: usize = 5;
@@ -205,12 +205,13 @@ impl<'s> Walk<'s> {
         (self.sink)(entry).map_err(|source| BundleError::Sink { entry: shown(path), source })
     }
 
-    /// Says what the archive is, after its last entry.
-    pub(crate) fn finish(self) -> Result<Inspection, BundleError> {
+    /// Says what the archive is, after its last entry, and what its AppSpec file names and it does not have.
+    pub(crate) fn finish(self) -> Result<(Inspection, Vec<Fault>), BundleError> {
         let (strip_prefix, file, text) = appspec::find(&self.tree, &self.candidates)?;
-        let appspec =
-            appspec::read(&self.tree, strip_prefix.as_deref().unwrap_or_default(), &file, text)?;
-        Ok(Inspection {
+        let appspec = appspec::read(&file, text)?;
+        let root = strip_prefix.as_deref().unwrap_or_default();
+        let faults = appspec::faults(&self.tree, root, &appspec);
+        let inspection = Inspection {
             kind: self.kind,
             strip_prefix,
             appspec_file: file,
@@ -218,7 +219,8 @@ impl<'s> Walk<'s> {
             entries: self.tree.len(),
             unpacked_bytes: self.unpacked_bytes,
             warnings: self.warnings(),
-        })
+        };
+        Ok((inspection, faults))
     }
 
     /// What is taken, but most likely not meant.

@@ -482,6 +482,13 @@ fn a_name_that_is_nearly_an_event_is_refused_in_what_is_new_and_not_in_what_is_u
         "appspec.yml:7:3: `After Install` is not a lifecycle event, so its scripts would never run; did you mean `AfterInstall`?"
     );
     visit(Cursor::new(&archive), &Limits::default(), &mut |_| Ok(())).unwrap();
+    // All that is missing is told at once to who asks for it.
+    let (found, faults) =
+        crate::survey(Cursor::new(pack_tar(&items[..1])), &Limits::default(), &mut |_| Ok(()))
+            .unwrap();
+    let faults = faults.into_iter().chain(crate::misspelt(&found.appspec));
+    let lines: Vec<u32> = faults.map(|fault| fault.position.unwrap().line).collect();
+    assert_eq!(lines, [4, 8, 7]);
     let spec = APPSPEC.replace("AfterInstall", "CustomEvent");
     let items = [
         File("appspec.yml", spec.as_bytes(), 0o644),
