@@ -546,6 +546,23 @@ fn what_the_service_refuses_is_wrong_use() {
     "#]].assert_eq(&service.run(&["deploy", "shop/web"]));
     let (exit, told) = service.run_for_json(&["deploy", "shop/web"]);
     assert_eq!((exit, &told["error"]["__type"]), (2, &json!("ApplicationDoesNotExistException")));
+    // A hint that the message has already is not said twice.
+    let unknown =
+        "No deployment has the id `d-X`. `cutover status` shows the deployments of each group.";
+    let unknown = [refusal("DeploymentDoesNotExistException", unknown)];
+    let other = Service::with(&[
+        ("GetDeployment", &unknown),
+        ("StopDeployment", &unknown),
+        ("GetDeploymentLog", &unknown),
+        ("GetProgress", &[refusal("DeploymentDoesNotExistException", "not found")]),
+        ("SteerDeployment", &[refusal("DeploymentDoesNotExistException", "not found")]),
+    ]);
+    for command in ["watch", "stop", "logs"] {
+        let told = other.run(&[command, "d-X"]);
+        assert_eq!(told.matches("cutover status").count(), 1, "{told}");
+    }
+    let told = other.run(&["pause", "d-X"]);
+    assert!(told.contains("hint: `cutover status` shows the deployments"), "{told}");
     service.sign_with("another-secret");
     expect![[r#"
         2> error: the signature does not match: check the secret access key of `KEY`, and that nothing between the client and this service changes requests
