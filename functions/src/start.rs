@@ -12,7 +12,7 @@ use aws_config::{BehaviorVersion, SdkConfig};
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use control::bundles::KEPT_MS_MIN;
+use control::bundles::DAY_MS;
 use control::ports::{Clock, Cloud, NoCloud, Traffic};
 use control::{Control, Place, Settings};
 use sha2::{Digest as _, Sha256};
@@ -105,7 +105,7 @@ pub fn assemble(
         meter: Arc::new(EmbeddedMeter::new(config.stack.clone())),
         settings: Settings {
             start_ramp: config.start_ramp,
-            kept_bundles_ms: u64::from(config.keep_bundles_days) * KEPT_MS_MIN,
+            kept_bundles_ms: u64::from(config.keep_bundles_days) * DAY_MS,
             ..Settings::default()
         },
         place: Place { account: config.account.clone(), region },
