@@ -145,6 +145,11 @@ pub(crate) fn event_name(event: &LifecycleEvent) -> String {
     one_line(event.lifecycle_event_name.as_deref().unwrap_or("?"))
 }
 
+/// When a host began.
+pub(crate) fn begun(target: &InstanceTarget) -> Option<Timestamp> {
+    events(target).iter().filter_map(|event| event.start_time).min().map(Into::into)
+}
+
 /// A host's events, in their order.
 pub(crate) fn events(target: &InstanceTarget) -> &[LifecycleEvent] {
     target.lifecycle_events.as_deref().unwrap_or_default()
