@@ -21,6 +21,8 @@ pub(crate) struct History {
     progress: Vec<Line>,
     /// The last step or zone of which it was told that it has begun, and that it bakes.
     step: [Option<u32>; 2],
+    /// What the service said of it, without its numbers, which change with time.
+    messages: BTreeSet<String>,
     /// The twentieth of the way that a large fleet is on.
     twentieth: Option<u64>,
     /// When it was looked at last.
@@ -68,6 +70,7 @@ impl History {
             self.take_counts(snapshot.counts(), now);
         }
         self.take_progress(snapshot, now);
+        self.take_messages(snapshot, now);
         self.looked_at = now;
         if snapshot.has_ended() && self.end.is_none() {
             self.end = Some(end(snapshot, now));
@@ -195,6 +198,18 @@ impl History {
             leads: true,
             not_before: first.is_none().then_some(self.looked_at),
             ..held
+        }
+    }
+
+    /// Tells once what the service says of it.
+    fn take_messages(&mut self, snapshot: &Snapshot, now: Timestamp) {
+        let is_number = |word: &str| word.chars().all(|c| c.is_ascii_digit());
+        for message in text::messages(&snapshot.info) {
+            let words = message.split(' ').filter(|word| !is_number(word));
+            if self.messages.insert(words.collect()) {
+                let by = snapshot.info.complete_time.map_or(now, Timestamp::from);
+                self.hold(by, now, message);
+            }
         }
     }
 }

@@ -495,6 +495,35 @@ fn steps_are_told_when_they_began_and_not_when_they_were_heard_of() {
 }
 
 #[test]
+fn what_the_service_says_of_a_deployment_is_told_once() {
+    let said = |minutes: u32| {
+        let messages = [
+            format!(
+                "Commands to hosts are denied. They are tried again for {minutes} more minutes."
+            ),
+            "The instance i-1 goes on\nrunning.".to_owned(),
+        ];
+        snapshot(json!({ "deploymentStatusMessages": messages }), json!([]), None)
+    };
+    expect![[r#"
+        09:00:00.000Z  d-A1B2C3D4E  shop/web, careful
+        09:00:01.000Z  Commands to hosts are denied. They are tried again for 15 more minutes.
+        09:00:01.000Z  The instance i-1 goes on running.
+    "#]]
+    .assert_eq(&told(&[(1_000, said(15)), (61_000, said(14))]));
+    check(
+        &said(3),
+        view(60, 24),
+        &expect![[r#"
+        d-A1B2C3D4E  shop/web  InProgress
+          Commands to hosts are denied. They are tried again for
+            3 more minutes.
+          The instance i-1 goes on running.
+    "#]],
+    );
+}
+
+#[test]
 fn a_line_is_not_held_back_for_long() {
     let mut history = History::default();
     let hosts =

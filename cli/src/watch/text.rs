@@ -100,6 +100,11 @@ pub(crate) fn reason(info: &DeploymentInfo) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(": "))
 }
 
+/// What the service says of it beside its status: why it is held, or what is left to do.
+pub(crate) fn messages(info: &DeploymentInfo) -> Vec<String> {
+    info.deployment_status_messages.iter().flatten().map(|message| one_line(message)).collect()
+}
+
 /// What a host is doing, or what became of it.
 pub(crate) fn what(target: &InstanceTarget) -> String {
     let status = target.status.unwrap_or(TargetStatus::Pending);

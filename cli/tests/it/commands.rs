@@ -261,6 +261,7 @@ fn status_shows_deployments_uploads_and_why_some_were_refused() {
         json!({
             "deploymentId": id, "status": status, "createTime": 1_795_424_400,
             "deploymentOverview": { "Succeeded": 3, "InProgress": 1, "Failed": 0 },
+            "deploymentStatusMessages": [format!("Something is left to do for {id}.")],
             "revision": { "s3Location": { "bucket": "revisions", "key": "shop/app.zip" } },
         })
     };
@@ -321,12 +322,14 @@ fn status_shows_deployments_uploads_and_why_some_were_refused() {
     expect![[r#"
         shop/web  CodeDeployDefault.OneAtATime, rolls back automatically
           active      d-NEW000000  InProgress  (3 succeeded, 1 at work)  2026-11-23 09:00:00Z  s3://revisions/shop/app.zip
+                      Something is left to do for d-NEW000000.
                       step 2 of 3: 10% of hosts, baked until 09:01:00Z
                       paused: nothing new starts
                       watched by home:web errors worse than baseline (undecided)
                       watched by home:web p99>1s
                       `cutover resume d-NEW000000` resumes it, `cutover abort d-NEW000000` rolls back
           last        d-OLD000000  Failed  (3 succeeded, 1 at work)  2026-11-23 09:00:00Z  s3://revisions/shop/app.zip
+                      Something is left to do for d-OLD000000.
                       alarm home:web p99>1s, since 09:00:00.000Z
                       traffic was taken off the new version at 09:00:00.240Z, 240 ms after the alarm
                       `cutover rollback d-OLD000000` rolls back the hosts that run the new version
