@@ -73,6 +73,7 @@ impl History {
         self.take_messages(snapshot, now);
         self.looked_at = now;
         if snapshot.has_ended() && self.end.is_none() {
+            self.end_looks(snapshot.info.complete_time.map_or(now, Timestamp::from));
             self.end = Some(end(snapshot, now));
         }
     }
@@ -140,6 +141,13 @@ impl History {
             if held.not_before.is_some_and(|from| from <= host) && host < held.at {
                 held.at = host;
             }
+        }
+    }
+
+    /// What only a look has found was so by the end, although the look came after it.
+    fn end_looks(&mut self, end: Timestamp) {
+        for held in self.held.iter_mut().filter(|held| held.at == held.heard_at) {
+            held.at = held.at.min(end);
         }
     }
 

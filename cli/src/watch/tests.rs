@@ -464,6 +464,8 @@ fn steps_are_told_when_they_began_and_not_when_they_were_heard_of() {
         (11_600, ladder(1, None, [ran("host-1", 0.2), waits("host-2"), waits("host-3")])),
         (11_900, ladder(1, None, [ran("host-1", 0.2), works("host-2", 11.5), waits("host-3")])),
         (12_800, ladder(2, None, [ran("host-1", 0.2), ran("host-2", 11.5), works("host-3", 12.6)])),
+        // What is heard between the end and the look that tells of it was so by the end.
+        (13_800, ladder(3, None, [ran("host-1", 0.2), ran("host-2", 11.5), ran("host-3", 12.6)])),
         (13_900, end),
     ];
     expect![[r#"
