@@ -307,7 +307,8 @@ impl From<CallError> for Failure {
             }
             CallError::Refused { name, .. } => {
                 let exit = if may_pass { Exit::Unreachable } else { Exit::WrongUse };
-                let hint = hint(&name).map(str::to_owned);
+                // A message of Cutover's own may say it already; CodeDeploy's do not.
+                let hint = hint(&name).filter(|hint| !message.contains(*hint)).map(str::to_owned);
                 Self { hint, name: Some(name), ..Self::new(exit, message) }
             }
             CallError::Gateway { operation, status, .. } => {

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{self, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 
-use bundle::{BundleError, EntryKind, HEAD_BYTES, Inspection, Limits, names};
+use bundle::{BundleError, EntryKind, Fault, HEAD_BYTES, Inspection, Limits, names};
 use engine::appspec::{Position, Severity, lint};
 use serde::Serialize;
 
@@ -76,21 +76,25 @@ pub(crate) fn of_path(path: &Path) -> Result<Vec<Finding>, Unreadable> {
     let failed = |source| Unreadable { path: path.to_owned(), source };
     if fs::metadata(path).map_err(failed)?.is_dir() {
         let mut findings = of_dir(path)?;
-        if !findings.iter().any(Finding::is_error) {
-            match pack::pack(path, None) {
-                Ok(packed) => findings.extend(of_packed(&packed.file, path)),
-                Err(error) => findings.push(about(path, error.to_string())),
-            }
+        // What the AppSpec file names is looked for although there is something wrong with it already; if that is about the
+        // directory, it is not known which file is meant.
+        let name = path.display().to_string();
+        if !findings.iter().any(|finding| finding.file == name) {
+            let more = match pack::pack(path, None) {
+                Ok(packed) => of_packed(&packed.file, path),
+                Err(error) => vec![about(path, error.to_string())],
+            };
+            add(&mut findings, more);
         }
         return Ok(findings);
     }
     let mut file = File::open(path).map_err(failed)?;
     let mut head = Vec::new();
     (&mut file).take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(failed)?;
-    file.seek(SeekFrom::Start(0)).map_err(failed)?;
-    if bundle::sniff(&head).is_some() {
+    if bundle::sniff(&head).is_some() || bundle::foreign(&file).map_err(failed)?.is_some() {
         return Ok(of_archive(&file, &path.display().to_string()));
     }
+    file.rewind().map_err(failed)?;
     Ok(of_text(&limited(file).map_err(failed)?, &path.display().to_string()))
 }
 
@@ -118,15 +122,43 @@ pub(crate) fn of_dir(dir: &Path) -> Result<Vec<Finding>, Unreadable> {
 
 /// What is found about a directory that was packed, besides its AppSpec file's own findings.
 pub(crate) fn of_packed(mut file: &File, dir: &Path) -> Vec<Finding> {
-    match bundle::inspect(&mut file, &Limits::default()) {
-        Ok(inspection) => of_inspection(file, &inspection, dir, |path| {
-            dir.join(names::to_os(path)).display().to_string()
-        }),
+    match bundle::survey(&mut file, &Limits::default(), &mut |_| Ok(())) {
+        Ok((inspection, faults)) => {
+            let called = |path: &str| dir.join(names::to_os(path)).display().to_string();
+            let mut findings = of_faults(faults, &inspection, called);
+            findings.extend(of_inspection(file, &inspection, dir, called));
+            findings
+        }
         Err(BundleError::AppSpec { file, position, message }) => {
             let path = dir.join(file);
             vec![Finding::new(path.display().to_string(), position, Severity::Error, message)]
         }
         Err(error) => vec![about(dir, error.to_string())],
+    }
+}
+
+/// What makes a bundle refused whose AppSpec file can be read.
+fn of_faults(
+    faults: Vec<Fault>,
+    inspection: &Inspection,
+    called: impl Fn(&str) -> String,
+) -> Vec<Finding> {
+    let file = called(&inspection.appspec_file);
+    let misspelt = bundle::misspelt(&inspection.appspec);
+    let mut faults: Vec<Fault> = faults.into_iter().chain(misspelt).collect();
+    faults.sort_by_key(|fault| fault.position);
+    let error = |Fault { position, message }| {
+        Finding::new(file.clone(), position, Severity::Error, message)
+    };
+    faults.into_iter().map(error).collect()
+}
+
+/// Adds what was not found yet: of an AppSpec file that is wrong by itself the lint says the same.
+fn add(findings: &mut Vec<Finding>, more: Vec<Finding>) {
+    for finding in more {
+        if !findings.contains(&finding) {
+            findings.push(finding);
+        }
     }
 }
 
@@ -151,7 +183,7 @@ fn of_inspection(
     let scripts: BTreeSet<String> =
         hooks.map(|script| format!("{prefix}{}", plain(&script.location))).collect();
     let repository = format!("{prefix}.git/HEAD");
-    let looked = bundle::visit(&mut file, &Limits::default(), &mut |entry| {
+    let looked = bundle::survey(&mut file, &Limits::default(), &mut |entry| {
         if entry.path == repository {
             let message = "the repository of git is packed, too, and goes to all hosts with its whole history; pack without `.git`, or push with `--mtime commit`, which leaves it out";
             findings.push(Finding::new(called(entry.path), None, Severity::Warning, message));
@@ -180,7 +212,7 @@ fn about(path: &Path, message: impl Into<String>) -> Finding {
 /// What is found about an archive: what makes it refused, and what its AppSpec file's lint says.
 fn of_archive(mut file: &File, name: &str) -> Vec<Finding> {
     let mut texts: Vec<(String, Vec<u8>)> = Vec::new();
-    let visited = bundle::visit(&mut file, &Limits::default(), &mut |entry| {
+    let visited = bundle::survey(&mut file, &Limits::default(), &mut |entry| {
         let base = entry.path.rsplit('/').next().unwrap_or_default();
         if let EntryKind::File { reader, .. } = entry.kind
             && APPSPEC_NAMES.contains(&base)
@@ -192,20 +224,20 @@ fn of_archive(mut file: &File, name: &str) -> Vec<Finding> {
     });
     let mut more = Vec::new();
     let (spec, refused) = match visited {
-        Ok(inspection) => {
+        Ok((inspection, faults)) => {
             more = of_inspection(file, &inspection, Path::new(name), str::to_owned);
-            (Some(inspection.appspec_file), None)
+            let refused = of_faults(faults, &inspection, str::to_owned);
+            (Some(inspection.appspec_file), refused)
         }
         Err(BundleError::AppSpec { file, position, message }) => {
             let refused = Finding::new(file.clone(), position, Severity::Error, message);
-            (Some(file), Some(refused))
+            (Some(file), vec![refused])
         }
-        Err(error) => (None, Some(Finding::new(name, None, Severity::Error, error.to_string()))),
+        Err(error) => (None, vec![Finding::new(name, None, Severity::Error, error.to_string())]),
     };
     let text = texts.iter().find(|(path, _)| Some(path) == spec.as_ref());
     let mut findings = text.map(|(path, text)| of_text(text, path)).unwrap_or_default();
-    // The lint says the same about an AppSpec file that is wrong by itself.
-    findings.extend(refused.filter(|refused| !findings.contains(refused)));
+    add(&mut findings, refused);
     findings.extend(more);
     findings
 }

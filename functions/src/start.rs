@@ -14,7 +14,7 @@ use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use control::performing::Handover;
 use control::ports::{Clock, Cloud, Errands, NoTraffic, Traffic};
-use control::revision_intake::bundles::KEPT_MS_MIN;
+use control::revision_intake::bundles::DAY_MS;
 use control::{
     Base, DeploymentStepper, FleetWatcher, Followed, HookDispatcher, HostApi, OperatorApi, Place,
     RevisionIntake, Settings, TrafficEvaluator,
@@ -106,7 +106,7 @@ pub fn assemble(
         meter: Arc::new(EmbeddedMeter::new(config.stack.clone())),
         settings: Settings {
             start_ramp: config.start_ramp,
-            kept_bundles_ms: u64::from(config.keep_bundles_days) * KEPT_MS_MIN,
+            kept_bundles_ms: u64::from(config.keep_bundles_days) * DAY_MS,
             ..Settings::default()
         },
     };

@@ -1,7 +1,7 @@
 //! `cargo xtask`: what needs more than one command of cargo's.
 //!
 //! `test` sets up what the tests need and runs all of them; `lint` is the part of it that a developer wants often;
-//! `bench` takes the figures that README names.
+//! `bench` takes the figures that README names; `picture` draws the terminal that it shows.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool")]
 
@@ -10,6 +10,7 @@ mod cold;
 mod docker;
 mod functions;
 mod image;
+mod picture;
 mod place;
 mod run;
 mod sam_local;
@@ -31,6 +32,7 @@ const USAGE: &str = "\
 cargo xtask test [--long]   set up what the tests need and run all of them; --long with the large counts
 cargo xtask cloud           only what needs a Docker engine: functions in containers, and the template on an emulated cloud
 cargo xtask lint            formatting and clippy
+cargo xtask picture         draws docs/demo.svg anew from the demo in a terminal, for which it needs tmux
 cargo xtask template        the linters of the cloud's template, and that SAM builds it
 cargo xtask bench           the benchmarks, in release; `bench functions` those of the functions alone";
 
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         ["cloud"] => test::run_cloud(),
         ["lint"] => lint(),
         ["template"] => template(),
+        ["picture"] => picture::draw(),
         ["bench"] => bench(),
         ["bench", "functions"] => Place::find().and_then(cold::bench),
         _ => {

@@ -203,6 +203,8 @@ fn group_lines(application: &str, group: &GroupStatus) -> Vec<String> {
         let active = deployment.deployment_id == status.active_deployment_id;
         lines.push(field(if active { "active" } else { "last" }, &deployment_line(deployment)));
         lines.extend(reason_line(deployment));
+        let messages = text::messages(deployment).into_iter();
+        lines.extend(messages.map(|message| format!("{:14}{message}", "")));
         lines.extend(progress_lines(group, deployment));
     }
     for subscription in status.subscriptions.iter().flatten() {

@@ -60,9 +60,11 @@ pub(crate) fn draw(snapshot: &Snapshot, view: View) -> Vec<String> {
     let mut lines = head(snapshot, view);
     lines.extend(bar(snapshot.counts(), view));
     let known = snapshot.progress.iter();
-    for line in known.flat_map(|known| progress::lines(known, snapshot.of(), view.now)) {
-        let style = view.style(line.mark);
-        let parts = wrapped(&line.whole(), view.room().saturating_sub(4));
+    let known = known.flat_map(|known| progress::lines(known, snapshot.of(), view.now));
+    let said = text::messages(&snapshot.info).into_iter().map(|said| (Mark::Working, said));
+    for (mark, text) in known.map(|line| (line.mark, line.whole())).chain(said) {
+        let style = view.style(mark);
+        let parts = wrapped(&text, view.room().saturating_sub(4));
         let indents = ["  "].into_iter().chain(std::iter::repeat("    "));
         lines.extend(
             indents.zip(parts).map(|(indent, part)| format!("{indent}{}", style.apply_to(part))),

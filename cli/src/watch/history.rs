@@ -19,8 +19,14 @@ pub(crate) struct History {
     /// Events that began, and what became of hosts, by host.
     told: BTreeSet<(String, String)>,
     progress: Vec<Line>,
+    /// The last step or zone of which it was told that it has begun, and that it bakes.
+    step: [Option<u32>; 2],
+    /// What the service said of it, without its numbers, which change with time.
+    messages: BTreeSet<String>,
     /// The twentieth of the way that a large fleet is on.
-    step: Option<u64>,
+    twentieth: Option<u64>,
+    /// When it was looked at last.
+    looked_at: Timestamp,
     has_begun: bool,
     held: Vec<Held>,
     /// The line of the end, which nothing follows.
@@ -34,6 +40,16 @@ struct Held {
     /// When it was heard of, by the clock here.
     heard_at: Timestamp,
     text: String,
+    /// Whether it stands before what happened at the same time.
+    leads: bool,
+    /// Of a step of which no host was heard of yet: it has begun with the first that is, but not before this.
+    not_before: Option<Timestamp>,
+}
+
+impl Held {
+    fn new(at: Timestamp, heard_at: Timestamp, text: String) -> Self {
+        Self { at, heard_at, text, leads: false, not_before: None }
+    }
 }
 
 impl History {
@@ -43,7 +59,9 @@ impl History {
             self.has_begun = true;
             let begun = snapshot.info.create_time.map_or(now, Timestamp::from);
             // Nothing comes before it.
-            self.held.push(Held { at: begun, heard_at: Timestamp(0), text: begin(snapshot) });
+            let first = Held::new(begun, Timestamp(0), begin(snapshot));
+            self.held.push(Held { leads: true, ..first });
+            self.looked_at = begun;
         }
         for target in &snapshot.targets {
             self.take_host(target, snapshot.partial, now);
@@ -52,7 +70,10 @@ impl History {
             self.take_counts(snapshot.counts(), now);
         }
         self.take_progress(snapshot, now);
+        self.take_messages(snapshot, now);
+        self.looked_at = now;
         if snapshot.has_ended() && self.end.is_none() {
+            self.end_looks(snapshot.info.complete_time.map_or(now, Timestamp::from));
             self.end = Some(end(snapshot, now));
         }
     }
@@ -77,18 +98,21 @@ impl History {
     }
 
     fn until(&mut self, last: Timestamp) -> Vec<String> {
-        self.held.sort_by_key(|held| held.at);
+        self.held.sort_by_key(|held| (held.at, !held.leads));
         let number = self.held.partition_point(|held| held.at <= last);
         let line = |held: Held| format!("{}  {}", clock(held.at), held.text);
         self.held.drain(..number).map(line).collect()
     }
 
     fn hold(&mut self, at: Timestamp, now: Timestamp, text: String) {
-        self.held.push(Held { at, heard_at: now, text });
+        self.held.push(Held::new(at, now, text));
     }
 
     fn take_host(&mut self, target: &InstanceTarget, is_of_large_fleet: bool, now: Timestamp) {
         let host = text::name(target);
+        if let Some(begun) = text::begun(target) {
+            self.began_with(begun);
+        }
         for event in text::events(target).iter().filter(|_| !is_of_large_fleet) {
             let name = text::event_name(event);
             if let Some(start) = event.start_time
@@ -111,11 +135,27 @@ impl History {
         }
     }
 
+    /// Sets the time of a step that waits for its first host.
+    fn began_with(&mut self, host: Timestamp) {
+        for held in &mut self.held {
+            if held.not_before.is_some_and(|from| from <= host) && host < held.at {
+                held.at = host;
+            }
+        }
+    }
+
+    /// What only a look has found was so by the end, although the look came after it.
+    fn end_looks(&mut self, end: Timestamp) {
+        for held in self.held.iter_mut().filter(|held| held.at == held.heard_at) {
+            held.at = held.at.min(end);
+        }
+    }
+
     /// Of a large fleet, counts are told with each twentieth of the way.
     fn take_counts(&mut self, counts: Counts, now: Timestamp) {
         let step = counts.done().saturating_mul(20).checked_div(counts.total());
-        if self.step != step {
-            self.step = step;
+        if self.twentieth != step {
+            self.twentieth = step;
             self.hold(now, now, text::counts(counts));
         }
     }
@@ -129,14 +169,55 @@ impl History {
         let is_resumed = is_paused(&self.progress) && !is_paused(&lines) && !snapshot.has_ended();
         // What has no time of its own was so by the end.
         let by = snapshot.info.complete_time.map_or(now, Timestamp::from);
-        for line in lines.iter().filter(|line| !self.progress.contains(line)) {
-            self.held.push(Held { at: line.at.unwrap_or(by), heard_at: now, text: line.whole() });
+        let told = std::mem::take(&mut self.progress);
+        for line in lines.iter().filter(|line| !told.contains(line)) {
+            let held = Held::new(line.at.unwrap_or(by), now, line.whole());
+            let is_step = matches!(line.name, "step" | "zone") && !snapshot.has_ended();
+            let held = if is_step { self.step(snapshot, held) } else { held };
+            self.held.push(held);
         }
         if is_resumed {
             self.hold(now, now, "resumed".to_owned());
         }
-        if snapshot.progress.is_some() {
-            self.progress = lines;
+        self.progress = if snapshot.progress.is_some() { lines } else { told };
+    }
+
+    /// The line of a step or a zone, at its time. The service does not say when one began: it began with the first host
+    /// that the steps before it left, and bakes for as long as it says. What cannot be known has the time of the look.
+    fn step(&mut self, snapshot: &Snapshot, held: Held) -> Held {
+        let hosts = snapshot.counts().total();
+        let known = snapshot.progress.as_ref().and_then(|known| progress::place(known, hosts));
+        let Some(place) = known else { return held };
+        let [begun, baking] = &mut self.step;
+        let was_begun = begun.replace(place.number) == Some(place.number);
+        if place.bakes {
+            let is_new = baking.replace(place.number) != Some(place.number);
+            let at = place.baking_since.filter(|at| is_new && *at < held.at).unwrap_or(held.at);
+            return Held { at, ..held };
+        }
+        if was_begun || snapshot.partial {
+            return Held { leads: true, ..held };
+        }
+        let mut starts: Vec<Timestamp> = snapshot.targets.iter().filter_map(text::begun).collect();
+        starts.sort_unstable();
+        let first = place.hosts_before.and_then(|before| starts.get(before)).copied();
+        Held {
+            at: first.map_or(held.at, |first| first.min(held.at)),
+            leads: true,
+            not_before: first.is_none().then_some(self.looked_at),
+            ..held
+        }
+    }
+
+    /// Tells once what the service says of it.
+    fn take_messages(&mut self, snapshot: &Snapshot, now: Timestamp) {
+        let is_number = |word: &str| word.chars().all(|c| c.is_ascii_digit());
+        for message in text::messages(&snapshot.info) {
+            let words = message.split(' ').filter(|word| !is_number(word));
+            if self.messages.insert(words.collect()) {
+                let by = snapshot.info.complete_time.map_or(now, Timestamp::from);
+                self.hold(by, now, message);
+            }
         }
     }
 }

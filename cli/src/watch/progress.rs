@@ -115,6 +115,48 @@ pub(crate) fn is_worth_asking(progress: &GetProgressOutput) -> bool {
     has_way || has(&progress.alarms)
 }
 
+/// The step or the zone that a deployment is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// How many were done before it.
+    pub(crate) number: u32,
+    /// How many hosts were done before it, where that is known.
+    pub(crate) hosts_before: Option<usize>,
+    /// Whether it bakes.
+    pub(crate) bakes: bool,
+    /// Since when, where that is known.
+    pub(crate) baking_since: Option<Timestamp>,
+}
+
+/// The step or the zone that a deployment of so many hosts is at. When it began is not told, and follows from what is.
+pub(crate) fn place(progress: &GetProgressOutput, hosts: u64) -> Option<Place> {
+    let until = progress.baking_until.map(Timestamp::from);
+    if progress.zones.is_some() {
+        let number = progress.zones_done.unwrap_or_default();
+        let bakes = until.is_some();
+        return Some(Place { number, hosts_before: None, bakes, baking_since: None });
+    }
+    let steps = progress.steps.as_deref().filter(|steps| !steps.is_empty())?;
+    let number = progress.steps_done.unwrap_or_default();
+    let at = usize::try_from(number).ok()?;
+    let rung = |at: usize| steps.get(at)?.parse::<Rung>().ok();
+    let total = u32::try_from(hosts).unwrap_or(u32::MAX);
+    let before = match at.checked_sub(1) {
+        None => Some(0),
+        Some(below) => rung(below).map(|rung| rung.share.of_hosts(total)),
+    };
+    // Where the traffic moves all together, steps are no steps of hosts.
+    let before = before.filter(|_| progress.stage.is_none());
+    Some(Place {
+        number,
+        hosts_before: before.and_then(|before| usize::try_from(before).ok()),
+        bakes: until.is_some(),
+        baking_since: until
+            .zip(rung(at))
+            .map(|(until, rung)| Timestamp(until.0.saturating_sub(rung.bake_ms))),
+    })
+}
+
 /// Where the traffic is, and what is waited for before it moves on.
 fn traffic(progress: &GetProgressOutput, of: Of<'_>) -> Option<Line> {
     let percent = progress.traffic_percent.unwrap_or_default();

@@ -439,6 +439,93 @@ fn each_event_is_told_once_with_its_own_time_and_in_order() {
 }
 
 #[test]
+fn steps_are_told_when_they_began_and_not_when_they_were_heard_of() {
+    let ran = |name, start| {
+        host(name, "Succeeded", &[("Install", "Succeeded", Some(start), Some(start + 1.0))])
+    };
+    let waits = |name| host(name, "Pending", &[]);
+    let works =
+        |name, start| host(name, "InProgress", &[("Install", "InProgress", Some(start), None)]);
+    let ladder = |done: u32, until: Option<f64>, hosts: [Value; 3]| {
+        let mut progress = json!({ "steps": ["1 host@10s", "50%", "100%"], "stepsDone": done });
+        if let Some(until) = until {
+            progress["bakingUntil"] = at(until);
+        }
+        snapshot(json!({}), json!(hosts), Some(progress))
+    };
+    let mut end = ladder(3, None, [ran("host-1", 0.2), ran("host-2", 11.5), ran("host-3", 12.6)]);
+    let info = json!({ "status": "Succeeded", "completeTime": at(13.7) });
+    end.info = snapshot(info, json!([]), None).info;
+    // The second host has begun before it was heard that its step has, and is heard of later.
+    let all = [
+        (300, ladder(0, None, [works("host-1", 0.2), waits("host-2"), waits("host-3")])),
+        (1_400, ladder(0, Some(11.3), [ran("host-1", 0.2), waits("host-2"), waits("host-3")])),
+        (11_400, ladder(0, Some(11.3), [ran("host-1", 0.2), waits("host-2"), waits("host-3")])),
+        (11_600, ladder(1, None, [ran("host-1", 0.2), waits("host-2"), waits("host-3")])),
+        (11_900, ladder(1, None, [ran("host-1", 0.2), works("host-2", 11.5), waits("host-3")])),
+        (12_800, ladder(2, None, [ran("host-1", 0.2), ran("host-2", 11.5), works("host-3", 12.6)])),
+        // What is heard between the end and the look that tells of it was so by the end.
+        (13_800, ladder(3, None, [ran("host-1", 0.2), ran("host-2", 11.5), ran("host-3", 12.6)])),
+        (13_900, end),
+    ];
+    expect![[r#"
+        09:00:00.000Z  d-A1B2C3D4E  shop/web, careful, 3 hosts
+        09:00:00.200Z  step 1 of 3: 1 host
+        09:00:00.200Z  host-1  Install
+        09:00:01.200Z  host-1  Succeeded in 1.0 s
+        09:00:01.300Z  step 1 of 3: 1 host, bakes until 09:00:11Z
+        09:00:11.500Z  step 2 of 3: 50% of hosts
+        09:00:11.500Z  host-2  Install
+        09:00:12.500Z  host-2  Succeeded in 1.0 s
+        09:00:12.600Z  step 3 of 3: 100% of hosts
+        09:00:12.600Z  host-3  Install
+        09:00:13.600Z  host-3  Succeeded in 1.0 s
+        09:00:13.700Z  step 3 of 3 is done
+        09:00:13.700Z  d-A1B2C3D4E  Succeeded in 13.7 s
+    "#]]
+    .assert_eq(&told(&all));
+    // Whoever comes while a step bakes hears since when.
+    let late = [(5_000, all[1].1.clone())];
+    assert!(told(&late).contains("09:00:01.300Z  step 1 of 3: 1 host, bakes"), "{}", told(&late));
+    // A step that goes on after a pause or a promotion is told at that time.
+    let promoted = |mut seen: Snapshot| {
+        seen.progress.as_mut().unwrap().promoted = Some(true);
+        seen
+    };
+    let lines = told(&[all[1].clone(), (5_000, promoted(all[1].1.clone()))]);
+    assert!(lines.contains("09:00:05.000Z  step 1 of 3: 1 host\n"), "{lines}");
+}
+
+#[test]
+fn what_the_service_says_of_a_deployment_is_told_once() {
+    let said = |minutes: u32| {
+        let messages = [
+            format!(
+                "Commands to hosts are denied. They are tried again for {minutes} more minutes."
+            ),
+            "The instance i-1 goes on\nrunning.".to_owned(),
+        ];
+        snapshot(json!({ "deploymentStatusMessages": messages }), json!([]), None)
+    };
+    expect![[r#"
+        09:00:00.000Z  d-A1B2C3D4E  shop/web, careful
+        09:00:01.000Z  Commands to hosts are denied. They are tried again for 15 more minutes.
+        09:00:01.000Z  The instance i-1 goes on running.
+    "#]]
+    .assert_eq(&told(&[(1_000, said(15)), (61_000, said(14))]));
+    check(
+        &said(3),
+        view(60, 24),
+        &expect![[r#"
+        d-A1B2C3D4E  shop/web  InProgress
+          Commands to hosts are denied. They are tried again for
+            3 more minutes.
+          The instance i-1 goes on running.
+    "#]],
+    );
+}
+
+#[test]
 fn a_line_is_not_held_back_for_long() {
     let mut history = History::default();
     let hosts =

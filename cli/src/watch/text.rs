@@ -100,6 +100,11 @@ pub(crate) fn reason(info: &DeploymentInfo) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join(": "))
 }
 
+/// What the service says of it beside its status: why it is held, or what is left to do.
+pub(crate) fn messages(info: &DeploymentInfo) -> Vec<String> {
+    info.deployment_status_messages.iter().flatten().map(|message| one_line(message)).collect()
+}
+
 /// What a host is doing, or what became of it.
 pub(crate) fn what(target: &InstanceTarget) -> String {
     let status = target.status.unwrap_or(TargetStatus::Pending);
@@ -143,6 +148,11 @@ pub(crate) fn name(target: &InstanceTarget) -> String {
 /// An event's name.
 pub(crate) fn event_name(event: &LifecycleEvent) -> String {
     one_line(event.lifecycle_event_name.as_deref().unwrap_or("?"))
+}
+
+/// When a host began.
+pub(crate) fn begun(target: &InstanceTarget) -> Option<Timestamp> {
+    events(target).iter().filter_map(|event| event.start_time).min().map(Into::into)
 }
 
 /// A host's events, in their order.

@@ -151,6 +151,18 @@ fn lint_names_the_place_of_what_is_wrong_in_files_directories_and_archives() {
         appspec.yml:4:5: error: an entry of `files` has no `destination`; add the directory on the host that it goes to
         exit 1
     "#]].assert_eq(&lint(&dir.path().join("x.zip")));
+    // What is an archive, but none that is taken, is no bad AppSpec file.
+    fs::write(dir.path().join("x.tar.xz"), b"\xfd7zXZ\0\0\x04").unwrap();
+    let zip = fs::read(dir.path().join("x.zip")).unwrap();
+    fs::write(dir.path().join("x.run"), [b"#!/bin/sh\nexit\n", &*zip].concat()).unwrap();
+    expect![[r#"
+        [..]/x.tar.xz: error: the file is an xz archive; Cutover takes zip, tar and tar.gz: pack it anew, as `cutover push` does from its directory
+        exit 1
+    "#]].assert_eq(&lint(&dir.path().join("x.tar.xz")));
+    expect![[r#"
+        [..]/x.run: error: the file is a zip archive behind something else, as self-extracting ones are; Cutover takes zip, tar and tar.gz: pack it anew, as `cutover push` does from its directory
+        exit 1
+    "#]].assert_eq(&lint(&dir.path().join("x.run")));
     let output = program()
         .args(["lint", "--format", "json"])
         .arg(dir.path().join("x.zip"))
@@ -204,8 +216,35 @@ fn lint_tells_what_hosts_take_and_nobody_means() {
     expect![[r#"
         [..]/appspec.yml:7:3: error: `After Install` is not a lifecycle event, so its scripts would never run; did you mean `AfterInstall`?
         [..]/appspec.yml:12:3: warning: `Custom` is not a lifecycle event of hosts, so its scripts never run in a deployment; remove it, or correct its name
+        [..]/appspec.yml:8:17: error: the script `./dos.sh` is no file of the bundle; pack it, or take the hook out
+        [..]/appspec.yml:10:17: error: the script `bare.sh` is no file of the bundle; pack it, or take the hook out
+        [..]/appspec.yml:13:17: error: the script `bare.sh` is no file of the bundle; pack it, or take the hook out
         exit 1
     "#]].assert_eq(&lint(misspelt.path()));
+
+    let missing = spec.replace("AfterInstall", "AfterInstal").replace("bare.sh", "no.sh");
+    let missing = bundle(&missing.replace("/a\n    d", "/b\n    d"));
+    fs::write(missing.path().join("dos.sh"), "#!/bin/sh\n").unwrap();
+    expect![[r#"
+        [..]/appspec.yml:7:3: error: `AfterInstal` is not a lifecycle event, so its scripts would never run; did you mean `AfterInstall`?
+        [..]/appspec.yml:12:3: warning: `Custom` is not a lifecycle event of hosts, so its scripts never run in a deployment; remove it, or correct its name
+        [..]/appspec.yml:4:13: error: the source `/b` is not in the bundle; pack it, or take the entry out
+        [..]/appspec.yml:10:17: error: the script `no.sh` is no file of the bundle; pack it, or take the hook out
+        [..]/appspec.yml:13:17: error: the script `no.sh` is no file of the bundle; pack it, or take the hook out
+        exit 1
+    "#]].assert_eq(&lint(missing.path()));
+    let archive = place.path().join("missing.tar");
+    let mut tar = std::process::Command::new("tar");
+    tar.arg("-C").arg(missing.path()).arg("-cf").arg(&archive).args(["a", "appspec.yml", "dos.sh"]);
+    assert!(tar.status().unwrap().success());
+    expect![[r#"
+        appspec.yml:7:3: error: `AfterInstal` is not a lifecycle event, so its scripts would never run; did you mean `AfterInstall`?
+        appspec.yml:12:3: warning: `Custom` is not a lifecycle event of hosts, so its scripts never run in a deployment; remove it, or correct its name
+        appspec.yml:4:13: error: the source `/b` is not in the bundle; pack it, or take the entry out
+        appspec.yml:10:17: error: the script `no.sh` is no file of the bundle; pack it, or take the hook out
+        appspec.yml:13:17: error: the script `no.sh` is no file of the bundle; pack it, or take the hook out
+        exit 1
+    "#]].assert_eq(&lint(&archive));
 
     let deep = tempfile::tempdir().unwrap();
     fs::create_dir_all(deep.path().join("x/y")).unwrap();
@@ -222,6 +261,7 @@ fn status_shows_deployments_uploads_and_why_some_were_refused() {
         json!({
             "deploymentId": id, "status": status, "createTime": 1_795_424_400,
             "deploymentOverview": { "Succeeded": 3, "InProgress": 1, "Failed": 0 },
+            "deploymentStatusMessages": [format!("Something is left to do for {id}.")],
             "revision": { "s3Location": { "bucket": "revisions", "key": "shop/app.zip" } },
         })
     };
@@ -282,12 +322,14 @@ fn status_shows_deployments_uploads_and_why_some_were_refused() {
     expect![[r#"
         shop/web  CodeDeployDefault.OneAtATime, rolls back automatically
           active      d-NEW000000  InProgress  (3 succeeded, 1 at work)  2026-11-23 09:00:00Z  s3://revisions/shop/app.zip
+                      Something is left to do for d-NEW000000.
                       step 2 of 3: 10% of hosts, baked until 09:01:00Z
                       paused: nothing new starts
                       watched by home:web errors worse than baseline (undecided)
                       watched by home:web p99>1s
                       `cutover resume d-NEW000000` resumes it, `cutover abort d-NEW000000` rolls back
           last        d-OLD000000  Failed  (3 succeeded, 1 at work)  2026-11-23 09:00:00Z  s3://revisions/shop/app.zip
+                      Something is left to do for d-OLD000000.
                       alarm home:web p99>1s, since 09:00:00.000Z
                       traffic was taken off the new version at 09:00:00.240Z, 240 ms after the alarm
                       `cutover rollback d-OLD000000` rolls back the hosts that run the new version
@@ -507,6 +549,23 @@ fn what_the_service_refuses_is_wrong_use() {
     "#]].assert_eq(&service.run(&["deploy", "shop/web"]));
     let (exit, told) = service.run_for_json(&["deploy", "shop/web"]);
     assert_eq!((exit, &told["error"]["__type"]), (2, &json!("ApplicationDoesNotExistException")));
+    // A hint that the message has already is not said twice.
+    let unknown =
+        "No deployment has the id `d-X`. `cutover status` shows the deployments of each group.";
+    let unknown = [refusal("DeploymentDoesNotExistException", unknown)];
+    let other = Service::with(&[
+        ("GetDeployment", &unknown),
+        ("StopDeployment", &unknown),
+        ("GetDeploymentLog", &unknown),
+        ("GetProgress", &[refusal("DeploymentDoesNotExistException", "not found")]),
+        ("SteerDeployment", &[refusal("DeploymentDoesNotExistException", "not found")]),
+    ]);
+    for command in ["watch", "stop", "logs"] {
+        let told = other.run(&[command, "d-X"]);
+        assert_eq!(told.matches("cutover status").count(), 1, "{told}");
+    }
+    let told = other.run(&["pause", "d-X"]);
+    assert!(told.contains("hint: `cutover status` shows the deployments"), "{told}");
     service.sign_with("another-secret");
     expect![[r#"
         2> error: the signature does not match: check the secret access key of `KEY`, and that nothing between the client and this service changes requests

@@ -1,8 +1,9 @@
 //! Finding the AppSpec file among the entries, and checking that what it names is in the bundle
 //! (`docs/semantics.md#revisions`).
 
-use engine::appspec::{AppSpec, Os, Position};
+use engine::appspec::{AppSpec, Os};
 
+use crate::Fault;
 use crate::error::BundleError;
 use crate::tree::{Node, Tree, components, shown};
 
@@ -94,60 +95,54 @@ fn instead(tree: &Tree) -> String {
     }
 }
 
-/// Parses the AppSpec file, and checks its scripts and sources against the tree below `root`.
-pub(crate) fn read(
-    tree: &Tree,
-    root: &str,
-    file: &str,
-    text: &[u8],
-) -> Result<AppSpec, BundleError> {
-    let appspec = engine::appspec::parse(text).map_err(|error| BundleError::AppSpec {
+/// Parses the AppSpec file.
+pub(crate) fn read(file: &str, text: &[u8]) -> Result<AppSpec, BundleError> {
+    engine::appspec::parse(text).map_err(|error| BundleError::AppSpec {
         file: file.to_owned(),
         position: error.position,
         message: error.message,
-    })?;
-    let refuse = |position: Option<&Position>, message: String| BundleError::AppSpec {
-        file: file.to_owned(),
-        position: position.copied(),
-        message,
-    };
+    })
+}
+
+/// What `appspec` names and is not in the tree below `root`: sources first, then scripts by their events.
+pub(crate) fn faults(tree: &Tree, root: &str, appspec: &AppSpec) -> Vec<Fault> {
     let places = &appspec.places;
-    for (number, mapping) in appspec.files.iter().enumerate() {
-        let (source, position) = (&mapping.source, places.sources.get(number));
-        let path = slashed(source, appspec.os);
-        if climbs(&path) {
-            let message = format!(
-                "the source `{source}` leads upwards with `..`; name a path inside the bundle"
-            );
-            return Err(refuse(position, message));
-        }
-        if tree.find(root, &path).is_none() {
-            let message = format!(
-                "the source `{source}` is not in the bundle; pack it, or take the entry out"
-            );
-            return Err(refuse(position, message));
-        }
+    let sources = appspec.files.iter().enumerate().filter_map(|(number, mapping)| {
+        let message = source_fault(tree, root, &mapping.source, appspec.os)?;
+        Some(Fault { position: places.sources.get(number).copied(), message })
+    });
+    let scripts = appspec.hooks.iter().flat_map(|(event, scripts)| {
+        let places = places.scripts.get(event);
+        scripts.iter().enumerate().filter_map(move |(number, script)| {
+            let message = script_fault(tree, root, &script.location, appspec.os)?;
+            Some(Fault { position: places.and_then(|all| all.get(number)).copied(), message })
+        })
+    });
+    sources.chain(scripts).collect()
+}
+
+fn source_fault(tree: &Tree, root: &str, source: &str, os: Os) -> Option<String> {
+    let path = slashed(source, os);
+    if climbs(&path) {
+        return Some(format!(
+            "the source `{source}` leads upwards with `..`; name a path inside the bundle"
+        ));
     }
-    for (event, scripts) in &appspec.hooks {
-        for (number, script) in scripts.iter().enumerate() {
-            let location = &script.location;
-            let position = places.scripts.get(event).and_then(|places| places.get(number));
-            let path = slashed(location, appspec.os);
-            if climbs(&path) {
-                let message = format!(
-                    "the script `{location}` leads upwards with `..`; name a file inside the bundle"
-                );
-                return Err(refuse(position, message));
-            }
-            if tree.resolve(root, &path) != Some(&Node::File) {
-                let message = format!(
-                    "the script `{location}` is no file of the bundle; pack it, or take the hook out"
-                );
-                return Err(refuse(position, message));
-            }
-        }
+    tree.find(root, &path).is_none().then(|| {
+        format!("the source `{source}` is not in the bundle; pack it, or take the entry out")
+    })
+}
+
+fn script_fault(tree: &Tree, root: &str, location: &str, os: Os) -> Option<String> {
+    let path = slashed(location, os);
+    if climbs(&path) {
+        return Some(format!(
+            "the script `{location}` leads upwards with `..`; name a file inside the bundle"
+        ));
     }
-    Ok(appspec)
+    (tree.resolve(root, &path) != Some(&Node::File)).then(|| {
+        format!("the script `{location}` is no file of the bundle; pack it, or take the hook out")
+    })
 }
 
 fn climbs(path: &str) -> bool {

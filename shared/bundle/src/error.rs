@@ -14,6 +14,14 @@ pub enum BundleError {
         "the file is no zip, tar or tar.gz archive; pack the revision again (the type is read from the content, not from the name)"
     )]
     UnknownType,
+    /// An archive, but neither zip nor tar nor tar.gz.
+    #[error(
+        "the file is {what}; Cutover takes zip, tar and tar.gz: pack it anew, as `cutover push` does from its directory"
+    )]
+    OtherType {
+        /// What it is, with its article.
+        what: &'static str,
+    },
     /// The archive ends too early, or a checksum does not fit.
     #[error("the {kind} archive is cut off or damaged{}: {source}; pack it again, or upload it again", at(.entry.as_deref()))]
     Damaged {
@@ -210,6 +218,11 @@ pub(crate) enum Violation {
     TooLarge { limit: u64 },
     #[error("more than {ratio} times the packed size")]
     Bomb { ratio: u64 },
+}
+
+/// The error of an archive that contradicts itself.
+pub(crate) fn damaged(what: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.into())
 }
 
 fn at(entry: Option<&str>) -> String {

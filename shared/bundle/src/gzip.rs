@@ -4,6 +4,11 @@ use std::io::{self, BufRead, Read};
 
 use flate2::bufread::GzDecoder;
 
+use crate::error::damaged;
+
+/// What each member begins with.
+const MAGIC: &[u8] = b"\x1f\x8b";
+
 /// The content of all members, one after the other. Each member's checksum and size are compared. Zeros may follow the
 /// last one, as tapes leave them, and nothing else.
 #[derive(Debug)]
@@ -25,6 +30,9 @@ impl<R: BufRead> Read for Members<R> {
                 return Ok(count);
             }
             if !skip_zeros(member.get_mut())? {
+                if !begins_member(member.get_mut().fill_buf()?) {
+                    return Err(damaged("there is something else after the end of its gzip data"));
+                }
                 self.member = self.member.take().map(|member| GzDecoder::new(member.into_inner()));
                 continue;
             }
@@ -32,6 +40,12 @@ impl<R: BufRead> Read for Members<R> {
         }
         Ok(0)
     }
+}
+
+/// Whether another member can begin with these bytes, of which there is one at least.
+fn begins_member(bytes: &[u8]) -> bool {
+    let known = bytes.len().min(MAGIC.len());
+    bytes.get(..known) == MAGIC.get(..known)
 }
 
 /// Skips zeros; true if they go on to the end.
@@ -47,8 +61,7 @@ fn skip_zeros(rest: &mut impl BufRead) -> io::Result<bool> {
                 skipped = true;
             }
             _ if zeros > 0 || skipped => {
-                let why = "there is something else after the zeros at its end";
-                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+                return Err(damaged("there is something else after the zeros at its end"));
             }
             _ => return Ok(false),
         }

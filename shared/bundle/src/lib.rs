@@ -6,6 +6,7 @@
 
 mod appspec;
 mod error;
+mod foreign;
 mod gzip;
 mod limits;
 pub mod names;
@@ -20,9 +21,10 @@ use std::fmt;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::time::SystemTime;
 
-use engine::appspec::AppSpec;
+use engine::appspec::{AppSpec, Position};
 
 pub use error::{BundleError, Problem};
+pub use foreign::foreign;
 pub use limits::Limits;
 
 /// The type of an archive.
@@ -82,6 +84,15 @@ pub struct Inspection {
     pub warnings: Vec<String>,
 }
 
+/// What is wrong with the AppSpec file of an archive that is good by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Where in the file, if it has a place.
+    pub position: Option<Position>,
+    /// What is wrong, and what to do about it.
+    pub message: String,
+}
+
 /// A validated entry of an archive: it cannot lead out of the place where it is unpacked, nor below a link. Paths and
 /// targets are text as in [`names`].
 pub struct Entry<'a> {
@@ -130,14 +141,24 @@ pub enum EntryKind<'a> {
 /// # Errors
 /// [`BundleError`], when it is no valid bundle, or could not be read.
 pub fn inspect(file: impl Read + Seek, limits: &Limits) -> Result<Inspection, BundleError> {
-    let found = visit(file, limits, &mut |_| Ok(()))?;
-    match found.appspec.misspelt_events().into_iter().next() {
+    let (found, mut faults) = survey(file, limits, &mut |_| Ok(()))?;
+    faults.extend(misspelt(&found.appspec));
+    unless(faults, found)
+}
+
+/// The names under `hooks` that are nearly those of events, which are refused in whatever is new.
+pub fn misspelt(appspec: &AppSpec) -> impl Iterator<Item = Fault> {
+    let errors = appspec.misspelt_events().into_iter();
+    errors.map(|error| Fault { position: error.position, message: error.message })
+}
+
+/// What was found, unless there is a fault.
+fn unless(faults: Vec<Fault>, found: Inspection) -> Result<Inspection, BundleError> {
+    match faults.into_iter().next() {
         None => Ok(found),
-        Some(error) => Err(BundleError::AppSpec {
-            file: found.appspec_file,
-            position: error.position,
-            message: error.message,
-        }),
+        Some(Fault { position, message }) => {
+            Err(BundleError::AppSpec { file: found.appspec_file, position, message })
+        }
     }
 }
 
@@ -147,15 +168,34 @@ pub fn inspect(file: impl Read + Seek, limits: &Limits) -> Result<Inspection, Bu
 /// # Errors
 /// [`BundleError`], when it is no valid bundle, could not be read, or when `sink` fails ([`BundleError::Sink`]).
 pub fn visit(
-    mut file: impl Read + Seek,
+    file: impl Read + Seek,
     limits: &Limits,
     sink: &mut dyn FnMut(Entry<'_>) -> io::Result<()>,
 ) -> Result<Inspection, BundleError> {
+    let (found, faults) = survey(file, limits, sink)?;
+    unless(faults, found)
+}
+
+/// The same for who wants to hear of everything at once: what the AppSpec file names and is not in the bundle is told, and
+/// not refused.
+///
+/// # Errors
+/// As those of [`visit`]; an AppSpec file that cannot be read is one.
+pub fn survey(
+    mut file: impl Read + Seek,
+    limits: &Limits,
+    sink: &mut dyn FnMut(Entry<'_>) -> io::Result<()>,
+) -> Result<(Inspection, Vec<Fault>), BundleError> {
     let mut head = Vec::with_capacity(HEAD_BYTES);
     file.seek(SeekFrom::Start(0)).map_err(BundleError::Read)?;
     (&mut file).take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(BundleError::Read)?;
     file.seek(SeekFrom::Start(0)).map_err(BundleError::Read)?;
-    let kind = sniff(&head).ok_or(BundleError::UnknownType)?;
+    let Some(kind) = sniff(&head) else {
+        return Err(match foreign(&mut file).map_err(BundleError::Read)? {
+            Some(what) => BundleError::OtherType { what },
+            None => BundleError::UnknownType,
+        });
+    };
     let mut walk = walk::Walk::new(kind, limits, sink);
     match kind {
         Kind::Zip => zipped::read(file, &mut walk)?,

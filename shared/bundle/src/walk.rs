@@ -5,11 +5,11 @@ use std::io::{self, Cursor, Read};
 use std::time::SystemTime;
 
 use crate::appspec;
-use crate::error::{BundleError, Problem};
+use crate::error::{BundleError, Problem, damaged};
 use crate::limits::Limits;
 use crate::names::to_text;
 use crate::tree::{Node, Tree, normalise, printable, shown};
-use crate::{Entry, EntryKind, Inspection, Kind};
+use crate::{Entry, EntryKind, Fault, Inspection, Kind};
 
 /// How many paths are named that came more than once.
 const AGAIN_SHOWN: usize = 5;
@@ -37,6 +37,8 @@ pub(crate) struct Walk<'s> {
     /// Paths that came again, and how many these were.
     again: Vec<String>,
     again_count: u64,
+    /// What else is doubtful about the archive, in sentences.
+    doubts: Vec<String>,
     sink: &'s mut dyn FnMut(Entry<'_>) -> io::Result<()>,
 }
 
@@ -54,6 +56,7 @@ impl<'s> Walk<'s> {
             unpacked_bytes: 0,
             again: Vec::new(),
             again_count: 0,
+            doubts: Vec::new(),
             sink,
         }
     }
@@ -112,6 +115,11 @@ impl<'s> Walk<'s> {
                 }
             }
         }
+    }
+
+    /// Takes down what is doubtful about the archive.
+    pub(crate) fn warn(&mut self, doubt: String) {
+        self.doubts.push(doubt);
     }
 
     fn symlink(
@@ -197,12 +205,13 @@ impl<'s> Walk<'s> {
         (self.sink)(entry).map_err(|source| BundleError::Sink { entry: shown(path), source })
     }
 
-    /// Says what the archive is, after its last entry.
-    pub(crate) fn finish(self) -> Result<Inspection, BundleError> {
+    /// Says what the archive is, after its last entry, and what its AppSpec file names and it does not have.
+    pub(crate) fn finish(self) -> Result<(Inspection, Vec<Fault>), BundleError> {
         let (strip_prefix, file, text) = appspec::find(&self.tree, &self.candidates)?;
-        let appspec =
-            appspec::read(&self.tree, strip_prefix.as_deref().unwrap_or_default(), &file, text)?;
-        Ok(Inspection {
+        let appspec = appspec::read(&file, text)?;
+        let root = strip_prefix.as_deref().unwrap_or_default();
+        let faults = appspec::faults(&self.tree, root, &appspec);
+        let inspection = Inspection {
             kind: self.kind,
             strip_prefix,
             appspec_file: file,
@@ -210,7 +219,8 @@ impl<'s> Walk<'s> {
             entries: self.tree.len(),
             unpacked_bytes: self.unpacked_bytes,
             warnings: self.warnings(),
-        })
+        };
+        Ok((inspection, faults))
     }
 
     /// What is taken, but most likely not meant.
@@ -223,6 +233,7 @@ impl<'s> Walk<'s> {
         if rest > 0 {
             warnings.push(format!("so it is with {rest} more"));
         }
+        warnings.extend(self.doubts.iter().cloned());
         warnings
     }
 }
@@ -242,10 +253,7 @@ impl Content<'_> {
         self.error.take().map_or(outcome, Err)?;
         // Only this read makes a zip reader compare the checksum.
         if self.inner.read(&mut [0])? != 0 {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "the file is longer than its header says",
-            ));
+            return Err(damaged("the file is longer than its header says"));
         }
         Ok(())
     }

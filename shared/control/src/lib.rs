@@ -77,7 +77,7 @@ impl Default for Settings {
             alarm_every_ms: 10_000,
             traffic_look_ms: 2_000,
             traffic_look_max_ms: 10_000,
-            kept_bundles_ms: 30 * revision_intake::bundles::KEPT_MS_MIN,
+            kept_bundles_ms: 30 * revision_intake::bundles::DAY_MS,
         }
     }
 }

@@ -269,6 +269,25 @@ fn the_commands_for_clients_of_a_cloud_work() {
 }
 
 #[test]
+fn a_demo_that_ends_with_its_home_says_how_to_begin() {
+    let place = tempfile::tempdir().unwrap();
+    let said = shell("cutover --dir \"$PWD/a home's\" demo --exit 2>&1", place.path()).output();
+    let said = String::from_utf8(said.unwrap().stdout).unwrap();
+    let (_, next) = said.split_once("Try next:\n").unwrap();
+    let lines: Vec<&str> = next.lines().map(|line| line.split('#').next().unwrap()).collect();
+    assert_eq!((lines.len(), lines[0].trim()), (2, "cutover demo"));
+    let _killed = process::KilledWithTest(place.path().to_owned());
+    let mut home = shell(&format!("exec {} --port 0", lines[1]), place.path()).spawn().unwrap();
+    wait_for("the home that was told", || {
+        assert_eq!(home.try_wait().unwrap(), None, "the home has ended");
+        let status = shell("cutover --dir \"$PWD/a home's\" status", place.path()).output();
+        String::from_utf8(status.unwrap().stdout).unwrap().contains("shop/web").then_some(())
+    });
+    process::signal(Pid::from_child(&home), Signal::TERM);
+    assert!(home.wait().unwrap().success());
+}
+
+#[test]
 fn what_the_demo_says_to_try_next_works_as_typed() {
     let place = tempfile::tempdir().unwrap();
     let home = place.path().join("a home's");

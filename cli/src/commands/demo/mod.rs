@@ -80,8 +80,11 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let exit = match &told {
         Ok(told) => {
             report(told, &home.endpoints().api, context.format, began);
-            say_what_next(&home, told, began);
-            if !args.exit {
+            say_how_it_went(told, began);
+            if args.exit {
+                say_how_to_begin(context.dir.as_deref());
+            } else {
+                say_what_next(&home, told);
                 asked.wait().await;
             }
             if as_it_should(told) { Exit::Done } else { Exit::NotSucceeded }
@@ -125,16 +128,31 @@ fn report(told: &Ending, api: &str, format: Format, began: Instant) {
     }
 }
 
-/// Says where everything is, and what to try.
-fn say_what_next(home: &local::home::Home, told: &Ending, began: Instant) {
+fn say_how_it_went(told: &Ending, began: Instant) {
     let went_well = as_it_should(told);
     let verdict = if went_well { "All went as it should" } else { "Not all went as it should" };
+    output::note(&format!("\n{verdict}, in {:.1} s.", began.elapsed().as_secs_f64()));
+}
+
+/// Says what to type where the home ends with the story: one that was told in a directory of the user's can go on.
+fn say_how_to_begin(dir: Option<&Path>) {
+    let cutover = this_program();
+    let up = match dir {
+        Some(dir) => format!("  {cutover} --dir {} up  # starts this home again", for_shell(dir)),
+        None => format!("  {cutover} up  # starts a home of your own, in .cutover"),
+    };
+    output::note(&format!(
+        "\nTry next:\n  {cutover} demo  # tells it again, and the home stays up to look around\n{up}"
+    ));
+}
+
+/// Says where everything is, and what to try.
+fn say_what_next(home: &local::home::Home, told: &Ending) {
     let local::dir::Endpoints { api, s3, bucket, .. } = home.endpoints();
     let dir = home.dir().display();
     output::note(&format!(
-        "\n{verdict}, in {:.1} s.\n\n  API     {api}\n  bucket  s3://{bucket} at {s3}\n  hosts   {dir}/hosts/host-1/root\n\n\
-         Try next, in another terminal:",
-        began.elapsed().as_secs_f64(),
+        "\n  API     {api}\n  bucket  s3://{bucket} at {s3}\n  hosts   {dir}/hosts/host-1/root\n\n\
+         Try next, in another terminal:"
     ));
     let cutover = format!("{} --dir {}", this_program(), for_shell(home.dir()));
     let (app, archive) = (for_shell(&told.next.app), for_shell(&told.next.archive));

@@ -163,7 +163,30 @@ async fn output_is_followed_as_it_comes_and_is_whole_at_the_end() {
     assert_eq!(whole["entries"].as_array().unwrap().len(), 1);
     assert_eq!(whole["entries"][0]["text"], "one\ntwo\n");
     assert_eq!(world.refused(get, log(json!({ "after": "x" }))).await, "InvalidNextToken");
-    assert_eq!(world.refused(get, log(json!({ "event": "x" }))).await, "Validation");
+    let (status, answer) = world.call(get, log(json!({ "event": "AfterInstal" }))).await;
+    assert_eq!((status.as_u16(), &answer["__type"]), (400, &json!("ValidationException")));
+    let said = format!(
+        "`AfterInstal` is no lifecycle event of the deployment `{id}`. It has `ApplicationStop`, `DownloadBundle`, `BeforeInstall`, `Install`, `AfterInstall`, `ApplicationStart`, `ValidateService`."
+    );
+    assert_eq!(answer["message"], said);
+}
+
+#[tokio::test]
+async fn a_target_without_a_log_is_told_which_there_are() {
+    let world = World::with_group().await;
+    for number in 1..=7 {
+        world.register(&format!("web-{number}")).await;
+    }
+    let id = world.deploy("v1").await;
+    let get = "Cutover_v1.GetDeploymentLog";
+    let asked = json!({ "deploymentId": id, "targetId": "web-9" });
+    let (status, answer) = world.call(get, asked.clone()).await;
+    assert_eq!(status.as_u16(), 400, "{answer}");
+    assert_eq!(world.refused(get, asked).await, "DeploymentTargetDoesNotExist");
+    let said = format!(
+        "The deployment `{id}` has no target `web-9`. It has `web-1`, `web-2`, `web-3`, `web-4`, `web-5` and 2 more."
+    );
+    assert_eq!(answer["message"], said);
 }
 
 #[tokio::test]

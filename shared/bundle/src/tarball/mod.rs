@@ -12,7 +12,7 @@ use pax::{Extensions, time};
 use sparse::{Expanded, Said};
 use tar::{EntryType, Header};
 
-use crate::error::{BundleError, Problem};
+use crate::error::{BundleError, Problem, damaged};
 use crate::gzip::Members;
 use crate::limits::{Counted, Meter, Metered, length};
 use crate::tree::printable;
@@ -22,6 +22,11 @@ const BLOCK: usize = 512;
 
 /// How long an extension header may be: long names, extended attributes.
 const EXTENSION_BYTES: u64 = 1 << 20;
+
+/// Types of GNU tar that the crate does not name: the label of a volume, which is no entry, and a directory in an
+/// incremental archive, whose data are the names of what was in it.
+const VOLUME_LABEL: u8 = b'V';
+const LISTED_DIRECTORY: u8 = b'D';
 
 /// Whether `block` begins with a tar header, by its checksum.
 pub(crate) fn is_header(block: &[u8]) -> bool {
@@ -63,32 +68,31 @@ fn read_blocks(
     walk: &mut Walk<'_>,
 ) -> Result<(), BundleError> {
     let kind = walk.kind;
-    let damaged = |entry: Option<&[u8]>, error| {
-        BundleError::from_read(kind, entry.map(printable).as_deref(), error)
-    };
+    let damaged = |error| BundleError::from_read(kind, None, error);
     let mut extensions = Extensions::default();
-    while let Some(header) = next_header(&mut stream).map_err(|error| damaged(None, error))? {
-        let size = header.entry_size().map_err(|error| damaged(None, error))?;
+    while let Some(header) = next_header(&mut stream).map_err(damaged)? {
         #[expect(
             clippy::wildcard_enum_match_arm,
             reason = "the crate's list is open; everything else is an entry"
         )]
         match header.entry_type() {
             EntryType::GNULongName => {
-                extensions.path =
-                    Some(read_name(&mut stream, size).map_err(|error| damaged(None, error))?);
+                extensions.path = Some(read_name(&mut stream, &header).map_err(damaged)?);
             }
             EntryType::GNULongLink => {
-                extensions.link =
-                    Some(read_name(&mut stream, size).map_err(|error| damaged(None, error))?);
+                extensions.link = Some(read_name(&mut stream, &header).map_err(damaged)?);
             }
             EntryType::XHeader => {
-                let data =
-                    read_extension(&mut stream, size).map_err(|error| damaged(None, error))?;
-                extensions.read(&data).map_err(|error| damaged(None, error))?;
+                let data = read_extension(&mut stream, &header).map_err(damaged)?;
+                extensions.read(&data).map_err(damaged)?;
             }
             EntryType::XGlobalHeader => {
-                read_extension(&mut stream, size).map_err(|error| damaged(None, error))?;
+                read_extension(&mut stream, &header).map_err(damaged)?;
+            }
+            other if other.as_byte() == VOLUME_LABEL => {
+                let size = std::mem::take(&mut extensions).size;
+                let size = size.map_or_else(|| stored_bytes(&header), Ok).map_err(damaged)?;
+                skip(&mut stream, size).map_err(damaged)?;
             }
             _ => {
                 let extensions = std::mem::take(&mut extensions);
@@ -136,10 +140,6 @@ fn are_zeros(stream: &mut impl Read) -> io::Result<bool> {
     }
 }
 
-fn damaged(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
-}
-
 fn read_entry(
     stream: &mut impl Read,
     header: &Header,
@@ -156,7 +156,7 @@ fn read_entry(
     let refuse = |problem| BundleError::Entry { entry: printable(&name), problem };
     let size = match size {
         Some(size) => size,
-        None => header.entry_size().map_err(damaged)?,
+        None => stored_bytes(header).map_err(damaged)?,
     };
     let mode = header.mode().map_err(damaged)?;
     let modified = match modified {
@@ -181,6 +181,10 @@ fn read_entry(
             });
         }
         EntryType::Regular | EntryType::Continuous | EntryType::Directory => Raw::Dir { mode },
+        other if other.as_byte() == LISTED_DIRECTORY => {
+            walk.entry(&name, modified, Raw::Dir { mode })?;
+            return skip(stream, size).map_err(damaged);
+        }
         EntryType::Symlink => Raw::Symlink { target: &target },
         EntryType::Link => Raw::HardLink { target: &target },
         EntryType::Char | EntryType::Block => return special("a device node"),
@@ -191,6 +195,22 @@ fn read_entry(
         return Err(refuse(Problem::Header { what: "content where there cannot be any" }));
     }
     walk.entry(&name, modified, raw)
+}
+
+/// How many bytes follow the header. Where there is no content, some tools leave the field blank.
+fn stored_bytes(header: &Header) -> io::Result<u64> {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the crate's list is open")]
+    match header.entry_type() {
+        EntryType::Regular
+        | EntryType::Continuous
+        | EntryType::GNUSparse
+        | EntryType::GNULongName
+        | EntryType::GNULongLink
+        | EntryType::XHeader
+        | EntryType::XGlobalHeader => header.entry_size(),
+        _ if header.as_old().size.iter().all(|byte| matches!(byte, 0 | b' ')) => Ok(0),
+        _ => header.entry_size(),
+    }
 }
 
 /// A file as it is stored: whole, or without its holes.
@@ -237,20 +257,18 @@ impl StoredFile<'_> {
 }
 
 /// Reads a GNU long name, which ends with a NUL.
-fn read_name(stream: &mut impl Read, size: u64) -> io::Result<Vec<u8>> {
-    let mut name = read_extension(stream, size)?;
+fn read_name(stream: &mut impl Read, header: &Header) -> io::Result<Vec<u8>> {
+    let mut name = read_extension(stream, header)?;
     if name.last() == Some(&0) {
         name.pop();
     }
     Ok(name)
 }
 
-fn read_extension(stream: &mut impl Read, size: u64) -> io::Result<Vec<u8>> {
+fn read_extension(stream: &mut impl Read, header: &Header) -> io::Result<Vec<u8>> {
+    let size = stored_bytes(header)?;
     if size > EXTENSION_BYTES {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidData,
-            "an extension header is longer than 1 MiB",
-        ));
+        return Err(damaged("an extension header is longer than 1 MiB"));
     }
     let mut data = Vec::new();
     if stream.by_ref().take(size).read_to_end(&mut data)? as u64 != size {
@@ -258,6 +276,14 @@ fn read_extension(stream: &mut impl Read, size: u64) -> io::Result<Vec<u8>> {
     }
     skip_padding(stream, size)?;
     Ok(data)
+}
+
+/// Skips the content of an entry, and what fills its last block.
+fn skip(stream: &mut impl Read, size: u64) -> io::Result<()> {
+    if io::copy(&mut stream.take(size), &mut io::sink())? != size {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    skip_padding(stream, size)
 }
 
 fn skip_padding(stream: &mut impl Read, size: u64) -> io::Result<()> {

@@ -3,8 +3,8 @@
 use std::io;
 use std::time::{Duration, SystemTime};
 
-use super::damaged;
 use super::sparse::Said;
+use crate::error::damaged;
 
 /// What extension headers say about the next entry.
 #[derive(Default)]
@@ -57,7 +57,8 @@ impl Extensions {
     }
 }
 
-fn text<T: std::str::FromStr>(value: &[u8]) -> io::Result<T> {
+/// What stands in a record as text.
+pub(super) fn text<T: std::str::FromStr>(value: &[u8]) -> io::Result<T> {
     let text = str::from_utf8(value).ok();
     text.and_then(|text| text.parse().ok())
         .ok_or_else(|| damaged("an extension header has an unreadable value"))

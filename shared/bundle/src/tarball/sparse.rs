@@ -5,7 +5,9 @@ use std::io::{self, Read};
 
 use tar::Header;
 
-use super::{BLOCK, damaged};
+use super::BLOCK;
+use super::pax::text;
+use crate::error::damaged;
 
 /// How many pieces a map may have: what fits into an extension header.
 const PIECES: usize = 100_000;
@@ -50,12 +52,12 @@ impl Said {
     pub(super) fn take(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
         match key {
             b"name" => self.name = Some(value.to_vec()),
-            b"major" => self.major = Some(number(value)?),
-            b"size" | b"realsize" => self.size = Some(number(value)?),
-            b"offset" | b"numbytes" => self.push(number(value)?)?,
+            b"major" => self.major = Some(text(value)?),
+            b"size" | b"realsize" => self.size = Some(text(value)?),
+            b"offset" | b"numbytes" => self.push(text(value)?)?,
             b"map" => {
                 for value in value.split(|byte| *byte == b',').filter(|value| !value.is_empty()) {
-                    self.push(number(value)?)?;
+                    self.push(text(value)?)?;
                 }
             }
             // How many pieces there are, and the rest of the version.
@@ -118,7 +120,7 @@ impl<R: Read> Lines<'_, R> {
         let mut digits = Vec::new();
         loop {
             match self.byte()? {
-                b'\n' => return number(&digits),
+                b'\n' => return text(&digits),
                 byte if digits.len() < 20 => digits.push(byte),
                 _ => {
                     return Err(damaged(
@@ -128,12 +130,6 @@ impl<R: Read> Lines<'_, R> {
             }
         }
     }
-}
-
-fn number(value: &[u8]) -> io::Result<u64> {
-    let text = str::from_utf8(value).ok();
-    text.and_then(|text| text.parse().ok())
-        .ok_or_else(|| damaged("an extension header has an unreadable value"))
 }
 
 /// The map in the header itself, as GNU tar has always written it, and in the blocks that may follow.

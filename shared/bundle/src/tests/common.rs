@@ -150,6 +150,135 @@ fn sparse_files_of_gnu_tar_are_whole() {
 }
 
 #[test]
+fn labels_and_the_lists_of_incremental_archives_are_no_content() {
+    for format in ["gnu", "oldgnu", "posix"] {
+        for options in ["-V shop", "--listed-incremental=../list", "-V shop -g ../list"] {
+            let long = "d".repeat(120);
+            let archive = made(&format!(
+                "mkdir app/many app/{long}; for i in $(seq 200); do : >app/many/file-$i; done
+                 tar --format={format} {options} -cf ../out appspec.yml scripts app"
+            ));
+            let found = unpacked(&archive);
+            assert_eq!(found[&b"app/index.html"[..]], b"hello", "{format} {options}");
+            assert_eq!(found[&b"app/many"[..]], b"/", "{format} {options}");
+            assert_eq!(found[format!("app/{long}").as_bytes()], b"/", "{format} {options}");
+            assert_eq!(found.len(), 207, "{format} {options}");
+            check(&archive).unwrap();
+            check(&super::gzip(&archive)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_blank_size_is_none_where_there_is_no_content_and_damage_where_there_may_be() {
+    let blank = |archive: &[u8], at: usize, fill: u8| {
+        let mut archive = archive.to_vec();
+        archive[at + 124..at + 136].fill(fill);
+        archive[at + 148..at + 156].fill(b' ');
+        let sum: u32 = archive[at..at + 512].iter().map(|byte| u32::from(*byte)).sum();
+        archive[at + 148..at + 156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        archive
+    };
+    let archive = made("tar -cf ../out app/ scripts appspec.yml");
+    for fill in [0, b' '] {
+        check(&blank(&archive, 0, fill)).unwrap();
+        let error = check(&blank(&archive, 512, fill)).unwrap_err();
+        assert!(matches!(error, BundleError::Damaged { .. }), "{error}");
+    }
+}
+
+#[test]
+fn an_archive_that_is_not_taken_is_called_what_it_is() {
+    let tar = |mode: &str| {
+        python(&format!(
+            "with tarfile.open(mode='w|{mode}', fileobj=out) as t: t.addfile(tarfile.TarInfo('x'))"
+        ))
+    };
+    let zip = zip_with("");
+    let behind = "a zip archive behind something else, as self-extracting ones are";
+    for (archive, expected) in [
+        (tar("xz"), "an xz archive"),
+        (tar("bz2"), "a bzip2 archive"),
+        (python("import bz2; out.write(bz2.compress(b''))"), "a bzip2 archive"),
+        (b"\x28\xb5\x2f\xfd\x04\x00\x01\0\0".to_vec(), "a zstd archive"),
+        (b"!<arch>\ndebian-binary   ".to_vec(), "an ar archive, as Debian packages are"),
+        ([b"#!/bin/sh\nexit\n", &*zip].concat(), behind),
+        ([b"MZ\0\0", &*zip, &[0; 700]].concat(), behind),
+    ] {
+        match check(&archive) {
+            Err(BundleError::OtherType { what }) => assert_eq!(what, expected),
+            other => panic!("{expected}: {other:?}"),
+        }
+    }
+}
+
+/// A zip archive that is good, into which a Python program puts more: `add(NAME, TEXT)` an entry, `gap(BYTES)` what
+/// belongs to none, and `hide(NAME)` takes an entry out of the directory.
+fn zip_with(more: &str) -> Vec<u8> {
+    python(&format!(
+        r"archive = io.BytesIO()
+z = zipfile.ZipFile(archive, 'w', zipfile.ZIP_DEFLATED)
+def add(name, text): z.writestr(name, text)
+def gap(data):
+    z.fp.seek(z.start_dir)
+    z.fp.write(data)
+    z.start_dir = z.fp.tell()
+def hide(name): z.filelist.remove(z.NameToInfo.pop(name))
+add('first', 'first')
+add('appspec.yml', appspec)
+add('app/hidden', 'x' * 1000)
+add('app/index.html', 'hello')
+add('scripts/after.sh', '')
+{more}
+z.close()
+out.write(archive.getvalue())"
+    ))
+}
+
+#[test]
+fn what_the_directory_of_a_zip_does_not_list_is_told() {
+    let warnings = |more: &str| check(&zip_with(more)).unwrap().warnings;
+    let unlisted = |name: &str| {
+        format!(
+            "`{name}` is in the archive, but not in its central directory, so it is not unpacked; pack the archive anew"
+        )
+    };
+    assert_eq!(warnings(""), [""; 0]);
+    assert_eq!(warnings("hide('app/hidden')"), [unlisted("app/hidden")]);
+    assert_eq!(warnings("hide('first')"), [unlisted("first")]);
+    assert_eq!(
+        warnings("add('last', 'x'); hide('last'); hide('first')"),
+        [unlisted("first"), unlisted("last")]
+    );
+    let said = warnings("gap(b'PK00 of nothing')");
+    assert!(said.len() == 1 && said[0].starts_with("15 bytes of the archive, from"), "{said:?}");
+    let said = warnings("for at in range(8): add(f'app/{at}', 'x'); gap(b'gap')");
+    assert_eq!(said.len(), 6, "{said:?}");
+    assert_eq!(said[5], "so it is in 3 more places of the archive");
+}
+
+#[test]
+fn what_common_tools_leave_between_the_entries_of_a_zip_is_not_told() {
+    for more in ["gap(bytes(4095))", "gap(b'signature' * 9 + b'APK Sig Block 42')"] {
+        assert_eq!(check(&zip_with(more)).unwrap().warnings, [""; 0], "{more}");
+    }
+    // Descriptors in all forms, one of them behind an entry whose header says all.
+    let described = python(
+        "class Pipe(io.RawIOBase):
+    def writable(self): return True
+    def write(self, data): return out.write(data)
+with zipfile.ZipFile(Pipe(), 'w', zipfile.ZIP_DEFLATED) as z:
+    z.writestr('app/index.html', 'hello')
+    z.writestr('app/empty/', '')
+    z.writestr('app/empty/none', '', zipfile.ZIP_STORED)
+    z.writestr('scripts/after.sh', '')
+    with z.open('app/large', 'w', force_zip64=True) as f: f.write(b'x' * 1000)
+    z.writestr('appspec.yml', appspec)",
+    );
+    assert_eq!(check(&described).unwrap().warnings, [""; 0]);
+}
+
+#[test]
 fn names_of_a_tar_are_bytes() {
     for format in ["gnu", "ustar", "posix"] {
         let archive = made(&format!(
@@ -353,6 +482,13 @@ fn a_name_that_is_nearly_an_event_is_refused_in_what_is_new_and_not_in_what_is_u
         "appspec.yml:7:3: `After Install` is not a lifecycle event, so its scripts would never run; did you mean `AfterInstall`?"
     );
     visit(Cursor::new(&archive), &Limits::default(), &mut |_| Ok(())).unwrap();
+    // All that is missing is told at once to who asks for it.
+    let (found, faults) =
+        crate::survey(Cursor::new(pack_tar(&items[..1])), &Limits::default(), &mut |_| Ok(()))
+            .unwrap();
+    let faults = faults.into_iter().chain(crate::misspelt(&found.appspec));
+    let lines: Vec<u32> = faults.map(|fault| fault.position.unwrap().line).collect();
+    assert_eq!(lines, [4, 8, 7]);
     let spec = APPSPEC.replace("AfterInstall", "CustomEvent");
     let items = [
         File("appspec.yml", spec.as_bytes(), 0o644),

@@ -165,6 +165,7 @@ fn a_bundle_of_each_type_is_known_by_its_content() {
     assert_eq!(sniff(b"hello"), None);
     assert!(matches!(check(b"hello"), Err(BundleError::UnknownType)));
     assert!(matches!(check(b""), Err(BundleError::UnknownType)));
+    assert!(matches!(check(b"version: 0.0 # PK\x05\x06"), Err(BundleError::UnknownType)));
 }
 
 #[test]

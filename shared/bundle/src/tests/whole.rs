@@ -157,6 +157,12 @@ fn nothing_but_zeros_may_follow_an_archive() {
             assert!(why.contains("cut off or damaged"), "{kind}: {why}");
         }
     }
+    // What is no further member is no end that came too early.
+    let packed = pack_good(Kind::Tgz, "", &[]);
+    for more in [&b"x"[..], b"junk", b"\x1fjunk that is longer than a header", b"PK\x03\x04"] {
+        let why = damage(&[&packed[..], more].concat());
+        assert_eq!(why, "there is something else after the end of its gzip data");
+    }
     // Two archives in one stream of gzip, as `cat a.tar b.tar | gzip` makes them.
     let one = pack_good(Kind::Tar, "", &[]);
     let why = damage(&gzip(&[&one[..], &one].concat()));

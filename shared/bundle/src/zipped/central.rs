@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use flate2::Crc;
 
-use super::source::{Fields, Source, damaged};
+use super::source::{Fields, Source};
+use crate::error::damaged;
 
 const SIGNATURE: &[u8] = b"PK\x01\x02";
 const HEADER_BYTES: usize = 46;

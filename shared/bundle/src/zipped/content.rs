@@ -7,10 +7,12 @@ use flate2::Crc;
 use flate2::bufread::DeflateDecoder;
 
 use super::central::{Large, Record, Sizes};
-use super::source::{Fields, Source, damaged};
+use super::source::{Fields, Source};
+use crate::error::damaged;
 
-const SIGNATURE: &[u8] = b"PK\x03\x04";
-const HEADER_BYTES: usize = 30;
+/// The header before an entry's content.
+pub(super) const SIGNATURE: &[u8] = b"PK\x03\x04";
+pub(super) const HEADER_BYTES: usize = 30;
 const DESCRIPTOR: &[u8] = b"PK\x07\x08";
 
 /// In an entry's flags: encrypted, or what is said about the content stands behind it.
@@ -21,9 +23,22 @@ const DESCRIBED: u16 = 1 << 3;
 pub(super) const STORED: u16 = 0;
 pub(super) const DEFLATED: u16 = 8;
 
-/// Goes to the content of an entry, and holds its local header against the central one. Returns whether a descriptor
-/// has to follow the content.
-pub(super) fn open<R: Read + Seek>(source: &mut Source<R>, record: &Record) -> io::Result<bool> {
+/// Whether a descriptor follows the content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Descriptor {
+    /// None does.
+    Absent,
+    /// The header says all, and that one follows, which some tools then leave out.
+    Optional,
+    /// One has to.
+    Needed,
+}
+
+/// Goes to the content of an entry, and holds its local header against the central one.
+pub(super) fn open<R: Read + Seek>(
+    source: &mut Source<R>,
+    record: &Record,
+) -> io::Result<Descriptor> {
     source.seek_to(record.header_at)?;
     let header = source.bytes(HEADER_BYTES)?;
     let mut fields = Fields(&header);
@@ -49,7 +64,10 @@ pub(super) fn open<R: Read + Seek>(source: &mut Source<R>, record: &Record) -> i
     let unpacked = large.instead_of(unpacked)?;
     let packed = large.instead_of(packed)?;
     if (Sizes { crc, packed, unpacked }) == record.sizes {
-        return Ok(false);
+        return Ok(match flags & DESCRIBED {
+            0 => Descriptor::Absent,
+            _ => Descriptor::Optional,
+        });
     }
     // What was not known yet when the header was written is 0, or full.
     let is_open = |said: u64, known: u64| said == 0 || said == u64::from(u32::MAX) || said == known;
@@ -60,32 +78,39 @@ pub(super) fn open<R: Read + Seek>(source: &mut Source<R>, record: &Record) -> i
     if !is_described {
         return Err(damaged("its header and the central directory contradict each other"));
     }
-    Ok(true)
+    Ok(Descriptor::Needed)
 }
 
-/// Checks the descriptor that begins here: with or without a signature, with sizes of 32 or of 64 bits.
-pub(super) fn check_descriptor<R: Read + Seek>(
+/// How long the descriptor is that begins here: with or without a signature, with sizes of 32 or of 64 bits.
+pub(super) fn descriptor_bytes<R: Read + Seek>(
     source: &mut Source<R>,
+    descriptor: Descriptor,
     sizes: Sizes,
     end: u64,
-) -> io::Result<()> {
+) -> io::Result<u64> {
+    if descriptor == Descriptor::Absent {
+        return Ok(0);
+    }
     let left = end.saturating_sub(source.at()).min(24);
     let bytes = source.bytes(usize::try_from(left).unwrap_or(usize::MAX))?;
-    let signed = bytes.strip_prefix(DESCRIPTOR);
     let says = |bytes: &[u8], large: bool| {
         let mut fields = Fields(bytes);
         let crc = fields.u32().ok()?;
         let mut size = || if large { fields.u64() } else { fields.u32().map(u64::from) };
         Some(Sizes { crc, packed: size().ok()?, unpacked: size().ok()? })
     };
-    let fits = [Some(bytes.as_slice()), signed]
-        .into_iter()
-        .flatten()
-        .any(|bytes| [false, true].iter().any(|large| says(bytes, *large) == Some(sizes)));
-    if fits {
-        return Ok(());
+    let signed = bytes.strip_prefix(DESCRIPTOR).unwrap_or_default();
+    let forms = [
+        (signed, false, 16),
+        (signed, true, 24),
+        (bytes.as_slice(), false, 12),
+        (bytes.as_slice(), true, 20),
+    ];
+    match forms.into_iter().find(|(bytes, large, _)| says(bytes, *large) == Some(sizes)) {
+        Some((_, _, length)) => Ok(length),
+        None if descriptor == Descriptor::Optional => Ok(0),
+        None => Err(damaged("what stands behind its content does not fit the central directory")),
     }
-    Err(damaged("what stands behind its content does not fit the central directory"))
 }
 
 /// The content of an entry, which is whole when its end was read.

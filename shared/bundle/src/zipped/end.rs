@@ -2,7 +2,9 @@
 
 use std::io::{self, Read, Seek};
 
-use super::source::{Fields, Source, damaged};
+use super::source::{Fields, Source};
+use crate::error::damaged;
+use crate::limits::length;
 
 const END: [u8; 4] = *b"PK\x05\x06";
 const END_BYTES: usize = 22;
@@ -46,23 +48,47 @@ impl End {
     }
 }
 
+/// Whether the file ends as a zip archive does, wherever that begins.
+pub(crate) fn has_end(mut file: impl Read + Seek) -> io::Result<bool> {
+    let length = length(&mut file)?;
+    let (_, tail) = tail(&mut Source::new(file), length)?;
+    let content = without_zeros(&tail);
+    Ok((0..content).any(|at| matches!(record_at(&tail, at, content), Ok(Some(Some(_))))))
+}
+
+/// The end of a file, and where it begins.
+fn tail<R: Read + Seek>(source: &mut Source<R>, length: u64) -> io::Result<(u64, Vec<u8>)> {
+    let at = length.saturating_sub(TAIL_BYTES);
+    source.seek_to(at)?;
+    let bytes = source.bytes(usize::try_from(length - at).unwrap_or(usize::MAX))?;
+    Ok((at, bytes))
+}
+
+/// How long a tail is without the zeros that fill a block up, which are no content.
+fn without_zeros(tail: &[u8]) -> usize {
+    tail.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+}
+
+/// The end record that begins at `at`, if one does; none in it if it is not the last thing of the file.
+fn record_at(tail: &[u8], at: usize, content: usize) -> io::Result<Option<Option<Record>>> {
+    let Some(bytes) = tail.get(at..).filter(|rest| rest.starts_with(&END)) else { return Ok(None) };
+    let Some(bytes) = bytes.get(..END_BYTES) else { return Ok(None) };
+    let record = Record::read(bytes)?;
+    let end = at + END_BYTES + usize::from(record.comment_bytes);
+    Ok(Some(Some(record).filter(|_| end >= content && end <= tail.len())))
+}
+
 /// Finds the end of an archive of `length` bytes.
 pub(super) fn find<R: Read + Seek>(source: &mut Source<R>, length: u64) -> io::Result<End> {
-    let tail_at = length.saturating_sub(TAIL_BYTES);
-    source.seek_to(tail_at)?;
-    let tail = source.bytes(usize::try_from(length - tail_at).unwrap_or(usize::MAX))?;
-    // Zeros that fill a block up are no content.
-    let content = tail.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let (tail_at, tail) = tail(source, length)?;
+    let content = without_zeros(&tail);
     let mut found = false;
     for at in (0..content).rev() {
-        let Some(record) = tail.get(at..).filter(|rest| rest.starts_with(&END)) else { continue };
-        let Some(record) = record.get(..END_BYTES) else { continue };
-        let end = Record::read(record)?;
-        let end_at = at + END_BYTES + usize::from(end.comment_bytes);
-        if end_at >= content && end_at <= tail.len() {
-            return locate(source, tail_at + at as u64, end);
+        match record_at(&tail, at, content)? {
+            Some(Some(record)) => return locate(source, tail_at + at as u64, record),
+            Some(None) => found = true,
+            None => {}
         }
-        found = true;
     }
     Err(damaged(if found {
         "there is something else after its end; if it is two archives in one, pack their content as one"

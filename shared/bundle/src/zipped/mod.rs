@@ -7,6 +7,7 @@
 mod central;
 mod content;
 mod end;
+mod gaps;
 mod names;
 mod source;
 
@@ -15,11 +16,13 @@ use std::io::{self, Read, Seek};
 use std::rc::Rc;
 
 use central::Record;
+pub(crate) use end::has_end;
+
 use content::{Content, DEFLATED, ENCRYPTED, STORED};
-use source::{Source, damaged};
+use source::Source;
 
 use crate::Kind;
-use crate::error::{BundleError, Problem};
+use crate::error::{BundleError, Problem, damaged};
 use crate::limits::{Meter, Metered, length};
 use crate::tree::printable;
 use crate::walk::{Raw, Walk};
@@ -56,7 +59,7 @@ pub(crate) fn read(mut file: impl Read + Seek, walk: &mut Walk<'_>) -> Result<()
     if places.windows(2).any(|two| matches!(two, [(_, end), (start, _)] if end > start)) {
         return Err(whole(damaged("two of its entries share their bytes")));
     }
-    Ok(())
+    gaps::warn(&mut source, &places, end.start, walk).map_err(whole)
 }
 
 /// Refuses what cannot be read.
@@ -91,7 +94,7 @@ fn read_entry<R: Read + Seek>(
 ) -> Result<(), BundleError> {
     let shown = printable(&record.name);
     let failed = |error| BundleError::from_read(Kind::Zip, Some(&shown), error);
-    let is_described = content::open(source, record).map_err(failed)?;
+    let descriptor = content::open(source, record).map_err(failed)?;
     let end = source.at().checked_add(record.sizes.packed);
     let Some(end) = end.filter(|end| *end <= directory_at) else {
         return Err(failed(damaged("its content reaches into the central directory")));
@@ -101,11 +104,8 @@ fn read_entry<R: Read + Seek>(
     // Whatever it was taken for, its content is there as it is said to be.
     io::copy(&mut content, &mut io::sink()).map_err(failed)?;
     source.seek_to(end).map_err(failed)?;
-    if is_described {
-        content::check_descriptor(source, record.sizes, directory_at).map_err(failed)?;
-        source.seek_to(end).map_err(failed)?;
-    }
-    Ok(())
+    let more = content::descriptor_bytes(source, descriptor, record.sizes, directory_at);
+    source.seek_to(end + more.map_err(failed)?).map_err(failed)
 }
 
 fn hand_over(

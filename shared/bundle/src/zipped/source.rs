@@ -2,6 +2,8 @@
 
 use std::io::{self, BufRead, BufReader, Read, Seek};
 
+use crate::error::damaged;
+
 /// How much is read ahead: most archives are read from one end to the other.
 const AHEAD_BYTES: usize = 64 << 10;
 
@@ -91,9 +93,4 @@ impl<'a> Fields<'a> {
     pub(super) fn u64(&mut self) -> io::Result<u64> {
         Ok(u64::from_le_bytes(self.array()?))
     }
-}
-
-/// The error of an archive that contradicts itself.
-pub(super) fn damaged(what: impl Into<String>) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what.into())
 }

@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 
+use engine::deployment::Deployment;
 use engine::lifecycle::Event;
 use wire::codedeploy::ErrorName;
 use wire::cutover::{GetDeploymentLog, GetDeploymentLogOutput, LogEntry};
 
 use super::{refuse, text};
-use crate::rows::{self, LogRow, LoggedEvent};
+use crate::rows::{self, HostRow, LogRow, LoggedEvent};
 use crate::table::Query;
 use crate::{Error, OperatorApi};
 
@@ -19,6 +20,9 @@ const ANSWER_MAX: usize = 512 * 1024;
 
 /// A tail shorter than this was not cut anywhere, so that it is the whole output of its event, in bytes.
 const WHOLE_MAX: usize = 32 * 1024 - 4;
+
+/// How many targets are named where one does not exist.
+const NAMES_SHOWN: usize = 5;
 
 /// How much of what was told last is looked for in a tail that was cut, in bytes.
 const OVERLAP: usize = 4096;
@@ -34,19 +38,16 @@ impl OperatorApi {
             self.followed.note(deployment.id(), self.base.now());
         }
         let event: Option<Event> = match request.event.as_deref() {
-            Some(name) => Some(name.parse().map_err(|error: engine::IdError| {
-                refuse(ErrorName::Validation, format!("{error}; name one that hosts run"))
-            })?),
+            Some(name) => Some(event_of(&deployment, name)?),
             None => None,
         };
         let ordinal = match request.target_id.as_deref() {
             Some(name) => {
                 let host = self.target(&deployment, name).await?;
-                let host = host.ok_or_else(|| {
-                    let message = format!("The deployment has no target `{name}`.");
-                    refuse(ErrorName::DeploymentTargetDoesNotExist, message)
-                })?;
-                Some(host.ordinal)
+                match host {
+                    Some(host) => Some(host.ordinal),
+                    None => return Err(self.no_target(&deployment, name).await?),
+                }
             }
             None => None,
         };
@@ -74,6 +75,38 @@ impl OperatorApi {
             next: more.then(|| told.to_string()),
         })
     }
+
+    /// The refusal of a target that the deployment does not have: it names some of those that it has.
+    async fn no_target(&self, deployment: &Deployment, name: &str) -> Result<Error, Error> {
+        let (partition, prefix) = HostRow::all_of(deployment.id());
+        let query = Query::prefix(partition, prefix, NAMES_SHOWN);
+        let some = rows::load_page::<HostRow>(&*self.base.table, &query).await?.items;
+        let some: Vec<String> =
+            some.into_iter().map(|host| format!("`{}`", host.row.name)).collect();
+        let all = usize::try_from(deployment.hosts().len()).unwrap_or(usize::MAX);
+        let there = match (some.is_empty(), all.saturating_sub(some.len())) {
+            (true, _) => "It has none yet; ask again in a moment.".to_owned(),
+            (false, 0) => format!("It has {}.", some.join(", ")),
+            (false, more) => format!("It has {} and {more} more.", some.join(", ")),
+        };
+        let message =
+            format!("The deployment `{}` has no target `{name}`. {there}", deployment.id());
+        Ok(refuse(ErrorName::DeploymentTargetDoesNotExist, message))
+    }
+}
+
+/// The event of a deployment that has a name.
+fn event_of(deployment: &Deployment, name: &str) -> Result<Event, Error> {
+    let events = deployment.events();
+    events.iter().copied().find(|event| event.name() == name).ok_or_else(|| {
+        let names: Vec<String> = events.iter().map(|event| format!("`{}`", event.name())).collect();
+        let message = format!(
+            "`{name}` is no lifecycle event of the deployment `{}`. It has {}.",
+            deployment.id(),
+            names.join(", ")
+        );
+        refuse(ErrorName::Validation, message)
+    })
 }
 
 /// What was told already: the last report of each host, by ordinal.

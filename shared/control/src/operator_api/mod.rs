@@ -137,8 +137,9 @@ impl OperatorApi {
     async fn known_deployment(&self, id: &Option<String>) -> Result<Stored<DeploymentRow>, Error> {
         let id = text(id);
         let missing = || {
-            let message =
-                format!("No deployment has the id `{id}`. List the deployments of the group.");
+            let message = format!(
+                "No deployment has the id `{id}`. `cutover status` shows the deployments of each group."
+            );
             refuse(ErrorName::DeploymentDoesNotExist, message)
         };
         // A text that is no id names no deployment, whatever its form.

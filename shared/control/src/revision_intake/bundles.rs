@@ -15,8 +15,11 @@ use crate::rows::{self, Application, DeploymentRow, Group, GroupName, Registered
 use crate::table::{Index, Key, Query};
 use crate::{Error, RevisionIntake};
 
+/// A day, in milliseconds.
+pub const DAY_MS: u64 = 24 * 3_600 * 1_000;
+
 /// The shortest time that a kept bundle may be left alone after it was put, in milliseconds.
-pub const KEPT_MS_MIN: u64 = 24 * 3_600 * 1_000;
+pub const KEPT_MS_MIN: u64 = DAY_MS;
 
 /// How many rows are asked for at once.
 const PAGE: usize = 100;
