@@ -38,6 +38,7 @@ mod rollbacks;
 #[cfg(feature = "tools")]
 mod scaling_copies;
 mod starvation;
+mod statements;
 #[cfg(feature = "tools")]
 mod target_groups;
 mod template;
