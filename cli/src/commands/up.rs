@@ -12,6 +12,7 @@ use local::home::{Home, Options};
 use local::hosts::layout;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::host::KEEP_DAYS;
 use super::{Context, host};
 use crate::client;
 use crate::failure::{Exit, Failure};
@@ -157,9 +158,6 @@ impl Default for Wanted {
         Self { hosts: 0, port: 0, table_port: None, outside, keep_days: KEEP_DAYS }
     }
 }
-
-/// How many days what nobody needs any more is kept, unless said.
-pub(crate) const KEEP_DAYS: u32 = 30;
 
 /// Runs a home until SIGTERM or SIGINT.
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
