@@ -30,7 +30,8 @@ const MAY_USE: [(&str, &[&str]); 15] = [
     ("xtask", &[]),
 ];
 
-fn metadata() -> Metadata {
+/// What cargo knows of the workspace.
+pub(crate) fn metadata() -> Metadata {
     MetadataCommand::new().manifest_path(root().join("Cargo.toml")).exec().unwrap()
 }
 
