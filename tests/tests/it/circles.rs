@@ -235,6 +235,11 @@ fn a_circle_is_found_by_imports_by_paths_and_through_what_a_parent_hands_on() {
     assert_eq!(both("pub struct B;\n#[cfg(test)]\nmod tests { use crate::a::A; }"), none);
     assert_eq!(both("pub struct B; // crate::a::A\nconst S: &str = \"crate::a::A\";"), none);
     assert_eq!(both("pub struct B;\nconst C: char = '\"'; fn f<'a>(_: &'a str) {}\n"), none);
+    let crate_of_that_name = [
+        ("lib.rs", "mod a;\npub use a::b;\npub struct S;\nfn f() { b::of_another_crate() }"),
+        ("a.rs", "use crate::S;\npub fn b(_: S) {}"),
+    ];
+    assert_eq!(found_in(&crate_of_that_name), none, "a function is no place for others");
 }
 
 #[test]

@@ -20,13 +20,16 @@ pub(crate) struct Modules(BTreeMap<Name, Module>);
 #[derive(Default)]
 struct Module {
     file: PathBuf,
-    items: BTreeSet<String>,
+    /// What it defines; of functions and constants, which nothing is in, it is noted that they are such.
+    items: BTreeMap<String, IsValue>,
     /// What each imported name means.
     imports: BTreeMap<String, Import>,
     globs: Vec<Vec<String>>,
     /// The paths in its code, single words too.
     paths: BTreeSet<Vec<String>>,
 }
+
+type IsValue = bool;
 
 #[derive(Clone)]
 struct Import {
@@ -54,7 +57,7 @@ impl Modules {
         for (name, module) in &self.0 {
             let used = uses.entry(module.file.clone()).or_default();
             for path in self.paths_of(name, module) {
-                if let Some(Found::ItemIn(file)) = self.resolve(name, path, 0)
+                if let Some(Found::ItemIn(file)) = self.resolve(name, path, false, 0)
                     && file != module.file
                 {
                     used.entry(file).or_insert_with(|| path.join("::"));
@@ -72,7 +75,7 @@ impl Modules {
     ) -> impl Iterator<Item = &'m [String]> {
         let is_handed_on = move |import: &Import| {
             import.is_public
-                && matches!(self.first(name, &import.path[0], 0), Some(Found::Module(it)) if it.starts_with(name))
+                && matches!(self.first(name, &import.path[0], true, 0), Some(Found::Module(it)) if it.starts_with(name))
         };
         let imports = module.imports.values().filter(move |import| !is_handed_on(import));
         let imports = imports.map(|import| import.path.as_slice());
@@ -107,50 +110,64 @@ impl Modules {
         self.0.insert(name, module);
     }
 
-    /// Where a path of a module leads; none, if out of the crate, or to no item at all.
-    fn resolve(&self, module: &[String], path: &[String], depth: usize) -> Option<Found> {
-        let mut found = self.first(module, path.first()?, depth)?;
-        for part in &path[1..] {
+    /// Where a path of a module leads, which may go on after it; none, if out of the crate, or to no item at all.
+    fn resolve(
+        &self,
+        module: &[String],
+        path: &[String],
+        goes_on: bool,
+        depth: usize,
+    ) -> Option<Found> {
+        let is_on_the_way = |at: usize| goes_on || at + 1 < path.len();
+        let mut found = self.first(module, path.first()?, is_on_the_way(0), depth)?;
+        for (at, part) in path.iter().enumerate().skip(1) {
             let Found::Module(module) = found else { return Some(found) };
             found = match part.as_str() {
                 "super" => Found::Module(module[..module.len() - 1].to_vec()),
                 part => self
-                    .lookup(&module, part, depth)
-                    // What a macro defines is not seen; it is in the file that the path names.
-                    .or_else(|| Some(Found::ItemIn(self.0.get(&module)?.file.clone())))?,
+                    .lookup(&module, part, is_on_the_way(at), depth)
+                    .or_else(|| self.made_by_a_macro(&module, part))?,
             };
         }
         Some(found)
     }
 
-    fn first(&self, module: &[String], word: &str, depth: usize) -> Option<Found> {
+    /// What a macro defines is not seen; it is in the file of the module that a path names.
+    fn made_by_a_macro(&self, module: &[String], word: &str) -> Option<Found> {
+        let module = self.0.get(module).filter(|it| !it.items.contains_key(word))?;
+        Some(Found::ItemIn(module.file.clone()))
+    }
+
+    fn first(&self, module: &[String], word: &str, goes_on: bool, depth: usize) -> Option<Found> {
         match word {
             "crate" => Some(Found::Module(Vec::new())),
             "self" => Some(Found::Module(module.to_vec())),
             "super" => Some(Found::Module(module.split_last()?.1.to_vec())),
-            word => self.lookup(module, word, depth),
+            word => self.lookup(module, word, goes_on, depth),
         }
     }
 
-    fn lookup(&self, name: &[String], word: &str, depth: usize) -> Option<Found> {
+    fn lookup(&self, name: &[String], word: &str, goes_on: bool, depth: usize) -> Option<Found> {
         let child: Name = name.iter().cloned().chain([word.to_owned()]).collect();
         if self.0.contains_key(&child) {
             return Some(Found::Module(child));
         }
         let module = self.0.get(name).filter(|_| depth < 8)?;
-        if module.items.contains(word) {
+        if module.items.get(word).is_some_and(|is_value| !(goes_on && *is_value)) {
             return Some(Found::ItemIn(module.file.clone()));
         }
         match module.imports.get(word) {
             // `use tokio::sync` is no path of the module itself.
-            Some(import) if import.path[0] != word => self.resolve(name, &import.path, depth + 1),
-            Some(_) => None,
-            None => {
-                module.globs.iter().find_map(|glob| match self.resolve(name, glob, depth + 1)? {
-                    Found::Module(of) if of != name => self.lookup(&of, word, depth + 1),
-                    Found::Module(_) | Found::ItemIn(_) => None,
-                })
+            Some(import) if import.path[0] != word => {
+                self.resolve(name, &import.path, goes_on, depth + 1)
             }
+            Some(_) => None,
+            None => module.globs.iter().find_map(|glob| {
+                match self.resolve(name, glob, true, depth + 1)? {
+                    Found::Module(of) if of != name => self.lookup(&of, word, goes_on, depth + 1),
+                    Found::Module(_) | Found::ItemIn(_) => None,
+                }
+            }),
         }
     }
 }
@@ -173,7 +190,7 @@ fn declared_module<'t, 's>(item: &'t [&'s str]) -> Option<(&'s str, Option<&'t [
 impl Module {
     /// Takes in one item that is no module.
     fn take(&mut self, item: &[&str]) {
-        self.items.extend(defined(bare(item)).map(str::to_owned));
+        self.items.extend(defined(bare(item)));
         let is_public = item.len() > bare(item).len() && item.contains(&"pub");
         let mut at = 0;
         while at < item.len() {
@@ -227,15 +244,14 @@ impl Module {
 }
 
 /// What an item defines, by name.
-fn defined<'s>(item: &[&'s str]) -> impl Iterator<Item = &'s str> {
-    const KINDS: [&str; 9] =
-        ["fn", "struct", "enum", "trait", "type", "const", "static", "union", "macro_rules"];
+fn defined(item: &[&str]) -> Option<(String, IsValue)> {
+    const VALUES: [&str; 4] = ["fn", "const", "static", "macro_rules"];
+    const TYPES: [&str; 5] = ["struct", "enum", "trait", "type", "union"];
     let is_of_head = |word: &&str| !["{", "(", "=", "<", "impl", "use"].contains(word);
-    let head = item.iter().copied().take_while(is_of_head).collect::<Vec<_>>();
-    let kind = head.iter().rposition(|word| KINDS.contains(word));
-    let name =
-        kind.and_then(|at| head[at + 1..].iter().copied().find(|it| !["!", "mut"].contains(it)));
-    name.into_iter()
+    let head: Vec<&str> = item.iter().copied().take_while(is_of_head).collect();
+    let at = head.iter().rposition(|word| VALUES.contains(word) || TYPES.contains(word))?;
+    let name = head[at + 1..].iter().find(|word| !["!", "mut"].contains(word))?;
+    Some(((*name).to_owned(), VALUES.contains(&head[at])))
 }
 
 /// How many tokens of a path stand at the beginning.
