@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use local::balancer::{Haproxy, Outside, Prometheus, Socket};
+use balancer::{Haproxy, Outside, Prometheus, Socket};
 use local::dir::is_home;
 use local::home::{Home, Options};
 use local::hosts::layout;

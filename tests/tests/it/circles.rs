@@ -62,14 +62,11 @@ const STILL_THERE: &[(&str, &[&str])] = &[
         ],
     ),
     ("shared/engine/src", &["judge/chance.rs", "judge/comparison.rs", "judge/mod.rs"]),
-    ("shared/local/src", &["balancer/settings.rs", "balancer/statuses.rs"]),
+    ("shared/balancer/src", &["settings.rs", "statuses.rs"]),
     ("shared/local/src", &["home.rs", "home/begun.rs", "home/roster.rs"]),
     ("shared/local/src", &["hosts/namespace.rs", "hosts/view.rs"]),
-    (
-        "shared/local/src",
-        &["s3/disk.rs", "s3/mod.rs", "s3/multipart.rs", "s3/receive.rs", "s3/service.rs"],
-    ),
-    ("shared/local/src", &["server/connection.rs", "server/room.rs"]),
+    ("shared/object_store/src", &["disk.rs", "lib.rs", "multipart.rs", "receive.rs", "service.rs"]),
+    ("shared/serve/src", &["connection.rs", "room.rs"]),
     (
         "shared/sim/src",
         &[
