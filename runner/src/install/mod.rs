@@ -1,7 +1,7 @@
 //! Installing what an AppSpec's `files` and `permissions` ask for (`docs/semantics.md#install`).
 //!
-//! An install is planned to its last step before anything is touched ([`plan`]), and then done as a whole or not at all
-//! ([`perform`]); a runner that was killed in the middle of one completes or undoes it when it starts ([`recover`]).
+//! An install is planned to its last step before anything is touched ([`plan()`]), and then done as a whole or not at all
+//! ([`perform()`]); a runner that was killed in the middle of one completes or undoes it when it starts ([`recover`]).
 //! The files that were replaced are kept, so that going back to the revision before copies nothing. Hooks, the bundle's
 //! arrival and the group's lock are the caller's.
 
