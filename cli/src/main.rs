@@ -8,6 +8,7 @@ mod failure;
 mod find;
 mod findings;
 mod git;
+mod names;
 mod output;
 mod pack;
 mod scripts;

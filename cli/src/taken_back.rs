@@ -8,9 +8,9 @@ use wire::codedeploy::{
     GetApplicationRevision, ListDeployments, RevisionLocation, S3Location, TimeRange,
 };
 
-use crate::args::GroupName;
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
+use crate::names::GroupName;
 use crate::output::revision_url;
 
 /// Most deployments that are asked for at once.

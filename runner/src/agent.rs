@@ -10,7 +10,6 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use engine::{DeploymentId, GroupId};
@@ -21,17 +20,17 @@ use tokio::time::Instant;
 use wire::host::{Offer, PollResponse};
 
 use crate::client::{BackOff, CallError, Client};
-use crate::command::{self, Host};
+use crate::command;
 use crate::config::AgentConfig;
 use crate::deleted;
-use crate::events::InterruptedHook;
+use crate::failure::describe;
 use crate::group::Group;
+use crate::host::Host;
 use crate::http::HttpError;
-use crate::lease::wait_for;
-use crate::stop::Stop;
+use crate::run::InterruptedHook;
+use crate::stop::{END_WITHIN, Stop};
+use crate::work::recover;
 
-/// Within this time after it was told to end, an agent has ended.
-pub(crate) const END_WITHIN: Duration = Duration::from_millis(3_900);
 /// How long an agent that ends on the same state directory is waited for.
 const LOCK_WITHIN: Duration = Duration::from_secs(5);
 /// A server that answers sooner than this, and says nothing new, is not asked again at once.
@@ -98,9 +97,9 @@ pub async fn serve(
     }
     let client = Arc::new(Client::of_host(&config.state)?);
     let (asked, stop) = Stop::new(config.limits.grace_ms);
-    let host = Arc::new(Host { config, client, stop, hooks: AtomicUsize::new(0) });
     let mut commands = Commands {
-        host,
+        host: Arc::new(Host::new(config, stop)),
+        client,
         tasks: JoinSet::new(),
         of: BTreeMap::new(),
         waiting: BTreeMap::new(),
@@ -121,6 +120,7 @@ pub async fn serve(
 /// The commands that are being carried out.
 struct Commands {
     host: Arc<Host>,
+    client: Arc<Client>,
     tasks: JoinSet<Option<InterruptedHook>>,
     /// Whose task each is.
     of: BTreeMap<Id, DeploymentId>,
@@ -173,7 +173,7 @@ impl Commands {
                     if matches!(error, CallError::Refused(_)) {
                         heard_at = Instant::now();
                     }
-                    wait_for(&self.host.client, error, &mut back_off)
+                    self.client.wait_for(error, &mut back_off)
                 }
             };
             let is_lost = heard_at.elapsed() >= Duration::from_millis(limits.orphaned_after_ms);
@@ -186,7 +186,7 @@ impl Commands {
     }
 
     fn poll(&mut self, wait: Duration) -> Poll {
-        let client = Arc::clone(&self.host.client);
+        let client = Arc::clone(&self.client);
         let busy: Vec<_> = self.waiting.keys().cloned().collect();
         let wait_ms = self.host.config.limits.poll_wait_ms;
         self.asked_groups = deleted::to_ask(&self.host.config);
@@ -219,8 +219,9 @@ impl Commands {
         }
         // The running one stands first, so that its own copies are recognised.
         self.waiting.insert(offer.deployment_id.clone(), [offer.clone()].into());
-        let (host, id) = (Arc::clone(&self.host), offer.deployment_id.clone());
-        let task = self.tasks.spawn(async move { command::execute(&host, offer).await });
+        let (host, client) = (Arc::clone(&self.host), Arc::clone(&self.client));
+        let id = offer.deployment_id.clone();
+        let task = self.tasks.spawn(async move { command::execute(&host, &client, offer).await });
         self.of.insert(task.id(), id);
         true
     }
@@ -269,8 +270,8 @@ impl Commands {
 async fn put_right(config: &AgentConfig, group: &Group) {
     let done = match group.try_lock() {
         Ok(None) => Ok(()),
-        Ok(Some(lock)) => command::recover(config, group.dir(), &lock).await,
-        Err(error) => Err(command::describe(&error)),
+        Ok(Some(lock)) => recover(config, group.dir(), &lock).await,
+        Err(error) => Err(describe(&error)),
     };
     if let Err(error) = done {
         // Each command of the group tries again, and reports this if it cannot.

@@ -14,7 +14,7 @@ use wire::host::{
     PollRequest, PollResponse, Refusal, RefusalCode, ReportRequest, ReportResponse,
 };
 
-use crate::command::describe;
+use crate::failure::describe;
 use crate::http::{Http, HttpError};
 
 /// The file in the state directory that says where home is.
@@ -212,6 +212,24 @@ impl Client {
         let response = http.get(url).send().await.map_err(unreachable_by)?;
         let status = response.status();
         if status.is_success() { Ok(response) } else { Err(CallError::Status(status.as_u16())) }
+    }
+
+    /// How long to wait before a question is asked again. A home that is not there is looked for often; the address of a
+    /// push is that of a whole fleet, which spares it.
+    pub(crate) fn wait_for(&self, error: &CallError, back_off: &mut BackOff) -> Duration {
+        let most = match error {
+            CallError::Unreachable(_) if !self.is_pushed() => Duration::from_millis(600),
+            CallError::Unreachable(_) | CallError::Status(_) | CallError::Refused(_) => {
+                Duration::from_secs(5)
+            }
+        };
+        back_off.next(Duration::from_millis(200), most)
+    }
+
+    /// Waits until a question may be asked again.
+    pub(crate) async fn wait_after(&self, error: &CallError, back_off: &mut BackOff) {
+        tracing::debug!(%error, "asking again soon");
+        tokio::time::sleep(self.wait_for(error, back_off)).await;
     }
 
     fn connection(&self) -> Result<Arc<Connection>, CallError> {

@@ -10,10 +10,10 @@ use std::time::{Duration, SystemTime};
 use durable::Disk;
 use engine::GroupId;
 
-use crate::command;
 use crate::config::AgentConfig;
 use crate::group::Group;
 use crate::install;
+use crate::work::recover;
 
 /// The file whose time says when the API was last asked.
 const ASKED: &str = "groups-asked";
@@ -78,7 +78,7 @@ pub(crate) async fn tidy(config: &AgentConfig) {
         }
         // One whose command still runs is looked at another day.
         if let Ok(Some(lock)) = group.try_lock() {
-            let brought_to_an_end = command::recover(config, group.dir(), &lock).await;
+            let brought_to_an_end = recover(config, group.dir(), &lock).await;
             if let Err(error) = brought_to_an_end {
                 tracing::warn!(error, group = %group.dir().display(), "a deleted group is kept");
                 continue;

@@ -1,40 +1,26 @@
 //! The lifecycle events of one command, in order, each at most once (`docs/semantics.md#lifecycle`).
 
-use std::path::PathBuf;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use durable::Disk;
-use engine::DeploymentId;
 use engine::lifecycle::Event;
-use thiserror::Error;
-use wire::host::{
-    ErrorCode, EventDiagnostics, EventReport, EventStatus, HostStatus, Specification,
-};
+use wire::host::{ErrorCode, EventDiagnostics, EventReport, EventStatus, HostStatus};
 
 use crate::archive;
-use crate::command::{Host, describe};
-use crate::group::{Group, GroupError, GroupLock, LastSuccessful};
-use crate::hooks::Failure;
-use crate::journal::{Journal, JournalError};
-use crate::lease::{Lease, log_path};
-use crate::output::EventLog;
+use crate::clock::now_ms;
+use crate::event_reports::{fail_first, pending, skip_open};
+use crate::failure::{Failure, describe};
+use crate::group::LastSuccessful;
+use crate::orders::{Orders, Start};
+use crate::output::{EventLog, log_path};
 use crate::process;
+use crate::revision;
+use crate::run::{InterruptedHook, Run, RunError};
 use crate::steps::Outcome;
 
 /// What is reported of a pushed command whose process was told to end between two scripts.
 pub(crate) const TOLD_TO_END: &str = "interrupted: the runner on this host was told to end before the command was done. \
                                       What it began is put right by the group's next deployment here; deploy again";
-
-/// A hook that was ended because the agent had to end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InterruptedHook {
-    /// The deployment that it belonged to.
-    pub deployment_id: DeploymentId,
-    /// The event that it ran for.
-    pub event: Event,
-    /// The script, as the AppSpec file names it.
-    pub script: String,
-}
 
 /// How far a command came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,33 +31,13 @@ pub(crate) enum End {
     Paused,
 }
 
-/// What the host cannot do without.
-#[derive(Debug, Error)]
-pub(crate) enum RunError {
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    #[error(transparent)]
-    Group(#[from] GroupError),
-}
-
-/// One command being carried out.
-pub(crate) struct Run<'a> {
-    pub(crate) host: &'a Host,
-    pub(crate) group: &'a Group,
-    pub(crate) lock: GroupLock,
-    pub(crate) lease: &'a Lease,
-    pub(crate) specification: &'a Specification,
-    pub(crate) journal: Journal,
-    pub(crate) reports: Vec<EventReport>,
-}
-
-impl Run<'_> {
+impl<O: Orders> Run<'_, O> {
     /// Carries the command from where the journal stands to its end.
     pub(crate) async fn run(&mut self) -> Result<End, RunError> {
         self.restore();
         if let Some(status) = self.journal.story.finished {
-            self.skip_the_rest();
-            self.lease.tell(&self.reports, status);
+            skip_open(&mut self.reports);
+            self.orders.report(&self.reports, status);
             return Ok(End::Finished(None));
         }
         self.settle_open_hook().await?;
@@ -85,7 +51,7 @@ impl Run<'_> {
             let permit = tokio::select! {
                 biased;
                 _ = self.host.stop.asked() => return Ok(End::Paused),
-                permit = self.lease.permit() => permit,
+                permit = self.orders.permit(Start::Event) => permit,
             };
             if let Err(reason) = permit.and_then(|()| self.is_newest()) {
                 return self.give_up(event, &reason, String::new()).map(|()| End::Finished(None));
@@ -96,7 +62,7 @@ impl Run<'_> {
                 report.status = EventStatus::InProgress;
                 report.started_at.get_or_insert(begun);
             });
-            self.lease.tell(&self.reports, HostStatus::InProgress);
+            self.orders.report(&self.reports, HostStatus::InProgress);
             match self.event(event).await? {
                 (Outcome::Paused, _) => return Ok(End::Paused),
                 (Outcome::Withdrawn(reason), tail) => {
@@ -107,7 +73,7 @@ impl Run<'_> {
                 (Outcome::Interrupted(script), tail) => {
                     self.end(event, Err(interrupted_by_shutdown(&script)), tail)?;
                     self.finish().await?;
-                    let deployment_id = self.specification.deployment_id.clone();
+                    let deployment_id = self.specification().deployment_id.clone();
                     return Ok(End::Finished(Some(InterruptedHook {
                         deployment_id,
                         event,
@@ -123,7 +89,7 @@ impl Run<'_> {
     /// Ends the command where it stands, because the host itself cannot go on.
     pub(crate) fn break_off(&mut self, error: &RunError) {
         fail_first(&mut self.reports, &describe(error));
-        self.lease.tell(&self.reports, HostStatus::Failed);
+        self.orders.report(&self.reports, HostStatus::Failed);
     }
 
     /// Ends a command that nobody will go on with, because its process has to end.
@@ -135,14 +101,11 @@ impl Run<'_> {
         self.conclude(HostStatus::Failed)
     }
 
-    pub(crate) fn dir(&self) -> PathBuf {
-        self.group.deployment(&self.specification.deployment_id)
-    }
-
     /// Takes over what the journal knows.
     fn restore(&mut self) {
         let story = &self.journal.story;
-        let has_archive = archive::usable(self.group, &self.specification.deployment_id).is_some();
+        let has_archive =
+            archive::usable(self.group, &self.specification().deployment_id).is_some();
         for report in &mut self.reports {
             report.started_at = story.started_at.get(&report.event).copied();
             let Some(ended) = story.ended.get(&report.event) else { continue };
@@ -167,7 +130,7 @@ impl Run<'_> {
             process::end_group(group, Duration::from_millis(self.host.config.limits.kill_after_ms))
                 .await;
         }
-        if self.specification.rerun_interrupted {
+        if self.specification().rerun_interrupted {
             return Ok(());
         }
         let failure = Failure {
@@ -184,20 +147,8 @@ impl Run<'_> {
         self.end(event, Err(failure), tail)
     }
 
-    /// Fencing on the host's own side: a command of a newer deployment has been seen.
-    pub(crate) fn is_newest(&self) -> Result<(), String> {
-        let seen = self.group.generation().map_err(|error| error.to_string())?;
-        let own = self.specification.generation;
-        if seen <= own {
-            return Ok(());
-        }
-        Err(format!(
-            "a newer deployment of the group has begun on this host (generation {seen}, this one is {own})"
-        ))
-    }
-
     fn has_failed(&self) -> bool {
-        let ignores_stop = self.specification.ignore_application_stop_failures;
+        let ignores_stop = self.specification().ignore_application_stop_failures;
         self.reports.iter().any(|report| {
             report.status == EventStatus::Failed
                 && !(ignores_stop && report.event.uses_last_successful())
@@ -232,11 +183,11 @@ impl Run<'_> {
                 message,
                 log_tail: tail,
             },
-            Err(failure) => diagnostics(failure, tail),
+            Err(failure) => failure.diagnostics(tail),
         });
         self.journal.ended(report.clone())?;
         self.change(event, |old| *old = report);
-        self.lease.tell(&self.reports, HostStatus::InProgress);
+        self.orders.report(&self.reports, HostStatus::InProgress);
         Ok(())
     }
 
@@ -244,7 +195,7 @@ impl Run<'_> {
     /// that nothing failed.
     fn give_up(&mut self, event: Event, reason: &str, tail: String) -> Result<(), RunError> {
         let ended = self.journal.story.hooks_ended.get(&event).copied().unwrap_or(0);
-        let waits = event.is_of_balancer() || self.specification.held_before == Some(event);
+        let waits = event.is_of_balancer() || self.specification().held_before == Some(event);
         self.change(event, |report| {
             let waited = waits && report.started_at.is_some();
             let message = match ended {
@@ -257,25 +208,25 @@ impl Run<'_> {
             report.status = EventStatus::Skipped;
             report.started_at = report.started_at.filter(|_| has_begun);
             report.ended_at = has_begun.then(now_ms);
-            report.diagnostics = Some(diagnostics(Failure::other(message), tail));
+            report.diagnostics = Some(Failure::other(message).diagnostics(tail));
         });
         let report = self.reports.iter().find(|report| report.event == event).cloned();
         if let Some(report) = report {
             self.journal.ended(report)?;
         }
-        self.skip_the_rest();
+        skip_open(&mut self.reports);
         self.conclude(HostStatus::Failed)
     }
 
     /// All that will be is; says so.
     async fn finish(&mut self) -> Result<(), RunError> {
         if self.has_failed() {
-            self.skip_the_rest();
+            skip_open(&mut self.reports);
             return self.conclude(HostStatus::Failed);
         }
-        let id = self.specification.deployment_id.clone();
+        let id = self.specification().deployment_id.clone();
         let archive_of =
-            archive::read(&self.dir()).map_or_else(|| id.clone(), |revision| revision.archive_of);
+            revision::read(&self.dir()).map_or_else(|| id.clone(), |revision| revision.archive_of);
         let last = LastSuccessful { deployment_id: id, archive_of };
         self.keep_archive(&last).await;
         self.group.set_last_successful(&last)?;
@@ -302,36 +253,9 @@ impl Run<'_> {
 
     fn conclude(&mut self, status: HostStatus) -> Result<(), RunError> {
         self.journal.finished(status)?;
-        self.lease.tell(&self.reports, status);
+        self.orders.report(&self.reports, status);
         Ok(())
     }
-
-    fn skip_the_rest(&mut self) {
-        skip_open(&mut self.reports);
-    }
-}
-
-fn skip_open(reports: &mut [EventReport]) {
-    for report in reports.iter_mut().filter(|report| is_open(report)) {
-        report.status = EventStatus::Skipped;
-    }
-}
-
-fn is_open(report: &EventReport) -> bool {
-    match report.status {
-        EventStatus::Pending | EventStatus::InProgress | EventStatus::Unknown => true,
-        EventStatus::Succeeded | EventStatus::Failed | EventStatus::Skipped => false,
-    }
-}
-
-/// Lets the first event that has not ended fail, and skips the rest.
-pub(crate) fn fail_first(reports: &mut [EventReport], message: &str) {
-    if let Some(report) = reports.iter_mut().find(|report| is_open(report)) {
-        report.status = EventStatus::Failed;
-        report.ended_at = Some(now_ms());
-        report.diagnostics = Some(diagnostics(Failure::other(message), String::new()));
-    }
-    skip_open(reports);
 }
 
 fn interrupted_by_shutdown(script: &str) -> Failure {
@@ -343,26 +267,4 @@ fn interrupted_by_shutdown(script: &str) -> Failure {
              run a second time. Look at what it has done, then deploy again"
         ),
     }
-}
-
-fn diagnostics(failure: Failure, log_tail: String) -> EventDiagnostics {
-    let Failure { code, script, message } = failure;
-    EventDiagnostics { error_code: code, script_name: script, message, log_tail }
-}
-
-/// An event that has not begun.
-pub(crate) fn pending(event: Event) -> EventReport {
-    EventReport {
-        event,
-        status: EventStatus::Pending,
-        started_at: None,
-        ended_at: None,
-        diagnostics: None,
-    }
-}
-
-/// The host's clock, in UTC milliseconds.
-pub(crate) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

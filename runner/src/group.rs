@@ -26,8 +26,8 @@ use engine::{DeploymentId, GroupId};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::archive;
 use crate::journal::{JOURNAL_FILE, Journal};
+use crate::revision;
 
 /// How often a lock that another process holds is tried again.
 const LOCK_GLANCE: Duration = Duration::from_millis(100);
@@ -233,7 +233,7 @@ impl Group {
         kept.extend(others);
         let used: Vec<_> = kept
             .iter()
-            .filter_map(|id| archive::read(&self.deployment(id)))
+            .filter_map(|id| revision::read(&self.deployment(id)))
             .map(|it| it.archive_of)
             .collect();
         kept.extend(used);

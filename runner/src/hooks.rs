@@ -15,32 +15,18 @@ use engine::appspec::{AppSpec, Script};
 use engine::lifecycle::Event;
 use rustix::io::Errno;
 use thiserror::Error;
-use wire::host::{ErrorCode, Specification};
+use wire::host::ErrorCode;
 
 use crate::accounts::{self, Account, Directory, UnknownUser};
-use crate::command::Host;
 use crate::config::AgentConfig;
+use crate::failure::Failure;
 use crate::hints;
+use crate::host::Host;
+use crate::orders;
 use crate::output::EventLog;
 use crate::process::{self, Outcome};
 use crate::root::HostRoot;
 use crate::stop::Stop;
-
-/// Why an event has failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Failure {
-    pub(crate) code: ErrorCode,
-    /// The script as the AppSpec names it; empty if it is none's fault.
-    pub(crate) script: String,
-    pub(crate) message: String,
-}
-
-impl Failure {
-    /// A failure that is no script's.
-    pub(crate) fn other(message: impl Into<String>) -> Self {
-        Self { code: ErrorCode::UnknownError, script: String::new(), message: message.into() }
-    }
-}
 
 /// A script that can be started.
 #[derive(Debug)]
@@ -56,7 +42,7 @@ impl Prepared {
     /// Finds the script and its user, and makes it executable.
     pub(crate) async fn new(
         host: &Host,
-        specification: &Specification,
+        command: &orders::Command<'_>,
         event: Event,
         archive: &Path,
         script: &Script,
@@ -75,7 +61,7 @@ impl Prepared {
             HostRoot::Whole => PathBuf::from("/"),
             HostRoot::Prefix(prefix) => prefix.clone(),
         };
-        let variables = variables(host, specification, event, account.as_ref().unwrap_or(&own));
+        let variables = variables(host, command, event, account.as_ref().unwrap_or(&own));
         let account = if through_sudo.is_some() { None } else { account };
         Ok(Self { path, account, through_sudo, working_dir, variables })
     }
@@ -283,10 +269,12 @@ fn make_executable(path: &Path, location: &str, log: &EventLog) -> Result<(), St
 /// The whole environment of a script.
 fn variables(
     host: &Host,
-    specification: &Specification,
+    command: &orders::Command<'_>,
     event: Event,
     account: &Account,
 ) -> BTreeMap<String, String> {
+    let specification = command.specification;
+    let bundle = &specification.bundle;
     let mut all: BTreeMap<String, String> = BTreeMap::new();
     let mut set = |name: &str, value: &str| all.insert(name.to_owned(), value.to_owned());
     set("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
@@ -295,8 +283,8 @@ fn variables(
     set("SHELL", &account.shell);
     set("USER", &account.name);
     set("LOGNAME", &account.name);
-    if let Some(name) = host.client.host_name() {
-        set("HOST_NAME", &name);
+    if let Some(name) = command.host_name {
+        set("HOST_NAME", name);
     }
     for (name, value) in &host.config.hook_env {
         set(name, value);
@@ -306,7 +294,6 @@ fn variables(
     set("APPLICATION_NAME", &specification.application_name);
     set("DEPLOYMENT_GROUP_NAME", &specification.deployment_group_name);
     set("DEPLOYMENT_GROUP_ID", specification.deployment_group_id.as_str());
-    let bundle = &specification.bundle;
     set("BUNDLE_BUCKET", &bundle.bucket);
     set("BUNDLE_KEY", &bundle.key);
     set("BUNDLE_VERSION", bundle.version.as_deref().unwrap_or(""));

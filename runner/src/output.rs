@@ -6,21 +6,27 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use engine::Timestamp;
+use engine::lifecycle::Event;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use wire::log::stamp;
 
-use crate::events::now_ms;
+use crate::clock::now_ms;
 
 /// How much of an event's end is reported, in bytes.
 pub(crate) const TAIL_BYTES: usize = 64 << 10;
 
 /// Longer lines are broken, so that a script without line ends needs no memory.
 const LINE_BYTES: usize = 8 << 10;
+
+/// Where the log of an event lies.
+pub(crate) fn log_path(logs: &Path, event: Event) -> PathBuf {
+    logs.join(format!("{event}.log"))
+}
 
 /// The log of one event.
 #[derive(Debug)]

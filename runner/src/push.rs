@@ -12,25 +12,25 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as 
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use engine::DeploymentId;
 use thiserror::Error;
 use tokio::time::Instant;
-use wire::host::{BatchClaimResponse, HostStatus, Refusal, RefusalCode};
+use wire::host::{HostStatus, Offer, Refusal, RefusalCode};
 
-use crate::agent::END_WITHIN;
 use crate::client::{BackOff, CallError, Client, PushedCommand};
-use crate::command::{self, Done, Host};
+use crate::clock::awake;
+use crate::command::{self, Done};
 use crate::config::AgentConfig;
 use crate::deleted;
-use crate::events::InterruptedHook;
 use crate::group::Group;
+use crate::host::Host;
 use crate::http::HttpError;
 use crate::journal::Journal;
-use crate::lease;
-use crate::stop::Stop;
+use crate::remote::Claimed;
+use crate::run::InterruptedHook;
+use crate::stop::{END_WITHIN, Stop};
 
 /// The directory of the files that say whose turn it is.
 const TURNS: &str = "pushed";
@@ -139,13 +139,13 @@ pub async fn run_once(
     make_state(&config.state)?;
     let client = Arc::new(Client::of_batch(command.clone())?);
     let (asked, stop) = Stop::new(config.limits.grace_ms);
-    let host = Host { config, client, stop, hooks: AtomicUsize::new(0) };
-    let mut work = pin!(work(&host, &command));
+    let host = Host::new(config, stop);
+    let mut work = pin!(work(&host, &client, &command));
     tokio::select! {
         biased;
         end = &mut work => return end,
         () = shutdown => {}
-        () = is_lost(&host) => tracing::error!(
+        () = is_lost(&host, &client) => tracing::error!(
             api = command.api,
             "the API was not heard of for too long: this command ends here"
         ),
@@ -168,7 +168,11 @@ fn make_state(state: &Path) -> Result<(), PushError> {
     make().map_err(|source| PushError::State { path: state.to_owned(), source })
 }
 
-async fn work(host: &Host, command: &PushedCommand) -> Result<PushedEnd, PushError> {
+async fn work(
+    host: &Host,
+    client: &Arc<Client>,
+    command: &PushedCommand,
+) -> Result<PushedEnd, PushError> {
     let id = &command.batch.deployment_id;
     let turn = tokio::select! {
         biased;
@@ -178,12 +182,12 @@ async fn work(host: &Host, command: &PushedCommand) -> Result<PushedEnd, PushErr
     let claimed = tokio::select! {
         biased;
         _ = host.stop.asked() => return Err(PushError::ToldToEnd),
-        claimed = claim(host, command) => claimed?,
+        claimed = claim(host, client, command) => claimed?,
     };
     match claimed {
-        Ok((BatchClaimResponse { offer, claim, .. }, until)) => {
+        Ok((offer, claimed)) => {
             let Done { status, is_delivered, interrupted } =
-                command::carry_out(host, offer, &claim, until).await;
+                command::carry_out(host, client, offer, &claimed).await;
             deleted::tidy(&host.config).await;
             // A command that was pushed is never left for later.
             let status = status.ok_or(PushError::NotEnded)?;
@@ -199,20 +203,20 @@ async fn work(host: &Host, command: &PushedCommand) -> Result<PushedEnd, PushErr
 /// Claims the command; the inner error says why there is nothing to do.
 async fn claim(
     host: &Host,
+    client: &Client,
     command: &PushedCommand,
-) -> Result<Result<(BatchClaimResponse, Duration), String>, PushError> {
+) -> Result<Result<(Offer, Claimed), String>, PushError> {
     let patience = Duration::from_millis(host.config.limits.claim_within_ms);
     let began = Instant::now();
     let mut back_off = BackOff::default();
     let api = || command.api.clone();
     loop {
-        let sent_at = lease::awake();
+        let sent_at = awake();
         let groups = deleted::to_ask(&host.config);
-        let error = match host.client.claim_batch(command, groups.clone()).await {
+        let error = match client.claim_batch(command, groups.clone()).await {
             Ok(answer) => {
                 deleted::heard(&host.config.state, &groups, &answer.deleted_groups);
-                let lease = Duration::from_millis(answer.claim.lease_ms);
-                return Ok(Ok((answer, sent_at.saturating_add(lease))));
+                return Ok(Ok((answer.offer, Claimed::new(answer.claim, sent_at))));
             }
             Err(CallError::Refused(Refusal { code, message: reason })) => match code {
                 RefusalCode::Superseded => return Ok(Err(reason)),
@@ -225,7 +229,7 @@ async fn claim(
             Err(error @ (CallError::Unreachable(_) | CallError::Status(_))) => error,
         };
         tracing::debug!(%error, "claiming again soon");
-        let wait = lease::wait_for(&host.client, &error, &mut back_off);
+        let wait = client.wait_for(&error, &mut back_off);
         if began.elapsed() + wait >= patience {
             let (seconds, reason) = (patience.as_secs(), error.to_string());
             return Err(PushError::Unreachable { api: api(), seconds, reason });
@@ -236,11 +240,11 @@ async fn claim(
 
 /// Waits until the API, once it was heard of, has been silent for too long while no script runs. Nobody else ends a pushed command that waits
 /// for a permission which cannot come.
-async fn is_lost(host: &Host) {
+async fn is_lost(host: &Host, client: &Client) {
     let most = Duration::from_millis(host.config.limits.orphaned_after_ms);
     loop {
         tokio::time::sleep(LOOK.min(most)).await;
-        let is_silent = host.client.heard_at().is_some_and(|at| at.elapsed() >= most);
+        let is_silent = client.heard_at().is_some_and(|at| at.elapsed() >= most);
         if is_silent && !host.runs_hooks() {
             return;
         }

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use durable::Disk;
@@ -11,13 +10,14 @@ use engine::lifecycle::Event;
 use wire::host::ErrorCode;
 
 use crate::archive;
-use crate::events::{Run, RunError};
-use crate::hooks::{Failure, Prepared, check_users};
+use crate::failure::Failure;
+use crate::hooks::{Prepared, check_users};
 use crate::install::{self, Request, SeLinux};
 use crate::journal::OpenHook;
-use crate::lease::{Unmet, log_path};
-use crate::output::{EventLog, stamped};
+use crate::orders::{Orders, Start, Unmet};
+use crate::output::{EventLog, log_path, stamped};
 use crate::process::PID_FILE;
+use crate::run::{Run, RunError};
 
 /// How long a host waits for its balancer (`docs/semantics.md#traffic`).
 const TRAFFIC_PATIENCE: Duration = Duration::from_secs(3600);
@@ -34,26 +34,10 @@ pub(crate) enum Outcome {
     Paused,
 }
 
-/// One more as long as it is there, however it goes.
-struct Counted<'a>(&'a AtomicUsize);
-
-impl<'a> Counted<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::AcqRel);
-        Self(count)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-impl Run<'_> {
+impl<O: Orders> Run<'_, O> {
     /// Carries out one event; with its outcome comes the end of its output.
     pub(crate) async fn event(&mut self, event: Event) -> Result<(Outcome, String), RunError> {
-        if self.specification.held_before == Some(event) {
+        if self.specification().held_before == Some(event) {
             let held = self.traffic(event).await;
             if !matches!(held, (Outcome::Succeeded(_), _)) {
                 return Ok(held);
@@ -79,9 +63,9 @@ impl Run<'_> {
     }
 
     async fn download(&self) -> (Outcome, String) {
-        let id = &self.specification.deployment_id;
+        let id = &self.specification().deployment_id;
         let place = (self.group, &self.lock);
-        let obtain = archive::obtain(place, id, &self.specification.bundle, self.lease);
+        let obtain = archive::obtain(place, id, &self.specification().bundle, self.orders);
         let end = tokio::select! {
             end = obtain => end,
             () = self.host.stop.grace_is_over() => return (Outcome::Paused, String::new()),
@@ -98,24 +82,20 @@ impl Run<'_> {
     /// Waits for the balancer. An agent that has to end meanwhile asks again when it is back.
     async fn traffic(&self, event: Event) -> (Outcome, String) {
         // Where the traffic moves all together, the deployment decides for how long.
-        let patience = match self.specification.held_before {
+        let patience = match self.specification().held_before {
             Some(_) => Duration::MAX,
             None => TRAFFIC_PATIENCE,
         };
-        let wait = tokio::time::timeout(patience, self.lease.traffic(event));
+        let wait = tokio::time::timeout(patience, self.orders.wait_for_traffic(event));
         let end = tokio::select! {
             end = wait => end,
-            _ = self.host.stop.asked() => {
-                self.lease.forget_traffic();
-                return (Outcome::Paused, String::new());
-            }
+            _ = self.host.stop.asked() => return (Outcome::Paused, String::new()),
         };
         let failure = match end {
             Ok(Ok(())) => return (Outcome::Succeeded("Succeeded".to_owned()), String::new()),
             Ok(Err(Unmet::Failed(why))) => why,
             Ok(Err(Unmet::Withdrawn(why))) => return (Outcome::Withdrawn(why), String::new()),
             Err(_) => {
-                self.lease.forget_traffic();
                 let what = if event == Event::BlockTraffic {
                     "taken its traffic away"
                 } else {
@@ -135,11 +115,11 @@ impl Run<'_> {
             Err(failure) => return (Outcome::Failed(failure), String::new()),
         };
         let (root, group_dir) = (self.host.config.root.clone(), self.group.dir().to_owned());
-        let revision = self.specification.bundle.sha256.clone();
-        let behavior = self.specification.file_exists_behavior;
+        let revision = self.specification().bundle.sha256.clone();
+        let behavior = self.specification().file_exists_behavior;
         let sync = self.host.config.sync;
         let checked = tokio::select! {
-            checked = check_users(&appspec, &self.specification.events) => checked,
+            checked = check_users(&appspec, &self.specification().events) => checked,
             _ = self.host.stop.asked() => return (Outcome::Paused, String::new()),
         };
         let warnings = match checked {
@@ -246,7 +226,7 @@ impl Run<'_> {
         archive: &Path,
         log: &Arc<EventLog>,
     ) -> Result<Result<(), Outcome>, RunError> {
-        let prepared = Prepared::new(self.host, self.specification, event, archive, script, log);
+        let prepared = Prepared::new(self.host, self.command, event, archive, script, log);
         let prepared = tokio::select! {
             prepared = prepared => prepared,
             // Nothing has begun.
@@ -270,7 +250,7 @@ impl Run<'_> {
         self.journal.hook_started(event, hook)?;
         let pid_path = self.dir().join(PID_FILE);
         let run = prepared.run(&self.host.config, script, &pid_path, log, &self.host.stop);
-        match self.counted(run).await {
+        match self.host.counted(run).await {
             Ok(Some(())) => self.journal.hook_ended(event, index)?,
             Ok(None) => return Ok(Err(Outcome::Interrupted(script.location.clone()))),
             Err(failure) => return Ok(Err(Outcome::Failed(failure))),
@@ -283,20 +263,14 @@ impl Run<'_> {
         let leave = tokio::select! {
             biased;
             _ = self.host.stop.asked() => return Err(Outcome::Paused),
-            leave = self.lease.permit_script() => leave,
+            leave = self.orders.permit(Start::Script) => leave,
         };
         leave.and_then(|()| self.is_newest()).map_err(Outcome::Withdrawn)
     }
 
-    /// Lets the agent know that a script runs.
-    async fn counted<T>(&self, script: impl Future<Output = T>) -> T {
-        let _counted = Counted::new(&self.host.hooks);
-        script.await
-    }
-
     /// The archive of this deployment.
     fn archive(&self) -> Result<PathBuf, Failure> {
-        let found = archive::usable(self.group, &self.specification.deployment_id);
+        let found = archive::usable(self.group, &self.specification().deployment_id);
         found.ok_or_else(|| {
             Failure::other("the unpacked bundle is not on this host any more: deploy again")
         })

@@ -6,6 +6,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+/// Within this time after it was told to end, an agent has ended.
+pub(crate) const END_WITHIN: Duration = Duration::from_millis(3_900);
+
 /// Sees whether the agent shall end; clones see the same.
 #[derive(Debug, Clone)]
 pub(crate) struct Stop {

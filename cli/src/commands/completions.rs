@@ -1,9 +1,8 @@
 //! `cutover completions`: what a shell needs to complete commands.
 
-use clap::CommandFactory as _;
+use clap::Command;
 use clap_complete::Shell;
 
-use crate::args::Cli;
 use crate::failure::Exit;
 use crate::output;
 
@@ -18,10 +17,11 @@ pub(crate) struct Args {
     shell: Shell,
 }
 
-pub(crate) fn run(args: &Args) -> Exit {
+/// Prints them for the whole command line.
+pub(crate) fn run(args: &Args, whole: &mut Command) -> Exit {
     // Written at once, because the generator panics when its reader goes away.
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "cutover", &mut script);
+    clap_complete::generate(args.shell, whole, "cutover", &mut script);
     output::raw(&String::from_utf8_lossy(&script));
     Exit::Done
 }

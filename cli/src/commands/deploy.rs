@@ -9,9 +9,9 @@ use wire::codedeploy::{
 };
 
 use super::Context;
-use crate::args::{GroupName, S3Url, tag};
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
+use crate::names::{GroupName, S3Url, tag};
 use crate::output::{self, Format};
 use crate::{taken_back, watch};
 

@@ -13,7 +13,8 @@ use runner::root::HostRoot;
 use runner::{AgentConfig, DAY_MS, Ended, InterruptedHook};
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::up::KEEP_DAYS;
+/// How many days what nobody needs any more is kept, unless said.
+pub(crate) const KEEP_DAYS: u32 = 30;
 
 /// What a host is told.
 #[derive(Debug, clap::Args)]

@@ -11,9 +11,9 @@ use wire::codedeploy::{
 };
 
 use super::Context;
-use crate::args::{GroupName, tag};
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
+use crate::names::{GroupName, tag};
 use crate::output::{self, Format};
 
 /// CodeDeploy wants a role to be named; Cutover does not use it.

@@ -5,6 +5,7 @@ pub(crate) mod bench;
 pub(crate) mod completions;
 pub(crate) mod config;
 pub(crate) mod connect;
+mod context;
 pub(crate) mod demo;
 pub(crate) mod deploy;
 pub(crate) mod env;
@@ -25,38 +26,19 @@ pub(crate) mod up;
 pub(crate) mod watch;
 
 use std::future::Future;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use clap::CommandFactory as _;
 
+pub(crate) use self::context::Context;
 use crate::args::{Cli, Command};
-use crate::client::Client;
 use crate::failure::{Exit, Failure};
-use crate::find::{self, Environment};
-use crate::output::Format;
-
-/// What every command is given besides its own arguments.
-pub(crate) struct Context {
-    /// `--dir`.
-    pub(crate) dir: Option<PathBuf>,
-    /// `--format`.
-    pub(crate) format: Format,
-    environment: Environment,
-}
-
-impl Context {
-    /// A client of the Cutover that the command is meant for.
-    pub(crate) fn connect(&self) -> Result<Client, Failure> {
-        Ok(Client::new(find::find(self.dir.as_deref(), &self.environment)?)?)
-    }
-}
 
 /// Runs the command. The runtime with its threads is made only for those that need it: a host's process must still have
 /// a single thread when it enters its namespaces.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
-    let context = Context { dir: cli.dir, format: cli.format, environment: Environment::read() };
-    let context = &context;
+    let context = &Context::new(cli.dir, cli.format);
     match cli.command {
         Command::Up(args) => block_on_home(up::run(args, context)),
         Command::Demo(args) => block_on_home(demo::run(args, context)),
@@ -64,7 +46,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Env(args) => env::run(&args, context),
         Command::Host(args) => host::run(&args),
         Command::Shop(args) => Ok(runtime()?.block_on(shop::run(args))?.into()),
-        Command::Completions(args) => Ok(completions::run(&args).into()),
+        Command::Completions(args) => Ok(completions::run(&args, &mut Cli::command()).into()),
         Command::Lint(args) => Ok(lint::run(&args, context)?.into()),
         Command::Connect(args) => block_on(connect::run(args, context)),
         Command::Proxy(args) => Ok(runtime()?.block_on(proxy::run(args, context))?),

@@ -12,9 +12,9 @@ use wire::cutover::{
 };
 
 use super::Context;
-use crate::args::GroupName;
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
+use crate::names::GroupName;
 use crate::output::{self, Format, moment, one_line, revision_url};
 use crate::watch::{progress, text};
 

@@ -4,9 +4,9 @@ use serde_json::json;
 use wire::cutover::Subscribe;
 
 use super::Context;
-use crate::args::{GroupName, S3Url};
 use crate::failure::{Exit, Failure};
 use crate::find::Origin;
+use crate::names::{GroupName, S3Url};
 use crate::output::{self, Format};
 
 /// Deploys to a group whatever is uploaded under a prefix from now on

@@ -6,12 +6,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use local::balancer::{Haproxy, Outside, Prometheus, Socket};
+use balancer::{Haproxy, Outside, Prometheus, Socket};
 use local::dir::is_home;
 use local::home::{Home, Options};
 use local::hosts::layout;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::host::KEEP_DAYS;
 use super::{Context, host};
 use crate::client;
 use crate::failure::{Exit, Failure};
@@ -157,9 +158,6 @@ impl Default for Wanted {
         Self { hosts: 0, port: 0, table_port: None, outside, keep_days: KEEP_DAYS }
     }
 }
-
-/// How many days what nobody needs any more is kept, unless said.
-pub(crate) const KEEP_DAYS: u32 = 30;
 
 /// Runs a home until SIGTERM or SIGINT.
 pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {

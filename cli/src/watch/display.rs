@@ -4,8 +4,8 @@ use std::io::Stderr;
 
 use super::frame::{self, View};
 use super::history::History;
-use super::poll::Snapshot;
 use super::screen::Screen;
+use super::snapshot::Snapshot;
 use crate::output;
 
 /// The size of a terminal that does not tell it.

@@ -4,9 +4,10 @@ use console::Style;
 use engine::Timestamp;
 use wire::codedeploy::{DeploymentStatus, InstanceTarget};
 
-use super::poll::{Counts, Snapshot};
+use super::mark::Mark;
 use super::progress;
-use super::text::{self, Mark};
+use super::snapshot::{Counts, Snapshot};
+use super::text;
 
 /// How many cells the bar has.
 const BAR: usize = 24;

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use engine::Timestamp;
 use wire::codedeploy::{InstanceTarget, TargetStatus};
 
-use super::poll::{Counts, Snapshot};
 use super::progress::{self, Line};
+use super::snapshot::{Counts, Snapshot};
 use super::text;
 use crate::output::{clock, revision_url};
 

@@ -3,9 +3,11 @@
 mod display;
 mod frame;
 mod history;
+mod mark;
 mod poll;
 pub(crate) mod progress;
 mod screen;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 pub(crate) mod text;
@@ -22,7 +24,8 @@ use crate::client::{CallError, Client};
 use crate::failure::{Exit, Failure};
 use crate::output::{self, Format};
 use display::Display;
-use poll::{Poller, Snapshot};
+use poll::Poller;
+use snapshot::Snapshot;
 
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a service that answered before may fail to: the time of a restart, and some.

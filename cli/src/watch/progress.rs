@@ -6,8 +6,7 @@ use engine::ladder::{Rung, Share};
 use wire::codedeploy::{DeploymentInfo, DeploymentStatus, ErrorName};
 use wire::cutover::{GetProgressOutput, ShiftStage};
 
-use super::poll::has_ended;
-use super::text::Mark;
+use super::mark::Mark;
 use crate::client::CallError;
 use crate::output::{clock, format_time, one_line, span};
 
@@ -63,6 +62,18 @@ pub(crate) fn of(info: &DeploymentInfo) -> Of<'_> {
         succeeded: info.status == Some(DeploymentStatus::Succeeded),
         is_rolled_back: rollback.is_some_and(|info| info.rollback_deployment_id.is_some()),
         goes_back: rollback.is_some_and(|info| info.rollback_triggering_deployment_id.is_some()),
+    }
+}
+
+/// Whether a deployment in this status has ended.
+fn has_ended(status: DeploymentStatus) -> bool {
+    match status {
+        DeploymentStatus::Succeeded | DeploymentStatus::Failed | DeploymentStatus::Stopped => true,
+        DeploymentStatus::Created
+        | DeploymentStatus::Queued
+        | DeploymentStatus::InProgress
+        | DeploymentStatus::Baking
+        | DeploymentStatus::Ready => false,
     }
 }
 

@@ -11,8 +11,8 @@ use vt100::Parser;
 
 use super::frame::{self, View};
 use super::history::History;
-use super::poll::Snapshot;
 use super::screen::Screen;
+use super::snapshot::Snapshot;
 
 /// 2026-11-23T09:00:00Z.
 const START: Timestamp = Timestamp(1_795_424_400_000);

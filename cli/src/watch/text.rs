@@ -7,24 +7,12 @@ use wire::codedeploy::{
 };
 use wire::log::without_stamps;
 
-use super::poll::{Counts, Snapshot};
+use super::mark::Mark;
+use super::snapshot::{Counts, Snapshot};
 use crate::output::{one_line, printable, span, span_between};
 
 /// How many lines of a hook's output a failure shows.
 const TAIL_LINES: usize = 20;
-
-/// What a line says at a glance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Mark {
-    /// Not yet.
-    Waiting,
-    /// Under way.
-    Working,
-    /// Done well.
-    Good,
-    /// Done badly.
-    Bad,
-}
 
 /// What a host's status says at a glance.
 pub(crate) fn mark(target: &InstanceTarget) -> Mark {

@@ -12,8 +12,8 @@ use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use local::sigv4::{self, Keys};
 use serde_json::{Value, json};
+use serve::sigv4::{self, Keys};
 use sha2::Digest as _;
 
 use crate::service::{program, transcript};

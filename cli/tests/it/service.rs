@@ -13,8 +13,8 @@ use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use local::dir::Endpoints;
-use local::sigv4::{self, Keys};
 use serde_json::{Value, json};
+use serve::sigv4::{self, Keys};
 
 const SECRET: &str = "the-secret";
 

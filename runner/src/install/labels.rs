@@ -1,15 +1,12 @@
 //! What a file gets from where it will stand, besides owner and mode: its SELinux label, and the default ACL of its
 //! directory. It is staged elsewhere, where the kernel gives it others.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::error::InstallError;
-use super::host::{Host, split};
-use super::journal::Step;
-use super::plan::Staged;
+use super::host::Host;
 
 const LABEL: &str = "security.selinux";
 const DEFAULT_ACL: &str = "system.posix_acl_default";
@@ -35,7 +32,7 @@ impl SeLinux {
     }
 
     /// Which labels the policy has for these paths; none where it has none, or cannot be asked.
-    fn of_policy(&self, paths: &[PathBuf]) -> Vec<Option<String>> {
+    pub(super) fn of_policy(&self, paths: &[PathBuf]) -> Vec<Option<String>> {
         let ask = |paths: &[PathBuf]| {
             let mut command = Command::new(self.matchpathcon.as_ref()?);
             let output = command.arg("-n").args(paths).stdin(Stdio::null()).output().ok()?;
@@ -51,77 +48,8 @@ impl SeLinux {
     }
 }
 
-/// Gives what an install makes the labels that it would have had if it had been made in its place: that of the file which
-/// it replaces, else that of the policy, else that of the directory.
-pub(super) fn inherit(
-    host: &Host,
-    selinux: &SeLinux,
-    staged: &mut [Staged],
-    mkdirs: &mut [Step],
-) -> Result<(), InstallError> {
-    let fresh = label_dirs(host, selinux, mkdirs);
-    let mut unknown = Vec::new();
-    for file in staged.iter_mut().filter(|file| file.same.is_none()) {
-        if file.replaces {
-            file.labels.label = read(host, &file.path)?;
-        }
-        if file.labels.label.is_none() {
-            unknown.push(file);
-        }
-    }
-    let paths: Vec<_> = unknown.iter().map(|file| host.outside(&file.path)).collect();
-    for (file, label) in unknown.into_iter().zip(selinux.of_policy(&paths)) {
-        file.labels.label = match label {
-            Some(label) => Some(label),
-            None => of_directory(host, &fresh, split(&file.path).0)?,
-        };
-    }
-    Ok(())
-}
-
-/// Gives the directories that an install makes the labels that the policy has for them. Without a word of the policy, the
-/// kernel gives each that of the directory above it.
-fn label_dirs(
-    host: &Host,
-    selinux: &SeLinux,
-    mkdirs: &mut [Step],
-) -> BTreeMap<String, Option<String>> {
-    let mut dirs: Vec<_> = mkdirs
-        .iter_mut()
-        .filter_map(|step| match step {
-            Step::Mkdir { path, labels, .. } => Some((path.clone(), &mut labels.label)),
-            Step::Remove { .. } | Step::Rmdir { .. } | Step::Change { .. } | Step::Place { .. } => {
-                None
-            }
-        })
-        .collect();
-    let paths: Vec<_> = dirs.iter().map(|(path, _)| host.outside(path)).collect();
-    for ((_, place), label) in dirs.iter_mut().zip(selinux.of_policy(&paths)) {
-        **place = label;
-    }
-    dirs.into_iter().map(|(path, label)| (path, label.clone())).collect()
-}
-
-/// The label that something new gets from its directory, which may be one of those that will be made (`fresh`): what is
-/// at such a path now, if anything, is not what will be there.
-fn of_directory(
-    host: &Host,
-    fresh: &BTreeMap<String, Option<String>>,
-    mut dir: &str,
-) -> Result<Option<String>, InstallError> {
-    loop {
-        let label = match fresh.get(dir) {
-            Some(label) => label.clone(),
-            None => read(host, dir)?,
-        };
-        if label.is_some() || dir.is_empty() {
-            return Ok(label);
-        }
-        dir = split(dir).0;
-    }
-}
-
-fn read(host: &Host, path: &str) -> Result<Option<String>, InstallError> {
+/// The label of what is at a path.
+pub(super) fn read(host: &Host, path: &str) -> Result<Option<String>, InstallError> {
     let label = host
         .attribute(path, LABEL)
         .map_err(InstallError::io("reading the label of", host.outside(path)))?;

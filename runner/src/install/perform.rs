@@ -14,15 +14,37 @@ use super::host::{Host, join, split};
 use super::journal::{Journal, Phase, Step, changed, keep, placed, restored, to_do, to_undo};
 use super::labels::set_label;
 use super::permissions::label;
-use super::plan::{InstallPlan, Staged};
+use super::planned::{InstallPlan, Staged};
 use super::state::{
     INSTALLED, Installed, JOURNAL, Manifest, PREVIOUS, Previous, load, remove, store,
 };
 use super::tree::Want;
-use super::{Outcome, Recovery};
 
-/// Performs a plan.
-pub(super) fn perform(plan: InstallPlan) -> Result<Outcome, InstallError> {
+/// What an install did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// How many files and links were put in place.
+    pub files: usize,
+    /// How many of them had to be copied.
+    pub copied_files: usize,
+}
+
+/// What recovery found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recovery {
+    /// No install was interrupted.
+    Nothing,
+    /// The host has what it had before the interrupted install.
+    Old,
+    /// The interrupted install was completed.
+    New,
+}
+
+/// Performs a plan, which must be the latest of its group.
+///
+/// # Errors
+/// [`InstallError`]; the host has what it had before then, except after [`InstallError::HalfWay`].
+pub fn perform(plan: InstallPlan) -> Result<Outcome, InstallError> {
     let InstallPlan { host, bundle, group_dir, steps, staged, manifest, .. } = plan;
     let stores = manifest.stores.union(&plan.old_stores).cloned().collect();
     let mut journal = Journal {

@@ -2,97 +2,56 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::path::Path;
 use std::time::SystemTime;
 
-use engine::appspec::FileExistsBehavior;
+use durable::Disk;
+use engine::appspec::{AppSpec, FileExistsBehavior};
 use rustix::fs::FileType;
 
-use super::Request;
-use super::error::{InstallError, list};
+use super::error::InstallError;
 use super::host::{Found, Host, Meta, join, split};
+use super::inherit::inherit;
 use super::journal::{OldDir, Step};
-use super::labels::{DefaultAcl, inherit};
+use super::labels::{DefaultAcl, SeLinux};
 use super::perform::recover;
 use super::permissions::{Grant, Labels, grants};
+use super::planned::{InstallPlan, Staged};
 use super::state::{INSTALLED, Installed, Manifest, PREVIOUS, Previous, load};
 use super::tree::{Tree, Want, wanted};
+use crate::root::HostRoot;
 
 /// The directory of the runner on each mount, hidden, and only for the runner.
 const STORE: &str = ".cutover";
 
-/// An install that was found possible, with everything that it will do.
-#[derive(Debug)]
-pub struct InstallPlan {
-    pub(super) host: Host,
-    pub(super) bundle: Host,
-    pub(super) group_dir: std::path::PathBuf,
-    pub(super) steps: Vec<Step>,
-    pub(super) staged: Vec<Staged>,
-    /// Directories that are not needed any more, if nothing else is in them.
-    pub(super) obsolete: BTreeSet<String>,
-    /// What will be installed; the stamps are those of the staged files, once they are there.
-    pub(super) manifest: Manifest,
-    /// What will be kept.
-    pub(super) previous: Previous,
-    /// Whether the same revision is installed again, so that what it replaced at first stays kept instead.
-    pub(super) again: bool,
-    /// Whether installed files are forced to the disk.
-    pub(super) sync: bool,
-    /// The directories of the runner that the install before used.
-    pub(super) old_stores: BTreeSet<String>,
-    /// Installed files that were changed on the host since, as paths without the leading `/`; they are
-    /// replaced or removed, and kept with the previous files.
-    pub edited: Vec<String>,
-    /// Files that stay as they are, because of `RETAIN`; without the leading `/` too.
-    pub retained: Vec<String>,
-    /// Directories that exist, and so keep an owner, a mode or ACLs that `permissions` would have otherwise; without the
-    /// leading `/` too.
-    pub ungranted: Vec<String>,
+/// What is to be installed, and where.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The root that all destinations lie below.
+    pub root: &'a HostRoot,
+    /// The directory of the group's state, of its own, which exists and is named by the group's id.
+    pub group_dir: &'a Path,
+    /// The unpacked bundle.
+    pub archive: &'a Path,
+    /// SHA-256 of the bundle. Files of an equal revision that the host still has are not copied again.
+    pub revision: &'a str,
+    /// The bundle's AppSpec.
+    pub appspec: &'a AppSpec,
+    /// What to do with files that are there already, unless the AppSpec says.
+    pub behavior: FileExistsBehavior,
+    /// What everything is written through.
+    pub disk: &'a Disk,
+    /// SELinux, if the host has it.
+    pub selinux: Option<&'a SeLinux>,
+    /// Whether installed files are forced to the disk, so that the install is all or nothing also when the power goes.
+    pub sync: bool,
 }
 
-impl InstallPlan {
-    /// What the event's log has to say of what was found on the host, a line each.
-    pub fn notes(&self) -> Vec<String> {
-        let of = |what: &str, paths: &[String]| {
-            (!paths.is_empty()).then(|| format!("{what}: {}", list(paths)))
-        };
-        let notes = [
-            of(
-                "changed on this host since they were installed, and now replaced or removed",
-                &self.edited,
-            ),
-            of("left as they are, because of RETAIN", &self.retained),
-            of(
-                "`permissions` does not apply to directories that exist already; change them in a hook",
-                &self.ungranted,
-            ),
-        ];
-        notes.into_iter().flatten().collect()
-    }
-}
-
-/// A file that waits for the switch.
-#[derive(Debug)]
-pub(super) struct Staged {
-    /// Where it will stand.
-    pub(super) path: String,
-    /// Where it waits.
-    pub(super) new: String,
-    pub(super) want: Want,
-    pub(super) meta: Meta,
-    pub(super) labels: Labels,
-    /// The same file, where it is already on the host.
-    pub(super) same: Option<String>,
-    /// Whether its time is that of the install.
-    pub(super) retimed: bool,
-    /// Whether another file stands in its place.
-    pub(super) replaces: bool,
-    /// What the directory demands of new files.
-    pub(super) acl: Option<DefaultAcl>,
-}
-
-/// Plans an install.
-pub(super) fn plan(request: &Request<'_>) -> Result<InstallPlan, InstallError> {
+/// Works out an install. Nothing is changed, except that an interrupted install is brought to its end first.
+///
+/// # Errors
+/// [`InstallError`], with everything that can be known before.
+pub fn plan(request: &Request<'_>) -> Result<InstallPlan, InstallError> {
     let host = Host::open(request.root, request.disk)
         .map_err(InstallError::io("opening", "the host's root"))?;
     recover(&host, request.group_dir, request.sync)?;

@@ -129,7 +129,7 @@ pub async fn open(file: &Path) -> Result<DynamoDb, Error> {
     let (swept, file) = (tables.clone(), file.to_owned());
     let sweeper = tokio::spawn(async move {
         let pause = Duration::from_millis(TTL_SWEEP_MS);
-        while tokio::time::timeout(pause, crate::stop_requested(&mut stopped)).await.is_err() {
+        while tokio::time::timeout(pause, serve::stop_requested(&mut stopped)).await.is_err() {
             sweep(&swept, &file).await;
         }
     });

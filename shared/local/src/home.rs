@@ -10,9 +10,11 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use balancer::{Balancers, HomeTraffic, Outside, OutsideError, Resolver, SetUpError};
 use control::ports::{Cloud, NoFunctions, NoMeter, NoServices, Traffic};
 use control::{Base, Control, Followed, Place, Settings};
 use futures::future::BoxFuture;
+use serve::{Room, sigv4, stop_requested};
 use store::{DynamoTable, S3Bundles, Scope};
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -21,7 +23,6 @@ use tokio::task::JoinHandle;
 use wire::codedeploy::{ApiError, ErrorName};
 
 use self::begun::{Added, Begun};
-use crate::balancer::{Balancers, HomeTraffic, Outside, OutsideError, Resolver, SetUpError};
 use crate::bell::{self, bell};
 use crate::descriptors::Shares;
 use crate::dir::{Dir, DirError, Endpoints, KeyPair, Ports};
@@ -31,8 +32,7 @@ use crate::hosts::layout::{HostFiles, HostNumber, LayoutError, loopback_address}
 use crate::hosts::namespace::{self, NamespaceError};
 use crate::hosts::process::{self, ProcessError, RunningHost};
 use crate::machine::{HomeClock, SystemEntropy, new_keys};
-use crate::server::{self, Room};
-use crate::{dynamodb, s3, sigv4, tidy};
+use crate::{dynamodb, tidy};
 
 /// The bucket that revisions are uploaded to.
 pub const REVISIONS: &str = "revisions";
@@ -106,7 +106,7 @@ pub enum HomeError {
     DynamoDb(#[from] dynamodb::Error),
     /// The embedded S3.
     #[error(transparent)]
-    S3(#[from] s3::Error),
+    S3(#[from] object_store::Error),
     /// The table cannot be made.
     #[error("the table cannot be made")]
     Table(#[from] store::CreateError),
@@ -158,7 +158,7 @@ pub struct Home {
     dynamodb: dynamodb::DynamoDb,
     /// The table on the network, for tests and functions beside the home.
     network: Option<dynamodb::Network>,
-    s3: s3::S3,
+    s3: object_store::S3,
     balancers: Balancers,
 }
 
@@ -210,7 +210,7 @@ impl Home {
         let api_listener = listen_api(options.port, last.api).await?;
         let s3_listener = listen(last.s3).await?;
         let dynamodb = dynamodb::open(&dir.file("state.sqlite")).await?;
-        let s3_options = s3::Options {
+        let s3_options = object_store::Options {
             directory: &dir.file("s3"),
             access_key_id: &keys.access_key_id,
             secret_access_key: &keys.secret_access_key,
@@ -218,7 +218,7 @@ impl Home {
             made: &[REVISIONS, KEPT],
             connections: shares.bucket,
         };
-        let (s3, uploads) = s3::serve(s3_options, s3_listener).await?;
+        let (s3, uploads) = object_store::serve(s3_options, s3_listener).await?;
         let api_port = port_of(&api_listener)?;
         dir.keep_ports(Ports { api: api_port, s3: s3.address().port() })?;
         let signed_by = signed_by(&keys);
@@ -395,7 +395,7 @@ fn traffic_of(home: Balancers, outside: Outside) -> Traffic {
 /// Where a home is found, and with which keys.
 fn endpoints(
     api_port: u16,
-    s3: &s3::S3,
+    s3: &object_store::S3,
     network: Option<&dynamodb::Network>,
     keys: KeyPair,
 ) -> Endpoints {
@@ -504,9 +504,9 @@ async fn serve_api(
     router: axum::Router,
     mut stopped: watch::Receiver<bool>,
 ) {
-    let (room, router) = (Room::new(connections), server::router(router));
-    let stopped = crate::stop_requested(&mut stopped);
-    server::serve(listener, room, router, stopped, SERVERS_GRACE / 2).await;
+    let (room, router) = (Room::new(connections), serve::router(router));
+    let stopped = stop_requested(&mut stopped);
+    serve::serve(listener, room, router, stopped, SERVERS_GRACE / 2).await;
 }
 
 /// Lets requests in that are signed with the home's keys.

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::routing::get;
+use balancer::{Haproxy, HomeTraffic, Outside, Socket};
 use control::ports::{BalancerError, Balancers as _, Pair, Standing};
 use engine::DeploymentId;
-use local::balancer::{Haproxy, HomeTraffic, Outside, Socket};
 
 use crate::support::PATIENCE;
 use crate::support::client::http_client;

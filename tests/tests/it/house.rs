@@ -12,7 +12,7 @@ pub(crate) fn root() -> PathBuf {
 }
 
 /// What each crate may use of ours. Arrows point upwards only.
-const MAY_USE: [(&str, &[&str]); 15] = [
+const MAY_USE: [(&str, &[&str]); 18] = [
     ("engine", &[]),
     ("wire", &["engine"]),
     ("bundle", &["engine"]),
@@ -23,14 +23,31 @@ const MAY_USE: [(&str, &[&str]); 15] = [
     ("aws", &["engine", "wire", "control"]),
     ("sim", &["engine", "wire", "control"]),
     ("runner", &["engine", "wire", "bundle", "durable"]),
-    ("local", &["engine", "wire", "control", "durable", "api", "store"]),
-    ("cutover", &["engine", "wire", "bundle", "durable", "local", "runner"]),
+    ("serve", &[]),
+    ("balancer", &["engine", "wire", "control", "durable", "serve"]),
+    ("object_store", &["durable", "serve"]),
+    (
+        "local",
+        &[
+            "engine",
+            "wire",
+            "control",
+            "durable",
+            "api",
+            "store",
+            "serve",
+            "balancer",
+            "object_store",
+        ],
+    ),
+    ("cutover", &["engine", "wire", "bundle", "durable", "serve", "balancer", "local", "runner"]),
     ("functions", &["engine", "wire", "control", "api", "store", "aws"]),
     ("whole", &["functions"]),
     ("xtask", &[]),
 ];
 
-fn metadata() -> Metadata {
+/// What cargo knows of the workspace.
+pub(crate) fn metadata() -> Metadata {
     MetadataCommand::new().manifest_path(root().join("Cargo.toml")).exec().unwrap()
 }
 

@@ -13,6 +13,7 @@ mod support;
 #[cfg(feature = "tools")]
 mod aws;
 mod blue_green;
+mod circles;
 mod cloud_clients;
 mod deployments;
 #[cfg(feature = "tools")]

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::routing::get;
+use balancer::{HomeTraffic, Outside, Prometheus};
 use control::ports::{Alarms as _, Reading};
 use engine::DeploymentId;
-use local::balancer::{HomeTraffic, Outside, Prometheus};
 
 use crate::support::PATIENCE;
 use crate::support::client::http_client;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 
-use super::Figure;
+use super::figure::Figure;
 use super::home::BenchHome;
 
 const HOSTS: u8 = 4;

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::Path;
 use std::time::Instant;
 
-use super::Figure;
+use super::figure::Figure;
 use super::home::{BenchHome, ms, shell, write_bundle};
 use crate::pack::Packed;
 

@@ -1,6 +1,7 @@
 //! `cutover bench`: takes the figures of `docs/benchmarks.md`. Each runs in homes of its own, in temporary directories,
 //! and beside each stands what the same work costs without Cutover, measured in the same run.
 
+mod figure;
 mod history;
 mod home;
 mod idle;
@@ -15,6 +16,7 @@ use anyhow::Context as _;
 use clap::ValueEnum;
 use serde::Serialize;
 
+use self::figure::Figure;
 use super::Context;
 use crate::failure::Exit;
 use crate::output::{self, Format};
@@ -46,27 +48,6 @@ enum Name {
     Traffic,
     /// What a new deployment costs when there were many.
     History,
-}
-
-/// One figure.
-#[derive(Debug, Serialize)]
-struct Figure {
-    name: String,
-    value: f64,
-    unit: &'static str,
-    /// What it has to stay below, if that was promised.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    limit: Option<f64>,
-}
-
-impl Figure {
-    fn new(name: impl Into<String>, value: f64, unit: &'static str) -> Self {
-        Self { name: name.into(), value, unit, limit: None }
-    }
-
-    fn limit(self, limit: f64) -> Self {
-        Self { limit: Some(limit), ..self }
-    }
 }
 
 /// What came of one benchmark.
@@ -125,17 +106,4 @@ fn say(benchmark: Name, figure: &Figure) {
 /// The machine's load averages: a figure is worth nothing without them.
 fn load() -> String {
     std::fs::read_to_string("/proc/loadavg").unwrap_or_default().trim().to_owned()
-}
-
-/// The figures that stand for many values, in milliseconds: the median and the 90th percentile.
-fn spread(name: &str, mut values: Vec<f64>) -> [Figure; 2] {
-    values.sort_by(f64::total_cmp);
-    let at = |percent: usize| {
-        let place = (values.len().saturating_sub(1) * percent).div_ceil(100);
-        values.get(place).copied().unwrap_or(f64::NAN)
-    };
-    [
-        Figure::new(format!("{name}, median of {}", values.len()), at(50), "ms"),
-        Figure::new(format!("{name}, p90"), at(90), "ms"),
-    ]
 }

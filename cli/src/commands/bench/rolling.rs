@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Instant;
 
+use super::figure::{Figure, spread};
 use super::home::{BenchHome, ms, shell, write_bundle};
-use super::{Figure, spread};
 use crate::pack;
 
 const RUNS: usize = 20;

@@ -15,8 +15,8 @@ use wire::codedeploy::{
 };
 use wire::cutover::{AddBalancer, CreateLadder, ListBalancers};
 
+use super::figure::{Figure, spread};
 use super::home::{BenchHome, text, write_bundle};
-use super::{Figure, spread};
 use crate::commands::load::{Load, Version};
 use crate::pack;
 

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 
+use super::figure::{Figure, spread};
 use super::home::{BenchHome, ms, write_bundle};
-use super::{Figure, spread};
 use crate::pack;
 
 /// How many uploads are measured for each number of hosts.

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use self::story::{Ending, Story};
+use self::story::{Ending, Story, Told};
 use super::Context;
 use super::up::{self, Asked};
 use crate::failure::Exit;
@@ -38,24 +38,6 @@ struct Report<'a> {
     failed_by_us: u64,
     seconds: f64,
     api: &'a str,
-}
-
-/// One deployment of the story.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Told {
-    /// Its id.
-    pub(super) id: String,
-    /// What it deployed.
-    pub(super) revision: String,
-    /// CodeDeploy's word.
-    pub(super) status: String,
-    /// From its creation to its end.
-    pub(super) seconds: f64,
-    /// The deployment that took it back.
-    pub(super) rolled_back_by: Option<String>,
-    /// Where users met a bad version: from its first bad response to its last response.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) seconds_from_first_bad_response_to_traffic_back: Option<f64>,
 }
 
 /// Tells the story in `--dir`, or in a temporary directory.

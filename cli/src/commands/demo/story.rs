@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use engine::Timestamp;
 use local::dir::Endpoints;
+use serde::Serialize;
 use wire::codedeploy::{
     Alarm, AlarmConfiguration, AutoRollbackConfiguration, CreateApplication, CreateDeploymentGroup,
     DeploymentInfo, DeploymentStyle, ErrorName, GroupSettings, LoadBalancerInfo, Seconds,
@@ -18,7 +19,6 @@ use wire::cutover::{
     AddBalancer, CreateLadder, GetGroupStatus, Subscribe, UploadInfo, UploadState,
 };
 
-use super::Told;
 use super::bundles::{Shop, write_bundle};
 use crate::client::{CallError, Client};
 use crate::commands::load::{Counts, Load};
@@ -69,6 +69,24 @@ pub(super) struct Ending {
     pub(super) counts: Counts,
     /// Two more versions, for the reader to deploy.
     pub(super) next: Next,
+}
+
+/// One deployment of the story.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(super) struct Told {
+    /// Its id.
+    pub(super) id: String,
+    /// What it deployed.
+    pub(super) revision: String,
+    /// CodeDeploy's word.
+    pub(super) status: String,
+    /// From its creation to its end.
+    pub(super) seconds: f64,
+    /// The deployment that took it back.
+    pub(super) rolled_back_by: Option<String>,
+    /// Where users met a bad version: from its first bad response to its last response.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) seconds_from_first_bad_response_to_traffic_back: Option<f64>,
 }
 
 /// Versions that nobody has deployed yet.

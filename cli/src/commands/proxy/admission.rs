@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use http::request::Parts;
-use local::sigv4::{self, Keys};
+use serve::sigv4::{self, Keys};
 use subtle::ConstantTimeEq as _;
 use wire::codedeploy::ErrorName;
 

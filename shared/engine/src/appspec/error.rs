@@ -1,7 +1,5 @@
 //! What can be wrong with an AppSpec file, each with its place.
 
-use std::fmt;
-
 use super::Position;
 use crate::lifecycle::Event;
 
@@ -31,12 +29,6 @@ pub(super) fn located(file: &str, position: Option<Position>, message: &str) -> 
     match position {
         Some(position) => format!("{file}:{position}: {message}"),
         None => format!("{file}: {message}"),
-    }
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.line, self.column)
     }
 }
 

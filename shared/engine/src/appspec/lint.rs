@@ -2,8 +2,7 @@
 //! but most likely not meant. Nothing is judged that needs the bundle or the host (`docs/semantics.md#appspec`).
 
 use super::document::Document;
-use super::error::{located, suggestion};
-use super::nearest::nearest;
+use super::findings::{Finding, Findings, Severity, check_variable, nodes, text};
 use super::scalar::Kind;
 use super::yaml::{Entry, Map, Node, Value, excerpt};
 use super::{AppSpec, AppSpecError, EventName, Os, Position, lint_permissions, parse};
@@ -15,40 +14,6 @@ const TOP_KEYS: [&str; 6] =
     ["version", "os", "files", "file_exists_behavior", "permissions", "hooks"];
 const FILE_KEYS: [&str; 2] = ["source", "destination"];
 const SCRIPT_KEYS: [&str; 4] = ["location", "timeout", "runas", "sudo"];
-const PERMISSION_KEYS: [&str; 9] =
-    ["object", "pattern", "except", "type", "owner", "group", "mode", "acls", "context"];
-const CONTEXT_KEYS: [&str; 3] = ["name", "type", "range"];
-
-/// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// A Linux host refuses the file.
-    Error,
-    /// The file is accepted and does, most likely, not what was meant.
-    Warning,
-}
-
-/// One thing that the lint found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// How bad it is.
-    pub severity: Severity,
-    /// What it is and what to do about it, as a lower-case fragment.
-    pub message: String,
-    /// Where, if it has a place.
-    pub position: Option<Position>,
-}
-
-impl Finding {
-    /// The finding as `appspec.yml:LINE:COLUMN: error: message`, with the given file name.
-    pub fn in_file(&self, file: &str) -> String {
-        let severity = match self.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-        };
-        located(file, self.position, &format!("{severity}: {}", self.message))
-    }
-}
 
 /// Reads an AppSpec file as a Linux host would and tells all that is wrong or doubtful, in the order of the file.
 pub fn lint(text: &[u8]) -> Vec<Finding> {
@@ -72,48 +37,6 @@ pub fn lint(text: &[u8]) -> Vec<Finding> {
     }
     findings.list.sort_by_key(|finding| (finding.position, finding.severity));
     findings.list
-}
-
-/// The findings of one run.
-#[derive(Default)]
-pub(super) struct Findings {
-    list: Vec<Finding>,
-}
-
-impl Findings {
-    pub(super) fn warn(&mut self, position: Position, message: String) {
-        self.list.push(Finding { severity: Severity::Warning, message, position: Some(position) });
-    }
-
-    /// Warns of every key that is not read.
-    fn check_keys(&mut self, map: &Map, known: &[&str], what: &str) {
-        for Entry { key, .. } in &map.entries {
-            let Some(name) = key.as_scalar().map(|scalar| scalar.text.as_str()) else { continue };
-            if !known.contains(&name) {
-                let hint = hint(name, what).map(str::to_owned).unwrap_or_else(|| {
-                    suggestion(&nearest(name, known), "; did you mean", "; remove it")
-                });
-                self.warn(key.position, format!("`{}` is not read in {what}{hint}", excerpt(name)));
-            }
-        }
-    }
-}
-
-/// What to do about a key that people often write in the wrong place.
-fn hint(name: &str, what: &str) -> Option<&'static str> {
-    match (what, name) {
-        ("an entry of `files`", "overwrite" | "file_exists_behavior") => {
-            Some("; write `file_exists_behavior: OVERWRITE` at the top level")
-        }
-        ("an entry of `files`", "owner" | "group" | "mode" | "permissions") => {
-            Some("; write an entry of `permissions` at the top level")
-        }
-        ("a context", "user") => Some("; the SELinux user is called `name`"),
-        ("an AppSpec file for hosts", "Resources" | "resources") => {
-            Some("; it belongs to Lambda and ECS")
-        }
-        _ => None,
-    }
 }
 
 /// Warns of every entry that a later one with the same key replaces.
@@ -273,42 +196,5 @@ fn check_script(map: &Map, findings: &mut Findings) {
             "`runas` is empty, so the script runs as the agent's user; name a user or remove it"
                 .to_owned(),
         );
-    }
-}
-
-/// Warns of a path with a variable in it: nothing replaces it.
-pub(super) fn check_variable(map: &Map, key: &str, findings: &mut Findings) {
-    let Some((path, position)) = text(map, key) else { return };
-    let begins = |c: char| c == '{' || c == '_' || c.is_ascii_alphabetic();
-    if path.split('$').skip(1).any(|rest| rest.starts_with(begins)) {
-        let path = excerpt(path);
-        findings.warn(
-            position,
-            format!(
-                "`{path}` has a variable in it, which nothing replaces, so `$` is taken literally; write the path out"
-            ),
-        );
-    }
-}
-
-/// The items of a list, if it is one.
-pub(super) fn nodes<'a>(map: &'a Map, key: &str) -> &'a [Node] {
-    match map.get(key).map(|entry| &entry.value.value) {
-        Some(Value::List(nodes)) => nodes,
-        Some(Value::Map(_) | Value::Scalar(_)) | None => &[],
-    }
-}
-
-/// A text and its place, if it is one.
-pub(super) fn text<'a>(map: &'a Map, key: &str) -> Option<(&'a str, Position)> {
-    let value = &map.get(key)?.value;
-    Some((value.as_text()?, value.position))
-}
-
-/// Warns of the keys of an entry of `permissions` that are not read.
-pub(super) fn check_permission_keys(map: &Map, findings: &mut Findings) {
-    findings.check_keys(map, &PERMISSION_KEYS, "an entry of `permissions`");
-    if let Some(context) = map.get("context").and_then(|entry| entry.value.as_map()) {
-        findings.check_keys(context, &CONTEXT_KEYS, "a context");
     }
 }

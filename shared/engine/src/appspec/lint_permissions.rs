@@ -2,10 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::lint::{Findings, check_permission_keys, check_variable, nodes, text};
+use super::findings::{Findings, check_variable, nodes, text};
 use super::scalar::Kind;
 use super::yaml::{Entry, Map, Node, excerpt};
 use super::{AppSpec, Position};
+
+const PERMISSION_KEYS: [&str; 9] =
+    ["object", "pattern", "except", "type", "owner", "group", "mode", "acls", "context"];
+const CONTEXT_KEYS: [&str; 3] = ["name", "type", "range"];
 
 pub(super) fn check(top: &Map, spec: &AppSpec, findings: &mut Findings) {
     let mut seen = BTreeMap::new();
@@ -17,7 +21,7 @@ pub(super) fn check(top: &Map, spec: &AppSpec, findings: &mut Findings) {
     let destinations: BTreeSet<Vec<&str>> = absolute.map(parts).collect();
     let all_absolute = spec.files.iter().all(|file| file.destination.starts_with('/'));
     for map in nodes(top, "permissions").iter().filter_map(Node::as_map) {
-        check_permission_keys(map, findings);
+        check_keys(map, findings);
         check_variable(map, "object", findings);
         check_mode(map, findings);
         check_patterns(map, findings);
@@ -33,6 +37,14 @@ pub(super) fn check(top: &Map, spec: &AppSpec, findings: &mut Findings) {
                     .to_owned(),
             );
         }
+    }
+}
+
+/// Warns of keys that are not read.
+fn check_keys(map: &Map, findings: &mut Findings) {
+    findings.check_keys(map, &PERMISSION_KEYS, "an entry of `permissions`");
+    if let Some(context) = map.get("context").and_then(|entry| entry.value.as_map()) {
+        findings.check_keys(context, &CONTEXT_KEYS, "a context");
     }
 }
 

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use super::document::{self, Document};
 use super::error::{AppSpecError, Problem, Report};
 use super::scalar::{self, Kind};
-use super::yaml::{Entry, Map, Node, Value};
+use super::shape::{given, items, list, mapping, stripped, text, truthy};
+use super::yaml::{Entry, Map, Node};
 use super::{AppSpec, FileExistsBehavior, FileMapping, Os, Places, Position, Script, permission};
 
 /// Seconds that a script may take if the file does not say.
@@ -20,6 +21,15 @@ pub(super) struct Reading {
     pub(super) errors: Vec<AppSpecError>,
     /// The tree, unless it is not YAML at all.
     pub(super) document: Option<Document>,
+}
+
+/// Reads an AppSpec file. One for Windows is read, too: see [`AppSpec::check_os`].
+///
+/// # Errors
+/// The first thing in the file that is wrong, by the rules of the official agent.
+pub fn parse(text: &[u8]) -> Result<AppSpec, AppSpecError> {
+    let reading = read(text);
+    reading.errors.into_iter().next().map_or(Ok(reading.spec), Err)
 }
 
 /// Reads a file as far as it can be read.
@@ -232,73 +242,4 @@ fn read_timeout(node: &Node, report: &mut Report) -> Option<u64> {
         report.add(&Problem::Timeout { found: node.describe() }, node.position);
     }
     seconds
-}
-
-/// An entry that has a value.
-pub(super) fn given<'a>(map: &'a Map, key: &str) -> Option<&'a Entry> {
-    map.get(key).filter(|entry| !entry.value.is_null())
-}
-
-/// An entry with a value that is not `false`, where the official agent takes that for none.
-pub(super) fn truthy<'a>(map: &'a Map, key: &str) -> Option<&'a Entry> {
-    map.get(key).filter(|entry| !entry.value.is_falsy())
-}
-
-/// The items of an entry that must be a list.
-pub(super) fn list<'a>(
-    entry: Option<&'a Entry>,
-    what: &'static str,
-    report: &mut Report,
-) -> &'a [Node] {
-    entry.map_or(&[], |entry| items(&entry.value, what, report))
-}
-
-/// The items of a list; an empty mapping counts as an empty list.
-fn items<'a>(node: &'a Node, what: &'static str, report: &mut Report) -> &'a [Node] {
-    match &node.value {
-        Value::List(nodes) => return nodes,
-        Value::Map(map) if map.entries.is_empty() => {}
-        Value::Map(_) | Value::Scalar(_) => {
-            report.add(&Problem::ExpectedList { what, found: node.describe() }, node.position);
-        }
-    }
-    &[]
-}
-
-pub(super) fn mapping<'a>(
-    node: &'a Node,
-    what: &'static str,
-    report: &mut Report,
-) -> Option<&'a Map> {
-    let map = node.as_map();
-    if map.is_none() {
-        report.add(&Problem::ExpectedMapping { what, found: node.describe() }, node.position);
-    }
-    map
-}
-
-/// Text, and nothing that only looks like it.
-pub(super) fn text(node: &Node, what: &'static str, report: &mut Report) -> Option<String> {
-    let text = node.as_text().map(str::to_owned);
-    if text.is_none() {
-        report.add(&Problem::ExpectedText { what, found: node.describe() }, node.position);
-    }
-    text
-}
-
-/// A scalar as Ruby writes it, without white space around it.
-pub(super) fn stripped(node: &Node, what: &'static str, report: &mut Report) -> Option<String> {
-    let written = node.as_scalar().and_then(|scalar| match scalar.kind {
-        Kind::Text => Some(
-            scalar.text.trim_matches([' ', '\t', '\n', '\u{B}', '\u{C}', '\r', '\0']).to_owned(),
-        ),
-        Kind::Int(value) => Some(value.to_string()),
-        Kind::Float(value) => Some(format!("{value:?}")),
-        Kind::Bool(value) => Some(value.to_string()),
-        Kind::Null | Kind::Symbol | Kind::Timestamp => None,
-    });
-    if written.is_none() {
-        report.add(&Problem::ExpectedText { what, found: node.describe() }, node.position);
-    }
-    written
 }

@@ -2,8 +2,8 @@
 //! (`docs/semantics.md#appspec`).
 
 use super::error::{Problem, Report};
-use super::parse::{given, list, mapping, stripped, text, truthy};
 use super::scalar::Kind;
+use super::shape::{given, list, mapping, stripped, text, truthy};
 use super::yaml::{Map, Node, excerpt};
 use super::{Context, Os, Permission};
 

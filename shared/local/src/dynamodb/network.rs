@@ -10,12 +10,12 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::header::CONTENT_TYPE;
+use serve::sigv4;
 use store::InProcess as _;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::{Error, Tables, calls};
-use crate::sigv4;
 
 /// The largest body of a request, in bytes: DynamoDB's own limit.
 const BODY_MAX: usize = 16 * 1024 * 1024;

@@ -117,10 +117,10 @@ mod tests {
     use std::task::Poll;
     use std::time::Duration;
 
+    use balancer::Outside;
     use tokio::sync::Notify;
 
     use super::super::Options;
-    use crate::balancer::Outside;
 
     use super::*;
 

@@ -7,14 +7,12 @@ use control::Control;
 use control::revision_intake::Uploaded;
 use tracing::warn;
 
-use crate::s3;
-
 /// How often uploads are looked at again that were announced and not handled to the end.
 const SWEEP: Duration = Duration::from_secs(60);
 
 /// Hands each upload to the use cases, and acknowledges it once it is handled. One that cannot be handled now is tried
 /// again; the others do not wait for it.
-pub(super) async fn take(control: Control, mut uploads: s3::Uploads) {
+pub(super) async fn take(control: Control, mut uploads: object_store::Uploads) {
     let mut tasks = tokio::task::JoinSet::new();
     let mut in_hand: BTreeMap<tokio::task::Id, u64> = BTreeMap::new();
     let mut sweep = tokio::time::interval(SWEEP);
@@ -48,7 +46,7 @@ pub(super) async fn take(control: Control, mut uploads: s3::Uploads) {
     }
 }
 
-async fn take_upload(control: Control, upload: s3::Uploaded) {
+async fn take_upload(control: Control, upload: object_store::Uploaded) {
     let identity = format!("{:020}", upload.identity);
     let uploaded = Uploaded {
         bucket: upload.bucket,

@@ -46,7 +46,7 @@ pub(crate) async fn keep(
         let since = Instant::now();
         while !has_ended(&running) {
             tokio::select! {
-                () = crate::stop_requested(&mut stopped) => return Some(running),
+                () = serve::stop_requested(&mut stopped) => return Some(running),
                 () = tokio::time::sleep(LOOK) => {}
             }
         }
@@ -55,7 +55,7 @@ pub(crate) async fn keep(
         }
         running = loop {
             tokio::select! {
-                () = crate::stop_requested(&mut stopped) => return None,
+                () = serve::stop_requested(&mut stopped) => return None,
                 () = tokio::time::sleep(pause) => {}
             }
             pause = (pause * 2).clamp(PAUSE.0, PAUSE.1);

@@ -10,7 +10,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::StatusCode;
-use local::sigv4::{self, Keys};
+use serve::sigv4::{self, Keys};
 use tempfile::TempDir;
 
 use super::client::{Client, http_client};

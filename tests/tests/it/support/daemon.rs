@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use axum::Router;
-use local::balancer::{Balancers, HomeTraffic, Outside};
+use balancer::{Balancers, HomeTraffic, Outside};
 
 pub(crate) use super::free_port;
 

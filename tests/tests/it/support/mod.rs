@@ -9,10 +9,12 @@ pub(crate) mod gate;
 pub(crate) mod home;
 #[cfg(feature = "tools")]
 pub(crate) mod load;
+pub(crate) mod modules;
 #[cfg(feature = "tools")]
 pub(crate) mod moto;
 pub(crate) mod process;
 pub(crate) mod template;
+pub(crate) mod tokens;
 #[cfg(feature = "tools")]
 pub(crate) mod tools;
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use control::ports::Standing;
 use engine::DeploymentId;
+use serve::Room;
 use tokio::task::JoinHandle;
 use tracing::warn;
 
@@ -19,7 +20,6 @@ use super::saved::{Saved, SavedBalancer, SavedWanted};
 use super::set_up_error::{BALANCERS_MAX, SetUpError};
 use super::settings::Settings;
 use super::trials::Compared;
-use crate::server::Room;
 
 /// Finds the address of a host by its name; none for a name that no host has.
 pub type Resolver = Arc<dyn Fn(&str) -> Option<IpAddr> + Send + Sync>;

@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Room for a number of connections.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub struct Room {
     max: usize,
     patience: Duration,
     there: Mutex<There>,
@@ -42,7 +42,7 @@ pub(super) struct Place {
 impl Room {
     /// Room for `max` connections, from which those are sent away whose clients are silent for [`PATIENCE`]. To be called
     /// within a runtime.
-    pub(crate) fn new(max: usize) -> Arc<Self> {
+    pub fn new(max: usize) -> Arc<Self> {
         Self::with_patience(max, PATIENCE)
     }
 

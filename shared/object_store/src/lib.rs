@@ -28,11 +28,11 @@ use http::StatusCode;
 use s3s::auth::{S3Auth, SecretKey, SimpleAuth};
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3Result, s3_error};
+use serve::{Handler, Room, stop_requested};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::server::{self, Handler, Room};
 use disk::{Disk, lock};
 use outbox::Outbox;
 use service::Service;
@@ -186,8 +186,8 @@ pub async fn serve(options: Options<'_>, listener: TcpListener) -> Result<(S3, U
     let (stop, mut stopped) = watch::channel(false);
     let (room, handler) = (Room::new(options.connections), handler(builder.build()));
     let server = tokio::spawn(async move {
-        let stopped = crate::stop_requested(&mut stopped);
-        server::serve(listener, room, handler, stopped, Duration::from_millis(STOP_GRACE_MS)).await;
+        let stopped = stop_requested(&mut stopped);
+        serve::serve(listener, room, handler, stopped, Duration::from_millis(STOP_GRACE_MS)).await;
     });
     let s3 = S3 { address, stop, server };
     Ok((s3, Uploads { announced, outbox, disk: weak }))

@@ -274,7 +274,7 @@ fn canonical_query(query: &str) -> String {
 }
 
 /// Reads a time such as `20261123T090000Z`.
-pub(crate) fn parse_date(text: &str) -> Option<SystemTime> {
+pub fn parse_date(text: &str) -> Option<SystemTime> {
     let time = jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", text).ok()?;
     let seconds = time.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second();
     UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(seconds).ok()?))

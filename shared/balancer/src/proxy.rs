@@ -16,6 +16,7 @@ use http::{Method, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use serve::Room;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +26,6 @@ use super::measure::Measures;
 use super::pool::{Chosen, Pool};
 use super::settings::Settings;
 use super::trials::Trials;
-use crate::server::{self, Room};
 
 /// How long a host may take to accept a connection; all of them are on this machine.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -142,7 +142,7 @@ impl Running {
         let router =
             Router::new().fallback(forward).with_state(Entrance { running: self, is_test });
         // Whoever ends it says how long that may take.
-        server::serve(listener, room, server::router(router), stopped, Duration::MAX).await;
+        serve::serve(listener, room, serve::router(router), stopped, Duration::MAX).await;
     }
 
     /// The pool, locked: not to be held across an await.

@@ -1,9 +1,12 @@
-//! How the API, the buckets and the balancers serve HTTP/1.1: as many connections at once as their share of descriptors
-//! allows, and none that waits for a client who has sent nothing for a minute. A client is never cut off while an answer is
-//! owed to it, nor on a connection that was upgraded. What is answered is not decided here.
+//! How the API, the buckets and the balancers of a home serve HTTP/1.1: as many connections at once as their share of
+//! descriptors allows, and none that waits for a client who has sent nothing for a minute. A client is never cut off while
+//! an answer is owed to it, nor on a connection that was upgraded. What is answered is not decided here.
+//!
+//! [`sigv4`] checks who signed a request.
 
 mod connection;
 mod room;
+pub mod sigv4;
 #[cfg(test)]
 mod tests;
 
@@ -28,16 +31,16 @@ use tokio::task::JoinSet;
 
 use connection::{Asked, Connection, Counted, Owed};
 use room::Place;
-pub(crate) use room::Room;
+pub use room::Room;
 
 /// The pause after a connection could not be accepted, which happens when descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Answers a request.
-pub(crate) type Handler = Arc<dyn Fn(Request) -> BoxFuture<'static, Response> + Send + Sync>;
+pub type Handler = Arc<dyn Fn(Request) -> BoxFuture<'static, Response> + Send + Sync>;
 
 /// A handler that asks a router.
-pub(crate) fn router(router: axum::Router) -> Handler {
+pub fn router(router: axum::Router) -> Handler {
     Arc::new(move |request| {
         let mut router = router.clone();
         Box::pin(async move {
@@ -51,7 +54,7 @@ pub(crate) fn router(router: axum::Router) -> Handler {
 }
 
 /// Serves until `stop`, and then for at most `grace` what is under way.
-pub(crate) async fn serve(
+pub async fn serve(
     listener: TcpListener,
     room: Arc<Room>,
     handler: Handler,
@@ -78,6 +81,15 @@ pub(crate) async fn serve(
     let ended = async { while tasks.join_next().await.is_some() {} };
     if tokio::time::timeout(grace, ended).await.is_err() {
         tracing::debug!("stopped while requests were under way");
+    }
+}
+
+/// Resolves when a stop was asked for, or the handle that could ask for it is gone.
+pub async fn stop_requested(stop: &mut watch::Receiver<bool>) {
+    while !*stop.borrow_and_update() {
+        if stop.changed().await.is_err() {
+            return;
+        }
     }
 }
 
@@ -124,7 +136,7 @@ async fn one(
                 tracing::debug!(%from, "closed a connection on which the client was silent");
                 return;
             }
-            () = crate::stop_requested(&mut ending), if !is_ending => {
+            () = stop_requested(&mut ending), if !is_ending => {
                 is_ending = true;
                 served.as_mut().graceful_shutdown();
             }

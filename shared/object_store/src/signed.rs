@@ -8,8 +8,7 @@ use percent_encoding::percent_decode_str;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::dto::PostObjectInput;
 use s3s::{S3Request, S3Result, s3_error};
-
-use crate::sigv4::parse_date;
+use serve::sigv4::parse_date;
 
 /// How far the time of a signature may be from ours.
 const SKEW: Duration = Duration::from_secs(15 * 60);
