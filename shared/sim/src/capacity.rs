@@ -34,9 +34,6 @@ impl Capacity {
     }
 }
 
-/// How far the clocks of two servers may be apart, in milliseconds.
-const SKEW_MS: u64 = 2_000;
-
 /// The deployments that have not ended whose hosts get their traffic of a target group one by one.
 fn active<'a>(core: &'a Core, group: &'a str) -> impl Iterator<Item = &'a Deployment> {
     let ids = core.checks.active.values().flatten();
@@ -92,7 +89,7 @@ pub(crate) fn roster_holds(core: &Core, deployment: &Deployment) -> Result<(), S
     let (id, order) = (deployment.id(), deployment.order());
     let out = deployment.hosts().out();
     demand!(out == 0 || order.rolls_back.is_some(), "{id} is no rollback, and knows who is out");
-    let since = order.created_at.0.saturating_sub(SKEW_MS);
+    let since = core.checks.created.get(id).copied().unwrap_or_default();
     let rows = core.checks.hosts.get(id).into_iter().flat_map(BTreeMap::values);
     for row in rows.filter(|row| row.ordinal < out) {
         for group in order.traffic.iter().flat_map(|traffic| &traffic.groups) {

@@ -25,6 +25,10 @@ const ROW_BYTES_MAX: usize = 64 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Checks {
     pub(crate) deployments: BTreeMap<DeploymentId, DeploymentRow>,
+    /// Hosts that arrived and are let go, with when they were told of.
+    let_go: BTreeSet<(String, Timestamp)>,
+    /// When the row of each was first written, whatever the clocks said.
+    pub(crate) created: BTreeMap<DeploymentId, u64>,
     /// When the row of each was last written.
     pub(crate) written: BTreeMap<DeploymentId, u64>,
     pub(crate) groups: BTreeMap<GroupId, Group>,
@@ -233,6 +237,8 @@ fn deployment_written(core: &mut Core, record: &Record) -> Result<Option<Deploym
         demand!(in_time, "{id} is woken at {:?} and wants {:?}", row.wake_at, plan.wake_at);
     }
     core.checks.written.insert(id.clone(), core.now);
+    let now = core.now;
+    core.checks.created.entry(id.clone()).or_insert(now);
     core.checks.deployments.insert(id.clone(), row);
     Ok(has_ended.then_some(id))
 }
@@ -522,6 +528,10 @@ fn passage_written(core: &mut Core, record: &Record) -> Result<(), String> {
     }
     demand!(!core.checks.leaving.contains(&name), "{name} was leaving, and arrives");
     if row.verdict != Some(Verdict::Continue) || core.checks.terminated.contains(&name) {
+        return Ok(());
+    }
+    // What was decided is told later, where a server died in between: its groups may have another revision by then.
+    if !core.checks.let_go.insert((name.clone(), row.since)) {
         return Ok(());
     }
     let scaled_by = |group: &&Group| {

@@ -5,19 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use engine::deployment::{Creator, Deployment, Fact, Order};
 use engine::health::LeftAlone;
 use engine::zonal;
+use futures::future::try_join_all;
+use tracing::warn;
+use wire::codedeploy::GroupSettings;
 
+use super::{Member, members};
 use crate::base::FEW;
-use crate::fleet_watcher::Member;
-use crate::fleet_watcher::members;
 use crate::ports::Standing;
 use crate::rows::{
     self, Before, DeploymentRow, Direction, Group, HostRow, LaterRow, PassageRow, RosterRow, Stored,
 };
-use crate::settings::{self};
+use crate::settings;
 use crate::table::{Query, TRANSACTION_MAX, Write};
 use crate::{Error, FleetWatcher};
-use futures::future::try_join_all;
-use tracing::warn;
 
 /// A host that shall be enrolled, with what it was before. The order of these is the order of deployment.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,13 +115,15 @@ impl FleetWatcher {
             Some(targets) => settings::replacements(&group.row.settings, targets),
             None => group.row.settings.clone(),
         };
+        let only = deployment.row.only.as_deref();
+        // Before EC2 is asked: what is forgotten of an instance that has vanished, EC2 knows by then.
+        let leaving = self.leaving_hosts(&selects, only, order.creator).await?;
         let (members, enrolled, reached) = futures::try_join!(
-            members(&self.base, &self.cloud, &selects, deployment.row.only.as_deref()),
+            members(&self.base, &self.cloud, &selects, only),
             self.base.enrolled(&order.id),
             self.reached_by_undone(order)
         )?;
         let mut members = self.without_traffic(&deployment.row.deployment, members).await?;
-        let leaving = self.leaving_hosts(&members, order.creator).await?;
         members.retain(|member| !leaving.contains(&member.name));
         let before = self.base.before(&deployment.row, &members).await?;
         let left_alone = reached.map(|reached| leave_alone(&mut members, &reached, &before));
@@ -239,19 +241,21 @@ impl FleetWatcher {
     /// The instances that are about to vanish: nothing is started on them, except for their leave.
     async fn leaving_hosts(
         &self,
-        members: &[Member],
+        group: &GroupSettings,
+        only: Option<&[String]>,
         creator: Creator,
     ) -> Result<BTreeSet<String>, Error> {
-        let instances: Vec<_> = members.iter().filter(|member| member.is_instance()).collect();
-        if creator == Creator::Departure || instances.is_empty() {
+        if creator == Creator::Departure || settings::selection(group).is_empty() {
             return Ok(BTreeSet::new());
         }
-        let passages: Vec<Stored<PassageRow>> = if instances.len() <= FEW {
-            let keys: Vec<_> =
-                instances.iter().map(|instance| PassageRow::key_of(&instance.name)).collect();
-            rows::load_many(&*self.base.table, &keys).await?
-        } else {
-            rows::load_all(&*self.base.table, Query::prefix(PassageRow::ALL, "", 100)).await?
+        let passages: Vec<Stored<PassageRow>> = match only.filter(|only| only.len() <= FEW) {
+            Some(only) => {
+                let keys: Vec<_> = only.iter().map(|name| PassageRow::key_of(name)).collect();
+                rows::load_many(&*self.base.table, &keys).await?
+            }
+            None => {
+                rows::load_all(&*self.base.table, Query::prefix(PassageRow::ALL, "", 100)).await?
+            }
         };
         let leaving = passages.into_iter().filter(|p| p.row.direction == Direction::Leaving);
         Ok(leaving.map(|passage| passage.row.instance).collect())

@@ -110,10 +110,9 @@ impl TrafficEvaluator {
             let fallback = deployment.order().fallback.as_ref();
             fallback.map_or_else(unknown, |fallback| fallback.deployment.clone())
         };
-        let names = |hosts: Vec<HostRow>| hosts.into_iter().map(|host| host.name).collect();
         let Some(earlier) = &exchange.back_of else {
             let old = self.old_hosts(deployment).await?.row.with_traffic();
-            let new = names(self.base.enrolled(deployment.id()).await?);
+            let new = self.roster(deployment).await?;
             return Ok(Parties {
                 new: Party { hosts: new, version: deployment.id().clone() },
                 old: Party { hosts: old, version: brought_before(deployment) },
@@ -122,15 +121,23 @@ impl TrafficEvaluator {
         let key = OldHostsRow::key_of(earlier);
         let had_it = rows::load::<OldHostsRow>(&*self.base.table, &key).await?;
         let had_it = had_it.map(|known| known.row.with_traffic()).unwrap_or_default();
-        let known = self.base.deployment(earlier).await?;
-        let version = known.map_or_else(unknown, |known| brought_before(&known.row.deployment));
+        let known = self.base.deployment(earlier).await?.map(|known| known.row.deployment);
+        let version = known.as_ref().map_or_else(unknown, brought_before);
+        let brought = match &known {
+            Some(known) => self.roster(known).await?,
+            None => Vec::new(),
+        };
         Ok(Parties {
             new: Party { hosts: had_it, version },
-            old: Party {
-                hosts: names(self.base.enrolled(earlier).await?),
-                version: earlier.clone(),
-            },
+            old: Party { hosts: brought, version: earlier.clone() },
         })
+    }
+
+    /// The hosts that a deployment brings its version to. One that arrived since is brought it later, and stays as it is.
+    async fn roster(&self, deployment: &Deployment) -> Result<Vec<String>, Error> {
+        let enrolled = self.base.enrolled(deployment.id()).await?.into_iter();
+        let roster = enrolled.filter(|host| host.ordinal < deployment.hosts().len());
+        Ok(roster.map(|host| host.name).collect())
     }
 
     /// The hosts that are ready for traffic and wait for it.
