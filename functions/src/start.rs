@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use aws::{
     AutoScaling, CloudWatchAlarms, Document, Ec2Fleet, EcsServices, LambdaFunctions, QueueBell,
-    QueuedErrands, Redelivery, RunCommand, Runner, TargetGroups,
+    QueuedErrands, Queues, Redelivery, RunCommand, Runner, TargetGroups,
 };
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
@@ -13,11 +13,11 @@ use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use control::performing::Handover;
-use control::ports::{Clock, Cloud, Errands, NoTraffic, Traffic};
+use control::ports::{Clock, Cloud, Errands, NoCloud, NoTraffic, Traffic};
 use control::revision_intake::bundles::DAY_MS;
 use control::{
-    Base, DeploymentStepper, FleetWatcher, Followed, HookDispatcher, HostApi, OperatorApi, Place,
-    RevisionIntake, Settings, TrafficEvaluator,
+    Base, Control, DeploymentStepper, FleetWatcher, Followed, HookDispatcher, HostApi, OperatorApi,
+    Place, RevisionIntake, Settings, TrafficEvaluator,
 };
 use sha2::{Digest as _, Sha256};
 use store::{DynamoTable, S3Bundles, Scope, ScopeError};
@@ -154,12 +154,30 @@ impl Start {
         Ok(RevisionIntake { base: self.base.clone(), bundles: Arc::new(self.bundles()?) })
     }
 
-    /// The role of `deployment_stepper`, which has all requests performed by other functions.
+    /// The role of `deployment_stepper`, which has all requests performed by other functions. One that is tried on a running
+    /// home has no queues, and performs what can be done on the table alone, such as a roster of hosts that poll.
     pub fn deployment_stepper(&self) -> DeploymentStepper {
+        let is_tried = self.config.queues == Queues::default();
         DeploymentStepper {
             base: self.base.clone(),
             errands: self.errands.clone(),
-            handover: Handover::Elsewhere,
+            handover: match is_tried {
+                true => Handover::Here(Box::new(self.on_a_home())),
+                false => Handover::Elsewhere,
+            },
+        }
+    }
+
+    /// All roles on the table alone.
+    fn on_a_home(&self) -> Control {
+        Control {
+            base: self.base.clone(),
+            bundles: Arc::new(NoCloud),
+            dispatcher: Arc::new(PolledHosts),
+            cloud: Cloud { errands: self.errands.clone(), ..Cloud::none() },
+            traffic: Traffic::none(),
+            place: self.place(),
+            followed: Followed::default(),
         }
     }
 

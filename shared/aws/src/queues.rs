@@ -17,8 +17,8 @@ use crate::error::cloud_error;
 /// The longest that SQS delays a message, in seconds.
 const DELAY_S_MAX: u64 = 900;
 
-/// The URLs of the queues that a function sends to; none where it has no business with one. Requests whose queue is not
-/// said are performed where they are decided, as when a function is tried on a running home.
+/// The URLs of the queues that a function sends to; none where it has no business with one. A request whose queue
+/// is not said is performed where it was decided, if that is its role's, or if the function is tried on a running home.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Queues {
     /// That of `revision_intake`.
