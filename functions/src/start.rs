@@ -65,6 +65,8 @@ pub struct Start {
     /// Wakes, also for what has to be parked.
     pub bell: Arc<QueueBell>,
     errands: Arc<dyn Errands>,
+    /// One for both roles of `api`: operators follow what hosts send.
+    followed: Followed,
     redelivery: Redelivery,
     config: Config,
     aws: SdkConfig,
@@ -111,7 +113,8 @@ pub fn assemble(
         },
     };
     let errands = Arc::new(QueuedErrands::new(sqs, queues));
-    Ok(Start { base, scope, bell, errands, redelivery, config, aws })
+    let followed = Followed::default();
+    Ok(Start { base, scope, bell, errands, followed, redelivery, config, aws })
 }
 
 impl Start {
@@ -128,7 +131,7 @@ impl Start {
             balancers: self.balancers(),
             alarms: Arc::new(NoTraffic),
             place: self.place(),
-            followed: Followed::default(),
+            followed: self.followed.clone(),
         })
     }
 
@@ -142,7 +145,7 @@ impl Start {
             bundles: Arc::new(self.bundles()?),
             dispatcher: Arc::new(PolledHosts),
             balancers: self.balancers(),
-            followed: Followed::default(),
+            followed: self.followed.clone(),
         })
     }
 

@@ -116,14 +116,16 @@ impl FleetWatcher {
             None => group.row.settings.clone(),
         };
         let only = deployment.row.only.as_deref();
-        // Before EC2 is asked: what is forgotten of an instance that has vanished, EC2 knows by then.
-        let leaving = self.leaving_hosts(&selects, only, order.creator).await?;
+        // Before EC2 is asked, which knows by then of an instance that has vanished and is forgotten here; and after it, for
+        // those that begin to leave meanwhile.
+        let mut leaving = self.leaving_hosts(&selects, only, order.creator).await?;
         let (members, enrolled, reached) = futures::try_join!(
             members(&self.base, &self.cloud, &selects, only),
             self.base.enrolled(&order.id),
             self.reached_by_undone(order)
         )?;
         let mut members = self.without_traffic(&deployment.row.deployment, members).await?;
+        leaving.extend(self.leaving_hosts(&selects, only, order.creator).await?);
         members.retain(|member| !leaving.contains(&member.name));
         let before = self.base.before(&deployment.row, &members).await?;
         let left_alone = reached.map(|reached| leave_alone(&mut members, &reached, &before));
