@@ -121,7 +121,7 @@ impl Handover {
                 evaluator.perform(stored, request).await
             }
             Self::Elsewhere | Self::Traffic(_) => {
-                warn!(deployment = %id, ?request, "nobody performs this: the function has no queue for it");
+                warn!(deployment = %id, ?request, "nobody performs this: the function has no queue for it; set its `CUTOVER_QUEUE_` variables as `template.yaml` does");
                 Ok(Vec::new())
             }
         }
@@ -129,7 +129,7 @@ impl Handover {
 }
 
 impl Control {
-    /// The role that performs what is `to` be performed by it.
+    /// The role that performs the requests of `to`.
     fn performer(&self, to: Performer) -> Box<dyn Performs> {
         match to {
             Performer::DeploymentStepper => Box::new(self.deployment_stepper()),
