@@ -13,11 +13,12 @@ use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use control::performing::Handover;
-use control::ports::{Clock, Cloud, Errands, NoCloud, NoTraffic, Traffic};
+use control::ports::{Clock, Errands, Instances, NoCloud, NoTraffic, Placed, Site, Traffic};
 use control::revision_intake::bundles::DAY_MS;
 use control::{
     Base, Control, DeploymentStepper, FleetWatcher, Followed, HookDispatcher, HostApi, OperatorApi,
-    Place, RevisionIntake, Settings, TrafficEvaluator,
+    Place, RevisionIntake, Settings, TrafficEvaluator, fleet_watcher, hook_dispatcher,
+    operator_api,
 };
 use sha2::{Digest as _, Sha256};
 use store::{DynamoTable, S3Bundles, Scope, ScopeError};
@@ -128,8 +129,10 @@ impl Start {
             bundles: Arc::new(self.bundles()?),
             errands: self.errands.clone(),
             keeper: None,
-            balancers: self.balancers(),
-            alarms: Arc::new(NoTraffic),
+            ports: Placed::own(operator_api::Ports {
+                balancers: self.balancers(),
+                alarms: Arc::new(NoTraffic),
+            }),
             place: self.place(),
             followed: self.followed.clone(),
         })
@@ -177,8 +180,9 @@ impl Start {
             base: self.base.clone(),
             bundles: Arc::new(NoCloud),
             dispatcher: Arc::new(PolledHosts),
-            cloud: Cloud { errands: self.errands.clone(), ..Cloud::none() },
-            traffic: Traffic::none(),
+            errands: self.errands.clone(),
+            keeper: None,
+            sites: Placed::own(Site::none()),
             place: self.place(),
             followed: Followed::default(),
         }
@@ -186,7 +190,14 @@ impl Start {
 
     /// The role of `fleet_watcher`. Whether an instance can be reached is looked at there, too.
     pub fn fleet_watcher(&self) -> FleetWatcher {
-        FleetWatcher { base: self.base.clone(), cloud: self.cloud(), balancers: self.balancers() }
+        FleetWatcher {
+            base: self.base.clone(),
+            errands: self.errands.clone(),
+            ports: Placed::own(fleet_watcher::Ports {
+                instances: self.instances(),
+                balancers: self.balancers(),
+            }),
+        }
     }
 
     /// The role of `traffic_evaluator`.
@@ -195,14 +206,16 @@ impl Start {
         let services = EcsServices::new(&patient, TargetGroups::new(&patient));
         TrafficEvaluator {
             base: self.base.clone(),
-            traffic: Traffic {
-                keeper: None,
-                balancers: Arc::new(TargetGroups::new(&patient)),
-                alarms: Arc::new(CloudWatchAlarms::new(&patient)),
-                functions: Arc::new(LambdaFunctions::new(&patient)),
-                services: Arc::new(services),
-            },
-            cloud: self.cloud(),
+            errands: self.errands.clone(),
+            sites: Placed::own(Site {
+                instances: self.instances(),
+                traffic: Traffic {
+                    balancers: Arc::new(TargetGroups::new(&patient)),
+                    alarms: Arc::new(CloudWatchAlarms::new(&patient)),
+                    functions: Arc::new(LambdaFunctions::new(&patient)),
+                    services: Arc::new(services),
+                },
+            }),
             handover: Handover::Elsewhere,
         }
     }
@@ -227,9 +240,11 @@ impl Start {
         Ok(HookDispatcher {
             base: self.base.clone(),
             dispatcher: Arc::new(PolledHosts),
-            push: Arc::new(WithRunner { commands, bundles, runner: bytes, digest, is_kept }),
-            // For whom it is refused to send to.
-            fleet: Arc::new(Ec2Fleet::new(aws_sdk_ec2::Client::new(&self.aws))),
+            ports: Placed::own(hook_dispatcher::Ports {
+                push: Arc::new(WithRunner { commands, bundles, runner: bytes, digest, is_kept }),
+                // For whom it is refused to send to.
+                fleet: Arc::new(Ec2Fleet::new(aws_sdk_ec2::Client::new(&self.aws))),
+            }),
         })
     }
 
@@ -246,12 +261,11 @@ impl Start {
         Arc::new(TargetGroups::new(&self.aws))
     }
 
-    /// Instances, what Auto Scaling does to them, and other functions.
-    fn cloud(&self) -> Cloud {
+    /// Instances, and what Auto Scaling does to them.
+    fn instances(&self) -> Instances {
         let patient = self.patient();
         let nothing = Runner { version: String::new(), digest: String::new() };
-        Cloud {
-            errands: self.errands.clone(),
+        Instances {
             fleet: Arc::new(Ec2Fleet::new(aws_sdk_ec2::Client::new(&patient))),
             push: Arc::new(self.run_command(&patient, "", "", nothing)),
             scaling: Arc::new(AutoScaling::new(&patient)),

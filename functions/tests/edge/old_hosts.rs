@@ -27,7 +27,7 @@ const KINDS: [Kind; 5] =
 async fn what_goes_wrong_once_is_asked_for_again_and_terminates_each_instance() {
     for kind in KINDS {
         let world = world(Some(kind)).await;
-        let fleet = &world.evaluator.cloud.fleet;
+        let fleet = world.evaluator.sites.in_own().instances.fleet;
         let first = fleet.terminate(&names(&HOSTS)).await;
         match kind {
             Kind::Doubled => assert!(first.unwrap().is_empty(), "{kind:?}"),
@@ -50,7 +50,8 @@ async fn one_that_is_protected_or_gone_keeps_none_of_the_others() {
     let [first, second, third] = HOSTS;
     world.services.state().protected = names(&[second]);
     let all = names(&[first, second, GONE, third]);
-    let refused = world.evaluator.cloud.fleet.terminate(&all).await.unwrap();
+    let fleet = world.evaluator.sites.in_own().instances.fleet;
+    let refused = fleet.terminate(&all).await.unwrap();
     let named: Vec<&String> = refused.keys().collect();
     assert_eq!(named, [second], "{refused:?}");
     assert!(refused[second].contains("may not be terminated"), "{refused:?}");
@@ -61,7 +62,7 @@ async fn one_that_is_protected_or_gone_keeps_none_of_the_others() {
 async fn auto_scaling_terminates_one_and_wants_one_less() {
     for kind in KINDS {
         let world = world(Some(kind)).await;
-        let scaling = &world.evaluator.cloud.scaling;
+        let scaling = world.evaluator.sites.in_own().instances.scaling;
         let first = scaling.terminate(HOSTS[0]).await;
         let is_heard = kind == Kind::Doubled;
         assert_eq!(first.is_ok(), is_heard, "{kind:?}: {first:?}");
@@ -70,7 +71,7 @@ async fn auto_scaling_terminates_one_and_wants_one_less() {
     }
     let world = world(None).await;
     world.services.state().protected = names(&[HOSTS[1]]);
-    let scaling = &world.evaluator.cloud.scaling;
+    let scaling = world.evaluator.sites.in_own().instances.scaling;
     let refused = scaling.terminate(HOSTS[1]).await;
     assert!(matches!(refused, Err(CloudError::Refused { .. })), "{refused:?}");
     scaling.terminate(GONE).await.unwrap();

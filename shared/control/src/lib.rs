@@ -30,7 +30,8 @@ pub use hook_dispatcher::HookDispatcher;
 pub use host_api::{Followed, HostApi};
 pub use operator_api::OperatorApi;
 use performing::Handover;
-use ports::{Bundles, Cloud, Dispatcher, Traffic};
+pub use ports::Place;
+use ports::{BalancerKeeper, Bundles, Dispatcher, Errands, Placed, Site};
 pub use revision_intake::RevisionIntake;
 pub use traffic_evaluator::TrafficEvaluator;
 
@@ -44,10 +45,12 @@ pub struct Control {
     pub bundles: Arc<dyn Bundles>,
     /// Reaches hosts.
     pub dispatcher: Arc<dyn Dispatcher>,
-    /// What only a cloud installation has.
-    pub cloud: Cloud,
-    /// Moves traffic, and watches it.
-    pub traffic: Traffic,
+    /// What other functions are asked for.
+    pub errands: Arc<dyn Errands>,
+    /// The balancers that the installation has itself, where it can have any.
+    pub keeper: Option<Arc<dyn BalancerKeeper>>,
+    /// What deployments act on, by where that is.
+    pub sites: Placed<Site>,
     /// Where this installation is.
     pub place: Place,
     /// Deployments whose output somebody follows.
@@ -82,39 +85,6 @@ impl Default for Settings {
     }
 }
 
-/// Where an installation is: what its ARNs name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// The account's twelve digits.
-    pub account: String,
-    /// The region.
-    pub region: String,
-}
-
-impl Place {
-    /// The partition of AWS that the region is in, as ARNs name it.
-    fn partition(&self) -> &'static str {
-        const PARTITIONS: [(&str, &str); 8] = [
-            ("cn-", "aws-cn"),
-            ("us-gov-", "aws-us-gov"),
-            ("us-isob-", "aws-iso-b"),
-            ("us-isof-", "aws-iso-f"),
-            ("us-iso-", "aws-iso"),
-            ("eu-isoe-", "aws-iso-e"),
-            ("eusc-", "aws-eusc"),
-            ("", "aws"),
-        ];
-        let is_of = |(prefix, _): &&(&str, &str)| self.region.starts_with(prefix);
-        PARTITIONS.iter().find(is_of).map_or("aws", |(_, partition)| partition)
-    }
-
-    /// The ARN of something of a service in this account and region.
-    fn arn(&self, service: &str, resource: &str) -> String {
-        let Self { account, region } = self;
-        format!("arn:{}:{service}:{region}:{account}:{resource}", self.partition())
-    }
-}
-
 impl Control {
     /// Takes uploads and pins revisions.
     pub fn revision_intake(&self) -> RevisionIntake {
@@ -125,7 +95,7 @@ impl Control {
     pub fn deployment_stepper(&self) -> DeploymentStepper {
         DeploymentStepper {
             base: self.base.clone(),
-            errands: self.cloud.errands.clone(),
+            errands: self.errands.clone(),
             handover: Handover::Here(Box::new(self.clone())),
         }
     }
@@ -135,8 +105,10 @@ impl Control {
         HookDispatcher {
             base: self.base.clone(),
             dispatcher: self.dispatcher.clone(),
-            push: self.cloud.push.clone(),
-            fleet: self.cloud.fleet.clone(),
+            ports: self.sites.map(|site| hook_dispatcher::Ports {
+                push: site.instances.push,
+                fleet: site.instances.fleet,
+            }),
         }
     }
 
@@ -144,8 +116,8 @@ impl Control {
     pub fn traffic_evaluator(&self) -> TrafficEvaluator {
         TrafficEvaluator {
             base: self.base.clone(),
-            traffic: self.traffic.clone(),
-            cloud: self.cloud.clone(),
+            sites: self.sites.clone(),
+            errands: self.errands.clone(),
             handover: Handover::Here(Box::new(self.clone())),
         }
     }
@@ -154,8 +126,11 @@ impl Control {
     pub fn fleet_watcher(&self) -> FleetWatcher {
         FleetWatcher {
             base: self.base.clone(),
-            cloud: self.cloud.clone(),
-            balancers: self.traffic.balancers.clone(),
+            errands: self.errands.clone(),
+            ports: self.sites.map(|site| fleet_watcher::Ports {
+                instances: site.instances,
+                balancers: site.traffic.balancers,
+            }),
         }
     }
 
@@ -165,7 +140,7 @@ impl Control {
             base: self.base.clone(),
             bundles: self.bundles.clone(),
             dispatcher: self.dispatcher.clone(),
-            balancers: self.traffic.balancers.clone(),
+            balancers: self.sites.in_own().traffic.balancers,
             followed: self.followed.clone(),
         }
     }
@@ -175,10 +150,12 @@ impl Control {
         OperatorApi {
             base: self.base.clone(),
             bundles: self.bundles.clone(),
-            errands: self.cloud.errands.clone(),
-            keeper: self.traffic.keeper.clone(),
-            balancers: self.traffic.balancers.clone(),
-            alarms: self.traffic.alarms.clone(),
+            errands: self.errands.clone(),
+            keeper: self.keeper.clone(),
+            ports: self.sites.map(|site| operator_api::Ports {
+                balancers: site.traffic.balancers,
+                alarms: site.traffic.alarms,
+            }),
             place: self.place.clone(),
             followed: self.followed.clone(),
         }
@@ -188,25 +165,4 @@ impl Control {
 /// SHA-256 of a secret in hex: what is stored of it.
 pub fn hash_of(secret: &str) -> String {
     hex::encode(Sha256::digest(secret.as_bytes()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Place;
-
-    #[test]
-    fn an_arn_names_the_partition_that_its_region_is_in() {
-        for (region, expected) in [
-            ("eu-central-1", "arn:aws:ecs:eu-central-1:123456789012:service/a/b"),
-            ("us-east-1", "arn:aws:ecs:us-east-1:123456789012:service/a/b"),
-            ("cn-north-1", "arn:aws-cn:ecs:cn-north-1:123456789012:service/a/b"),
-            ("us-gov-west-1", "arn:aws-us-gov:ecs:us-gov-west-1:123456789012:service/a/b"),
-            ("us-iso-east-1", "arn:aws-iso:ecs:us-iso-east-1:123456789012:service/a/b"),
-            ("us-isob-east-1", "arn:aws-iso-b:ecs:us-isob-east-1:123456789012:service/a/b"),
-            ("eusc-de-east-1", "arn:aws-eusc:ecs:eusc-de-east-1:123456789012:service/a/b"),
-        ] {
-            let place = Place { account: "123456789012".to_owned(), region: region.to_owned() };
-            assert_eq!(place.arn("ecs", "service/a/b"), expected);
-        }
-    }
 }

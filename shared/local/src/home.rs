@@ -11,7 +11,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use balancer::{Balancers, HomeTraffic, Outside, OutsideError, Resolver, SetUpError};
-use control::ports::{Cloud, NoFunctions, NoMeter, NoServices, Traffic};
+use control::ports::{
+    BalancerKeeper, Instances, NoCloud, NoFunctions, NoMeter, NoServices, Placed, Site, Traffic,
+};
 use control::{Base, Control, Followed, Place, Settings};
 use futures::future::BoxFuture;
 use serve::{Room, sigv4, stop_requested};
@@ -228,9 +230,11 @@ impl Home {
         let (bell, rings) = bell();
         let balancers = open_balancers(&dir, shares.balancers).await?;
         let traffic = traffic_of(balancers.clone(), options.outside.clone());
+        let keeper = Arc::new(balancers.clone());
         let clock = Arc::new(HomeClock::new());
         let ports = (Arc::clone(&mailboxes), bell, Arc::clone(&clock));
-        let mut control = assemble(&dir, &endpoints, dynamodb.tables(), ports, traffic).await?;
+        let mut control =
+            assemble(&dir, &endpoints, dynamodb.tables(), ports, (keeper, traffic)).await?;
         control.base.settings.kept_bundles_ms =
             u64::try_from(options.keep.as_millis()).unwrap_or(u64::MAX);
         clock.go_on_from(control.base.latest().await.map_err(HomeError::Begun)?);
@@ -381,10 +385,8 @@ async fn open_balancers(dir: &Dir, connections: usize) -> Result<Balancers, Home
 }
 
 fn traffic_of(home: Balancers, outside: Outside) -> Traffic {
-    let keeper = Arc::new(home.clone());
     let traffic = Arc::new(HomeTraffic { home, outside });
     Traffic {
-        keeper: Some(keeper),
         balancers: traffic.clone(),
         alarms: traffic,
         functions: Arc::new(NoFunctions),
@@ -435,7 +437,7 @@ async fn assemble(
     endpoints: &Endpoints,
     tables: dynamodb::Tables,
     (dispatcher, bell, clock): (Arc<Mailboxes>, bell::HomeBell, Arc<HomeClock>),
-    traffic: Traffic,
+    (keeper, traffic): (Arc<dyn BalancerKeeper>, Traffic),
 ) -> Result<Control, HomeError> {
     let at = store::Endpoints { dynamodb: Arc::new(tables), s3: endpoints.s3.clone() };
     let keys = store::Keys {
@@ -463,8 +465,9 @@ async fn assemble(
         base,
         bundles: Arc::new(bundles),
         dispatcher,
-        cloud: Cloud::none(),
-        traffic,
+        errands: Arc::new(NoCloud),
+        keeper: Some(keeper),
+        sites: Placed::own(Site { instances: Instances::none(), traffic }),
         place: Place { account: ACCOUNT.to_owned(), region: REGION.to_owned() },
         followed: Followed::default(),
     })

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use control::ports::{
     CloudError, Command, CopyStanding, Fleet, GroupCopy, Hold, Hooks, Instance, InstanceState,
-    Push, Reach, Scaling, Selection, SendError,
+    Instances, Push, Reach, Scaling, Selection, SendError,
 };
 use thiserror::Error;
 
@@ -393,14 +393,12 @@ impl ScalingGroup {
     }
 }
 
-/// The ports of a world with a cloud, or of one without.
-pub(crate) fn cloud_of(ports: &Arc<Ports>) -> control::ports::Cloud {
+/// The instances of a world with a cloud, or of one without.
+pub(crate) fn instances_of(ports: &Arc<Ports>) -> Instances {
     if !ports.shared.core().is_cloud {
-        let errands = Arc::<Ports>::clone(ports);
-        return control::ports::Cloud { errands, ..control::ports::Cloud::none() };
+        return Instances::none();
     }
-    control::ports::Cloud {
-        errands: Arc::<Ports>::clone(ports),
+    Instances {
         fleet: Arc::<Ports>::clone(ports),
         push: Arc::<Ports>::clone(ports),
         scaling: Arc::<Ports>::clone(ports),

@@ -351,7 +351,7 @@ impl World {
             }
             for name in group.settings.auto_scaling_groups.iter().flatten() {
                 let (scaling_group, group_id) = (name.clone(), group.id.clone());
-                rows.add(&ScalingGroupRow { scaling_group, group_id });
+                rows.add(&ScalingGroupRow { scaling_group, group_id, place: None });
             }
             let tag = format!("group-{number}");
             rows.add(&Subscription {
@@ -628,6 +628,7 @@ fn group_row(random: &mut Random, number: usize, hosts: usize) -> rows::Group {
         rerun_interrupted: false,
         tags: Vec::new(),
         slot: Slot::default(),
+        place: None,
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use control::performing::Errand;
-use control::ports::{NoMeter, Traffic};
+use control::ports::{NoMeter, Placed, Site, Traffic};
 use control::revision_intake::Uploaded;
 use control::{Base, Control, Error, Followed, Place, Settings};
 use engine::deployment::Performer;
@@ -18,7 +18,7 @@ use wire::cutover::Wish;
 use wire::host::{Offer, RefusalCode};
 
 use crate::bundles::SimBundles;
-use crate::cloud::cloud_of;
+use crate::cloud::instances_of;
 use crate::core::{Act, Answer, Core, EPOCH_MS, Event, HostEvent, Question, Shared};
 use crate::memory::TableFaults;
 use crate::outcome::Outcome;
@@ -444,14 +444,17 @@ fn server_of(shared: &Arc<Shared>, server: u64, skew_ms: u64) -> Control {
         base,
         bundles: Arc::new(SimBundles { shared: Arc::clone(shared) }),
         dispatcher: ports.clone(),
-        cloud: cloud_of(&ports),
-        traffic: Traffic {
-            keeper: None,
-            balancers: ports.clone(),
-            alarms: ports.clone(),
-            functions: ports.clone(),
-            services: ports.clone(),
-        },
+        errands: ports.clone(),
+        keeper: None,
+        sites: Placed::own(Site {
+            instances: instances_of(&ports),
+            traffic: Traffic {
+                balancers: ports.clone(),
+                alarms: ports.clone(),
+                functions: ports.clone(),
+                services: ports.clone(),
+            },
+        }),
         place: Place { account: "111122223333".to_owned(), region: "eu-west-1".to_owned() },
         followed: Followed::default(),
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use control::hash_of;
-use control::ports::{Cloud, Hold};
+use control::ports::{Hold, Instances};
 use control::revision_intake::Uploaded;
 use control::rows::{self, Before, HostRow};
 use engine::DeploymentId;
@@ -18,8 +18,7 @@ use super::world::{World, deployment, group};
 pub(super) async fn world_of(instances: usize) -> (World, Arc<Fake>) {
     let fake = Arc::new(Fake::default());
     let mut world = World::new();
-    world.control.cloud =
-        Cloud { fleet: fake.clone(), scaling: fake.clone(), push: fake.clone(), ..Cloud::none() };
+    world.instances(Instances { fleet: fake.clone(), scaling: fake.clone(), push: fake.clone() });
     world.ok("CreateApplication", json!({ "applicationName": "shop" })).await;
     let mut body = group("web");
     body["onPremisesInstanceTagFilters"] = json!([]);

@@ -12,6 +12,7 @@ mod hosts;
 mod lambda;
 mod named;
 mod old_hosts;
+mod places;
 mod protocol;
 mod reach;
 mod table;

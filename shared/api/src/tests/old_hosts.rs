@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use control::ports::{
-    BalancerError, Balancers, Cloud, CloudError, Command, CopyStanding, Fleet, GroupCopy, Hold,
-    Hooks, Instance, InstanceState, Pair, Push, Reach, Scaling, Selection, SendError, Standing,
+    BalancerError, Balancers, CloudError, Command, CopyStanding, Fleet, GroupCopy, Hold, Hooks,
+    Instance, InstanceState, Instances, Pair, Push, Reach, Scaling, Selection, SendError, Standing,
     Traffic,
 };
 use engine::{DeploymentId, Timestamp};
@@ -276,8 +276,7 @@ pub(super) async fn world_of(groups: &[&str]) -> (World, Arc<Fake>) {
     let groups: Vec<Value> = groups.iter().map(|name| json!({ "name": name })).collect();
     let fake = Arc::new(Fake(Mutex::new(State { drains_at_once: true, ..State::default() })));
     let mut world = World::new();
-    world.control.cloud =
-        Cloud { fleet: fake.clone(), scaling: fake.clone(), push: fake.clone(), ..Cloud::none() };
+    world.instances(Instances { fleet: fake.clone(), scaling: fake.clone(), push: fake.clone() });
     world.traffic(Traffic { balancers: fake.clone(), ..Traffic::none() });
     world.ok("CreateApplication", json!({ "applicationName": "shop" })).await;
     let mut body = group("web");

@@ -125,8 +125,8 @@ impl Alarms for Fake {
 async fn world() -> (World, Arc<Fake>) {
     let fake = Arc::new(Fake::default());
     let mut world = World::new();
+    world.control.keeper = Some(fake.clone());
     world.traffic(Traffic {
-        keeper: Some(fake.clone()),
         balancers: fake.clone(),
         alarms: fake.clone(),
         ..Traffic::none()

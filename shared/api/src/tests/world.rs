@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use control::ports::{
-    AliasStanding, Bell, Bundles, Clock, Cloud, Dispatcher, Entropy, FunctionError, NoMeter,
-    Object, PinError, Pinned, Traffic,
+    AliasStanding, Bell, Bundles, Clock, Dispatcher, Entropy, FunctionError, Instances, NoCloud,
+    NoMeter, Object, PinError, Pinned, Placed, Site, Traffic,
 };
 use control::{Base, Control, Followed, Place, Settings, hash_of};
 use engine::deployment::{Alias, Fact};
@@ -220,8 +220,12 @@ impl World {
             base,
             bundles: ports.clone(),
             dispatcher: ports.clone(),
-            cloud: Cloud::none(),
-            traffic: Traffic { functions: functions.clone(), ..Traffic::none() },
+            errands: Arc::new(NoCloud),
+            keeper: None,
+            sites: Placed::own(Site {
+                traffic: Traffic { functions: functions.clone(), ..Traffic::none() },
+                ..Site::none()
+            }),
             place: Place { account: "123456789012".into(), region: "eu-central-1".into() },
             followed: Followed::default(),
         };
@@ -231,9 +235,14 @@ impl World {
 
     /// Plugs in balancers and alarms.
     pub(crate) fn traffic(&mut self, traffic: Traffic) {
-        self.control.traffic = traffic;
+        self.control.sites = self.control.sites.with_own(|site| Site { traffic, ..site });
         self.router =
             crate::router(self.control.operator_api(), self.control.host_api(), crate::Open);
+    }
+
+    /// Plugs in instances.
+    pub(crate) fn instances(&mut self, instances: Instances) {
+        self.control.sites = self.control.sites.with_own(|site| Site { instances, ..site });
     }
 
     /// An application `shop` with a group `web` of the instances that are tagged `role=web`.

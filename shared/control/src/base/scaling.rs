@@ -17,6 +17,7 @@ impl Base {
                 rows::put(&ScalingGroupRow {
                     scaling_group: name.clone(),
                     group_id: group.id.clone(),
+                    place: group.place.clone(),
                 })
             })
             .collect()

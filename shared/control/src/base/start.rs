@@ -277,6 +277,7 @@ impl Base {
             only: request.only.clone(),
             targets,
             previous,
+            place: group.place.clone(),
         })
     }
 

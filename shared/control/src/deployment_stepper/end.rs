@@ -115,6 +115,7 @@ impl DeploymentStepper {
                     only: None,
                     targets: None,
                     previous,
+                    place: ended.row.place.clone(),
                 }))
             }
             Next::Queued(upload) => {

@@ -5,9 +5,10 @@ use engine::deployment::{Creator, Deployment, Sighting};
 use engine::{DeploymentId, GroupId};
 use tracing::info;
 
-use super::Member;
 use super::enrol::later_of;
 use super::passages::{Look, NEWEST};
+use super::{Here, Member};
+use crate::Error;
 use crate::base::arrival_of;
 use crate::ports::{Instance, Reach};
 use crate::rows::{
@@ -16,7 +17,6 @@ use crate::rows::{
 };
 use crate::settings::{replacements, selection};
 use crate::table::{Condition, Index, Query, TableError, Write};
-use crate::{Error, FleetWatcher};
 
 /// How many deployments that are active are read at once for an instance that arrives; there are rarely more than a few.
 const ACTIVE: usize = 100;
@@ -28,7 +28,7 @@ fn is_target(row: &DeploymentRow, group: &Group, instance: &Instance) -> bool {
     selection(&replacements(&group.settings, targets)).selects(instance)
 }
 
-impl FleetWatcher {
+impl Here {
     /// The groups that want an instance: those that name its Auto Scaling group, and those that select it by tags and
     /// are being deployed to just now.
     pub(super) async fn groups_for(
@@ -55,7 +55,9 @@ impl FleetWatcher {
         ids.dedup();
         let keys: Vec<_> = ids.iter().map(Group::key_of).collect();
         let groups: Vec<Stored<Group>> = rows::load_many(&*self.base.table, &keys).await?;
-        let wants = |group: &Stored<Group>| selection(&group.row.settings).selects(instance);
+        let wants = |group: &Stored<Group>| {
+            group.row.place == self.place && selection(&group.row.settings).selects(instance)
+        };
         Ok(groups.into_iter().filter(wants).collect())
     }
 
@@ -66,7 +68,9 @@ impl FleetWatcher {
     ) -> Result<Vec<GroupId>, Error> {
         let query = Query::prefix(ScalingGroupRow::all_of(scaling_group), "", 100);
         let found: Vec<Stored<ScalingGroupRow>> = rows::load_all(&*self.base.table, query).await?;
-        Ok(found.into_iter().map(|stored| stored.row.group_id).collect())
+        let found =
+            found.into_iter().map(|stored| stored.row).filter(|row| row.place == self.place);
+        Ok(found.map(|row| row.group_id).collect())
     }
 
     /// Brings an instance what its groups want, as far as that goes now. What is found holds as long as the conditions
@@ -189,7 +193,7 @@ impl FleetWatcher {
     }
 
     async fn can_be_reached(&self, instance: &Instance) -> Result<bool, Error> {
-        let reach = self.cloud.push.reach(std::slice::from_ref(&instance.id)).await?;
+        let reach = self.instances.push.reach(std::slice::from_ref(&instance.id)).await?;
         Ok(reach.get(&instance.id) == Some(&Reach::Online))
     }
 
@@ -218,7 +222,7 @@ impl FleetWatcher {
         if self.is_on_roster(&order.id, &instance.id).await? {
             return Ok(false);
         }
-        let member = Member::pushed(instance.clone(), &self.cloud.push.tag());
+        let member = Member::pushed(instance.clone(), &self.instances.push.tag());
         let before = self.base.before(deployment, std::slice::from_ref(&member)).await?;
         let before: Before = before.get(&instance.id).cloned().unwrap_or_default();
         let goes_on = Write::Check(DeploymentRow::key_of(&order.id), Condition::Exists);

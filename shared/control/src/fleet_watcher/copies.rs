@@ -5,10 +5,11 @@ use engine::deployment::{Deployment, Fact, Failure, FailureCode, Request, Scalin
 use tracing::{info, warn};
 use wire::codedeploy::TargetInstances;
 
+use super::Here;
+use crate::Error;
 use crate::ports::{CloudError, GroupCopy, InstanceState, Reach, Selection};
 use crate::rows::{self, Group, SuspensionRow};
 use crate::table::TableError;
-use crate::{Error, FleetWatcher};
 
 /// The Auto Scaling group that a deployment copies.
 pub(crate) fn copy_of(deployment: &Deployment) -> Option<&ScalingCopy> {
@@ -37,14 +38,14 @@ pub(crate) fn adopt(group: &mut Group, deployment: &Deployment, status: Status) 
     is_changed
 }
 
-impl FleetWatcher {
+impl Here {
     /// Makes the copy, as far as it is not made, and tells when all its instances can be reached.
     pub(crate) async fn copy_group(&self, deployment: &Deployment) -> Result<Vec<Fact>, Error> {
         let Some(copy) = copy_of(deployment) else { return Ok(Vec::new()) };
         self.note_resting(deployment, copy).await?;
         let made_by = deployment.id().clone();
         let wanted = GroupCopy { from: copy.from.clone(), to: copy.to.clone(), made_by };
-        let standing = match self.cloud.scaling.copy(&wanted).await {
+        let standing = match self.instances.scaling.copy(&wanted).await {
             Ok(standing) => standing,
             Err(error @ CloudError::Refused { .. }) => {
                 let why = Failure {
@@ -72,26 +73,26 @@ impl FleetWatcher {
     async fn are_reached(&self, scaling_group: &str) -> Result<bool, Error> {
         let selection =
             Selection { tag_sets: Vec::new(), scaling_groups: vec![scaling_group.to_owned()] };
-        let instances = self.cloud.fleet.select(&selection).await?;
+        let instances = self.instances.fleet.select(&selection).await?;
         let are_up = instances.iter().all(|instance| instance.state == InstanceState::Running);
         if instances.is_empty() || !are_up {
             return Ok(false);
         }
         let names: Vec<String> = instances.into_iter().map(|instance| instance.id).collect();
-        let reach = self.cloud.push.reach(&names).await?;
+        let reach = self.instances.push.reach(&names).await?;
         Ok(names.iter().all(|name| reach.get(name) == Some(&Reach::Online)))
     }
 
     /// Notes what rests in the copy, before it is made, so that it is resumed at the end whatever happens. What a user has
     /// suspended in the copied group goes on resting.
     async fn note_resting(&self, deployment: &Deployment, copy: &ScalingCopy) -> Result<(), Error> {
-        let key = SuspensionRow::key_of(&copy.to);
+        let key = SuspensionRow::key_of(&copy.to, self.place.as_ref());
         if rows::load::<SuspensionRow>(&*self.base.table, &key).await?.is_some() {
             return Ok(());
         }
         let resting = GroupCopy::RESTING.map(str::to_owned);
-        let mut processes = self.cloud.scaling.running(&copy.from, &resting).await?;
-        let from = SuspensionRow::key_of(&copy.from);
+        let mut processes = self.instances.scaling.running(&copy.from, &resting).await?;
+        let from = SuspensionRow::key_of(&copy.from, self.place.as_ref());
         // What rests there for a deployment is not the user's.
         let ours = rows::load::<SuspensionRow>(&*self.base.table, &from).await?;
         let ours = ours.map(|stored| stored.row.processes).unwrap_or_default();
@@ -103,6 +104,7 @@ impl FleetWatcher {
             processes,
             deployments: vec![deployment.id().clone()],
             resumed_at: None,
+            place: self.place.clone(),
         };
         match self.base.table.write(&[rows::create_anew(&row, self.base.now())?]).await {
             // Another look was faster.

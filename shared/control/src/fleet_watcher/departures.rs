@@ -3,12 +3,13 @@
 use engine::deployment::Creator;
 use tracing::info;
 
+use super::Here;
 use super::passages::Look;
+use crate::Error;
 use crate::ports::Instance;
 use crate::rows::{self, Group, PassageRow, Stored};
-use crate::{Error, FleetWatcher};
 
-impl FleetWatcher {
+impl Here {
     /// Lets a host stop its application, as far as that goes now.
     pub(super) async fn look_at_departure(
         &self,

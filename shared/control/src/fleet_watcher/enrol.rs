@@ -9,7 +9,8 @@ use futures::future::try_join_all;
 use tracing::warn;
 use wire::codedeploy::GroupSettings;
 
-use super::{Member, members};
+use super::{Here, Member, members};
+use crate::Error;
 use crate::base::FEW;
 use crate::ports::Standing;
 use crate::rows::{
@@ -17,7 +18,6 @@ use crate::rows::{
 };
 use crate::settings;
 use crate::table::{Query, TRANSACTION_MAX, Write};
-use crate::{Error, FleetWatcher};
 
 /// A host that shall be enrolled, with what it was before. The order of these is the order of deployment.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,7 +96,7 @@ pub(crate) fn later_of(row: &DeploymentRow, host: &HostRow) -> Result<Option<Wri
     after.map(|after| rows::put(&LaterRow::of(after, host))).transpose()
 }
 
-impl FleetWatcher {
+impl Here {
     /// Writes an item for each host of the deployment's group. Pages carry a condition on the deployment's row, so that
     /// a page that comes late or twice erases nothing; hosts that an earlier, interrupted enrolment wrote keep their
     /// places. Returns nothing if the group is gone.
@@ -120,7 +120,7 @@ impl FleetWatcher {
         // those that begin to leave meanwhile.
         let mut leaving = self.leaving_hosts(&selects, only, order.creator).await?;
         let (members, enrolled, reached) = futures::try_join!(
-            members(&self.base, &self.cloud, &selects, only),
+            members(&self.base, &self.instances, &selects, only),
             self.base.enrolled(&order.id),
             self.reached_by_undone(order)
         )?;

@@ -3,7 +3,7 @@
 use wire::codedeploy::GroupSettings;
 
 use super::Member;
-use crate::ports::{Cloud, Instance, InstanceState};
+use crate::ports::{Instance, InstanceState, Instances};
 use crate::rows::{self, OnPremises, Stored};
 use crate::settings::{self, selects_on_premises};
 use crate::table::Query;
@@ -13,7 +13,7 @@ use crate::{Base, Error};
 /// those of them that are called so.
 pub(crate) async fn members(
     base: &Base,
-    cloud: &Cloud,
+    known: &Instances,
     group: &GroupSettings,
     only: Option<&[String]>,
 ) -> Result<Vec<Member>, Error> {
@@ -24,8 +24,8 @@ pub(crate) async fn members(
                 return Ok(Vec::new());
             }
             match only {
-                Some(only) => cloud.fleet.describe(only).await,
-                None => cloud.fleet.select(&wanted).await,
+                Some(only) => known.fleet.describe(only).await,
+                None => known.fleet.select(&wanted).await,
             }
             .map_err(Error::from)
         })?;
@@ -33,7 +33,7 @@ pub(crate) async fn members(
         matches!(instance.state, InstanceState::Pending | InstanceState::Running)
             && wanted.selects(instance)
     };
-    let tag = cloud.push.tag();
+    let tag = known.push.tag();
     let instances = instances.into_iter().filter(running);
     members.extend(instances.map(|instance| Member::pushed(instance, &tag)));
     if let Some(only) = only {

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::performing::Performs;
-use crate::ports::{Balancers, Cloud, Errands};
+use crate::ports::{Balancers, Errands, Hold, Instances, Place, Placed};
 use crate::rows::{self, DeploymentRow, PassageRow, Stored};
 use crate::table::Query;
 use crate::{Base, Error};
@@ -35,10 +35,28 @@ use crate::{Base, Error};
 pub struct FleetWatcher {
     /// What every role works on.
     pub base: Base,
+    /// What other functions are asked for.
+    pub errands: Arc<dyn Errands>,
+    /// Instances, by where they are.
+    pub ports: Placed<Ports>,
+}
+
+/// What the watcher has to do with in one account and region.
+#[derive(Clone)]
+pub struct Ports {
     /// Instances, and what Auto Scaling does to them.
-    pub cloud: Cloud,
+    pub instances: Instances,
     /// Which hosts have traffic.
     pub balancers: Arc<dyn Balancers>,
+}
+
+/// The watcher in one account and region.
+pub(crate) struct Here {
+    base: Base,
+    errands: Arc<dyn Errands>,
+    place: Option<Place>,
+    instances: Instances,
+    balancers: Arc<dyn Balancers>,
 }
 
 #[async_trait]
@@ -52,13 +70,12 @@ impl Performs for FleetWatcher {
         deployment: &Stored<DeploymentRow>,
         request: &Request,
     ) -> Result<Vec<Fact>, Error> {
-        if *request == Request::CopyGroup {
-            return self.copy_group(&deployment.row.deployment).await;
+        let here = self.at(deployment.row.place.as_ref()).await?;
+        match request {
+            Request::CopyGroup => here.copy_group(&deployment.row.deployment).await,
+            Request::EnrolHosts => Ok(here.enrol(deployment).await?.into_iter().collect()),
+            _ => Err(Error::misdirected(request)),
         }
-        if *request == Request::EnrolHosts {
-            return Ok(self.enrol(deployment).await?.into_iter().collect());
-        }
-        Err(Error::misdirected(request))
     }
 }
 
@@ -86,13 +103,53 @@ pub enum Upkeep {
 }
 
 impl FleetWatcher {
+    /// The watcher in one account and region; none is the installation's own.
+    async fn at(&self, place: Option<&Place>) -> Result<Here, Error> {
+        Ok(self.here(place, self.ports.at(place).await?))
+    }
+
+    /// The watcher where the installation is: what it hears of instances comes from there.
+    fn in_own(&self) -> Here {
+        self.here(None, self.ports.in_own())
+    }
+
+    fn here(&self, place: Option<&Place>, Ports { instances, balancers }: Ports) -> Here {
+        let (base, errands) = (self.base.clone(), self.errands.clone());
+        Here { base, errands, place: place.cloned(), instances, balancers }
+    }
+
+    /// Takes note that an instance changed its state. Which state is asked of EC2; that it says nothing is no evidence.
+    ///
+    /// # Errors
+    /// When it cannot be noted; being told again does no harm.
+    pub async fn host_changed(&self, instance: &str) -> Result<(), Error> {
+        self.in_own().host_changed(instance).await
+    }
+
+    /// Takes note that an instance starts, runs, or was launched. `hold` is what Auto Scaling holds it back by; hooks that
+    /// are not Cutover's are none of its business.
+    ///
+    /// # Errors
+    /// When it cannot be noted; being told again does no harm.
+    pub async fn host_arrives(&self, instance: &str, hold: Option<Hold>) -> Result<(), Error> {
+        self.in_own().host_arrives(instance, hold).await
+    }
+
+    /// Takes note that an instance is about to vanish: nothing new is started on it, and what runs may end.
+    ///
+    /// # Errors
+    /// When it cannot be noted; being told again does no harm.
+    pub async fn host_leaves(&self, instance: &str, hold: Option<Hold>) -> Result<(), Error> {
+        self.in_own().host_leaves(instance, hold).await
+    }
+
     /// Does the upkeep that is asked for.
     ///
     /// # Errors
     /// When it cannot be done now; doing it again does no harm.
     pub async fn keep_up(&self, upkeep: &Upkeep) -> Result<(), Error> {
         match upkeep {
-            Upkeep::Passage { instance } => self.attend(instance).await,
+            Upkeep::Passage { instance } => self.in_own().attend(instance).await,
             Upkeep::Hooks { group_id } => self.keep_hooks(group_id).await,
             Upkeep::Suspensions => self.resume_scaling().await,
         }
@@ -105,9 +162,10 @@ impl FleetWatcher {
     pub async fn keep_fleet(&self) -> Result<usize, Error> {
         let all: Vec<Stored<PassageRow>> =
             rows::load_all(&*self.base.table, Query::prefix(PassageRow::ALL, "", 100)).await?;
+        let here = self.in_own();
         for passage in &all {
             let instance = &passage.row.instance;
-            if let Err(error) = self.attend(instance).await {
+            if let Err(error) = here.attend(instance).await {
                 warn!(
                     host = instance,
                     error = &error as &dyn std::error::Error,

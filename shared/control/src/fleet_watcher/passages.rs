@@ -3,12 +3,12 @@
 use engine::deployment::{Creator, Fact};
 use tracing::{info, instrument, warn};
 
-use super::{LATE_MS, Upkeep};
+use super::{Here, LATE_MS, Upkeep};
+use crate::Error;
 use crate::fleet_watcher::ask_for;
 use crate::ports::{Hold, Instance, InstanceState};
 use crate::rows::{self, Direction, HostRow, PassageRow, Stored, Verdict};
 use crate::table::{Index, Query, TableError, Write};
-use crate::{Error, FleetWatcher};
 
 /// How long after one look at a passage the next one is taken, in seconds.
 const AGAIN_S: u32 = 15;
@@ -36,13 +36,10 @@ pub(super) enum Look {
     Waits,
 }
 
-impl FleetWatcher {
-    /// Takes note that an instance changed its state. Which state is asked of EC2; that it says nothing is no evidence.
-    ///
-    /// # Errors
-    /// When it cannot be noted; being told again does no harm.
-    pub async fn host_changed(&self, instance: &str) -> Result<(), Error> {
-        let seen = self.cloud.fleet.describe(&[instance.to_owned()]).await?.pop();
+impl Here {
+    /// See [`FleetWatcher::host_changed`](super::FleetWatcher::host_changed).
+    pub(super) async fn host_changed(&self, instance: &str) -> Result<(), Error> {
+        let seen = self.instances.fleet.describe(&[instance.to_owned()]).await?.pop();
         match seen.map(|seen| seen.state) {
             Some(InstanceState::Terminated) => {
                 info!(host = instance, "terminated");
@@ -55,14 +52,14 @@ impl FleetWatcher {
         }
     }
 
-    /// Takes note that an instance starts, runs, or was launched. `hold` is what Auto Scaling holds it back by; hooks that
-    /// are not Cutover's are none of its business.
-    ///
-    /// # Errors
-    /// When it cannot be noted; being told again does no harm.
-    pub async fn host_arrives(&self, instance: &str, hold: Option<Hold>) -> Result<(), Error> {
+    /// See [`FleetWatcher::host_arrives`](super::FleetWatcher::host_arrives).
+    pub(super) async fn host_arrives(
+        &self,
+        instance: &str,
+        hold: Option<Hold>,
+    ) -> Result<(), Error> {
         let hold = hold.filter(|hold| hold.hook.starts_with(HOOK));
-        let seen = self.cloud.fleet.describe(&[instance.to_owned()]).await?.pop();
+        let seen = self.instances.fleet.describe(&[instance.to_owned()]).await?.pop();
         let known = match (&hold, &seen) {
             (Some(_), _) => true,
             (None, Some(seen)) => !self.groups_for(seen).await?.is_empty(),
@@ -75,11 +72,12 @@ impl FleetWatcher {
         Ok(())
     }
 
-    /// Takes note that an instance is about to vanish: nothing new is started on it, and what runs may end.
-    ///
-    /// # Errors
-    /// When it cannot be noted; being told again does no harm.
-    pub async fn host_leaves(&self, instance: &str, hold: Option<Hold>) -> Result<(), Error> {
+    /// See [`FleetWatcher::host_leaves`](super::FleetWatcher::host_leaves).
+    pub(super) async fn host_leaves(
+        &self,
+        instance: &str,
+        hold: Option<Hold>,
+    ) -> Result<(), Error> {
         let hold = hold.filter(|hold| hold.hook.starts_with(HOOK));
         if hold.is_none() && !self.is_known(instance).await? {
             return Ok(());
@@ -113,7 +111,7 @@ impl FleetWatcher {
         if !self.base.table.query_index(Index::Listed, &query).await?.items.is_empty() {
             return Ok(true);
         }
-        match self.cloud.fleet.describe(&[instance.to_owned()]).await?.pop() {
+        match self.instances.fleet.describe(&[instance.to_owned()]).await?.pop() {
             Some(seen) => Ok(!self.groups_for(&seen).await?.is_empty()),
             None => Ok(false),
         }
@@ -218,7 +216,7 @@ impl FleetWatcher {
         if let Some(verdict) = passage.row.verdict.filter(|_| passage.row.released_at.is_none()) {
             return self.let_go(passage, verdict).await;
         }
-        let seen = self.cloud.fleet.describe(&[instance.to_owned()]).await?.pop();
+        let seen = self.instances.fleet.describe(&[instance.to_owned()]).await?.pop();
         let (look, conditions) = match (&seen, passage.row.direction) {
             (Some(Instance { state: InstanceState::Terminated, .. }), _) => {
                 self.base.host_gone(instance).await?;
@@ -251,7 +249,7 @@ impl FleetWatcher {
         let is_due = passage.row.beat_at.is_none_or(|beat| now.since_ms(beat) >= BEAT_MS);
         if is_due && is_held {
             for hold in &passage.row.holds {
-                self.cloud.scaling.heartbeat(hold).await?;
+                self.instances.scaling.heartbeat(hold).await?;
             }
             passage.row.beat_at = Some(now);
             match self.base.table.write(&[passage.replace()?]).await {
@@ -259,8 +257,7 @@ impl FleetWatcher {
                 Err(error) => return Err(error.into()),
             }
         }
-        ask_for(&*self.cloud.errands, Upkeep::Passage { instance: passage.row.instance }, AGAIN_S)
-            .await;
+        ask_for(&*self.errands, Upkeep::Passage { instance: passage.row.instance }, AGAIN_S).await;
         Ok(())
     }
 
@@ -283,7 +280,7 @@ impl FleetWatcher {
                 Err(TableError::Conflict(_)) => {
                     // It was told of again, or its group was deployed to: it is looked at again.
                     let instance = passage.row.instance;
-                    ask_for(&*self.cloud.errands, Upkeep::Passage { instance }, 1).await;
+                    ask_for(&*self.errands, Upkeep::Passage { instance }, 1).await;
                     return Ok(());
                 }
                 Err(error) => return Err(error.into()),
@@ -295,7 +292,7 @@ impl FleetWatcher {
     async fn let_go(&self, mut passage: Stored<PassageRow>, verdict: Verdict) -> Result<(), Error> {
         info!(host = passage.row.instance, ?verdict, "a host has come or gone");
         for hold in &passage.row.holds {
-            self.cloud.scaling.release(hold, verdict == Verdict::Abandon).await?;
+            self.instances.scaling.release(hold, verdict == Verdict::Abandon).await?;
         }
         passage.row.released_at = Some(self.base.now());
         match self.base.table.write(&[passage.replace()?]).await {

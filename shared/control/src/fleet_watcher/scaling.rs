@@ -3,8 +3,8 @@
 use engine::{DeploymentId, GroupId};
 use tracing::{info, warn};
 
-use super::LATE_MS;
 use super::passages::HOOK;
+use super::{Here, LATE_MS};
 use crate::ports::{CloudError, Hooks};
 use crate::rows::{self, Group, ScalingGroupRow, Stored, SuspensionRow};
 use crate::table::{Query, TableError};
@@ -26,7 +26,8 @@ impl FleetWatcher {
                 is_termination_wanted: is_wanted && settings.termination_hook_enabled == Some(true),
                 scaling_group,
             };
-            match self.cloud.scaling.keep_hooks(&hooks).await {
+            let here = self.at(stored.row.place.as_ref()).await?;
+            match here.instances.scaling.keep_hooks(&hooks).await {
                 Ok(()) => info!(group = %id, ?hooks, "keeps hooks"),
                 // One group that lacks the tag, or that is gone, does not keep the others from their hooks.
                 Err(error @ CloudError::Refused { .. }) => {
@@ -56,6 +57,32 @@ impl FleetWatcher {
         }
     }
 
+    /// Resumes what was suspended for deployments of which none is left.
+    pub(super) async fn resume_scaling(&self) -> Result<(), Error> {
+        let query = Query::prefix(SuspensionRow::ALL, "", 100);
+        let all: Vec<Stored<SuspensionRow>> = rows::load_all(&*self.base.table, query).await?;
+        for mut suspension in all {
+            let mut left = Vec::new();
+            for id in &suspension.row.deployments {
+                let deployment = self.base.deployment(id).await?;
+                if deployment.is_some_and(|stored| stored.row.deployment.ended().is_none()) {
+                    left.push(id.clone());
+                }
+            }
+            if left.is_empty() {
+                suspension.row.deployments = left;
+                self.at(suspension.row.place.as_ref()).await?.resume(suspension).await?;
+            } else if left != suspension.row.deployments {
+                suspension.row.deployments = left;
+                // On a conflict the next look does it.
+                drop(self.base.table.write(&[suspension.replace()?]).await);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Here {
     /// Suspends what the group wants suspended during a deployment. What is about to be suspended is written first, so
     /// that it is resumed whatever happens; what users had suspended themselves is not touched.
     pub(crate) async fn suspend_scaling(
@@ -69,7 +96,7 @@ impl FleetWatcher {
         }
         for scaling_group in group.settings.auto_scaling_groups.iter().flatten() {
             let row = self.note_suspension(scaling_group, &processes, deployment).await?;
-            self.cloud.scaling.set_suspended(scaling_group, &row.processes, true).await?;
+            self.instances.scaling.set_suspended(scaling_group, &row.processes, true).await?;
         }
         Ok(())
     }
@@ -80,7 +107,7 @@ impl FleetWatcher {
         processes: &[String],
         deployment: &DeploymentId,
     ) -> Result<SuspensionRow, Error> {
-        let key = SuspensionRow::key_of(scaling_group);
+        let key = SuspensionRow::key_of(scaling_group, self.place.as_ref());
         loop {
             let known = rows::load::<SuspensionRow>(&*self.base.table, &key).await?;
             let (row, write) = match known {
@@ -96,9 +123,10 @@ impl FleetWatcher {
                 None => {
                     let row = SuspensionRow {
                         scaling_group: scaling_group.to_owned(),
-                        processes: self.cloud.scaling.running(scaling_group, processes).await?,
+                        processes: self.instances.scaling.running(scaling_group, processes).await?,
                         deployments: vec![deployment.clone()],
                         resumed_at: None,
+                        place: self.place.clone(),
                     };
                     let write = rows::create_anew(&row, self.base.now())?;
                     (row, write)
@@ -112,35 +140,11 @@ impl FleetWatcher {
         }
     }
 
-    /// Resumes what was suspended for deployments of which none is left.
-    pub(super) async fn resume_scaling(&self) -> Result<(), Error> {
-        let query = Query::prefix(SuspensionRow::ALL, "", 100);
-        let all: Vec<Stored<SuspensionRow>> = rows::load_all(&*self.base.table, query).await?;
-        for mut suspension in all {
-            let mut left = Vec::new();
-            for id in &suspension.row.deployments {
-                let deployment = self.base.deployment(id).await?;
-                if deployment.is_some_and(|stored| stored.row.deployment.ended().is_none()) {
-                    left.push(id.clone());
-                }
-            }
-            if left.is_empty() {
-                suspension.row.deployments = left;
-                self.resume(suspension).await?;
-            } else if left != suspension.row.deployments {
-                suspension.row.deployments = left;
-                // On a conflict the next look does it.
-                drop(self.base.table.write(&[suspension.replace()?]).await);
-            }
-        }
-        Ok(())
-    }
-
     /// Resumes what nobody wants suspended any more, again and again for as long as a process may be late that was
     /// about to suspend it.
     async fn resume(&self, mut suspension: Stored<SuspensionRow>) -> Result<(), Error> {
         let SuspensionRow { scaling_group, processes, .. } = &suspension.row;
-        self.cloud.scaling.set_suspended(scaling_group, processes, false).await?;
+        self.instances.scaling.set_suspended(scaling_group, processes, false).await?;
         let now = self.base.now();
         let write = match suspension.row.resumed_at {
             Some(at) if now.since_ms(at) <= LATE_MS => suspension.unchanged(),
@@ -159,7 +163,7 @@ impl FleetWatcher {
                 let is_wanted = newer.is_some_and(|newer| newer.row.resumed_at.is_none());
                 if is_wanted {
                     let SuspensionRow { scaling_group, processes, .. } = &suspension.row;
-                    self.cloud.scaling.set_suspended(scaling_group, processes, true).await?;
+                    self.instances.scaling.set_suspended(scaling_group, processes, true).await?;
                 }
                 Ok(())
             }

@@ -6,10 +6,11 @@ use engine::deployment::{Deployment, Fact, Refusal};
 use tracing::{info, warn};
 use wire::host::BatchKey;
 
+use super::Here;
+use crate::Error;
 use crate::ports::CloudError;
 use crate::rows::{self, BatchRow, CommandRow, HostRow, RefusedBatch, Stored};
 use crate::table::{TableError, Write};
-use crate::{Error, HookDispatcher};
 
 /// What an error means to the batch that could not be sent.
 pub(crate) fn refusal_of(error: &Error) -> Refusal {
@@ -26,7 +27,7 @@ pub(crate) fn refusal_of(error: &Error) -> Refusal {
     Refusal { denied: matches!(error, Error::Cloud(CloudError::Refused { .. })), message }
 }
 
-impl HookDispatcher {
+impl Here {
     /// Sends the hosts of a batch that have to be pushed to their command, and tells what came of it. A batch that was accepted
     /// is not sent again; one that may have been is, and both copies may be claimed.
     pub(super) async fn deliver(
@@ -73,7 +74,8 @@ impl HookDispatcher {
             let mut writes = Vec::new();
             for command in &commands {
                 let (command, batch) = (command.clone(), batch.row.batch.clone());
-                writes.push(rows::put(&CommandRow { command, batch, at })?);
+                let place = self.place.clone();
+                writes.push(rows::put(&CommandRow { command, batch, at, place })?);
             }
             batch.row.commands.extend(commands.iter().cloned());
             batch.row.accepted_at = Some(at);

@@ -8,13 +8,13 @@ mod push;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use engine::deployment::{Deployment, Fact, Ordinals, Request};
+use engine::deployment::{Fact, Ordinals, Request};
 use wire::host::Offer;
 
 pub(crate) use delivery::refusal_of;
 
 use crate::performing::Performs;
-use crate::ports::{Dispatcher, Fleet, Push};
+use crate::ports::{Dispatcher, Fleet, Place, Placed, Push};
 use crate::rows::{self, DeploymentRow, HostRow, Stored, Transport};
 use crate::{Base, Error};
 
@@ -25,10 +25,25 @@ pub struct HookDispatcher {
     pub base: Base,
     /// Reaches hosts that poll.
     pub dispatcher: Arc<dyn Dispatcher>,
+    /// Reaches instances, by where they are.
+    pub ports: Placed<Ports>,
+}
+
+/// What the dispatcher has to do with in one account and region.
+#[derive(Clone)]
+pub struct Ports {
     /// Pushes commands to instances.
     pub push: Arc<dyn Push>,
     /// Which tags instances have.
     pub fleet: Arc<dyn Fleet>,
+}
+
+/// The dispatcher in one account and region.
+struct Here {
+    base: Base,
+    place: Option<Place>,
+    push: Arc<dyn Push>,
+    fleet: Arc<dyn Fleet>,
 }
 
 #[async_trait]
@@ -45,18 +60,25 @@ impl Performs for HookDispatcher {
         let Request::Dispatch { batch, attempt, hosts } = request else {
             return Err(Error::misdirected(request));
         };
-        self.dispatch(&deployment.row.deployment, *batch, *attempt, hosts).await
+        self.dispatch(&deployment.row, *batch, *attempt, hosts).await
     }
 }
 
 impl HookDispatcher {
+    /// The dispatcher in one account and region; none is the installation's own.
+    async fn at(&self, place: Option<&Place>) -> Result<Here, Error> {
+        let Ports { push, fleet } = self.ports.at(place).await?;
+        Ok(Here { base: self.base.clone(), place: place.cloned(), push, fleet })
+    }
+
     async fn dispatch(
         &self,
-        deployment: &Deployment,
+        row: &DeploymentRow,
         batch: u32,
         attempt: u8,
         hosts: &Ordinals,
     ) -> Result<Vec<Fact>, Error> {
+        let deployment = &row.deployment;
         let id = deployment.id();
         let keys: Vec<_> = hosts.iter().map(|ordinal| HostRow::key_of(id, ordinal)).collect();
         let rows: Vec<Stored<HostRow>> = rows::load_many(&*self.base.table, &keys).await?;
@@ -69,7 +91,8 @@ impl HookDispatcher {
         let offers: Vec<_> = polling.iter().map(|stored| offer(&stored.row)).collect();
         self.dispatcher.dispatch(&offers).await;
         let mut told = self.find_down(deployment, polling).await;
-        told.extend(self.deliver(deployment, batch, pushed).await?);
+        let here = self.at(row.place.as_ref()).await?;
+        told.extend(here.deliver(deployment, batch, pushed).await?);
         Ok(told)
     }
 }

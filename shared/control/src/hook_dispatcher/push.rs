@@ -6,6 +6,7 @@ use engine::deployment::Deployment;
 use tracing::{info, warn};
 use wire::host::BatchKey;
 
+use super::Here;
 use super::down::in_words;
 use crate::ports::{CloudError, Command, Instance, Reach, SendError};
 use crate::rows::{self, BatchHost, BatchRow, CommandRow, HostRow, OutOfReach, Stored};
@@ -44,6 +45,49 @@ const SECRETS_MAX: usize = 20;
 const TIMEOUT_MAX_S: u32 = 172_800;
 
 impl HookDispatcher {
+    /// Takes note of what is said of a command on an instance: for people, as a reason, should the host not be heard of.
+    /// It decides nothing.
+    ///
+    /// # Errors
+    /// Those of the table and of the service; being told again does no harm.
+    pub async fn hear_of_command(
+        &self,
+        command: &str,
+        instance: &str,
+        status: &str,
+    ) -> Result<(), Error> {
+        if !ENDED_BADLY.iter().any(|bad| status.replace(' ', "").eq_ignore_ascii_case(bad)) {
+            return Ok(());
+        }
+        let key = CommandRow::key_of(command);
+        let Some(sent) = rows::load::<CommandRow>(&*self.base.table, &key).await? else {
+            return Ok(());
+        };
+        let key = BatchRow::key_of(&sent.row.batch);
+        let batch = rows::load::<BatchRow>(&*self.base.table, &key).await?;
+        let hosts = batch.map(|batch| batch.row.hosts).unwrap_or_default();
+        let Some(host) = hosts.iter().find(|host| host.name == instance) else { return Ok(()) };
+        let here = self.at(sent.row.place.as_ref()).await?;
+        let said = here.push.outcome(command, instance).await?;
+        let said = said
+            .unwrap_or_else(|| format!("Systems Manager says of its command {command}: {status}."));
+        let key = HostRow::key_of(&sent.row.batch.deployment_id, host.ordinal);
+        while let Some(mut host) = rows::load::<HostRow>(&*self.base.table, &key).await? {
+            if host.row.has_ended() || host.row.out_of_reach.is_some() || host.row.gone {
+                break;
+            }
+            info!(deployment = %host.row.deployment_id, host = instance, said, "a command ended badly");
+            host.row.hint = Some(said.clone());
+            match self.base.table.write(&[host.replace()?]).await {
+                Err(TableError::Conflict(_)) => {}
+                written => return written.map_err(Into::into),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Here {
     /// Sends the hosts of a batch their command, and returns the ids of the commands that this took. A host that cannot be
     /// sent to fails alone, with the reason.
     pub(super) async fn push(
@@ -209,46 +253,6 @@ impl HookDispatcher {
             self.shut_out(host, reason).await?;
         }
         Ok(Some(fit))
-    }
-
-    /// Takes note of what is said of a command on an instance: for people, as a reason, should the host not be heard of.
-    /// It decides nothing.
-    ///
-    /// # Errors
-    /// Those of the table and of the service; being told again does no harm.
-    pub async fn hear_of_command(
-        &self,
-        command: &str,
-        instance: &str,
-        status: &str,
-    ) -> Result<(), Error> {
-        if !ENDED_BADLY.iter().any(|bad| status.replace(' ', "").eq_ignore_ascii_case(bad)) {
-            return Ok(());
-        }
-        let key = CommandRow::key_of(command);
-        let Some(sent) = rows::load::<CommandRow>(&*self.base.table, &key).await? else {
-            return Ok(());
-        };
-        let key = BatchRow::key_of(&sent.row.batch);
-        let batch = rows::load::<BatchRow>(&*self.base.table, &key).await?;
-        let hosts = batch.map(|batch| batch.row.hosts).unwrap_or_default();
-        let Some(host) = hosts.iter().find(|host| host.name == instance) else { return Ok(()) };
-        let said = self.push.outcome(command, instance).await?;
-        let said = said
-            .unwrap_or_else(|| format!("Systems Manager says of its command {command}: {status}."));
-        let key = HostRow::key_of(&sent.row.batch.deployment_id, host.ordinal);
-        while let Some(mut host) = rows::load::<HostRow>(&*self.base.table, &key).await? {
-            if host.row.has_ended() || host.row.out_of_reach.is_some() || host.row.gone {
-                break;
-            }
-            info!(deployment = %host.row.deployment_id, host = instance, said, "a command ended badly");
-            host.row.hint = Some(said.clone());
-            match self.base.table.write(&[host.replace()?]).await {
-                Err(TableError::Conflict(_)) => {}
-                written => return written.map_err(Into::into),
-            }
-        }
-        Ok(())
     }
 
     /// Fails a host that has not claimed its command, unless it does just now.

@@ -106,6 +106,7 @@ impl OperatorApi {
         let groups: Vec<Stored<Group>> = rows::load_many(&*self.base.table, &keys).await?;
         let named = groups.iter().flat_map(|group| target_groups(&group.row.settings));
         let mut names: BTreeSet<String> = named.map(str::to_owned).collect();
+        let balancers = self.ports.in_own().balancers;
         if let Some(keeper) = &self.keeper {
             let own = keeper.list().await;
             let own =
@@ -113,7 +114,7 @@ impl OperatorApi {
             names.extend(own.filter_map(|group| group.name));
         }
         for name in names {
-            if let Err(error) = self.balancers.drain(&name, hosts).await {
+            if let Err(error) = balancers.drain(&name, hosts).await {
                 let error = &error as &dyn std::error::Error;
                 warn!(balancer = name, ?hosts, error, "the hosts may still get traffic");
             }

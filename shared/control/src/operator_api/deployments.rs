@@ -16,8 +16,10 @@ use super::deployment_info::status_of;
 use super::paging::{Listing, PAGE};
 use super::{refuse, text, word};
 use crate::base::start::Request;
-use crate::ports::{BalancerError, Object, PinError};
-use crate::rows::{self, Application, DeploymentRow, RegisteredRevision, Row, StopRow, digits};
+use crate::ports::{BalancerError, Object, PinError, Place};
+use crate::rows::{
+    self, Application, DeploymentRow, Group, RegisteredRevision, Row, StopRow, digits,
+};
 use crate::table::{Condition, Index, Key, Query, SortRange, Write};
 use crate::{Error, OperatorApi, settings};
 
@@ -36,9 +38,10 @@ impl OperatorApi {
             return self.deploy_content(request, platform, &group, revision).await;
         }
         check_supported(request, &group.settings)?;
-        self.check_balancers(&group.settings).await?;
+        self.check_balancers(&group).await?;
         let alarms = request.override_alarm_configuration.as_ref();
-        self.check_alarms(alarms.or(group.settings.alarm_configuration.as_ref()))?;
+        let alarms = alarms.or(group.settings.alarm_configuration.as_ref());
+        self.check_alarms(group.place.as_ref(), alarms).await?;
         let revision: Revision = match revision {
             Some(location) => location.try_into()?,
             None => {
@@ -91,22 +94,27 @@ impl OperatorApi {
     }
 
     /// Refuses a deployment whose hosts could not be let in again.
-    async fn check_balancers(&self, group: &GroupSettings) -> Result<(), Error> {
-        let mut groups = settings::traffic(group).map(|traffic| traffic.groups).unwrap_or_default();
-        match settings::shift(group)?.map(|shift| shift.carrier) {
+    async fn check_balancers(&self, group: &Group) -> Result<(), Error> {
+        let traffic = settings::traffic(&group.settings);
+        let mut groups = traffic.map(|traffic| traffic.groups).unwrap_or_default();
+        match settings::shift(&group.settings)?.map(|shift| shift.carrier) {
             Some(Carrier::Groups(pair)) => groups.extend(pair),
             Some(Carrier::Exchange(exchange)) => groups.push(exchange.group),
             Some(Carrier::Alias(_) | Carrier::Service(_)) | None => {}
         }
-        for group in &groups {
-            self.check_balancer(group).await?;
+        for name in &groups {
+            self.check_balancer(group.place.as_ref(), name).await?;
         }
         Ok(())
     }
 
     /// Refuses a target group that there is not.
-    pub(super) async fn check_balancer(&self, group: &str) -> Result<(), Error> {
-        match self.balancers.check(group).await {
+    pub(super) async fn check_balancer(
+        &self,
+        place: Option<&Place>,
+        group: &str,
+    ) -> Result<(), Error> {
+        match self.ports.at(place).await?.balancers.check(group).await {
             Ok(()) => Ok(()),
             Err(error @ (BalancerError::Unknown { .. } | BalancerError::Refused { .. })) => {
                 Err(refuse(ErrorName::InvalidLoadBalancerInfo, error.to_string()))
@@ -116,10 +124,15 @@ impl OperatorApi {
     }
 
     /// Refuses alarms that could never be read, unless that is to be passed over.
-    pub(super) fn check_alarms(&self, alarms: Option<&AlarmConfiguration>) -> Result<(), Error> {
+    pub(super) async fn check_alarms(
+        &self,
+        place: Option<&Place>,
+        alarms: Option<&AlarmConfiguration>,
+    ) -> Result<(), Error> {
         let watch = settings::watch(alarms, 0).filter(|watch| !watch.ignores_unreadable);
         let alarms = watch.map(|watch| watch.alarms).unwrap_or_default();
-        match alarms.iter().find_map(|alarm| self.alarms.refusal(alarm)) {
+        let source = self.ports.at(place).await?.alarms;
+        match alarms.iter().find_map(|alarm| source.refusal(alarm)) {
             None => Ok(()),
             Some(why) => Err(refuse(ErrorName::InvalidAlarmConfig, why)),
         }

@@ -70,6 +70,7 @@ impl OperatorApi {
                 silence_ms: SILENCE_MS,
                 rerun_interrupted: false,
                 slot: Slot::default(),
+                place: None,
             };
             self.check_named(&group, &GroupSettings::default()).await?;
             let name = GroupName { application_id, name: name.clone(), id: id.clone() };
@@ -96,10 +97,11 @@ impl OperatorApi {
         let known = target_groups(before);
         let new = target_groups(&group.settings).into_iter().filter(|name| !known.contains(name));
         for name in new {
-            self.check_balancer(name).await?;
+            self.check_balancer(group.place.as_ref(), name).await?;
         }
         if group.settings.alarm_configuration != before.alarm_configuration {
-            self.check_alarms(group.settings.alarm_configuration.as_ref())?;
+            let alarms = group.settings.alarm_configuration.as_ref();
+            self.check_alarms(group.place.as_ref(), alarms).await?;
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use wire::cutover::{
 
 use super::configs::{minimum_of, rule_of};
 use super::{refuse, text};
-use crate::rows::{self, Config, Stored, WishRow};
+use crate::rows::{self, Config, DeploymentRow, Stored, WishRow};
 use crate::traffic_evaluator::notes_of;
 use crate::{Error, OperatorApi};
 
@@ -115,13 +115,17 @@ impl OperatorApi {
 
     /// `GetProgress`.
     pub async fn get_progress(&self, request: &GetProgress) -> Result<GetProgressOutput, Error> {
-        let found = self.known_deployment(&request.deployment_id).await?.row.deployment;
+        let DeploymentRow { deployment: found, place, .. } =
+            self.known_deployment(&request.deployment_id).await?.row;
         let (order, alarm) = (found.order(), found.alarm());
         let is_over = found.ended().is_some();
         let alarms = order.watch.as_ref().map(|watch| watch.alarms.clone());
         let notes = match (&alarms, alarm) {
             (_, Some(alarm)) => alarm.notes.clone(),
-            (Some(alarms), None) if !is_over => notes_of(&*self.alarms, alarms, found.id()).await,
+            (Some(alarms), None) if !is_over => {
+                let source = self.ports.at(place.as_ref()).await?.alarms;
+                notes_of(&*source, alarms, found.id()).await
+            }
             (Some(_) | None, None) => BTreeMap::new(),
         };
         let note = |(alarm, note)| AlarmNote { alarm: Some(alarm), note: Some(note) };

@@ -32,7 +32,7 @@ pub(crate) use configs::predefined_ladder;
 use engine::{DeploymentId, GroupId};
 use wire::codedeploy::ErrorName;
 
-use crate::ports::{Alarms, BalancerKeeper, Balancers, Bundles, Errands};
+use crate::ports::{Alarms, BalancerKeeper, Balancers, Bundles, Errands, Placed};
 use crate::rows::{self, Application, DeploymentRow, Group, GroupName, Stored};
 use crate::{Base, Error, Followed, Place};
 
@@ -47,14 +47,21 @@ pub struct OperatorApi {
     pub errands: Arc<dyn Errands>,
     /// The balancers that the installation has itself, where it can have any.
     pub keeper: Option<Arc<dyn BalancerKeeper>>,
-    /// All balancers.
-    pub balancers: Arc<dyn Balancers>,
-    /// The alarms.
-    pub alarms: Arc<dyn Alarms>,
+    /// What deployments are checked against before they begin, by where they act.
+    pub ports: Placed<Ports>,
     /// Where this installation is.
     pub place: Place,
     /// Deployments whose output somebody follows.
     pub followed: Followed,
+}
+
+/// What operators are told of in one account and region.
+#[derive(Clone)]
+pub struct Ports {
+    /// All balancers.
+    pub balancers: Arc<dyn Balancers>,
+    /// The alarms.
+    pub alarms: Arc<dyn Alarms>,
 }
 
 /// A member of a request; absent is empty.

@@ -136,15 +136,11 @@ impl OperatorApi {
     }
 
     fn shown(&self, deployment: &Deployment, host: HostRow) -> DeploymentTarget {
-        let crate::Place { account, region } = &self.place;
         let ended = deployment.ended().map(|ended| ended.at);
         let updated = host.heard_at.or(ended).unwrap_or(host.enrolled_at);
         let target = InstanceTarget {
             deployment_id: Some(host.deployment_id.to_string()),
-            target_arn: Some(format!(
-                "arn:aws:codedeploy:{region}:{account}:instance/{}",
-                host.name
-            )),
+            target_arn: Some(self.place.arn("codedeploy", &format!("instance/{}", host.name))),
             status: Some(status_of(deployment, &host)),
             last_updated_at: Some(updated.into()),
             lifecycle_events: Some(events_of(deployment, &host)),

@@ -308,24 +308,22 @@ pub struct Hold {
     pub token: String,
 }
 
-/// The ports of the cloud.
+/// Instances: those that there are, commands to them, and the groups that they come and go with.
 #[derive(Clone)]
-pub struct Cloud {
-    /// Requests that are performed elsewhere.
-    pub errands: Arc<dyn Errands>,
-    /// Instances.
+pub struct Instances {
+    /// Which there are.
     pub fleet: Arc<dyn Fleet>,
-    /// Commands to instances.
+    /// Commands to them.
     pub push: Arc<dyn Push>,
-    /// Auto Scaling groups.
+    /// Their Auto Scaling groups.
     pub scaling: Arc<dyn Scaling>,
 }
 
-impl Cloud {
-    /// No cloud: requests are performed where they are decided, and there are no instances.
+impl Instances {
+    /// There are none.
     pub fn none() -> Self {
         let none = Arc::new(NoCloud);
-        Self { errands: none.clone(), fleet: none.clone(), push: none.clone(), scaling: none }
+        Self { fleet: none.clone(), push: none.clone(), scaling: none }
     }
 }
 

@@ -3,6 +3,7 @@
 mod cloud;
 mod functions;
 mod meter;
+mod places;
 mod services;
 mod traffic;
 
@@ -16,11 +17,12 @@ use thiserror::Error;
 use wire::host::Offer;
 
 pub use cloud::{
-    Cloud, CloudError, Command, CopyStanding, Errands, Fleet, GroupCopy, Hold, Hooks, Instance,
-    InstanceState, NoCloud, Push, Reach, Scaling, Selection, SendError,
+    CloudError, Command, CopyStanding, Errands, Fleet, GroupCopy, Hold, Hooks, Instance,
+    InstanceState, Instances, NoCloud, Push, Reach, Scaling, Selection, SendError,
 };
 pub use functions::{AliasStanding, FunctionError, Functions, NoFunctions};
 pub use meter::{HostOutcome, Measure, Meter, NoMeter};
+pub use places::{Place, Placed, Site};
 pub use services::{NoServices, ServiceError, Services};
 pub use traffic::{
     Alarms, BalancerError, BalancerKeeper, Balancers, NoTraffic, Pair, Reading, Standing, Traffic,

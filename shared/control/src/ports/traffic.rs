@@ -186,8 +186,6 @@ pub trait BalancerKeeper: Send + Sync {
 /// Balancers and sources of alarms, plugged in.
 #[derive(Clone)]
 pub struct Traffic {
-    /// The balancers that the installation has itself, where it can have any.
-    pub keeper: Option<Arc<dyn BalancerKeeper>>,
     /// The balancers.
     pub balancers: Arc<dyn Balancers>,
     /// The alarms.
@@ -199,11 +197,10 @@ pub struct Traffic {
 }
 
 impl Traffic {
-    /// An installation that has neither.
+    /// There are none.
     pub fn none() -> Self {
         let none = Arc::new(NoTraffic);
         Self {
-            keeper: None,
             balancers: none.clone(),
             alarms: none,
             functions: Arc::new(NoFunctions),

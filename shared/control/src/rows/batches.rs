@@ -10,6 +10,7 @@ use wire::host::BatchKey;
 
 use super::Row;
 use super::deployments::{KEPT_MS, partition};
+use crate::ports::Place;
 use crate::table::Key;
 
 /// The longest that a command is on its way and runs, in milliseconds: Run Command lets one take 48 hours.
@@ -128,6 +129,9 @@ pub struct CommandRow {
     pub batch: BatchKey,
     /// When it was sent.
     pub at: Timestamp,
+    /// Where; none is the installation's own account and region.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
 }
 
 impl CommandRow {

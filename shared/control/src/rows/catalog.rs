@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use wire::codedeploy::{ComputePlatform, GroupSettings, Tag, TrafficRoutingConfig};
 
 use super::{Row, digits};
+use crate::ports::Place;
 use crate::table::Key;
 
 /// The name of an application, which leads to its id.
@@ -135,6 +136,9 @@ pub struct Group {
     pub rerun_interrupted: bool,
     /// What it is doing.
     pub slot: Slot,
+    /// Where its deployments act; none is the installation's own account and region.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
 }
 
 impl Group {

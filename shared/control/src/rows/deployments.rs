@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use wire::codedeploy::TargetInstances;
 
 use super::{Row, digits};
+use crate::ports::Place;
 use crate::table::Key;
 
 /// How long host items and logs are kept, in milliseconds: 90 days.
@@ -34,6 +35,9 @@ pub struct DeploymentRow {
     /// version noted none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<DeploymentId>,
+    /// Where it acts; none is the installation's own account and region.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
 }
 
 impl DeploymentRow {

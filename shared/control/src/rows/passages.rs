@@ -5,7 +5,7 @@ use engine::{DeploymentId, GroupId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::Row;
-use crate::ports::Hold;
+use crate::ports::{Hold, Place};
 use crate::table::Key;
 
 /// Which way a host passes.
@@ -86,6 +86,9 @@ pub struct ScalingGroupRow {
     pub scaling_group: String,
     /// The deployment group.
     pub group_id: GroupId,
+    /// Where both are; none is the installation's own account and region.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
 }
 
 impl ScalingGroupRow {
@@ -130,20 +133,24 @@ pub struct SuspensionRow {
     /// was about to suspend them may be late.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumed_at: Option<Timestamp>,
+    /// Where that group is; none is the installation's own account and region.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
 }
 
 impl SuspensionRow {
     /// The partition of all suspensions.
     pub const ALL: &str = "SUSPENSIONS";
 
-    /// The suspension on an Auto Scaling group.
-    pub fn key_of(scaling_group: &str) -> Key {
-        Key::new(Self::ALL, scaling_group)
+    /// The suspension on an Auto Scaling group, which two places may have under one name.
+    pub fn key_of(scaling_group: &str, place: Option<&Place>) -> Key {
+        let within = place.map(|Place { account, region }| format!("{account}/{region}/"));
+        Key::new(Self::ALL, format!("{}{scaling_group}", within.unwrap_or_default()))
     }
 }
 
 impl Row for SuspensionRow {
     fn key(&self) -> Key {
-        Self::key_of(&self.scaling_group)
+        Self::key_of(&self.scaling_group, self.place.as_ref())
     }
 }

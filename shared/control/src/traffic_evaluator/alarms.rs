@@ -6,11 +6,12 @@ use engine::DeploymentId;
 use engine::deployment::{Deployment, Fact, Ordinals, Request};
 use tracing::{info, warn};
 
+use super::Here;
+use crate::Error;
 use crate::ports::{Alarms, Reading, Standing};
 use crate::rows::HostRow;
-use crate::{Error, TrafficEvaluator};
 
-impl TrafficEvaluator {
+impl Here {
     /// Reads the alarms that watch a deployment.
     pub(crate) async fn read_alarms(&self, deployment: &Deployment) -> Fact {
         let alarms = deployment.order().watch.as_ref().map(|watch| watch.alarms.as_slice());

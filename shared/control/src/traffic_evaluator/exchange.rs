@@ -11,9 +11,10 @@ use engine::DeploymentId;
 use engine::deployment::{Deployment, Exchange, Ordinals, Request};
 use tracing::{info, warn};
 
+use super::Here;
+use crate::Error;
 use crate::ports::{BalancerError, Standing};
 use crate::rows::{self, HostRow, OldHostsRow, Stored};
-use crate::{Error, TrafficEvaluator};
 
 /// Most hosts that are let in before it is asked again whether anybody wants it.
 const AT_ONCE: usize = 50;
@@ -46,7 +47,7 @@ fn share_of(new: usize, old: usize) -> u8 {
     }
 }
 
-impl TrafficEvaluator {
+impl Here {
     /// How much of the traffic the new hosts of an exchange have, in percent, if each host has as much as any other.
     pub(crate) async fn exchanged(
         &self,

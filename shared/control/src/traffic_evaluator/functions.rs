@@ -6,12 +6,13 @@ use engine::lifecycle::Event;
 use serde_json::json;
 use tracing::info;
 
+use super::Here;
 use crate::ports::FunctionError;
 use crate::rows::{self, HookRow, Stored};
 use crate::table::TableError;
-use crate::{Error, TrafficEvaluator, hash_of};
+use crate::{Error, hash_of};
 
-impl TrafficEvaluator {
+impl Here {
     /// Asks the alias which version has its traffic.
     pub(crate) async fn find_alias(&self, alias: &Alias) -> Result<Vec<Fact>, Error> {
         match self.traffic.functions.standing(alias).await {

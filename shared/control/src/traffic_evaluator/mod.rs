@@ -18,11 +18,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use engine::DeploymentId;
-use engine::deployment::{Deployment, Fact, Request};
+use engine::deployment::{Fact, Request};
 use tracing::{info, warn};
 
 use crate::performing::{Handover, Performs};
-use crate::ports::{Alarms, Cloud, Reading, Traffic};
+use crate::ports::{Alarms, Errands, Instances, Place, Placed, Reading, Site, Traffic};
 use crate::rows::{self, DeploymentRow, Stored};
 use crate::table::{Index, Key, Query};
 use crate::{Base, DeploymentStepper, Error};
@@ -33,12 +33,19 @@ pub(crate) use alarms::notes_of;
 pub struct TrafficEvaluator {
     /// What every role works on.
     pub base: Base,
-    /// What carries traffic, and what watches it.
-    pub traffic: Traffic,
-    /// The instances that traffic leaves, and the other functions.
-    pub cloud: Cloud,
+    /// What other functions are asked for.
+    pub errands: Arc<dyn Errands>,
+    /// What carries traffic, what watches it, and the instances that it leaves, by where they are.
+    pub sites: Placed<Site>,
     /// Where requests of other kinds are performed.
     pub handover: Handover,
+}
+
+/// The evaluator in one account and region.
+pub(crate) struct Here {
+    base: Base,
+    instances: Instances,
+    traffic: Traffic,
 }
 
 #[async_trait]
@@ -57,15 +64,16 @@ impl Performs for TrafficEvaluator {
         request: &Request,
     ) -> Result<Vec<Fact>, Error> {
         let deployment = &stored.row.deployment;
+        let here = self.at(stored.row.place.as_ref()).await?;
         match request {
-            Request::ReadAlarms => Ok(vec![self.read_alarms(deployment).await]),
-            Request::Withdraw => self.withdraw(deployment).await,
-            Request::FindSides => self.find_sides(deployment).await,
-            Request::MoveTraffic { percent } => self.move_traffic(deployment.id(), *percent).await,
-            Request::BringUp => self.bring_up(deployment).await,
-            Request::MoveTestTraffic => self.move_test_traffic(deployment).await,
-            Request::Retire { side } => self.retire(deployment.id(), *side).await,
-            Request::RunHook { event } => self.run_hook(deployment, *event).await,
+            Request::ReadAlarms => Ok(vec![here.read_alarms(deployment).await]),
+            Request::Withdraw => here.withdraw(deployment).await,
+            Request::FindSides => here.find_sides(deployment).await,
+            Request::MoveTraffic { percent } => here.move_traffic(deployment.id(), *percent).await,
+            Request::BringUp => here.bring_up(deployment).await,
+            Request::MoveTestTraffic => here.move_test_traffic(deployment).await,
+            Request::Retire { side } => here.retire(deployment.id(), *side).await,
+            Request::RunHook { event } => here.run_hook(deployment, *event).await,
             Request::PinRevision
             | Request::EnrolHosts
             | Request::Dispatch { .. }
@@ -122,10 +130,18 @@ impl TrafficEvaluator {
     /// When the active deployments cannot be found out. One that cannot be advanced is left to the next reading.
     pub async fn alarm_changed(&self, name: &str) -> Result<(), Error> {
         let mut watched = self.watched().await?;
-        watched.retain(|deployment| alarms_of(deployment).iter().any(|alarm| alarm == name));
+        watched.retain(|row| alarms_of(row).iter().any(|alarm| alarm == name));
         let control = self.reading_alarms_of(&watched).await;
-        for deployment in &watched {
-            let reading = control.read_alarms(deployment).await;
+        for row in &watched {
+            let deployment = &row.deployment;
+            let reading = match control.at(row.place.as_ref()).await {
+                Ok(here) => here.read_alarms(deployment).await,
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    warn!(deployment = %deployment.id(), error, "its alarms cannot be read where it acts");
+                    continue;
+                }
+            };
             // That nothing fires is no news, and that something cannot be read is counted where it was asked for.
             if !matches!(&reading, Fact::AlarmsRead { firing, .. } if !firing.is_empty()) {
                 continue;
@@ -142,31 +158,42 @@ impl TrafficEvaluator {
         Ok(())
     }
 
+    /// The evaluator in one account and region; none is the installation's own.
+    async fn at(&self, place: Option<&Place>) -> Result<Here, Error> {
+        let Site { instances, traffic } = self.sites.at(place).await?;
+        Ok(Here { base: self.base.clone(), instances, traffic })
+    }
+
     /// What it goes on with a deployment with: requests on traffic are performed by itself.
     fn deployment_stepper(&self) -> DeploymentStepper {
         let handover = match &self.handover {
             Handover::Here(control) => Handover::Here(control.clone()),
             Handover::Elsewhere | Handover::Traffic(_) => Handover::Traffic(Box::new(self.clone())),
         };
-        DeploymentStepper { base: self.base.clone(), errands: self.cloud.errands.clone(), handover }
+        DeploymentStepper { base: self.base.clone(), errands: self.errands.clone(), handover }
     }
 
     /// With the alarms of these deployments read at once, where the source can do that.
-    async fn reading_alarms_of(&self, watched: &[Deployment]) -> Self {
-        let mut control = self.clone();
-        let names: BTreeSet<&String> = watched.iter().flat_map(alarms_of).collect();
+    async fn reading_alarms_of(&self, watched: &[DeploymentRow]) -> Self {
+        let mut evaluator = self.clone();
+        // Those that act elsewhere read their own.
+        let here = || watched.iter().filter(|row| row.place.is_none());
+        let source = self.sites.in_own().traffic.alarms;
+        let names: BTreeSet<&String> = here().flat_map(alarms_of).collect();
         let names: Vec<String> = names.into_iter().cloned().collect();
-        if let Some(any) = watched.first().filter(|_| self.traffic.alarms.reads_together()) {
-            let source = Arc::clone(&self.traffic.alarms);
-            let readings = source.read(&names, any.id()).await;
+        if let Some(any) = here().next().filter(|_| source.reads_together()) {
+            let readings = source.read(&names, any.deployment.id()).await;
             let readings = names.into_iter().zip(readings).collect();
-            control.traffic.alarms = Arc::new(ReadBefore { readings, source });
+            let alarms: Arc<dyn Alarms> = Arc::new(ReadBefore { readings, source });
+            evaluator.sites = self
+                .sites
+                .with_own(|site| Site { traffic: Traffic { alarms, ..site.traffic }, ..site });
         }
-        control
+        evaluator
     }
 
     /// The active deployments that are watched and were not stopped by that yet.
-    async fn watched(&self) -> Result<Vec<Deployment>, Error> {
+    async fn watched(&self) -> Result<Vec<DeploymentRow>, Error> {
         let mut query = Query::prefix(DeploymentRow::WAKING, "", PAGE);
         let mut watched = Vec::new();
         loop {
@@ -176,11 +203,11 @@ impl TrafficEvaluator {
             let records = self.base.table.get_many(&keys).await?;
             // One that newer code has written is left to that.
             let read = records.iter().filter_map(|record| rows::read::<DeploymentRow>(record).ok());
-            let active = read.map(|Stored { row, .. }| row.deployment);
-            watched.extend(active.filter(|deployment| {
-                deployment.ended().is_none()
-                    && deployment.alarm().is_none()
-                    && !alarms_of(deployment).is_empty()
+            let active = read.map(|Stored { row, .. }| row);
+            watched.extend(active.filter(|row| {
+                row.deployment.ended().is_none()
+                    && row.deployment.alarm().is_none()
+                    && !alarms_of(row).is_empty()
             }));
             match page.next {
                 Some(next) => query.after = Some(next),
@@ -190,6 +217,6 @@ impl TrafficEvaluator {
     }
 }
 
-fn alarms_of(deployment: &Deployment) -> &[String] {
-    deployment.order().watch.as_ref().map_or(&[], |watch| &watch.alarms)
+fn alarms_of(row: &DeploymentRow) -> &[String] {
+    row.deployment.order().watch.as_ref().map_or(&[], |watch| &watch.alarms)
 }

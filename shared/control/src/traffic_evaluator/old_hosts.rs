@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use engine::deployment::{Carrier, Deployment, Exchange, Fact, Request, Side};
 use tracing::{info, warn};
 
+use super::Here;
+use crate::Error;
 use crate::fleet_watcher::members;
 use crate::fleet_watcher::{Member, copies};
 use crate::ports::{CloudError, Instance, InstanceState, Standing};
 use crate::rows::{self, Group, OldHostsRow, Stored};
-use crate::{Error, TrafficEvaluator};
 
 /// Most instances that Auto Scaling is asked to terminate in one look: it takes one at a time.
 const ASKED_AT_ONCE: usize = 50;
@@ -42,7 +43,7 @@ fn groups_of(deployment: &Deployment) -> Option<(&str, Option<&str>)> {
     }
 }
 
-impl TrafficEvaluator {
+impl Here {
     /// Takes the next step to the end of the hosts that had the traffic before, and tells when they have come to it. To be
     /// called when the new side was read to have all of the traffic.
     pub(crate) async fn retire_hosts(&self, deployment: &Deployment) -> Result<Vec<Fact>, Error> {
@@ -63,7 +64,7 @@ impl TrafficEvaluator {
         }
         // A group that an earlier deployment has made goes as a whole.
         if let Some(copy) = copies::copy_of(deployment)
-            && !self.cloud.scaling.delete_copy(&copy.from).await?
+            && !self.instances.scaling.delete_copy(&copy.from).await?
         {
             return Ok(Vec::new());
         }
@@ -75,7 +76,7 @@ impl TrafficEvaluator {
     /// it is gone.
     pub(crate) async fn retire_copy(&self, deployment: &Deployment) -> Result<Vec<Fact>, Error> {
         let Some(copy) = copies::copy_of(deployment) else { return Ok(Vec::new()) };
-        let is_gone = self.cloud.scaling.delete_copy(&copy.to).await?;
+        let is_gone = self.instances.scaling.delete_copy(&copy.to).await?;
         info!(deployment = %deployment.id(), scaling_group = copy.to, is_gone, "the copy is not needed");
         let retired = Fact::Retired { side: Side::New };
         Ok(is_gone.then_some(retired).into_iter().collect())
@@ -111,7 +112,7 @@ impl TrafficEvaluator {
             return Ok(row);
         };
         let (members, enrolled) = futures::try_join!(
-            members(&self.base, &self.cloud, &group.row.settings, None),
+            members(&self.base, &self.instances, &group.row.settings, None),
             self.base.enrolled(id)
         )?;
         let targets: BTreeSet<String> = enrolled.into_iter().map(|host| host.name).collect();
@@ -153,7 +154,7 @@ impl TrafficEvaluator {
         is_exchanged: bool,
         row: &mut OldHostsRow,
     ) {
-        let (key, value) = self.cloud.push.tag();
+        let (key, value) = self.instances.push.tag();
         let untagged = format!("it does not carry the tag `{key}` with the value `{value}`.");
         match (is_in.contains(&member.name), member.is_instance(), member.is_fit()) {
             (false, false, _) => row.on_premises.push(member.name),
@@ -210,7 +211,7 @@ impl TrafficEvaluator {
         if ids.is_empty() {
             return Ok(true);
         }
-        let described = self.cloud.fleet.describe(&ids).await?;
+        let described = self.instances.fleet.describe(&ids).await?;
         let known: BTreeMap<&str, &Instance> =
             described.iter().map(|instance| (instance.id.as_str(), instance)).collect();
         let is_left = |id: &String| {
@@ -266,11 +267,11 @@ impl TrafficEvaluator {
         refused: &mut Refused,
     ) -> Result<(), CloudError> {
         if !plain.is_empty() {
-            refused.extend(self.cloud.fleet.terminate(plain).await?);
+            refused.extend(self.instances.fleet.terminate(plain).await?);
         }
         let new: Vec<&String> = scaled.iter().filter(|id| !row.taken_on.contains(id)).collect();
         for id in new.into_iter().take(ASKED_AT_ONCE) {
-            match self.cloud.scaling.terminate(id).await {
+            match self.instances.scaling.terminate(id).await {
                 Ok(()) => row.taken_on.push(id.clone()),
                 Err(CloudError::Refused { message, .. }) => {
                     let why = format!("Auto Scaling does not terminate it: {message}");

@@ -5,9 +5,10 @@ use engine::DeploymentId;
 use engine::deployment::{Carrier, Deployment, Fact, Failure, FailureCode, Request, Service, Side};
 use tracing::{info, warn};
 
+use super::Here;
+use crate::Error;
 use crate::ports::{BalancerError, Pair, ServiceError};
 use crate::traffic_evaluator::shift::{Performed, pair_of};
-use crate::{Error, TrafficEvaluator};
 
 /// The code of what a service says when it does not do as asked; none where it may do so later.
 fn code_of(error: &ServiceError) -> Option<FailureCode> {
@@ -37,7 +38,7 @@ fn test_pair(deployment: &Deployment, service: &Service) -> Option<Pair> {
     Some(Pair { old: old.to_owned(), new: new.to_owned(), listener })
 }
 
-impl TrafficEvaluator {
+impl Here {
     /// Checks a service before its balancer is asked; nothing if it can be deployed to.
     pub(crate) async fn check_service(&self, service: &Service) -> Result<Vec<Fact>, Error> {
         match self.traffic.services.check(service).await {

@@ -6,9 +6,10 @@ use engine::DeploymentId;
 use engine::deployment::{Carrier, Deployment, Exchange, Fact, Failure, FailureCode, Request};
 use tracing::{info, warn};
 
+use super::Here;
 use crate::ports::{BalancerError, FunctionError, Pair, Standing, Wanted};
 use crate::rows::{DeploymentRow, Stored};
-use crate::{Base, Error, TrafficEvaluator};
+use crate::{Base, Error};
 
 /// A request of a deployment, which may come not to be wanted any more while it is performed.
 pub(crate) struct Performed<'a> {
@@ -31,7 +32,7 @@ impl Wanted for Performed<'_> {
     }
 }
 
-impl TrafficEvaluator {
+impl Here {
     /// Asks what carries the traffic of a shift which side has it.
     pub(crate) async fn find_sides(&self, deployment: &Deployment) -> Result<Vec<Fact>, Error> {
         let listener = match deployment.carrier() {

@@ -98,9 +98,7 @@ impl TrafficEvaluator {
             }
             let UnhandledUpload { uploaded, tries, .. } = upload.row;
             info!(key = uploaded.key, tries, "an upload is tried again");
-            if let Err(error) =
-                self.cloud.errands.handle_again(&UploadAgain { again: uploaded }).await
-            {
+            if let Err(error) = self.errands.handle_again(&UploadAgain { again: uploaded }).await {
                 let error = &error as &dyn std::error::Error;
                 warn!(error, "an upload cannot be tried again now; a later sweep does");
             }
