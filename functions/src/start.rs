@@ -12,12 +12,12 @@ use aws_config::{BehaviorVersion, SdkConfig};
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use control::carriers::Carriers;
 use control::performing::Handover;
 use control::ports::{Clock, Errands, Instances, NoCloud, NoTraffic, Placed, Site, Traffic};
-use control::revision_intake::bundles::DAY_MS;
 use control::{
-    Base, Control, DeploymentStepper, FleetWatcher, Followed, HookDispatcher, HostApi, OperatorApi,
-    Place, RevisionIntake, Settings, TrafficEvaluator, fleet_watcher, hook_dispatcher,
+    Base, Control, DAY_MS, DeploymentStepper, FleetWatcher, Followed, HookDispatcher, HostApi,
+    OperatorApi, Place, RevisionIntake, Settings, TrafficEvaluator, fleet_watcher, hook_dispatcher,
     operator_api,
 };
 use sha2::{Digest as _, Sha256};
@@ -126,6 +126,7 @@ impl Start {
     pub fn operator_api(&self) -> Result<OperatorApi, StartError> {
         Ok(OperatorApi {
             base: self.base.clone(),
+            carriers: Carriers::default(),
             bundles: Arc::new(self.bundles()?),
             errands: self.errands.clone(),
             keeper: None,
@@ -145,6 +146,7 @@ impl Start {
     pub fn host_api(&self) -> Result<HostApi, StartError> {
         Ok(HostApi {
             base: self.base.clone(),
+            carriers: Carriers::default(),
             bundles: Arc::new(self.bundles()?),
             dispatcher: Arc::new(PolledHosts),
             balancers: self.balancers(),
@@ -178,6 +180,7 @@ impl Start {
     fn on_a_home(&self) -> Control {
         Control {
             base: self.base.clone(),
+            carriers: Carriers::default(),
             bundles: Arc::new(NoCloud),
             dispatcher: Arc::new(PolledHosts),
             errands: self.errands.clone(),
@@ -192,6 +195,7 @@ impl Start {
     pub fn fleet_watcher(&self) -> FleetWatcher {
         FleetWatcher {
             base: self.base.clone(),
+            carriers: Carriers::default(),
             errands: self.errands.clone(),
             ports: Placed::own(fleet_watcher::Ports {
                 instances: self.instances(),
@@ -206,6 +210,7 @@ impl Start {
         let services = EcsServices::new(&patient, TargetGroups::new(&patient));
         TrafficEvaluator {
             base: self.base.clone(),
+            carriers: Carriers::default(),
             errands: self.errands.clone(),
             sites: Placed::own(Site {
                 instances: self.instances(),

@@ -9,7 +9,7 @@ use aws_sdk_lambda::primitives::Blob;
 use aws_sdk_lambda::types::{AliasRoutingConfiguration, InvocationType};
 use aws_sdk_lambda::{Client, Config};
 use control::ports::{AliasStanding, CloudError, FunctionError, Functions};
-use engine::deployment::Alias;
+use engine::appspec::Alias;
 
 use crate::error::{HasStatus, cloud_error};
 

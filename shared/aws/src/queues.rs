@@ -2,10 +2,7 @@
 
 use async_trait::async_trait;
 use aws_sdk_sqs::Client;
-use control::fleet_watcher::Upkeep;
-use control::performing::Errand;
-use control::ports::{Bell, Clock, CloudError, Errands};
-use control::revision_intake::unhandled::UploadAgain;
+use control::ports::{Bell, Clock, CloudError, Errand, Errands, Upkeep, UploadAgain};
 use engine::deployment::{Fact, Performer};
 use engine::{DeploymentId, Timestamp};
 use serde::{Deserialize, Serialize};

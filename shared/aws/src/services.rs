@@ -9,9 +9,10 @@ use aws_sdk_ecs::types::{
     StabilityStatus, TaskSet as EcsTaskSet,
 };
 use aws_sdk_ecs::{Client, Config};
-use control::ports::{BalancerError, CloudError, ServiceError, Services};
+use control::ports::{BalancerError, CloudError, Service, ServiceError, Services};
 use engine::DeploymentId;
-use engine::deployment::{Capacity, Network, Service, TaskSet};
+use engine::appspec::{Capacity, Network};
+use engine::deployment::TaskSet;
 
 use crate::balancers::TargetGroups;
 use crate::error::{HasStatus, cloud_error};

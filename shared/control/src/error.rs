@@ -26,6 +26,14 @@ pub enum Error {
     /// A service of ECS.
     #[error(transparent)]
     Service(#[from] ServiceError),
+    /// What carries the traffic of a deployment is not understood.
+    #[error("what carries the traffic, of the kind `{kind}`, cannot be read: {why}")]
+    UnknownCarrier {
+        /// The kind that is stored.
+        kind: String,
+        /// Why, and what to do.
+        why: String,
+    },
     /// A record that cannot be understood.
     #[error("the record `{}` / `{}` cannot be read", .key.partition, .key.sort)]
     Unreadable {

@@ -2,17 +2,20 @@
 //! home, the cloud and the simulator differ only in what is plugged into the ports.
 
 mod base;
+pub mod carriers;
 mod content;
 pub mod deployment_stepper;
 mod error;
 pub mod fleet_watcher;
 pub mod hook_dispatcher;
 pub mod host_api;
+mod installation;
 pub mod operator_api;
 pub mod performing;
 pub mod ports;
 pub mod revision_intake;
 pub mod rows;
+mod secrets;
 pub mod settings;
 pub mod steady;
 pub mod table;
@@ -20,19 +23,20 @@ pub mod traffic_evaluator;
 
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
 pub use base::{Base, start};
+use carriers::Carriers;
 pub use deployment_stepper::DeploymentStepper;
 pub use error::Error;
 pub use fleet_watcher::FleetWatcher;
 pub use hook_dispatcher::HookDispatcher;
 pub use host_api::{Followed, HostApi};
+pub use installation::{DAY_MS, Settings};
 pub use operator_api::OperatorApi;
 use performing::Handover;
 pub use ports::Place;
 use ports::{BalancerKeeper, Bundles, Dispatcher, Errands, Placed, Site};
 pub use revision_intake::RevisionIntake;
+pub use secrets::hash_of;
 pub use traffic_evaluator::TrafficEvaluator;
 
 /// Every role with all that they need plugged in, as a home and the simulator have them in one process. A function has
@@ -41,6 +45,8 @@ pub use traffic_evaluator::TrafficEvaluator;
 pub struct Control {
     /// What every role works on.
     pub base: Base,
+    /// The kinds of what carries traffic.
+    pub carriers: Carriers,
     /// The bytes of revisions.
     pub bundles: Arc<dyn Bundles>,
     /// Reaches hosts.
@@ -55,34 +61,6 @@ pub struct Control {
     pub place: Place,
     /// Deployments whose output somebody follows.
     pub followed: Followed,
-}
-
-/// What an installation is set to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settings {
-    /// Most hosts that a deployment sends their command within a second.
-    pub start_ramp: u32,
-    /// How often alarms are read while a deployment is under way, in milliseconds.
-    pub alarm_every_ms: u64,
-    /// How soon a host asks again that waits for its balancer, in milliseconds.
-    pub traffic_look_ms: u64,
-    /// How much later it asks at most, when it has waited for long, in milliseconds.
-    pub traffic_look_max_ms: u64,
-    /// How long the bytes of a bundle that nothing needs any more are kept after they were last put, in milliseconds; a day
-    /// at least.
-    pub kept_bundles_ms: u64,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            start_ramp: 500,
-            alarm_every_ms: 10_000,
-            traffic_look_ms: 2_000,
-            traffic_look_max_ms: 10_000,
-            kept_bundles_ms: 30 * revision_intake::bundles::DAY_MS,
-        }
-    }
 }
 
 impl Control {
@@ -116,6 +94,7 @@ impl Control {
     pub fn traffic_evaluator(&self) -> TrafficEvaluator {
         TrafficEvaluator {
             base: self.base.clone(),
+            carriers: self.carriers.clone(),
             sites: self.sites.clone(),
             errands: self.errands.clone(),
             handover: Handover::Here(Box::new(self.clone())),
@@ -126,6 +105,7 @@ impl Control {
     pub fn fleet_watcher(&self) -> FleetWatcher {
         FleetWatcher {
             base: self.base.clone(),
+            carriers: self.carriers.clone(),
             errands: self.errands.clone(),
             ports: self.sites.map(|site| fleet_watcher::Ports {
                 instances: site.instances,
@@ -138,6 +118,7 @@ impl Control {
     pub fn host_api(&self) -> HostApi {
         HostApi {
             base: self.base.clone(),
+            carriers: self.carriers.clone(),
             bundles: self.bundles.clone(),
             dispatcher: self.dispatcher.clone(),
             balancers: self.sites.in_own().traffic.balancers,
@@ -149,6 +130,7 @@ impl Control {
     pub fn operator_api(&self) -> OperatorApi {
         OperatorApi {
             base: self.base.clone(),
+            carriers: self.carriers.clone(),
             bundles: self.bundles.clone(),
             errands: self.errands.clone(),
             keeper: self.keeper.clone(),
@@ -160,9 +142,4 @@ impl Control {
             followed: self.followed.clone(),
         }
     }
-}
-
-/// SHA-256 of a secret in hex: what is stored of it.
-pub fn hash_of(secret: &str) -> String {
-    hex::encode(Sha256::digest(secret.as_bytes()))
 }

@@ -3,25 +3,13 @@
 use async_trait::async_trait;
 use engine::DeploymentId;
 use engine::deployment::{Fact, Performer, Request};
-use serde::{Deserialize, Serialize};
 use tracing::{debug, instrument, warn};
 
 use crate::deployment_stepper::TRIES;
-use crate::ports::Errands;
+use crate::ports::{Errand, Errands};
 use crate::rows::{self, DeploymentRow, Outcome, OutcomeRow, Stored};
 use crate::table::TableError;
 use crate::{Base, Control, DeploymentStepper, Error, TrafficEvaluator};
-
-/// A request of a deployment, as one function hands it to another.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Errand {
-    /// The deployment that decided it.
-    pub deployment_id: DeploymentId,
-    /// What is to be done.
-    #[serde(rename = "effect")]
-    pub request: Request,
-}
 
 /// A role that performs requests of deployments.
 #[async_trait]

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use engine::deployment::{AutoRollback, Carrier, Exchange, Service, Shift, Tasks, Traffic, Watch};
+use engine::deployment::{AutoRollback, Traffic, Watch};
 use wire::codedeploy::{
     AlarmConfiguration, ApiError, AutoRollbackConfiguration, BlueGreenDeploymentConfiguration,
-    ErrorName, GroupSettings, TagFilter, TargetInstances, TrafficRoute,
+    ErrorName, GroupSettings, TagFilter, TargetInstances,
 };
 
 use crate::ports::Selection;
@@ -97,31 +97,6 @@ pub fn is_blue_green(settings: &GroupSettings) -> bool {
     style.and_then(|style| style.deployment_type.as_deref()) == Some("BLUE_GREEN")
 }
 
-/// How the traffic of a group of hosts moves all together, if it does (`docs/semantics.md#blue-green`).
-///
-/// # Errors
-/// Where the group asks for what cannot be done.
-pub fn shift(settings: &GroupSettings) -> Result<Option<Shift>, ApiError> {
-    if !is_blue_green(settings) {
-        return Ok(None);
-    }
-    let blue_green = settings.blue_green_deployment_configuration.clone().unwrap_or_default();
-    let old = blue_green.terminate_blue_instances_on_deployment_success.clone().unwrap_or_default();
-    let carrier = carrier(settings)?;
-    if copied(settings)?.is_some() && !matches!(carrier, Carrier::Exchange(_)) {
-        let message = "The group asks for a copy of its Auto Scaling group, which takes one target group: the copy is attached to those that the group itself is attached to. Name that one alone in loadBalancerInfo.targetGroupInfoList, or set greenFleetProvisioningOption to DISCOVER_EXISTING.";
-        return Err(ErrorName::InvalidBlueGreenDeploymentConfiguration.because(message));
-    }
-    Ok(Some(Shift {
-        carrier,
-        ready_wait_ms: ready_wait_ms(&blue_green),
-        keep_ms: milliseconds(old.termination_wait_time_in_minutes.unwrap_or(0)),
-        retires: old.action.as_deref() == Some("TERMINATE"),
-        copies: None,
-        back_to: None,
-    }))
-}
-
 /// The Auto Scaling group of a group of hosts that is copied for each blue/green deployment, if one is.
 ///
 /// # Errors
@@ -147,91 +122,15 @@ pub fn copied(settings: &GroupSettings) -> Result<Option<String>, ApiError> {
 }
 
 /// How long a person is waited for, if one is.
-fn ready_wait_ms(blue_green: &BlueGreenDeploymentConfiguration) -> Option<u64> {
+pub(crate) fn ready_wait_ms(blue_green: &BlueGreenDeploymentConfiguration) -> Option<u64> {
     let ready = blue_green.deployment_ready_option.clone().unwrap_or_default();
     let waits = ready.action_on_timeout.as_deref() == Some("STOP_DEPLOYMENT");
     waits.then(|| milliseconds(ready.wait_time_in_minutes.unwrap_or(READY_WAIT_MINUTES)))
 }
 
-/// How the traffic of an ECS service moves (`docs/semantics.md#ecs`). Its old tasks are always ended.
-///
-/// # Errors
-/// Where the group asks for them to be kept.
-pub fn service_shift(settings: &GroupSettings, carrier: Carrier) -> Result<Shift, ApiError> {
-    let blue_green = settings.blue_green_deployment_configuration.clone().unwrap_or_default();
-    let old = blue_green.terminate_blue_instances_on_deployment_success.clone().unwrap_or_default();
-    if old.action.as_deref() == Some("KEEP_ALIVE") {
-        let message = "The group asks for the old tasks to be kept, and the next deployment needs their target group. Set terminateBlueInstancesOnDeploymentSuccess to TERMINATE, with a terminationWaitTimeInMinutes for as long as the traffic may have to go back.";
-        return Err(ErrorName::InvalidBlueGreenDeploymentConfiguration.because(message));
-    }
-    Ok(Shift {
-        carrier,
-        ready_wait_ms: ready_wait_ms(&blue_green),
-        keep_ms: milliseconds(old.termination_wait_time_in_minutes.unwrap_or(0)),
-        retires: true,
-        copies: None,
-        back_to: None,
-    })
-}
-
-/// The service that a group deploys to, and the listeners and target groups of its traffic. What it is to run is the
-/// AppSpec's, and left empty.
-///
-/// # Errors
-/// What is missing.
-pub fn service(settings: &GroupSettings) -> Result<Service, ApiError> {
-    let named = settings.ecs_services.iter().flatten().next().cloned().unwrap_or_default();
-    let (Some(name), Some(cluster)) = (named.service_name, named.cluster_name) else {
-        let message = "The group names no ECS service. Name one in its ecsServices, by serviceName and clusterName.";
-        return Err(ErrorName::InvalidEcsService.because(message));
-    };
-    let balancers = settings.load_balancer_info.clone().unwrap_or_default();
-    let pair = balancers.target_group_pair_info_list.unwrap_or_default().into_iter().next();
-    let pair = pair.unwrap_or_default();
-    let names = pair.target_groups.unwrap_or_default().into_iter().filter_map(|group| group.name);
-    let listener = |route: Option<TrafficRoute>| route?.listener_arns?.into_iter().next();
-    let groups = <[String; 2]>::try_from(names.collect::<Vec<_>>());
-    let (Ok(groups), Some(listener_arn)) = (groups, listener(pair.prod_traffic_route)) else {
-        let message = "The traffic of an ECS service moves between two target groups behind a listener. Name both in loadBalancerInfo.targetGroupPairInfoList, with the prodTrafficRoute, and with a testTrafficRoute if there is one.";
-        return Err(ErrorName::InvalidTargetGroupPair.because(message));
-    };
-    Ok(Service {
-        cluster,
-        name,
-        groups,
-        listener: listener_arn,
-        test_listener: listener(pair.test_traffic_route),
-        tasks: Tasks::default(),
-        hooks: BTreeMap::new(),
-    })
-}
-
-fn milliseconds(minutes: i32) -> u64 {
+/// Minutes as the API gives them, in milliseconds.
+pub(crate) fn milliseconds(minutes: i32) -> u64 {
     u64::try_from(minutes).unwrap_or(0) * 60_000
-}
-
-/// What carries the traffic of a blue/green group: one target group, or two that share the traffic of a listener.
-fn carrier(settings: &GroupSettings) -> Result<Carrier, ApiError> {
-    let balancers = settings.load_balancer_info.clone().unwrap_or_default();
-    let pairs = balancers.target_group_pair_info_list.unwrap_or_default();
-    let groups = match pairs.into_iter().next() {
-        Some(pair) => pair.target_groups,
-        None => balancers.target_group_info_list,
-    };
-    let names = groups.unwrap_or_default().into_iter().filter_map(|group| group.name);
-    let names: Vec<String> = names.collect();
-    match <[String; 1]>::try_from(names) {
-        Ok([group]) => Ok(Carrier::Exchange(Exchange { group, back_of: None })),
-        Err(names) => <[String; 2]>::try_from(names).map(Carrier::Groups).map_err(|names| {
-            let found = names.len();
-            let message = format!(
-                "A blue/green group names one target group, whose hosts are exchanged, or two that share the traffic of one \
-                 listener, and this one names {found}. Name them in loadBalancerInfo.targetGroupInfoList. With two, the \
-                 traffic can go by steps, and going back is one change of weights."
-            );
-            ErrorName::InvalidLoadBalancerInfo.because(message)
-        }),
-    }
 }
 
 /// The settings of a group that selects the replacement hosts of a deployment, on premises as well as in EC2.

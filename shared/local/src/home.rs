@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use balancer::{Balancers, HomeTraffic, Outside, OutsideError, Resolver, SetUpError};
+use control::carriers::Carriers;
 use control::ports::{
     BalancerKeeper, Instances, NoCloud, NoFunctions, NoMeter, NoServices, Placed, Site, Traffic,
 };
@@ -463,6 +464,7 @@ async fn assemble(
     };
     Ok(Control {
         base,
+        carriers: Carriers::default(),
         bundles: Arc::new(bundles),
         dispatcher,
         errands: Arc::new(NoCloud),

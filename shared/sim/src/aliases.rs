@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use control::ports::{AliasStanding, FunctionError, Functions};
-use engine::deployment::Alias;
+use engine::appspec::Alias;
 
 use crate::core::Core;
 use crate::function_checks;

@@ -8,7 +8,7 @@ use control::rows::{
     Verdict,
 };
 use control::table::{Condition, Record, Write};
-use engine::deployment::{Carrier, Creator, Deployment, HostState, Status};
+use engine::deployment::{Creator, Deployment, HostState, Status};
 use engine::{DeploymentId, GroupId, Timestamp};
 use wire::host::BatchKey;
 
@@ -570,13 +570,11 @@ impl Checks {
     fn count(&mut self, deployment: &Deployment) {
         let Some(ended) = deployment.ended() else { return };
         let is_copy = deployment.order().shift.as_ref().is_some_and(|shift| shift.copies.is_some());
-        let kind = match deployment.order().shift.as_ref().map(|shift| &shift.carrier) {
+        let kind = match deployment.carrier().map(|carrier| carrier.kind()) {
             None => "in place",
-            Some(Carrier::Groups(_)) => "blue/green",
-            Some(Carrier::Exchange(_)) if is_copy => "exchange of copies",
-            Some(Carrier::Exchange(_)) => "exchange",
-            Some(Carrier::Alias(_)) => "alias",
-            Some(Carrier::Service(_)) => "service",
+            Some("groups") => "blue/green",
+            Some("exchange") if is_copy => "exchange of copies",
+            Some(other) => other,
         };
         let status = ended.ending.status.name();
         let why = ended.ending.failure.as_ref().map(|failure| failure.code);

@@ -8,9 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use control::fleet_watcher::Upkeep;
-use control::performing::Errand;
-use control::revision_intake::Uploaded;
+use control::ports::{Errand, Upkeep, Uploaded};
 use engine::deployment::Fact;
 use engine::{DeploymentId, Timestamp};
 use wire::cutover::Wish;

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use control::ports::Standing;
-use engine::deployment::{Carrier, Deployment, HostState, Status};
+use engine::deployment::{Deployment, HostState, Status};
 
+use crate::carried::exchanged_in;
 use crate::checks::demand;
 use crate::core::Core;
 
@@ -12,19 +13,11 @@ fn is_active(standing: &Standing) -> bool {
     matches!(standing, Standing::In | Standing::Starting(_))
 }
 
-/// The target group whose hosts a deployment exchanges.
-fn group_of(deployment: &Deployment) -> Option<&str> {
-    match deployment.carrier()? {
-        Carrier::Exchange(exchange) => Some(&exchange.group),
-        Carrier::Groups(_) | Carrier::Alias(_) | Carrier::Service(_) => None,
-    }
-}
-
 /// What must hold when hosts are taken out of a target group whose hosts are exchanged: others are left there, if others
 /// were ever there.
 pub(crate) fn drain_begins(core: &Core, group: &str, hosts: &[String]) -> Result<(), String> {
     let mut deployments = core.checks.deployments.values().map(|row| &row.deployment);
-    if !deployments.any(|deployment| group_of(deployment) == Some(group)) {
+    if !deployments.any(|deployment| exchanged_in(deployment).as_deref() == Some(group)) {
         return Ok(());
     }
     let go: BTreeSet<&str> = hosts.iter().map(String::as_str).collect();
@@ -41,12 +34,12 @@ pub(crate) fn drain_begins(core: &Core, group: &str, hosts: &[String]) -> Result
 
 /// What must hold of an exchange that has ended.
 pub(crate) fn end_holds(core: &Core, deployment: &Deployment) -> Result<(), String> {
-    let (Some(group), Some(ended)) = (group_of(deployment), deployment.ended()) else {
+    let (Some(group), Some(ended)) = (exchanged_in(deployment), deployment.ended()) else {
         return Ok(());
     };
     let id = deployment.id();
     let own = core.checks.hosts.get(id).into_iter().flat_map(BTreeMap::values);
-    let standing = |host: &str| core.traffic.standing(group, host, core.now);
+    let standing = |host: &str| core.traffic.standing(&group, host, core.now);
     let is_back = ended.ending.rollback_refused.as_deref().unwrap_or_default();
     let is_back = is_back.contains("where it was before");
     let succeeded = ended.ending.status == Status::Succeeded && deployment.order().has_hosts();
@@ -64,7 +57,7 @@ pub(crate) fn end_holds(core: &Core, deployment: &Deployment) -> Result<(), Stri
         let own = own.map(|host| host.name.as_str());
         let strangers = core.traffic.strangers.iter().map(String::as_str);
         let left_alone: BTreeSet<&str> = own.chain(strangers).collect();
-        let others = core.traffic.others_in(group, &left_alone, core.now);
+        let others = core.traffic.others_in(&group, &left_alone, core.now);
         demand!(others == 0, "{others} hosts have traffic of {group} beside those of {id}");
     }
     Ok(())

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use control::fleet_watcher::Upkeep;
-use control::ports::{Hold, Instance, InstanceState};
+use control::ports::{Hold, Instance, InstanceState, Upkeep};
 use control::rows::{self, PassageRow, Row as _, SuspensionRow};
 use control::table::{Query, Table as _};
 use futures::FutureExt as _;

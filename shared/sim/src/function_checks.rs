@@ -2,20 +2,15 @@
 
 use control::rows::{HookRow, HookStatus, StopRow};
 use control::table::Record;
-use engine::deployment::{Alias, Carrier, Deployment, Stage, Status};
+use engine::appspec::Alias;
+use engine::deployment::{Deployment, Stage, Status};
 use engine::lifecycle::Event;
 
 use crate::aliases::name_of;
+use crate::carried::alias_of;
 use crate::checks::{demand, read};
 use crate::core::Core;
 use crate::hook_functions::hook_written;
-
-fn alias_of(deployment: &Deployment) -> Option<&Alias> {
-    match &deployment.order().shift.as_ref()?.carrier {
-        Carrier::Alias(alias) => Some(alias),
-        Carrier::Groups(_) | Carrier::Exchange(_) | Carrier::Service(_) => None,
-    }
-}
 
 /// Whether the deployment says that its traffic is where it was before.
 pub(crate) fn is_back(deployment: &Deployment) -> bool {
@@ -29,7 +24,7 @@ pub(crate) fn share_begins(core: &Core, alias: &Alias, percent: u8) -> Result<()
     demand!(percent <= 100, "{name} is to give {percent}%");
     let rows = core.checks.deployments.values().map(|row| &row.deployment);
     let mut active = rows.filter(|deployment| deployment.ended().is_none());
-    let deployment = active.find(|deployment| alias_of(deployment) == Some(alias));
+    let deployment = active.find(|deployment| alias_of(deployment).as_ref() == Some(alias));
     let Some(deployment) = deployment else {
         return Err(format!("{name} is to give {percent}%, and no deployment is under way"));
     };
@@ -50,10 +45,7 @@ pub(crate) fn share_begins(core: &Core, alias: &Alias, percent: u8) -> Result<()
 
 /// Whether the hook of an event has said that it went well, or there is none.
 pub(crate) fn hook_is_good(core: &Core, deployment: &Deployment, event: Event) -> bool {
-    let has_one = deployment
-        .carrier()
-        .and_then(Carrier::hooks)
-        .is_some_and(|hooks| hooks.contains_key(&event));
+    let has_one = deployment.hook_events().is_some_and(|hooks| hooks.contains(&event));
     let verdict = core.functions.hooks.verdict(deployment.id(), event);
     !has_one || verdict == Some(HookStatus::Succeeded)
 }
@@ -69,7 +61,7 @@ pub(crate) fn alias_changed(core: &Core, alias: &Alias) -> Result<(), String> {
     // does one to the version that is there.
     let of_alias = rows.filter(|deployment| {
         let is_of = |other: &Alias| name_of(other) == name && other.old != other.new;
-        deployment.new_side().is_some() && alias_of(deployment).is_some_and(is_of)
+        deployment.new_side().is_some() && alias_of(deployment).as_ref().is_some_and(is_of)
     });
     let Some(newest) = of_alias.max_by_key(|deployment| deployment.order().generation) else {
         return Err(format!("{name} was changed, and nobody deploys to it"));
@@ -77,7 +69,8 @@ pub(crate) fn alias_changed(core: &Core, alias: &Alias) -> Result<(), String> {
     let (id, has_ended) = (newest.id(), newest.ended().is_some());
     // Not one that ended with a change under way that nobody could take back: it says so.
     let is_settled = newest.status() == Status::Succeeded || is_back(newest);
-    let known = alias_of(newest).zip(core.functions.aliases.get(alias));
+    let of_newest = alias_of(newest);
+    let known = of_newest.as_ref().zip(core.functions.aliases.get(alias));
     let share = known.and_then(|(alias, state)| state.share(alias).ok());
     let is_kept = share.is_some() && share == newest.percent();
     demand!(!has_ended || !is_settled || is_kept, "{name} was changed after {id} had ended");
@@ -115,12 +108,12 @@ pub(crate) fn end_holds(core: &Core, deployment: &Deployment) -> Result<(), Stri
         let is_told = is_back(deployment) || said.contains("could not be taken back");
         demand!(is_told, "{id} was to be taken back, and ended with {:?}", ended.ending);
     }
-    let Some(state) = core.functions.aliases.get(alias).filter(|state| !state.is_strange) else {
+    let Some(state) = core.functions.aliases.get(&alias).filter(|state| !state.is_strange) else {
         return Ok(());
     };
     // Before that it may not be known how the alias stands.
     let was_known = deployment.stage() > Some(Stage::Install);
-    match state.share(alias) {
+    match state.share(&alias) {
         Ok(share) if succeeded => {
             demand!(share == 100, "{id} succeeded, and its version has {share}%");
         }

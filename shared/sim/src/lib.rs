@@ -7,6 +7,7 @@
 mod aliases;
 mod bundles;
 mod capacity;
+mod carried;
 mod checks;
 mod clock;
 mod cloud;

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
-use control::fleet_watcher::Upkeep;
-use control::performing::Errand;
-use control::ports::{Bell, Clock, CloudError, Dispatcher, Entropy, Errands, Unheard};
-use control::revision_intake::unhandled::UploadAgain;
+use control::ports::{
+    Bell, Clock, CloudError, Dispatcher, Entropy, Errand, Errands, Unheard, Upkeep, UploadAgain,
+};
 use control::table::{Index, Key, Page, Query, Record, Table, TableError, Write};
 use engine::deployment::{Fact, Performer, Request};
 use engine::{DeploymentId, Timestamp};

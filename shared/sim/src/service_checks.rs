@@ -2,11 +2,12 @@
 //! before everything says that it may, and what is left at the end. They stand on how the simulated ECS and its listeners
 //! are, not on what a deployment believes.
 
-use control::ports::Pair;
+use control::ports::{Pair, Service};
 use engine::DeploymentId;
-use engine::deployment::{Carrier, Deployment, Request, Service, Side, Stage, Status};
+use engine::deployment::{Deployment, Request, Side, Stage, Status};
 use engine::lifecycle::Event;
 
+use crate::carried::{service_of, sides_of};
 use crate::checks::demand;
 use crate::core::Core;
 use crate::function_checks::{hook_is_good, is_back};
@@ -23,13 +24,6 @@ const HOOKS: [(Event, Stage); 5] = [
 
 /// How long a deployment tries at least to take its traffic back, in milliseconds.
 const TRIES_MS: u64 = 25_000;
-
-fn service_of(deployment: &Deployment) -> Option<&Service> {
-    match deployment.carrier()? {
-        Carrier::Service(service) => Some(service),
-        Carrier::Groups(_) | Carrier::Exchange(_) | Carrier::Alias(_) => None,
-    }
-}
 
 fn goes_back(deployment: &Deployment) -> bool {
     deployment.order().shift.as_ref().is_some_and(|shift| shift.back_to.is_some())
@@ -50,7 +44,8 @@ fn active<'a>(core: &'a Core, service: &str) -> Option<&'a Deployment> {
 
 /// Whether the tasks of a deployment are steady.
 fn are_steady(core: &Core, deployment: &Deployment) -> bool {
-    let state = service_of(deployment).and_then(|service| core.services.get(&service.name));
+    let service = service_of(deployment);
+    let state = service.as_ref().and_then(|service| core.services.get(&service.name));
     let mut sets = state.into_iter().flat_map(|state| &state.sets);
     sets.any(|set| set.of.as_ref() == Some(deployment.id()) && set.is_steady(core.now))
 }
@@ -82,9 +77,9 @@ pub(crate) fn split_begins(
         return Err(format!("{listener} is to give {} {percent}%, and nobody deploys", pair.new));
     };
     let (id, stage) = (deployment.id(), deployment.stage().unwrap_or_default());
-    let Some(service) = service_of(deployment) else { return Ok(()) };
+    let Some(service) = &service_of(deployment) else { return Ok(()) };
     demand!(
-        deployment.sides() == Some((pair.old.as_str(), pair.new.as_str())),
+        sides_of(deployment) == Some((pair.old.clone(), pair.new.clone())),
         "{listener} is to give {} {percent}%, and {id} moves between others",
         pair.new
     );
@@ -191,7 +186,7 @@ pub(crate) fn step_holds(
     old: &Deployment,
     new: &Deployment,
 ) -> Result<(), String> {
-    let Some(service) = service_of(new) else { return Ok(()) };
+    let Some(service) = &service_of(new) else { return Ok(()) };
     let (id, was, is) =
         (new.id(), old.stage().unwrap_or_default(), new.stage().unwrap_or_default());
     demand!(new.hosts().is_empty(), "{id} deploys to a service, and has hosts");
@@ -223,7 +218,7 @@ pub(crate) fn step_holds(
 
 /// What must hold of a deployment of a service that has ended.
 pub(crate) fn end_holds(core: &Core, deployment: &Deployment) -> Result<(), String> {
-    let (Some(service), Some(ended)) = (service_of(deployment), deployment.ended()) else {
+    let (Some(service), Some(ended)) = (&service_of(deployment), deployment.ended()) else {
         return Ok(());
     };
     let id = deployment.id();

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use control::ports::{Pair, Standing};
 use control::rows::Group;
-use engine::deployment::{Carrier, Deployment, Stage, Status};
+use engine::deployment::{Deployment, Stage, Status};
 use wire::codedeploy::{
     BlueGreenDeploymentConfiguration, BlueInstanceTerminationOption, DeploymentReadyOption,
     DeploymentStyle, GreenFleetProvisioningOption, LoadBalancerInfo, TargetGroupInfo,
 };
 
+use crate::carried::{group_in_use, service_of, sides_of};
 use crate::checks::demand;
 use crate::core::Core;
 use crate::random::Random;
@@ -134,7 +135,7 @@ impl Weights {
 pub(crate) fn split_begins(core: &Core, pair: &Pair, percent: u8) -> Result<(), String> {
     for row in core.checks.deployments.values().filter(|row| row.deployment.ended().is_none()) {
         let deployment = &row.deployment;
-        let is_its_own = deployment.sides() == Some((pair.old.as_str(), pair.new.as_str()));
+        let is_its_own = sides_of(deployment) == Some((pair.old.clone(), pair.new.clone()));
         let rises = deployment.percent().is_some_and(|known| percent > known);
         if is_its_own && rises {
             let id = deployment.id();
@@ -163,9 +164,9 @@ pub(crate) fn termination_begins(core: &Core, host: &str) -> Result<(), String> 
         let is_last = deployment.stage() >= Some(Stage::Retire);
         let hosts = core.checks.hosts.get(deployment.id()).into_iter().flat_map(BTreeMap::values);
         let is_new = hosts.into_iter().any(|known| known.name == host);
-        let sides = deployment.sides().into_iter().flat_map(|(old, new)| [old, new]);
-        let mut groups = sides.chain(deployment.group_in_use());
-        retires && is_last && !is_new && groups.all(is_without_traffic)
+        let sides = sides_of(deployment).into_iter().flat_map(|(old, new)| [old, new]);
+        let mut groups = sides.chain(group_in_use(deployment));
+        retires && is_last && !is_new && groups.all(|group| is_without_traffic(&group))
     };
     let has_reason = core.checks.deployments.values().any(|row| is_reason(&row.deployment));
     demand!(has_reason, "{host} is terminated, has traffic, or may have to have it back");
@@ -203,17 +204,14 @@ pub(crate) fn end_holds(core: &Core, deployment: &Deployment) -> Result<(), Stri
         let has_reason = ended.ending.failure.is_some();
         demand!(has_reason || is_over_time, "{id} ended as {status:?} without a reason");
     }
-    let Some((old, new)) = deployment.sides() else { return Ok(()) };
-    let weight = |group: &str| match deployment.carrier() {
-        Some(Carrier::Service(service)) => {
-            core.services.weights.of(&place(&service.listener, group), core.now)
-        }
-        Some(Carrier::Groups(_) | Carrier::Exchange(_) | Carrier::Alias(_)) | None => {
-            core.traffic.weights.of(group, core.now)
-        }
+    let Some((old, new)) = sides_of(deployment) else { return Ok(()) };
+    let service = service_of(deployment);
+    let weight = |group: &str| match &service {
+        Some(service) => core.services.weights.of(&place(&service.listener, group), core.now),
+        None => core.traffic.weights.of(group, core.now),
     };
-    let real = weight(new);
-    demand!(real + weight(old) == 100, "the weights of {old} and {new} do not add up");
+    let real = weight(&new);
+    demand!(real + weight(&old) == 100, "the weights of {old} and {new} do not add up");
     let is_told = ended.ending.rollback_refused.as_deref().unwrap_or_default();
     if is_told.contains("where it was before") || status == Status::Succeeded {
         demand!(real == percent, "{id} says {percent}%, and {new} has {real}%");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use control::revision_intake::Uploaded;
+use control::ports::Uploaded;
 use control::rows::{self, Application, Config, OnPremises, Row, ScalingGroupRow, Subscription};
 use control::start::Request;
 use control::table::{Condition, Table as _, Write};

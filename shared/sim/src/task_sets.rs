@@ -9,8 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
-use control::ports::{BalancerError, Pair, ServiceError, Services};
-use engine::deployment::{Service, TaskSet};
+use control::ports::{BalancerError, Pair, Service, ServiceError, Services};
+use engine::deployment::TaskSet;
 use engine::{DeploymentId, Timestamp};
 
 use crate::core::Core;

@@ -8,9 +8,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use control::performing::Errand;
-use control::ports::{NoMeter, Placed, Site, Traffic};
-use control::revision_intake::Uploaded;
+use control::carriers::Carriers;
+use control::ports::{Errand, NoMeter, Placed, Site, Traffic, Uploaded};
 use control::{Base, Control, Error, Followed, Place, Settings};
 use engine::deployment::Performer;
 use engine::{DeploymentId, Timestamp};
@@ -442,6 +441,7 @@ fn server_of(shared: &Arc<Shared>, server: u64, skew_ms: u64) -> Control {
     };
     Control {
         base,
+        carriers: Carriers::default(),
         bundles: Arc::new(SimBundles { shared: Arc::clone(shared) }),
         dispatcher: ports.clone(),
         errands: ports.clone(),

@@ -2,9 +2,11 @@
 //! runs no tasks, and calls each task set steady at once.
 
 use aws::{EcsServices, TargetGroups};
+use control::ports::Service;
 use control::ports::{Balancers as _, Pair, ServiceError, Services as _};
 use engine::DeploymentId;
-use engine::deployment::{Network, Service, TaskSet, Tasks};
+use engine::appspec::{Network, Tasks};
+use engine::deployment::TaskSet;
 use serde_json::json;
 
 use crate::support::moto::Moto;

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use control::hash_of;
-use control::ports::{Hold, Instances};
-use control::revision_intake::Uploaded;
+use control::ports::{Hold, Instances, Uploaded};
 use control::rows::{self, Before, HostRow};
 use engine::DeploymentId;
 use serde_json::{Value, json};

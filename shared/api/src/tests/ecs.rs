@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use control::ports::{BalancerError, Balancers, Pair, ServiceError, Services, Standing, Traffic};
+use control::ports::{
+    BalancerError, Balancers, Pair, Service, ServiceError, Services, Standing, Traffic,
+};
 use engine::DeploymentId;
-use engine::deployment::{Service, TaskSet};
+use engine::deployment::TaskSet;
 use serde_json::{Value, json};
 
 use super::world::{Functions, World};

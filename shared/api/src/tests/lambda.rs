@@ -1,7 +1,6 @@
 //! Deployments of Lambda functions: the alias moves between its hooks, which say how they went, and back.
 
-use control::performing::Errand;
-use control::revision_intake::Uploaded;
+use control::ports::{Errand, Uploaded};
 use engine::deployment::{Performer, Request};
 use engine::lifecycle::Event;
 use serde_json::{Value, json};

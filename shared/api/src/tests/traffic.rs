@@ -126,11 +126,7 @@ async fn world() -> (World, Arc<Fake>) {
     let fake = Arc::new(Fake::default());
     let mut world = World::new();
     world.control.keeper = Some(fake.clone());
-    world.traffic(Traffic {
-        balancers: fake.clone(),
-        alarms: fake.clone(),
-        ..Traffic::none()
-    });
+    world.traffic(Traffic { balancers: fake.clone(), alarms: fake.clone(), ..Traffic::none() });
     world.ok("CreateApplication", json!({ "applicationName": "shop" })).await;
     world.ok("CreateDeploymentGroup", group("web")).await;
     for name in ["web-1", "web-2"] {

@@ -7,12 +7,14 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
+use control::carriers::Carriers;
 use control::ports::{
     AliasStanding, Bell, Bundles, Clock, Dispatcher, Entropy, FunctionError, Instances, NoCloud,
     NoMeter, Object, PinError, Pinned, Placed, Site, Traffic,
 };
 use control::{Base, Control, Followed, Place, Settings, hash_of};
-use engine::deployment::{Alias, Fact};
+use engine::appspec::Alias;
+use engine::deployment::Fact;
 use engine::{BundleType, DeploymentId, Pin, Timestamp};
 use futures::future::BoxFuture;
 use http::{Request, StatusCode};
@@ -218,6 +220,7 @@ impl World {
         };
         let control = Control {
             base,
+            carriers: Carriers::default(),
             bundles: ports.clone(),
             dispatcher: ports.clone(),
             errands: Arc::new(NoCloud),

@@ -2,8 +2,7 @@
 
 use engine::appspec::FileExistsBehavior;
 use engine::deployment::{
-    AutoRollback, COPY_MS, Carrier, Creator, Deployment, HOOK_MS, Order, ScalingCopy, Shift,
-    TASKS_MS,
+    AutoRollback, COPY_MS, Creator, Deployment, HOOK_MS, Order, ScalingCopy, Shift, TASKS_MS,
 };
 use engine::group::Upload;
 use engine::health::{Minimum, Rule};
@@ -12,7 +11,7 @@ use engine::zonal::Zonal;
 use engine::{DeploymentId, GroupId, Pin, Revision, Timestamp};
 use wire::codedeploy::{AlarmConfiguration, ErrorName, REGISTERED_BY_DEPLOYMENT, TargetInstances};
 
-use crate::content::carrier_of;
+use crate::carriers;
 use crate::fleet_watcher::copies;
 use crate::rows::{self, Config, DeploymentRow, Group, RegisteredRevision, Stored};
 use crate::table::Write;
@@ -51,10 +50,8 @@ pub struct Request {
     pub rolls_back: Option<DeploymentId>,
     /// Whether it goes back to what worked before: then it climbs no ladder, and no alarm stops it.
     pub is_way_back: bool,
-    /// The side of a shift that its traffic goes back to, where nothing is installed.
-    pub back_to: Option<u8>,
-    /// What carries the traffic of a shift, where that is not what the group's settings say.
-    pub carrier: Option<Carrier>,
+    /// How the traffic moves, where that is not what the group's settings say.
+    pub shift: Option<Shift>,
     /// The hosts that it is for, where that is not the whole group.
     pub only: Option<Vec<String>>,
     /// What selects its hosts in place of the group's own settings.
@@ -77,8 +74,7 @@ impl Request {
             creator: Creator::User,
             rolls_back: None,
             is_way_back: false,
-            back_to: None,
-            carrier: None,
+            shift: None,
             only: None,
             targets: None,
         }
@@ -102,7 +98,7 @@ fn copied(
     request: &Request,
     id: &DeploymentId,
 ) -> Result<Option<ScalingCopy>, Error> {
-    if request.back_to.is_some() || request.carrier.is_some() {
+    if request.shift.is_some() {
         return Ok(None);
     }
     let Some(from) = settings::copied(&group.settings)? else { return Ok(None) };
@@ -116,7 +112,8 @@ fn copied(
 
 /// How long a shift may wait for people, hook functions, tasks and instances, in milliseconds.
 fn longest_wait_ms(shift: &Shift) -> u64 {
-    let hooks = shift.carrier.hooks().map_or(2, |hooks| u64::try_from(hooks.len()).unwrap_or(0));
+    let hooks = shift.traits.hooks.as_ref();
+    let hooks = hooks.map_or(2, |hooks| u64::try_from(hooks.len()).unwrap_or(0));
     let tasks = if shift.has_tasks() { TASKS_MS } else { 0 };
     let copy = if shift.copies.is_some() { COPY_MS } else { 0 };
     shift.ready_wait_ms.unwrap_or(0) + shift.keep_ms + hooks * HOOK_MS + tasks + copy
@@ -291,21 +288,9 @@ impl Base {
     ) -> Result<Option<Shift>, Error> {
         // A host that comes or goes alone moves no traffic but its own.
         let is_of_group = request.creator.is_of_group();
-        let shift = match &request.carrier {
-            Some(carrier @ Carrier::Alias(_)) => Some(Shift {
-                carrier: carrier.clone(),
-                ready_wait_ms: None,
-                keep_ms: 0,
-                retires: false,
-                copies: None,
-                back_to: None,
-            }),
-            Some(carrier @ Carrier::Service(_)) => {
-                Some(settings::service_shift(&group.settings, carrier.clone())?)
-            }
-            Some(Carrier::Groups(_) | Carrier::Exchange(_)) | None => {
-                settings::shift(&group.settings)?.filter(|_| is_of_group)
-            }
+        let shift = match &request.shift {
+            Some(shift) => Some(shift.clone()),
+            None => carriers::of_group(&group.settings)?.filter(|_| is_of_group),
         };
         let Some(mut shift) = shift else {
             if request.targets.is_none() {
@@ -328,20 +313,12 @@ impl Base {
             );
             return Err(ErrorName::InvalidDeploymentConfigName.because(message).into());
         }
-        if matches!(shift.carrier, Carrier::Exchange(_)) && !pace.ladder.is_empty() {
+        if !shift.traits.steps && !pace.ladder.is_empty() {
             let message = format!(
                 "The configuration `{config}` moves the traffic by steps, which takes two target groups that share it. Name \
                  both in loadBalancerInfo.targetGroupInfoList, or choose a configuration without steps."
             );
             return Err(ErrorName::InvalidDeploymentConfigName.because(message).into());
-        }
-        shift.back_to = request.back_to;
-        if request.back_to.is_some() && !matches!(shift.carrier, Carrier::Service(_)) {
-            // The hosts that it takes the traffic from were not made for it, and may be wanted again.
-            shift.retires = false;
-        }
-        if let Some(carrier) = &request.carrier {
-            shift.carrier = carrier.clone();
         }
         if request.is_way_back {
             (shift.ready_wait_ms, shift.keep_ms) = (None, 0);
@@ -363,7 +340,7 @@ impl Base {
             Some(format!("Upload of s3://{}/{}", upload.revision.bucket, upload.revision.key));
         if let Some(content) = &upload.revision.content {
             let platform = self.platform_of(&group.row.application_id).await?;
-            request.carrier = Some(carrier_of(platform, &group.row.settings, content)?);
+            request.shift = Some(carriers::of_content(platform, &group.row.settings, content)?);
         }
         self.take_slot(group, &request, id, now).await
     }

@@ -6,8 +6,8 @@ use engine::group::Next;
 use tracing::info;
 
 use crate::fleet_watcher::ask_for;
-use crate::fleet_watcher::{Upkeep, copies, scaling};
-use crate::ports::{HostOutcome, Measure};
+use crate::fleet_watcher::{copies, scaling};
+use crate::ports::{HostOutcome, Measure, Upkeep};
 use crate::rows::{self, DeploymentRow, Group, Stored, UploadRow, UploadState};
 use crate::table::Write;
 use crate::traffic_evaluator::looks::to_look_at;

@@ -5,9 +5,10 @@ use engine::deployment::{Creator, Deployment, Sighting};
 use engine::{DeploymentId, GroupId};
 use tracing::info;
 
+use super::Member;
 use super::enrol::later_of;
+use super::here::Here;
 use super::passages::{Look, NEWEST};
-use super::{Here, Member};
 use crate::Error;
 use crate::base::arrival_of;
 use crate::ports::{Instance, Reach};

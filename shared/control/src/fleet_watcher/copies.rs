@@ -5,7 +5,7 @@ use engine::deployment::{Deployment, Fact, Failure, FailureCode, Request, Scalin
 use tracing::{info, warn};
 use wire::codedeploy::TargetInstances;
 
-use super::Here;
+use super::here::Here;
 use crate::Error;
 use crate::ports::{CloudError, GroupCopy, InstanceState, Reach, Selection};
 use crate::rows::{self, Group, SuspensionRow};

@@ -3,7 +3,7 @@
 use engine::deployment::Creator;
 use tracing::info;
 
-use super::Here;
+use super::here::Here;
 use super::passages::Look;
 use crate::Error;
 use crate::ports::Instance;

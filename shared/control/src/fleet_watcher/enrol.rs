@@ -9,7 +9,8 @@ use futures::future::try_join_all;
 use tracing::warn;
 use wire::codedeploy::GroupSettings;
 
-use super::{Here, Member, members};
+use super::here::Here;
+use super::{Member, members};
 use crate::Error;
 use crate::base::FEW;
 use crate::ports::Standing;
@@ -218,7 +219,8 @@ impl Here {
         deployment: &Deployment,
         mut members: Vec<Member>,
     ) -> Result<Vec<Member>, Error> {
-        let Some(old) = deployment.group_in_use() else { return Ok(members) };
+        let Some(carrier) = self.carriers.of(deployment)? else { return Ok(members) };
+        let Some(old) = carrier.group_in_use(deployment.new_side()) else { return Ok(members) };
         let names: Vec<String> = members.iter().map(|member| member.name.clone()).collect();
         let standings = self.balancers.standing(old, &names).await?;
         members.retain(|member| {

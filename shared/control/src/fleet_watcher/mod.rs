@@ -8,6 +8,7 @@ mod arrivals;
 pub(crate) mod copies;
 mod departures;
 mod enrol;
+mod here;
 mod member;
 mod members;
 mod passages;
@@ -19,13 +20,14 @@ pub(crate) use members::members;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use engine::GroupId;
 use engine::deployment::{Fact, Request};
-use serde::{Deserialize, Serialize};
 use tracing::warn;
 
+use here::Here;
+
+use crate::carriers::Carriers;
 use crate::performing::Performs;
-use crate::ports::{Balancers, Errands, Hold, Instances, Place, Placed};
+use crate::ports::{Balancers, Errands, Hold, Instances, Place, Placed, Upkeep};
 use crate::rows::{self, DeploymentRow, PassageRow, Stored};
 use crate::table::Query;
 use crate::{Base, Error};
@@ -35,6 +37,8 @@ use crate::{Base, Error};
 pub struct FleetWatcher {
     /// What every role works on.
     pub base: Base,
+    /// The kinds of what carries traffic.
+    pub carriers: Carriers,
     /// What other functions are asked for.
     pub errands: Arc<dyn Errands>,
     /// Instances, by where they are.
@@ -48,15 +52,6 @@ pub struct Ports {
     pub instances: Instances,
     /// Which hosts have traffic.
     pub balancers: Arc<dyn Balancers>,
-}
-
-/// The watcher in one account and region.
-pub(crate) struct Here {
-    base: Base,
-    errands: Arc<dyn Errands>,
-    place: Option<Place>,
-    instances: Instances,
-    balancers: Arc<dyn Balancers>,
 }
 
 #[async_trait]
@@ -82,26 +77,6 @@ impl Performs for FleetWatcher {
 /// How long after its last request a process may be at work still, in milliseconds: longer than functions run.
 const LATE_MS: u64 = 15 * 60_000;
 
-/// Upkeep of the fleet that is due.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Upkeep {
-    /// A host that comes or goes is looked after.
-    #[serde(rename_all = "camelCase")]
-    Passage {
-        /// The instance.
-        instance: String,
-    },
-    /// The hooks of a deployment group on its Auto Scaling groups are made as its settings want them.
-    #[serde(rename_all = "camelCase")]
-    Hooks {
-        /// The deployment group.
-        group_id: GroupId,
-    },
-    /// Processes that were suspended for deployments that have ended are resumed.
-    Suspensions,
-}
-
 impl FleetWatcher {
     /// The watcher in one account and region; none is the installation's own.
     async fn at(&self, place: Option<&Place>) -> Result<Here, Error> {
@@ -115,7 +90,8 @@ impl FleetWatcher {
 
     fn here(&self, place: Option<&Place>, Ports { instances, balancers }: Ports) -> Here {
         let (base, errands) = (self.base.clone(), self.errands.clone());
-        Here { base, errands, place: place.cloned(), instances, balancers }
+        let carriers = self.carriers.clone();
+        Here { base, carriers, errands, place: place.cloned(), instances, balancers }
     }
 
     /// Takes note that an instance changed its state. Which state is asked of EC2; that it says nothing is no evidence.

@@ -3,10 +3,11 @@
 use engine::deployment::{Creator, Fact};
 use tracing::{info, instrument, warn};
 
-use super::{Here, LATE_MS, Upkeep};
+use super::LATE_MS;
+use super::here::Here;
 use crate::Error;
 use crate::fleet_watcher::ask_for;
-use crate::ports::{Hold, Instance, InstanceState};
+use crate::ports::{Hold, Instance, InstanceState, Upkeep};
 use crate::rows::{self, Direction, HostRow, PassageRow, Stored, Verdict};
 use crate::table::{Index, Query, TableError, Write};
 

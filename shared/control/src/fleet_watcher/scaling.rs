@@ -3,8 +3,9 @@
 use engine::{DeploymentId, GroupId};
 use tracing::{info, warn};
 
+use super::LATE_MS;
+use super::here::Here;
 use super::passages::HOOK;
-use super::{Here, LATE_MS};
 use crate::ports::{CloudError, Hooks};
 use crate::rows::{self, Group, ScalingGroupRow, Stored, SuspensionRow};
 use crate::table::{Query, TableError};

@@ -6,7 +6,7 @@ use engine::deployment::{Deployment, Fact, Refusal};
 use tracing::{info, warn};
 use wire::host::BatchKey;
 
-use super::Here;
+use super::here::Here;
 use crate::Error;
 use crate::ports::CloudError;
 use crate::rows::{self, BatchRow, CommandRow, HostRow, RefusedBatch, Stored};

@@ -3,6 +3,7 @@
 
 mod delivery;
 pub(crate) mod down;
+mod here;
 mod push;
 
 use std::sync::Arc;
@@ -12,6 +13,8 @@ use engine::deployment::{Fact, Ordinals, Request};
 use wire::host::Offer;
 
 pub(crate) use delivery::refusal_of;
+
+use here::Here;
 
 use crate::performing::Performs;
 use crate::ports::{Dispatcher, Fleet, Place, Placed, Push};
@@ -36,14 +39,6 @@ pub struct Ports {
     pub push: Arc<dyn Push>,
     /// Which tags instances have.
     pub fleet: Arc<dyn Fleet>,
-}
-
-/// The dispatcher in one account and region.
-struct Here {
-    base: Base,
-    place: Option<Place>,
-    push: Arc<dyn Push>,
-    fleet: Arc<dyn Fleet>,
 }
 
 #[async_trait]

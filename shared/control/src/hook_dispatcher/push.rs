@@ -6,8 +6,8 @@ use engine::deployment::Deployment;
 use tracing::{info, warn};
 use wire::host::BatchKey;
 
-use super::Here;
 use super::down::in_words;
+use super::here::Here;
 use crate::ports::{CloudError, Command, Instance, Reach, SendError};
 use crate::rows::{self, BatchHost, BatchRow, CommandRow, HostRow, OutOfReach, Stored};
 use crate::table::TableError;

@@ -17,6 +17,7 @@ use wire::host::{
 use wire::log::without_stamps;
 
 use crate::base::NEWEST;
+use crate::carriers::Carriers;
 use crate::ports::{Balancers, Bundles, Dispatcher};
 use crate::rows::{
     self, BatchRow, DeploymentRow, Group, HostRow, LogRow, LoggedEvent, OnPremises, Stored,
@@ -44,6 +45,8 @@ const OUTPUT_MAX: usize = 256 * 1024;
 pub struct HostApi {
     /// What every role works on.
     pub base: Base,
+    /// The kinds of what carries traffic.
+    pub carriers: Carriers,
     /// Where hosts fetch bundles and the runner.
     pub bundles: Arc<dyn Bundles>,
     /// Who waits for work.

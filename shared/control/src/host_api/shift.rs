@@ -2,11 +2,14 @@
 //!
 //! As with hosts that take turns, each report of a host that waits is one look at its balancer.
 
-use engine::deployment::{Carrier, Deployment, Fact, Stage};
+use std::sync::Arc;
+
+use engine::deployment::{Deployment, Fact, Stage};
 use engine::lifecycle::Event;
 use tracing::{info, warn};
 use wire::host::EventStatus;
 
+use crate::carriers::{Carrier, sides_of};
 use crate::host_api::traffic::Look;
 use crate::ports::{BalancerError, Standing};
 use crate::rows::{self, HostRow};
@@ -45,14 +48,15 @@ impl HostApi {
         host: &HostRow,
         event: Event,
     ) -> Result<Look, BalancerError> {
-        let is_ready = match (deployment.carrier(), deployment.sides()) {
+        let Some(carrier) = self.carrier_of(deployment) else { return Ok(Look::Waits) };
+        let is_ready = match sides_of(carrier.groups(), deployment.new_side()) {
             // Its target group has the traffic: it comes into it with the others, when the traffic moves.
-            (Some(Carrier::Exchange(_)), _) => true,
-            (_, Some((_, new))) => match self.come_in(deployment, new, &host.name).await? {
+            _ if carrier.enters_with_traffic() => true,
+            Some((_, new)) => match self.come_in(deployment, new, &host.name).await? {
                 Ok(is_in) => is_in,
                 Err(look) => return Ok(look),
             },
-            (_, None) => false,
+            None => false,
         };
         if !is_ready {
             return Ok(Look::Waits);
@@ -63,6 +67,15 @@ impl HostApi {
         let goes_on_at = if event == Event::AllowTraffic { Stage::After } else { Stage::Before };
         let goes_on = deployment.stage().is_some_and(|stage| stage >= goes_on_at);
         Ok(if goes_on { Look::Passed } else { Look::Waits })
+    }
+
+    /// What carries the traffic of a deployment. What cannot be read is looked at again.
+    fn carrier_of(&self, deployment: &Deployment) -> Option<Arc<dyn Carrier>> {
+        self.carriers.of(deployment).unwrap_or_else(|error| {
+            let error = &error as &dyn std::error::Error;
+            warn!(deployment = %deployment.id(), error, "its hosts wait for their traffic");
+            None
+        })
     }
 
     /// Lets a host into the target group of the new side, which has no traffic yet, and tells whether it is ready there.

@@ -4,16 +4,17 @@
 use std::cmp::Ordering;
 
 use engine::Revision;
-use engine::deployment::{Carrier, Deployment, Stage, Status};
+use engine::deployment::{Deployment, Shift, Stage, Status};
 use engine::lifecycle::Event;
 use wire::codedeploy::{
     CONTENT_LIMIT, ComputePlatform, CreateDeployment, CreateDeploymentOutput, DeploymentTarget,
-    ErrorName, GroupSettings, LifecycleEvent, LifecycleEventStatus, RevisionLocation, TargetStatus,
+    ErrorName, GroupSettings, LifecycleEvent, LifecycleEventStatus, RevisionLocation,
 };
 
 use super::refuse;
 use crate::base::start::Request;
-use crate::content::{carrier_of, pin_of};
+use crate::carriers;
+use crate::content::pin_of;
 use crate::ports::{Object, PinError};
 use crate::rows::{self, Group, HookRow, HookStatus};
 use crate::{Error, OperatorApi, settings};
@@ -49,22 +50,21 @@ fn check_request(request: &CreateDeployment, platform: ComputePlatform) -> Resul
     }
 }
 
-/// What carries the traffic of a deployment that deploys `revision` again, to where `deployment` deployed.
-pub(super) fn carrier_again(
-    deployment: &Deployment,
-    group: &GroupSettings,
-    revision: &Revision,
-) -> Result<Option<Carrier>, Error> {
-    let platform = match deployment.carrier() {
-        Some(Carrier::Alias(_)) => ComputePlatform::Lambda,
-        Some(Carrier::Service(_)) => ComputePlatform::Ecs,
-        Some(Carrier::Groups(_) | Carrier::Exchange(_)) | None => return Ok(None),
-    };
-    let content = revision.content.as_deref();
-    Ok(content.map(|content| carrier_of(platform, group, content)).transpose()?)
-}
-
 impl OperatorApi {
+    /// How the traffic moves of a deployment that deploys `revision` again, to where `deployment` deployed; none where that
+    /// is what the group's settings say.
+    pub(super) fn shift_again(
+        &self,
+        deployment: &Deployment,
+        group: &GroupSettings,
+        revision: &Revision,
+    ) -> Result<Option<Shift>, Error> {
+        let platform = self.platform_of(deployment)?;
+        let content = revision.content.as_deref();
+        let content = content.filter(|_| platform != ComputePlatform::Server);
+        Ok(content.map(|content| carriers::of_content(platform, group, content)).transpose()?)
+    }
+
     /// Starts a deployment of an AppSpec.
     pub(super) async fn deploy_content(
         &self,
@@ -82,7 +82,7 @@ impl OperatorApi {
             None => Revision::of_content(revision.required_content()?.to_owned()),
         };
         let content = revision.content.as_deref().unwrap_or_default();
-        let carrier = carrier_of(platform, &group.settings, content)?;
+        let shift = carriers::of_content(platform, &group.settings, content)?;
         let pin = pin_of(content);
         let auto_rollback = request.auto_rollback_configuration.as_ref();
         let start = Request {
@@ -90,7 +90,7 @@ impl OperatorApi {
             description: request.description.clone(),
             auto_rollback: auto_rollback.map(|given| settings::auto_rollback(Some(given))),
             alarms: request.override_alarm_configuration.clone(),
-            carrier: Some(carrier),
+            shift: Some(shift),
             ..Request::new(revision, Some(pin))
         };
         let id = self.base.start(&group.id, &start).await?;
@@ -122,11 +122,9 @@ impl OperatorApi {
         &self,
         deployment: &Deployment,
     ) -> Result<Option<DeploymentTarget>, Error> {
-        Ok(match deployment.carrier() {
-            Some(Carrier::Alias(alias)) => Some(self.lambda_target(deployment, alias).await?),
-            Some(Carrier::Service(service)) => Some(self.ecs_target(deployment, service).await?),
-            Some(Carrier::Groups(_) | Carrier::Exchange(_)) | None => None,
-        })
+        let Some(carrier) = self.carriers.of(deployment)? else { return Ok(None) };
+        let events = self.events_of(deployment, &carrier.target_events()).await?;
+        Ok(carrier.target(deployment, &self.place, events))
     }
 
     /// The same, called `name` or with such an ARN.
@@ -165,8 +163,7 @@ impl OperatorApi {
         event: Event,
         stage: Stage,
     ) -> Result<LifecycleEvent, Error> {
-        let hooks = deployment.carrier().and_then(Carrier::hooks);
-        let said = match hooks.is_some_and(|hooks| hooks.contains_key(&event)) {
+        let said = match deployment.hook_events().is_some_and(|hooks| hooks.contains(&event)) {
             true => {
                 let key = HookRow::key_of(deployment.id(), event);
                 rows::load::<HookRow>(&*self.base.table, &key).await?.map(|hook| hook.row)
@@ -191,19 +188,5 @@ impl OperatorApi {
             start_time: said.map(|hook| hook.at.into()),
             ..LifecycleEvent::default()
         })
-    }
-}
-
-/// How the one target of a deployment stands. Its events are over when what had the traffic is only kept.
-pub(super) fn target_status(deployment: &Deployment) -> TargetStatus {
-    let is_through = deployment.stage().is_some_and(|stage| stage >= Stage::Keep);
-    match deployment.status() {
-        Status::Created => TargetStatus::Pending,
-        Status::InProgress if is_through => TargetStatus::Succeeded,
-        Status::InProgress => TargetStatus::InProgress,
-        Status::Ready => TargetStatus::Ready,
-        Status::Succeeded => TargetStatus::Succeeded,
-        Status::Failed => TargetStatus::Failed,
-        Status::Stopped => TargetStatus::Skipped,
     }
 }

@@ -3,8 +3,7 @@
 use engine::Timestamp;
 use engine::appspec::FileExistsBehavior;
 use engine::deployment::{
-    Carrier, Creator, DENIED_MS, Deployment, Failure, FailureCode, HostState, Refusal, Stage,
-    Status,
+    Creator, DENIED_MS, Deployment, Failure, FailureCode, HostState, Refusal, Stage, Status,
 };
 use wire::codedeploy::{
     AutoRollbackConfiguration, ComputePlatform, DeploymentCreator, DeploymentInfo,
@@ -66,15 +65,6 @@ fn overview(deployment: &Deployment) -> DeploymentOverview {
             .map(|failed| failed.saturating_sub(halted)),
         skipped: count(&[HostState::Skipped]).map(|skipped| skipped + halted),
         ready: Some(ready),
-    }
-}
-
-/// What a deployment deploys to.
-fn platform_of(deployment: &Deployment) -> ComputePlatform {
-    match deployment.carrier() {
-        Some(Carrier::Alias(_)) => ComputePlatform::Lambda,
-        Some(Carrier::Service(_)) => ComputePlatform::Ecs,
-        Some(Carrier::Groups(_) | Carrier::Exchange(_)) | None => ComputePlatform::Server,
     }
 }
 
@@ -203,9 +193,15 @@ impl OperatorApi {
             target_instances: row.targets.clone(),
             file_exists_behavior: Some(behavior.to_owned()),
             deployment_status_messages: Some(self.messages_of(deployment).await?),
-            compute_platform: Some(platform_of(deployment)),
+            compute_platform: Some(self.platform_of(deployment)?),
             ..Default::default()
         })
+    }
+
+    /// What a deployment deploys to.
+    pub(super) fn platform_of(&self, deployment: &Deployment) -> Result<ComputePlatform, Error> {
+        let carrier = self.carriers.of(deployment)?;
+        Ok(carrier.map_or(ComputePlatform::Server, |carrier| carrier.platform()))
     }
 
     /// What is said of a deployment beside its status: why commands are not accepted, which of the hosts that had the traffic

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use engine::appspec::FileExistsBehavior;
-use engine::deployment::{Carrier, Deployment, Ended, Fact, either_roll_back};
+use engine::deployment::{Deployment, Ended, Fact, either_roll_back};
 use engine::{DeploymentId, GroupId, Pin, Revision, Timestamp};
 use wire::codedeploy::{
     AlarmConfiguration, BatchGetDeployments, BatchGetDeploymentsOutput, ComputePlatform,
@@ -16,6 +16,7 @@ use super::deployment_info::status_of;
 use super::paging::{Listing, PAGE};
 use super::{refuse, text, word};
 use crate::base::start::Request;
+use crate::carriers;
 use crate::ports::{BalancerError, Object, PinError, Place};
 use crate::rows::{
     self, Application, DeploymentRow, Group, RegisteredRevision, Row, StopRow, digits,
@@ -97,10 +98,9 @@ impl OperatorApi {
     async fn check_balancers(&self, group: &Group) -> Result<(), Error> {
         let traffic = settings::traffic(&group.settings);
         let mut groups = traffic.map(|traffic| traffic.groups).unwrap_or_default();
-        match settings::shift(&group.settings)?.map(|shift| shift.carrier) {
-            Some(Carrier::Groups(pair)) => groups.extend(pair),
-            Some(Carrier::Exchange(exchange)) => groups.push(exchange.group),
-            Some(Carrier::Alias(_) | Carrier::Service(_)) | None => {}
+        if let Some(shift) = carriers::of_group(&group.settings)? {
+            let carrier = self.carriers.read(&shift.carrier)?;
+            groups.extend(carrier.checked_groups().into_iter().map(str::to_owned));
         }
         for name in &groups {
             self.check_balancer(group.place.as_ref(), name).await?;
@@ -369,7 +369,7 @@ fn check_supported(request: &CreateDeployment, group: &GroupSettings) -> Result<
         return Err(refuse(ErrorName::InvalidUpdateOutdatedInstancesOnlyValue, message));
     }
     let style = group.deployment_style.clone().unwrap_or_default();
-    if settings::shift(group)?.is_some() {
+    if carriers::of_group(group)?.is_some() {
         return Ok(());
     }
     let is_balanced = style.deployment_option.as_deref() == Some("WITH_TRAFFIC_CONTROL");

@@ -1,6 +1,6 @@
 //! What hook functions say of how they went.
 
-use engine::deployment::{Carrier, Deployment};
+use engine::deployment::Deployment;
 
 use crate::rows::{self, HookRow, HookStatus};
 use crate::table::TableError;
@@ -26,8 +26,7 @@ impl OperatorApi {
         status: HookStatus,
     ) -> Result<Taken, Error> {
         let hash = hash_of(secret);
-        let hooks = deployment.carrier().and_then(Carrier::hooks);
-        for event in hooks.into_iter().flat_map(|hooks| hooks.keys()) {
+        for event in deployment.hook_events().unwrap_or_default() {
             loop {
                 let key = HookRow::key_of(deployment.id(), *event);
                 let hook = rows::load::<HookRow>(&*self.base.table, &key).await?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use engine::deployment::{Carrier, Deployment, Fact, Stage, Wishes};
+use engine::deployment::{Deployment, Fact, Stage, Wishes};
 use engine::health::{Minimum, Rule};
 use engine::ladder::Ladder;
 use wire::codedeploy::{CreateDeploymentConfig, Empty, ErrorName, Request as _};
@@ -52,22 +52,6 @@ fn has_steps(deployment: &Deployment) -> bool {
     let order = deployment.order();
     let waits = order.shift.as_ref().is_some_and(|shift| shift.ready_wait_ms.is_some());
     waits || !order.ladder.is_empty() || order.zonal.is_some()
-}
-
-/// The names of the new and the old side of a deployment whose traffic moves all together, where they have any.
-fn sides_of(deployment: &Deployment) -> Option<(String, String)> {
-    let version = |version: &str| format!("version {version}");
-    match deployment.carrier()? {
-        Carrier::Groups(groups) => named_sides(deployment, groups),
-        Carrier::Service(service) => named_sides(deployment, &service.groups),
-        Carrier::Alias(alias) => Some((version(&alias.new), version(&alias.old))),
-        Carrier::Exchange(_) => None,
-    }
-}
-
-fn named_sides(deployment: &Deployment, [first, second]: &[String; 2]) -> Option<(String, String)> {
-    let (new, old) = if deployment.new_side()? == 0 { (first, second) } else { (second, first) };
-    Some((new.clone(), old.clone()))
 }
 
 impl OperatorApi {
@@ -133,7 +117,9 @@ impl OperatorApi {
         let mut task_sets = found.task_sets().iter();
         let new_tasks = task_sets.find(|set| Some(set.side) == found.new_side());
         let (zones, zones_done) = zones_of(&found).unzip();
-        let (new_side, old_side) = sides_of(&found).unzip();
+        let carrier = self.carriers.of(&found)?;
+        let sides = carrier.and_then(|carrier| carrier.side_names(found.new_side()));
+        let (new_side, old_side) = sides.unzip();
         Ok(GetProgressOutput {
             steps: Some(order.ladder.rungs().iter().map(ToString::to_string).collect()),
             steps_done: Some(found.climb().rung).filter(|_| zones.is_none()),

@@ -11,12 +11,10 @@ mod configs;
 mod content;
 mod deployment_info;
 mod deployments;
-mod ecs;
 mod groups;
 mod hooks;
 mod instances;
 mod ladders;
-mod lambda;
 mod logs;
 mod paging;
 mod revisions;
@@ -32,6 +30,7 @@ pub(crate) use configs::predefined_ladder;
 use engine::{DeploymentId, GroupId};
 use wire::codedeploy::ErrorName;
 
+use crate::carriers::Carriers;
 use crate::ports::{Alarms, BalancerKeeper, Balancers, Bundles, Errands, Placed};
 use crate::rows::{self, Application, DeploymentRow, Group, GroupName, Stored};
 use crate::{Base, Error, Followed, Place};
@@ -41,6 +40,8 @@ use crate::{Base, Error, Followed, Place};
 pub struct OperatorApi {
     /// What every role works on.
     pub base: Base,
+    /// The kinds of what carries traffic.
+    pub carriers: Carriers,
     /// The buckets of revisions.
     pub bundles: Arc<dyn Bundles>,
     /// What other functions are asked for.

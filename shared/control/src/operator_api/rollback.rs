@@ -1,14 +1,9 @@
 //! Rolling back by hand.
 
-use std::collections::BTreeMap;
-
-use engine::deployment::{
-    Alias, Carrier, Creator, Deployment, Exchange, Fallback, Service, Stage, Status,
-};
+use engine::deployment::{Creator, Deployment, Fallback, Stage, Status};
 use wire::codedeploy::ErrorName;
 use wire::cutover::{RollBackDeployment, RollBackDeploymentOutput};
 
-use super::content::carrier_again;
 use super::refuse;
 use crate::base::start::Request;
 use crate::rows::{self, Group};
@@ -60,7 +55,7 @@ impl OperatorApi {
         let mut start = Request::new(fallback.revision, Some(fallback.pin));
         let group = rows::load::<Group>(&*self.base.table, &Group::key_of(&order.group_id)).await?;
         if let Some(group) = group {
-            start.carrier = carrier_again(&found, &group.row.settings, &start.revision)?;
+            start.shift = self.shift_again(&found, &group.row.settings, &start.revision)?;
         }
         start.file_exists_behavior = fallback.file_exists_behavior;
         start.is_way_back = true;
@@ -117,27 +112,9 @@ impl OperatorApi {
         let mut request = Request::new(revision, pin);
         request.is_way_back = true;
         request.rolls_back = Some(deployment.id().clone());
-        request.back_to = Some(match (&shift.carrier, deployment.new_side()) {
-            (Carrier::Groups(_) | Carrier::Service(_), Some(new)) => 1 - new.min(1),
-            // It ended before it knew where the traffic was, which is there still.
-            (Carrier::Groups(_) | Carrier::Service(_), None) => return Ok(None),
-            (Carrier::Alias(_) | Carrier::Exchange(_), _) => 1,
-        });
-        request.carrier = Some(match shift.carrier.clone() {
-            Carrier::Groups(groups) => Carrier::Groups(groups),
-            Carrier::Exchange(Exchange { group, .. }) => {
-                Carrier::Exchange(Exchange { group, back_of: Some(deployment.id().clone()) })
-            }
-            Carrier::Service(service) => {
-                Carrier::Service(Box::new(Service { hooks: BTreeMap::new(), ..*service }))
-            }
-            Carrier::Alias(alias) => Carrier::Alias(Alias {
-                old: alias.new,
-                new: alias.old,
-                hooks: BTreeMap::new(),
-                ..alias
-            }),
-        });
+        let carrier = self.carriers.read(&shift.carrier)?;
+        let Some(way_back) = carrier.way_back(deployment) else { return Ok(None) };
+        request.shift = Some(way_back);
         request.config = Some(order.config.clone());
         request.description =
             Some(format!("Takes the traffic back to where it was before deployment {}", order.id));

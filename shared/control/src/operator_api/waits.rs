@@ -1,6 +1,6 @@
 //! Waits of blue/green deployments that somebody ends, and what hook functions say (`docs/semantics.md#blue-green`).
 
-use engine::deployment::{Carrier, Deployment, Stage, Wishes};
+use engine::deployment::{Deployment, Stage, Wishes};
 use wire::codedeploy::{
     ContinueDeployment, DeploymentWaitType, Empty, ErrorName, HookExecutionStatus,
     PutLifecycleEventHookExecutionStatus, PutLifecycleEventHookExecutionStatusOutput,
@@ -29,7 +29,7 @@ impl OperatorApi {
     ) -> Result<PutLifecycleEventHookExecutionStatusOutput, Error> {
         let deployment = self.known_deployment(&request.deployment_id).await?.row.deployment;
         let id = deployment.id();
-        if deployment.carrier().and_then(Carrier::hooks).is_none() {
+        if deployment.hook_events().is_none() {
             let message = format!(
                 "The deployment `{id}` has no hook functions: its hooks are scripts on hosts."
             );

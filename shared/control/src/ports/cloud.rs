@@ -11,10 +11,7 @@ use thiserror::Error;
 use wire::codedeploy::TagFilter;
 use wire::host::BatchKey;
 
-use super::{Bundles, Object, PinError, Pinned};
-use crate::fleet_watcher::Upkeep;
-use crate::performing::Errand;
-use crate::revision_intake::unhandled::UploadAgain;
+use super::{Bundles, Errand, Errands, Object, PinError, Pinned, Upkeep, UploadAgain};
 
 /// Why a service of the cloud did not do as asked.
 #[derive(Debug, Error)]
@@ -40,26 +37,6 @@ pub enum CloudError {
         /// Its reason.
         message: String,
     },
-}
-
-/// Performs requests elsewhere: in the cloud, each kind is the affair of one function.
-#[async_trait]
-pub trait Errands: Send + Sync {
-    /// Hands a request to whoever performs it; false if it is to be performed where it was decided. It may be performed
-    /// twice, late, or not at all.
-    async fn hand_over(&self, to: Performer, errand: &Errand) -> Result<bool, CloudError>;
-
-    /// Whether no command is handed over, so that none has to be accepted: hosts find theirs in the table.
-    fn accepts_at_once(&self) -> bool {
-        false
-    }
-
-    /// Asks for upkeep of the fleet in `delay_s` seconds, at most 900. May be lost: all upkeep is looked through every
-    /// minute.
-    async fn keep_up(&self, upkeep: &Upkeep, delay_s: u32) -> Result<(), CloudError>;
-
-    /// Has an upload handled that could not be. May be lost: a later sweep asks again.
-    async fn handle_again(&self, upload: &UploadAgain) -> Result<(), CloudError>;
 }
 
 /// Instances, by what is known of them outside.

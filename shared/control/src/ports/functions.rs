@@ -1,7 +1,7 @@
 //! Lambda functions: their aliases, which carry traffic, and those that hooks call (`docs/semantics.md#lambda`).
 
 use async_trait::async_trait;
-use engine::deployment::Alias;
+use engine::appspec::Alias;
 use thiserror::Error;
 
 /// Why a function was not called, or its alias not read or changed.

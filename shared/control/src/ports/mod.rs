@@ -1,6 +1,7 @@
 //! What the use cases need of the world besides the table. Named for what they are here, not for who provides them.
 
 mod cloud;
+mod errands;
 mod functions;
 mod meter;
 mod places;
@@ -17,13 +18,14 @@ use thiserror::Error;
 use wire::host::Offer;
 
 pub use cloud::{
-    CloudError, Command, CopyStanding, Errands, Fleet, GroupCopy, Hold, Hooks, Instance,
-    InstanceState, Instances, NoCloud, Push, Reach, Scaling, Selection, SendError,
+    CloudError, Command, CopyStanding, Fleet, GroupCopy, Hold, Hooks, Instance, InstanceState,
+    Instances, NoCloud, Push, Reach, Scaling, Selection, SendError,
 };
+pub use errands::{Errand, Errands, Upkeep, UploadAgain, Uploaded};
 pub use functions::{AliasStanding, FunctionError, Functions, NoFunctions};
 pub use meter::{HostOutcome, Measure, Meter, NoMeter};
 pub use places::{Place, Placed, Site};
-pub use services::{NoServices, ServiceError, Services};
+pub use services::{NoServices, Service, ServiceError, Services};
 pub use traffic::{
     Alarms, BalancerError, BalancerKeeper, Balancers, NoTraffic, Pair, Reading, Standing, Traffic,
     Wanted,

@@ -1,9 +1,36 @@
 //! Services of ECS, and the task sets that their tasks are in (`docs/semantics.md#ecs`). Weights are the balancer's.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use engine::DeploymentId;
-use engine::deployment::{Service, TaskSet};
+use engine::appspec::Tasks;
+use engine::deployment::TaskSet;
+use engine::lifecycle::Event;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+/// A service of ECS with the external deployment controller: its tasks are in task sets, of which one is the primary one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Service {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The service's name.
+    pub name: String,
+    /// The target groups of its task sets, in the group's order. Which of them has the traffic is read.
+    pub groups: [String; 2],
+    /// The ARN of the listener that the traffic comes through.
+    pub listener: String,
+    /// The ARN of the listener that test traffic comes through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_listener: Option<String>,
+    /// What is to run.
+    pub tasks: Tasks,
+    /// The function that each event calls.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hooks: BTreeMap<Event, String>,
+}
 
 /// Why a service did not do as asked.
 #[derive(Debug, Error)]

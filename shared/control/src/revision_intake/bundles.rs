@@ -13,10 +13,7 @@ use tracing::info;
 
 use crate::rows::{self, Application, DeploymentRow, Group, GroupName, RegisteredRevision, Stored};
 use crate::table::{Index, Key, Query};
-use crate::{Error, RevisionIntake};
-
-/// A day, in milliseconds.
-pub const DAY_MS: u64 = 24 * 3_600 * 1_000;
+use crate::{DAY_MS, Error, RevisionIntake};
 
 /// The shortest time that a kept bundle may be left alone after it was put, in milliseconds.
 pub const KEPT_MS_MIN: u64 = DAY_MS;

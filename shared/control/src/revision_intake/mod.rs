@@ -10,13 +10,12 @@ use async_trait::async_trait;
 use engine::deployment::{Fact, Request};
 use engine::group::{Admission, Upload};
 use engine::{BundleType, GroupId, Pin, Revision};
-use serde::{Deserialize, Serialize};
 use tracing::info;
 use wire::codedeploy::{CONTENT_LIMIT, ComputePlatform};
 
 use crate::content::pin_of;
 use crate::performing::Performs;
-use crate::ports::{Bundles, Object, PinError, Pinned, Refused};
+use crate::ports::{Bundles, Object, PinError, Pinned, Refused, Uploaded};
 use crate::rows::{
     self, DeploymentRow, Group, RegisteredRevision, Stored, Subscription, UploadRow, UploadState,
 };
@@ -48,28 +47,6 @@ impl Performs for RevisionIntake {
         }
         self.pin_revision(&deployment.row.deployment).await.map(|fact| vec![fact])
     }
-}
-
-/// An object that was put into a bucket, once or again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Uploaded {
-    /// The bucket.
-    pub bucket: String,
-    /// The key.
-    pub key: String,
-    /// The identity of the PUT: the object's version where the bucket has versions.
-    pub identity: String,
-    /// The place in the order of uploads: later ones have higher numbers.
-    pub order: u64,
-    /// The rank among uploads with the same place, where a place is no more than a moment: a later one has a later text.
-    pub rank: String,
-    /// The object's version, where the bucket has versions.
-    pub version: Option<String>,
-    /// The ETag, without quotes.
-    pub e_tag: Option<String>,
-    /// The size in bytes.
-    pub size: Option<u64>,
 }
 
 fn object_of(uploaded: &Uploaded) -> Object {

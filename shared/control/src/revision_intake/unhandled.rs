@@ -2,10 +2,9 @@
 //! attempts. They are noted, and the sweep has them tried again until they are handled
 //! (`docs/semantics.md#revisions`).
 
-use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use crate::revision_intake::Uploaded;
+use crate::ports::Uploaded;
 use crate::rows::{self, UnhandledUpload};
 use crate::table::{Condition, Write};
 use crate::{Error, RevisionIntake};
@@ -16,14 +15,6 @@ pub(crate) const AGAIN_MS: u64 = 60_000;
 
 /// How long it waits at most, in milliseconds.
 pub(crate) const AGAIN_MS_MAX: u64 = 15 * 60_000;
-
-/// What the sweep sends to whoever handles uploads.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct UploadAgain {
-    /// The upload.
-    pub again: Uploaded,
-}
 
 impl RevisionIntake {
     /// Handles an upload that was announced by a message of a queue, and sees to it that it is tried again if it cannot be

@@ -8,6 +8,7 @@ use engine::lifecycle::Event;
 use serde_json::Value;
 
 use super::*;
+use crate::carriers::{Carriers, sides_of};
 
 /// Reads a golden body as a row, and writes it again: nothing that was stored may be lost.
 fn check<T: Row>((schema, golden): (u32, &str)) -> T {
@@ -151,7 +152,11 @@ fn a_deployment_of_the_second_schema_still_knows_its_step_its_wishes_and_its_ala
 fn a_deployment_whose_traffic_moves_still_knows_its_sides_and_its_stage() {
     let row = check::<DeploymentRow>(golden!("deployment-shifting", 2));
     let deployment = &row.deployment;
-    assert_eq!(deployment.sides(), Some(("home:one", "home:two")));
+    let carrier = Carriers::default().of(deployment).unwrap().unwrap();
+    let sides = sides_of(carrier.groups(), deployment.new_side());
+    assert_eq!(sides, Some(("home:one", "home:two")));
+    // The version before wrote the name of the carrier and none of its traits.
+    assert!(deployment.order().has_hosts());
     assert_eq!((deployment.stage(), deployment.percent()), (Some(Stage::Move), Some(25)));
     assert_eq!(deployment.poised().iter().collect::<Vec<_>>(), [0, 1]);
     assert!(deployment.wishes().continued);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use wire::codedeploy::ApiError;
 
 use super::{Row, digits};
-use crate::revision_intake::Uploaded;
+use crate::ports::Uploaded;
 use crate::table::Key;
 
 /// That a group wants what is uploaded under a prefix.

@@ -6,7 +6,7 @@ use engine::DeploymentId;
 use engine::deployment::{Deployment, Fact, Ordinals, Request};
 use tracing::{info, warn};
 
-use super::Here;
+use super::here::Here;
 use crate::Error;
 use crate::ports::{Alarms, Reading, Standing};
 use crate::rows::HostRow;

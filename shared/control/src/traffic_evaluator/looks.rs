@@ -68,7 +68,10 @@ impl TrafficEvaluator {
             return Ok(());
         }
         let Some(stored) = self.base.deployment(&id).await? else { return Ok(()) };
-        let share = self.at(stored.row.place.as_ref()).await?.share(&stored.row.deployment).await?;
+        let deployment = &stored.row.deployment;
+        let Some(carrier) = self.carriers.of(deployment)? else { return Ok(()) };
+        let here = self.at(stored.row.place.as_ref()).await?;
+        let share = here.share(&*carrier, deployment).await?;
         let found = share.filter(|share| *share != look.row.percent);
         if found.is_some() && found != look.row.found {
             (look.row.found, look.row.found_at) = (found, Some(now));

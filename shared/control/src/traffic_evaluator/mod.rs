@@ -5,11 +5,10 @@
 //! twice and out of order, and what counts is what the alarm says now.
 
 mod alarms;
-mod exchange;
-mod functions;
+pub(crate) mod here;
+mod hooks;
 pub(crate) mod looks;
 mod old_hosts;
-mod services;
 mod shift;
 mod sweep;
 
@@ -21,8 +20,11 @@ use engine::DeploymentId;
 use engine::deployment::{Fact, Request};
 use tracing::{info, warn};
 
+use here::Here;
+
+use crate::carriers::Carriers;
 use crate::performing::{Handover, Performs};
-use crate::ports::{Alarms, Errands, Instances, Place, Placed, Reading, Site, Traffic};
+use crate::ports::{Alarms, Errands, Place, Placed, Reading, Site, Traffic};
 use crate::rows::{self, DeploymentRow, Stored};
 use crate::table::{Index, Key, Query};
 use crate::{Base, DeploymentStepper, Error};
@@ -33,19 +35,14 @@ pub(crate) use alarms::notes_of;
 pub struct TrafficEvaluator {
     /// What every role works on.
     pub base: Base,
+    /// The kinds of what carries traffic.
+    pub carriers: Carriers,
     /// What other functions are asked for.
     pub errands: Arc<dyn Errands>,
     /// What carries traffic, what watches it, and the instances that it leaves, by where they are.
     pub sites: Placed<Site>,
     /// Where requests of other kinds are performed.
     pub handover: Handover,
-}
-
-/// The evaluator in one account and region.
-pub(crate) struct Here {
-    base: Base,
-    instances: Instances,
-    traffic: Traffic,
 }
 
 #[async_trait]
@@ -68,12 +65,21 @@ impl Performs for TrafficEvaluator {
         match request {
             Request::ReadAlarms => Ok(vec![here.read_alarms(deployment).await]),
             Request::Withdraw => here.withdraw(deployment).await,
-            Request::FindSides => here.find_sides(deployment).await,
-            Request::MoveTraffic { percent } => here.move_traffic(deployment.id(), *percent).await,
-            Request::BringUp => here.bring_up(deployment).await,
-            Request::MoveTestTraffic => here.move_test_traffic(deployment).await,
-            Request::Retire { side } => here.retire(deployment.id(), *side).await,
-            Request::RunHook { event } => here.run_hook(deployment, *event).await,
+            Request::FindSides
+            | Request::MoveTraffic { .. }
+            | Request::BringUp
+            | Request::MoveTestTraffic
+            | Request::Retire { .. } => match self.carriers.of(deployment)? {
+                Some(carrier) => here.shift(&*carrier, stored, request).await,
+                None => Ok(Vec::new()),
+            },
+            Request::RunHook { event } => {
+                let hooks = self.carriers.of(deployment)?.map(|carrier| carrier.hooks());
+                match hooks.and_then(|mut hooks| hooks.remove(event)) {
+                    Some(function) => here.run_hook(deployment, *event, &function).await,
+                    None => Ok(Vec::new()),
+                }
+            }
             Request::PinRevision
             | Request::EnrolHosts
             | Request::Dispatch { .. }

@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use engine::deployment::{Carrier, Deployment, Exchange, Fact, Request, Side};
+use engine::deployment::Deployment;
 use tracing::{info, warn};
 
-use super::Here;
+use super::here::Here;
 use crate::Error;
+use crate::carriers::{Acting, Carrier, brought_last};
 use crate::fleet_watcher::members;
 use crate::fleet_watcher::{Member, copies};
 use crate::ports::{CloudError, Instance, InstanceState, Standing};
@@ -33,65 +34,58 @@ fn registered(standings: BTreeMap<String, Standing>) -> BTreeSet<String> {
     standings.into_iter().filter_map(is_there).collect()
 }
 
-/// The target group that hosts leave, and the one that has the traffic instead, where that is another one.
-fn groups_of(deployment: &Deployment) -> Option<(&str, Option<&str>)> {
-    match deployment.carrier()? {
-        Carrier::Exchange(exchange) => Some((&exchange.group, None)),
-        Carrier::Groups(_) | Carrier::Service(_) | Carrier::Alias(_) => {
-            deployment.sides().map(|(old, new)| (old, Some(new)))
-        }
-    }
-}
-
 impl Here {
     /// Takes the next step to the end of the hosts that had the traffic before, and tells when they have come to it. To be
     /// called when the new side was read to have all of the traffic.
-    pub(crate) async fn retire_hosts(&self, deployment: &Deployment) -> Result<Vec<Fact>, Error> {
-        let Some((old, new)) = groups_of(deployment) else { return Ok(Vec::new()) };
-        let mut hosts = self.old_hosts(deployment).await?;
+    pub(crate) async fn retire_hosts(
+        &self,
+        carrier: &dyn Carrier,
+        acting: &Acting<'_>,
+        old: &str,
+        new: Option<&str>,
+    ) -> Result<bool, Error> {
+        let deployment = acting.deployment();
+        let mut hosts = self.old_hosts(deployment, old, new).await?;
         if !self.have_left(old, &hosts.row).await? {
-            return Ok(Vec::new());
+            return Ok(false);
         }
         // Asked and read again as late as can be: connections may have taken their time to end.
-        let side = Side::Old;
-        let stored = self.base.deployment(deployment.id()).await?;
-        let is_wanted =
-            stored.is_some_and(|stored| stored.row.deployment.wants(&Request::Retire { side }));
-        let read = self.share(deployment).await?;
+        let is_wanted = acting.still_wanted().await?;
+        let read = carrier.share(acting).await?;
         if !is_wanted || read != Some(100) {
             warn!(deployment = %deployment.id(), is_wanted, read, "no host is terminated");
-            return Ok(Vec::new());
+            return Ok(false);
         }
         // A group that an earlier deployment has made goes as a whole.
         if let Some(copy) = copies::copy_of(deployment)
             && !self.instances.scaling.delete_copy(&copy.from).await?
         {
-            return Ok(Vec::new());
+            return Ok(false);
         }
-        let is_over = self.terminate(&mut hosts, new.unwrap_or(old)).await?;
-        Ok(is_over.then_some(Fact::Retired { side }).into_iter().collect())
+        self.terminate(&mut hosts, new.unwrap_or(old)).await
     }
 
     /// Deletes the copy of an Auto Scaling group that was made for new hosts which are not to have the traffic, and tells when
     /// it is gone.
-    pub(crate) async fn retire_copy(&self, deployment: &Deployment) -> Result<Vec<Fact>, Error> {
-        let Some(copy) = copies::copy_of(deployment) else { return Ok(Vec::new()) };
+    pub(crate) async fn retire_copy(&self, deployment: &Deployment) -> Result<bool, Error> {
+        let Some(copy) = copies::copy_of(deployment) else { return Ok(false) };
         let is_gone = self.instances.scaling.delete_copy(&copy.to).await?;
         info!(deployment = %deployment.id(), scaling_group = copy.to, is_gone, "the copy is not needed");
-        let retired = Fact::Retired { side: Side::New };
-        Ok(is_gone.then_some(retired).into_iter().collect())
+        Ok(is_gone)
     }
 
     /// The hosts that had the traffic before: what was written of them, or else what is so now.
     pub(crate) async fn old_hosts(
         &self,
         deployment: &Deployment,
+        old: &str,
+        new: Option<&str>,
     ) -> Result<Stored<OldHostsRow>, Error> {
         let key = OldHostsRow::key_of(deployment.id());
         if let Some(known) = rows::load::<OldHostsRow>(&*self.base.table, &key).await? {
             return Ok(known);
         }
-        let row = self.find_old_hosts(deployment).await?;
+        let row = self.find_old_hosts(deployment, old, new).await?;
         for message in row.messages() {
             warn!(deployment = %deployment.id(), "{message}");
         }
@@ -102,10 +96,14 @@ impl Here {
     /// The hosts that are registered with the old target group, other than those that the deployment brought the new version
     /// to: the group's own, and where hosts are exchanged those of its last deployment, too. Whatever else is registered
     /// there is not ours.
-    async fn find_old_hosts(&self, deployment: &Deployment) -> Result<OldHostsRow, Error> {
+    async fn find_old_hosts(
+        &self,
+        deployment: &Deployment,
+        old: &str,
+        new: Option<&str>,
+    ) -> Result<OldHostsRow, Error> {
         let (id, group) = (deployment.id(), &deployment.order().group_id);
         let mut row = OldHostsRow::none(id.clone(), self.base.now());
-        let Some((old, new)) = groups_of(deployment) else { return Ok(row) };
         let Some(group) = rows::load::<Group>(&*self.base.table, &Group::key_of(group)).await?
         else {
             warn!(deployment = %id, "the group was deleted: nobody knows which hosts were its own");
@@ -119,9 +117,9 @@ impl Here {
         let members: Vec<Member> =
             members.into_iter().filter(|member| !targets.contains(&member.name)).collect();
         let names: Vec<String> = members.iter().map(|member| member.name.clone()).collect();
-        let brought = match deployment.carrier() {
-            Some(Carrier::Exchange(_)) => self.brought_last(&group.row).await?,
-            Some(Carrier::Groups(_) | Carrier::Service(_) | Carrier::Alias(_)) | None => Vec::new(),
+        let brought = match new {
+            None => brought_last(&self.base, &group.row).await?,
+            Some(_) => Vec::new(),
         };
         let brought: Vec<String> = brought
             .into_iter()
@@ -167,21 +165,6 @@ impl Here {
             }
             (true, ..) => row.keep(&member.name, IS_NEW),
         }
-    }
-
-    /// The hosts that have the traffic since the group's last successful deployment: its targets, which the group itself
-    /// need not select.
-    async fn brought_last(&self, group: &Group) -> Result<Vec<String>, Error> {
-        let Some(last) = &group.slot.last_successful else { return Ok(Vec::new()) };
-        let last = &last.deployment;
-        let stored = self.base.deployment(last).await?;
-        let carrier = stored.as_ref().and_then(|stored| stored.row.deployment.carrier());
-        if let Some(Carrier::Exchange(Exchange { back_of: Some(earlier), .. })) = carrier {
-            let key = OldHostsRow::key_of(earlier);
-            let known = rows::load::<OldHostsRow>(&*self.base.table, &key).await?;
-            return Ok(known.map(|known| known.row.with_traffic()).unwrap_or_default());
-        }
-        Ok(self.base.enrolled(last).await?.into_iter().map(|host| host.name).collect())
     }
 
     /// Takes hosts out of their target group, and tells whether they have no traffic left there.

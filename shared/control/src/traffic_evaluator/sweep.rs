@@ -7,7 +7,8 @@ use futures::FutureExt as _;
 use tracing::{info, warn};
 
 use crate::ports::Measure;
-use crate::revision_intake::unhandled::{AGAIN_MS, AGAIN_MS_MAX, UploadAgain};
+use crate::ports::UploadAgain;
+use crate::revision_intake::unhandled::{AGAIN_MS, AGAIN_MS_MAX};
 use crate::rows::{self, DeploymentRow, Stored, UnhandledUpload};
 use crate::table::{Index, Key, Query, TableError};
 use crate::{Error, TrafficEvaluator};

@@ -1,10 +1,30 @@
 //! The AppSpec of a Lambda deployment: one function, its alias, two of its versions, and its hook functions
 //! (`docs/semantics.md#lambda`).
 
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
 use super::resource::{Kind, Resource, ResourceError, get, property, wrong};
 use super::yaml::Map;
-use crate::deployment::Alias;
 use crate::lifecycle::Event;
+
+/// An alias of a Lambda function, and the versions that its traffic moves between.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Alias {
+    /// The function's name or ARN.
+    pub function: String,
+    /// The alias.
+    pub alias: String,
+    /// The version that has the traffic.
+    pub old: String,
+    /// The version that is to get it.
+    pub new: String,
+    /// The function that each event calls.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hooks: BTreeMap<Event, String>,
+}
 
 const FUNCTION: Kind = Kind {
     resource: "AWS::Lambda::Function",
@@ -46,8 +66,6 @@ fn version_of(map: &Map, key: &str) -> Result<String, ResourceError> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     const WHOLE: &str = "version: 0.0

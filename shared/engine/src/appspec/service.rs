@@ -3,12 +3,58 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::resource::{
     Kind, Resource, ResourceError, get, map, missing, optional, property, text_of, wrong,
 };
 use super::yaml::{Map, Node, Value};
-use crate::deployment::{Capacity, Network, Tasks};
 use crate::lifecycle::Event;
+
+/// What the tasks of a service are made of. What is not said here is as it is in the primary task set.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tasks {
+    /// The task definition: its ARN, or its family and revision.
+    pub definition: String,
+    /// The container that the balancer sends requests to.
+    pub container: String,
+    /// The port that it listens at.
+    pub port: u16,
+    /// The version of the platform.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platform_version: Option<String>,
+    /// Where in the network they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network>,
+    /// What they run on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capacity: Vec<Capacity>,
+}
+
+/// Where in the network of a VPC tasks are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Network {
+    /// The ids of the subnets.
+    pub subnets: Vec<String>,
+    /// The ids of the security groups.
+    pub security_groups: Vec<String>,
+    /// Whether they get a public address.
+    pub assign_public_ip: bool,
+}
+
+/// A capacity provider, and its part of the tasks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Capacity {
+    /// Its name.
+    pub provider: String,
+    /// How many tasks run there at least.
+    pub base: u32,
+    /// Its part of the others, against the weights of all.
+    pub weight: u32,
+}
 
 const SERVICE: Kind = Kind {
     resource: "AWS::ECS::Service",

@@ -1,51 +1,87 @@
 //! What a deployment moves its traffic between, and the stages of that (`docs/semantics.md#blue-green`).
+//!
+//! What carries the traffic is kept here and not read: a deployment decides by its traits.
 
 use std::collections::BTreeMap;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::DeploymentId;
 use crate::lifecycle::Event;
 
 /// What a deployment moves traffic between. It never changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", from = "StoredShift")]
 pub struct Shift {
     /// What carries the traffic.
     pub carrier: Carrier,
+    /// What that has, and how it takes what is asked of it.
+    pub traits: CarrierTraits,
     /// How long to wait for a person before the traffic moves, in milliseconds; none goes on at once.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ready_wait_ms: Option<u64>,
     /// How long what had the traffic is kept ready after it lost it, in milliseconds.
-    #[serde(default)]
     pub keep_ms: u64,
     /// Whether what had the traffic is ended after that, and what was made for the new side if it is not to have it.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub retires: bool,
     /// The Auto Scaling group that is copied, so that the copy's instances are the new hosts; none where they are there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub copies: Option<ScalingCopy>,
     /// The side that the traffic goes back to, 0 or 1, where nothing is installed and it only goes back.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub back_to: Option<u8>,
 }
 
+/// A shift as it is stored: the version before did not write the traits.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StoredShift {
+    carrier: Carrier,
+    #[serde(default)]
+    traits: Option<CarrierTraits>,
+    #[serde(default)]
+    ready_wait_ms: Option<u64>,
+    #[serde(default)]
+    keep_ms: u64,
+    #[serde(default)]
+    retires: bool,
+    #[serde(default)]
+    copies: Option<ScalingCopy>,
+    #[serde(default)]
+    back_to: Option<u8>,
+}
+
+impl From<StoredShift> for Shift {
+    fn from(stored: StoredShift) -> Self {
+        let StoredShift { carrier, traits, ready_wait_ms, keep_ms, retires, copies, back_to } =
+            stored;
+        let traits = traits.unwrap_or_else(|| CarrierTraits::of_earlier(&carrier));
+        Self { carrier, traits, ready_wait_ms, keep_ms, retires, copies, back_to }
+    }
+}
+
 impl Shift {
+    /// A shift that does nothing beyond moving the traffic of a carrier.
+    pub fn of(carrier: Carrier, traits: CarrierTraits) -> Self {
+        let (ready_wait_ms, keep_ms, retires, copies, back_to) = (None, 0, false, None, None);
+        Self { carrier, traits, ready_wait_ms, keep_ms, retires, copies, back_to }
+    }
+
     /// Whether there are hosts that the new version is brought to.
     pub fn has_hosts(&self) -> bool {
-        let is_of_hosts = matches!(self.carrier, Carrier::Groups(_) | Carrier::Exchange(_));
-        is_of_hosts && self.back_to.is_none()
+        self.traits.hosts && self.back_to.is_none()
     }
 
     /// Whether there are tasks that the new version is brought up with.
     pub fn has_tasks(&self) -> bool {
-        matches!(self.carrier, Carrier::Service(_)) && self.back_to.is_none()
+        self.traits.tasks && self.back_to.is_none()
     }
 
     /// Whether there is test traffic that moves before the other.
     pub fn has_test_traffic(&self) -> bool {
-        let Carrier::Service(service) = &self.carrier else { return false };
-        service.test_listener.is_some() && self.back_to.is_none()
+        self.traits.test_traffic && self.back_to.is_none()
     }
 }
 
@@ -59,134 +95,111 @@ pub struct ScalingCopy {
     pub to: String,
 }
 
-/// What carries the traffic of a shift.
+/// What carries the traffic of a shift: the name of its kind, and what that kind reads. Stored under its name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Carrier {
-    /// Two target groups of one listener or rule, in the group's order. Which of them has the traffic is read.
-    Groups([String; 2]),
-    /// One target group, whose hosts are exchanged for others.
-    Exchange(Exchange),
-    /// An alias of a Lambda function.
-    Alias(Alias),
-    /// A service of ECS.
-    Service(Box<Service>),
+#[serde(try_from = "BTreeMap<String, Value>", into = "BTreeMap<String, Value>")]
+pub struct Carrier {
+    kind: String,
+    settings: Value,
 }
 
 impl Carrier {
-    /// The two target groups, where that is what shares the traffic.
-    pub fn groups(&self) -> Option<&[String; 2]> {
-        match self {
-            Self::Groups(groups) => Some(groups),
-            Self::Service(service) => Some(&service.groups),
-            Self::Exchange(_) | Self::Alias(_) => None,
-        }
+    /// A carrier of a kind.
+    ///
+    /// # Errors
+    /// If the settings cannot be written as JSON.
+    pub fn new(kind: &str, settings: &impl Serialize) -> Result<Self, serde_json::Error> {
+        Ok(Self { kind: kind.to_owned(), settings: serde_json::to_value(settings)? })
     }
 
-    /// The functions that events call, where hooks are functions and no scripts on hosts.
-    pub fn hooks(&self) -> Option<&BTreeMap<Event, String>> {
-        match self {
-            Self::Groups(_) | Self::Exchange(_) => None,
-            Self::Alias(alias) => Some(&alias.hooks),
-            Self::Service(service) => Some(&service.hooks),
+    /// The name of its kind.
+    pub fn kind(&self) -> &str {
+        &self.kind
+    }
+
+    /// What its kind reads.
+    ///
+    /// # Errors
+    /// If they are not settings of this form.
+    pub fn settings<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        T::deserialize(&self.settings)
+    }
+}
+
+impl TryFrom<BTreeMap<String, Value>> for Carrier {
+    type Error = &'static str;
+
+    fn try_from(stored: BTreeMap<String, Value>) -> Result<Self, Self::Error> {
+        let mut stored = stored.into_iter();
+        match (stored.next(), stored.next()) {
+            (Some((kind, settings)), None) => Ok(Self { kind, settings }),
+            _ => Err("a carrier is stored under the name of its kind alone"),
         }
     }
 }
 
-/// One target group, whose hosts are exchanged: those of the new version come, and then the others go.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Exchange {
-    /// The target group.
-    pub group: String,
-    /// The deployment whose exchange is taken back, where the traffic only goes back: its hosts go, and those come that had
-    /// the traffic before it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub back_of: Option<DeploymentId>,
+impl From<Carrier> for BTreeMap<String, Value> {
+    fn from(carrier: Carrier) -> Self {
+        Self::from([(carrier.kind, carrier.settings)])
+    }
 }
 
-/// An alias of a Lambda function, and the versions that its traffic moves between.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Alias {
-    /// The function's name or ARN.
-    pub function: String,
-    /// The alias.
-    pub alias: String,
-    /// The version that has the traffic.
-    pub old: String,
-    /// The version that is to get it.
-    pub new: String,
-    /// The function that each event calls.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub hooks: BTreeMap<Event, String>,
-}
-
-/// A service of ECS with the external deployment controller: its tasks are in task sets, of which one is the primary one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Service {
-    /// The cluster's name.
-    pub cluster: String,
-    /// The service's name.
-    pub name: String,
-    /// The target groups of its task sets, in the group's order. Which of them has the traffic is read.
-    pub groups: [String; 2],
-    /// The ARN of the listener that the traffic comes through.
-    pub listener: String,
-    /// The ARN of the listener that test traffic comes through.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub test_listener: Option<String>,
-    /// What is to run.
-    pub tasks: Tasks,
-    /// The function that each event calls.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub hooks: BTreeMap<Event, String>,
-}
-
-/// What the tasks of a service are made of. What is not said here is as it is in the primary task set.
+/// What a carrier has, and how it takes what is asked of it: all that a deployment decides by.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Tasks {
-    /// The task definition: its ARN, or its family and revision.
-    pub definition: String,
-    /// The container that the balancer sends requests to.
-    pub container: String,
-    /// The port that it listens at.
-    pub port: u16,
-    /// The version of the platform.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub platform_version: Option<String>,
-    /// Where in the network they are.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub network: Option<Network>,
-    /// What they run on.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub capacity: Vec<Capacity>,
+#[serde(rename_all = "camelCase", default)]
+pub struct CarrierTraits {
+    /// Whether it leads to hosts that the new version is installed on.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub hosts: bool,
+    /// Whether it leads to tasks that the new version is brought up with.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tasks: bool,
+    /// Whether it has test traffic, which moves before the other.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub test_traffic: bool,
+    /// The events that call a function; none where hooks are scripts on hosts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hooks: Option<Vec<Event>>,
+    /// Whether its traffic can go by steps.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub steps: bool,
+    /// Whether the second side is the new one, whatever the traffic is when it is first read.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub second_is_new: bool,
+    /// Whether it is changed only as it was read, so that a request which comes late does nothing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub fenced: bool,
 }
 
-/// Where in the network of a VPC tasks are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Network {
-    /// The ids of the subnets.
-    pub subnets: Vec<String>,
-    /// The ids of the security groups.
-    pub security_groups: Vec<String>,
-    /// Whether they get a public address.
-    pub assign_public_ip: bool,
-}
-
-/// A capacity provider, and its part of the tasks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Capacity {
-    /// Its name.
-    pub provider: String,
-    /// How many tasks run there at least.
-    pub base: u32,
-    /// Its part of the others, against the weights of all.
-    pub weight: u32,
+impl CarrierTraits {
+    /// The traits of a carrier that the version before stored, which knew them by its kind. Goes with the next version.
+    fn of_earlier(carrier: &Carrier) -> Self {
+        let has = |key: &str| carrier.settings.get(key).is_some_and(|value| !value.is_null());
+        let hooks = || -> Option<Vec<Event>> {
+            let hooks = carrier.settings.get("hooks").cloned().unwrap_or_default();
+            let hooks = BTreeMap::<Event, String>::deserialize(hooks).unwrap_or_default();
+            Some(hooks.into_keys().collect())
+        };
+        match carrier.kind() {
+            "groups" => Self { hosts: true, steps: true, ..Self::default() },
+            "exchange" => Self { hosts: true, second_is_new: true, ..Self::default() },
+            "alias" => Self {
+                hooks: hooks(),
+                steps: true,
+                second_is_new: true,
+                fenced: true,
+                ..Self::default()
+            },
+            "service" => Self {
+                tasks: true,
+                test_traffic: has("testListener"),
+                hooks: hooks(),
+                steps: true,
+                ..Self::default()
+            },
+            _ => Self::default(),
+        }
+    }
 }
 
 /// The tasks of one side of a service, as the service says.

@@ -24,10 +24,7 @@ mod zones;
 
 use serde::{Deserialize, Serialize};
 
-pub use carrier::{
-    Alias, Capacity, Carrier, Exchange, Network, ScalingCopy, Service, Shift, Side, Stage, TaskSet,
-    Tasks,
-};
+pub use carrier::{Carrier, CarrierTraits, ScalingCopy, Shift, Side, Stage, TaskSet};
 pub use climb::{Climb, Wishes};
 pub use fact::{Fact, HostSeen, Sighting};
 pub use hosts::{Host, HostState, Hosts};

@@ -84,23 +84,9 @@ impl Deployment {
         self.order.shift.as_ref().map(|_| self.shifting.percent)
     }
 
-    /// The target groups of a shift, the old one first; none until it is known which that is.
-    pub fn sides(&self) -> Option<(&str, &str)> {
-        let [first, second] = self.carrier()?.groups()?;
-        match self.shifting.new_side? {
-            0 => Some((second, first)),
-            _ => Some((first, second)),
-        }
-    }
-
-    /// The target group whose hosts have the traffic before a shift, and are not to be changed; none until it is known.
-    pub fn group_in_use(&self) -> Option<&str> {
-        match self.carrier()? {
-            Carrier::Exchange(exchange) => Some(&exchange.group),
-            Carrier::Groups(_) | Carrier::Service(_) | Carrier::Alias(_) => {
-                self.sides().map(|(old, _)| old)
-            }
-        }
+    /// The events of a shift that call a function; none where hooks are scripts on hosts.
+    pub fn hook_events(&self) -> Option<&[Event]> {
+        self.order.shift.as_ref()?.traits.hooks.as_deref()
     }
 
     /// Whether a person is waited for.
@@ -187,10 +173,10 @@ impl Deployment {
         let second = percent_of_second.min(100);
         // The new side is the one that has less. Weights start from what is read.
         let lesser = if second <= 50 { 1 } else { 0 };
-        let side = match self.order.shift.as_ref().map(|shift| (&shift.carrier, shift.back_to)) {
-            Some((_, Some(back_to))) => back_to.min(1),
-            Some((Carrier::Alias(_) | Carrier::Exchange(_), None)) => 1,
-            Some((Carrier::Groups(_) | Carrier::Service(_), None)) | None => lesser,
+        let side = match self.order.shift.as_ref() {
+            Some(Shift { back_to: Some(back_to), .. }) => (*back_to).min(1),
+            Some(shift) if shift.traits.second_is_new => 1,
+            Some(_) | None => lesser,
         };
         let percent = if side == 1 { second } else { 100 - second };
         self.shifting.new_side = Some(side);
@@ -228,9 +214,9 @@ impl Deployment {
 
     /// Until when a request that was made at `made_at` may come about.
     fn late_until_of(&self, made_at: Timestamp) -> Option<Timestamp> {
-        // An alias is changed only as it was read: what is late finds another one, and does nothing.
-        let is_alias = matches!(self.carrier(), Some(Carrier::Alias(_)));
-        (!is_alias).then(|| made_at.plus_ms(LATE_MS))
+        // What is late finds what is changed only as it was read to be another one, and does nothing.
+        let is_fenced = self.order.shift.as_ref().is_some_and(|shift| shift.traits.fenced);
+        (!is_fenced).then(|| made_at.plus_ms(LATE_MS))
     }
 
     /// A hook function has said how it went.

@@ -233,7 +233,7 @@ impl Deployment {
         if stage == Stage::AfterTest && !shift.has_test_traffic() {
             return None;
         }
-        shift.carrier.hooks()?.contains_key(&event).then_some(event)
+        shift.traits.hooks.as_ref()?.contains(&event).then_some(event)
     }
 
     fn is_hook_over(

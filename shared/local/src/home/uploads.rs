@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use control::Control;
-use control::revision_intake::Uploaded;
+use control::ports::Uploaded;
 use tracing::warn;
 
 /// How often uploads are looked at again that were announced and not handled to the end.

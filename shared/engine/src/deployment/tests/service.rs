@@ -6,24 +6,14 @@ use super::shift::{alarm, moved, shift, shifting, watched};
 use super::*;
 
 fn service(hooks: &[Event], has_test: bool) -> Shift {
-    let hook = |event: &Event| (*event, format!("check-{event}"));
-    let service = Service {
-        cluster: "main".into(),
-        name: "shop".into(),
-        groups: ["blue".into(), "green".into()],
-        listener: "front".into(),
-        test_listener: has_test.then(|| "test".into()),
-        tasks: Tasks {
-            definition: "shop:7".into(),
-            container: "shop".into(),
-            port: 80,
-            platform_version: None,
-            network: None,
-            capacity: Vec::new(),
-        },
-        hooks: hooks.iter().map(hook).collect(),
+    let traits = CarrierTraits {
+        tasks: true,
+        test_traffic: has_test,
+        hooks: Some(hooks.to_vec()),
+        steps: true,
+        ..CarrierTraits::default()
     };
-    Shift { retires: true, ..shift(Carrier::Service(Box::new(service))) }
+    Shift { retires: true, ..shift(traits) }
 }
 
 fn set(side: u8, running: u32) -> TaskSet {

@@ -4,12 +4,19 @@ use expect_test::expect;
 
 use super::*;
 
-pub(super) fn shift(carrier: Carrier) -> Shift {
-    Shift { carrier, ready_wait_ms: None, keep_ms: 0, retires: false, copies: None, back_to: None }
+/// A shift of something with these traits, which is all that a deployment knows of it.
+pub(super) fn shift(traits: CarrierTraits) -> Shift {
+    Shift::of(Carrier::new("anything", &()).unwrap(), traits)
 }
 
-fn pair() -> Carrier {
-    Carrier::Groups(["home:one".into(), "home:two".into()])
+/// Two sides of hosts, of which the one with less traffic is the new one.
+fn pair() -> CarrierTraits {
+    CarrierTraits { hosts: true, steps: true, ..CarrierTraits::default() }
+}
+
+/// Hosts that are exchanged for others, which are the second side.
+fn exchange() -> CarrierTraits {
+    CarrierTraits { hosts: true, second_is_new: true, ..CarrierTraits::default() }
 }
 
 pub(super) fn shifting(ladder: &str, shift: Shift, watch: Option<Watch>) -> Order {
@@ -312,23 +319,18 @@ fn the_side_that_has_less_is_the_new_one_and_weights_begin_where_they_are() {
         let set = Shift { back_to, ..shift(pair()) };
         let mut story = Story::new(shifting("", set, None));
         story.fact(Fact::SidesFound { percent_of_second });
-        let sides = story.deployment.sides().map(|(old, new)| (old.to_owned(), new.to_owned()));
-        (sides.unwrap().1, story.deployment.percent().unwrap())
+        (story.deployment.new_side().unwrap(), story.deployment.percent().unwrap())
     };
-    assert_eq!(found(None, 0), ("home:two".to_owned(), 0));
-    assert_eq!(found(None, 100), ("home:one".to_owned(), 0));
-    assert_eq!(found(None, 30), ("home:two".to_owned(), 30));
-    assert_eq!(found(Some(0), 30), ("home:one".to_owned(), 70));
+    assert_eq!(found(None, 0), (1, 0));
+    assert_eq!(found(None, 100), (0, 0));
+    assert_eq!(found(None, 30), (1, 30));
+    assert_eq!(found(Some(0), 30), (0, 70));
 }
 
 #[test]
 fn one_target_group_is_both_sides_and_its_new_hosts_start_without_traffic() {
-    let one = Exchange { group: "home:one".into(), back_of: None };
-    let mut story = poised(shifting("", shift(Carrier::Exchange(one)), None));
-    assert_eq!(
-        (story.deployment.sides(), story.deployment.group_in_use()),
-        (None, Some("home:one"))
-    );
+    let mut story = poised(shifting("", shift(exchange()), None));
+    assert_eq!(story.deployment.new_side(), Some(1));
     assert!(story.told.ends_with("MoveTraffic { percent: 100 }\n"), "{}", story.told);
     moved(&mut story, 100);
     story.seen(0, Sighting::Succeeded);
@@ -338,9 +340,8 @@ fn one_target_group_is_both_sides_and_its_new_hosts_start_without_traffic() {
 
 /// A shift to the hosts of a group that is copied, before the copy is there.
 fn copying() -> Story {
-    let one = Exchange { group: "home:one".into(), back_of: None };
     let copy = ScalingCopy { from: "blue".into(), to: "green".into() };
-    let set = Shift { copies: Some(copy), ..shift(Carrier::Exchange(one)) };
+    let set = Shift { copies: Some(copy), ..shift(exchange()) };
     let mut story = Story::new(shifting("", set, None));
     story.deployment.pin = Some(pin());
     story.step();
@@ -416,9 +417,8 @@ fn a_way_back_is_one_change_of_weights_without_hosts() {
 
 #[test]
 fn a_way_back_asks_for_the_traffic_although_it_is_there_because_a_raise_may_be_on_its_way() {
-    let Carrier::Alias(mut carrier) = alias() else { panic!("an alias") };
-    carrier.hooks.clear();
-    let set = Shift { back_to: Some(1), ..shift(Carrier::Alias(carrier)) };
+    let traits = CarrierTraits { hooks: Some(Vec::new()), ..alias() };
+    let set = Shift { back_to: Some(1), ..shift(traits) };
     let mut story = Story::new(shifting("", set, None));
     story.step();
     story.fact(Fact::SidesFound { percent_of_second: 100 });
@@ -433,15 +433,15 @@ fn a_way_back_asks_for_the_traffic_although_it_is_there_because_a_raise_may_be_o
     "#]]);
 }
 
-fn alias() -> Carrier {
-    let hook = |event: Event| (event, format!("check-{event}"));
-    Carrier::Alias(Alias {
-        function: "shop".into(),
-        alias: "live".into(),
-        old: "3".into(),
-        new: "4".into(),
-        hooks: [hook(Event::BeforeAllowTraffic), hook(Event::AfterAllowTraffic)].into(),
-    })
+/// Two versions behind one name, the second of which is the new one, with functions that are called on the way.
+fn alias() -> CarrierTraits {
+    CarrierTraits {
+        hooks: Some(vec![Event::BeforeAllowTraffic, Event::AfterAllowTraffic]),
+        steps: true,
+        second_is_new: true,
+        fenced: true,
+        ..CarrierTraits::default()
+    }
 }
 
 #[test]

@@ -1,39 +1,25 @@
-//! Aliases of Lambda functions, and the hook functions that are called before and after their traffic moves
-//! (`docs/semantics.md#lambda`).
+//! Hook functions, which are called before and after traffic moves (`docs/semantics.md#lambda`).
 
-use engine::deployment::{Alias, Deployment, Fact, Failure, FailureCode, Request};
+use engine::deployment::{Deployment, Fact};
 use engine::lifecycle::Event;
 use serde_json::json;
 use tracing::info;
 
-use super::Here;
+use super::here::Here;
 use crate::ports::FunctionError;
 use crate::rows::{self, HookRow, Stored};
 use crate::table::TableError;
 use crate::{Error, hash_of};
 
 impl Here {
-    /// Asks the alias which version has its traffic.
-    pub(crate) async fn find_alias(&self, alias: &Alias) -> Result<Vec<Fact>, Error> {
-        match self.traffic.functions.standing(alias).await {
-            Ok(found) => Ok(vec![Fact::SidesFound { percent_of_second: found.percent }]),
-            Err(error @ FunctionError::Unavailable { .. }) => Err(error.into()),
-            Err(error @ FunctionError::Refused { .. }) => {
-                let code = FailureCode::InvalidFunction;
-                let why = Failure { code, message: error.to_string() };
-                Ok(vec![Fact::ShiftRefused { request: Request::FindSides, why }])
-            }
-        }
-    }
-
     /// Calls the hook function of an event, unless it was called; it says by itself how it went. What it said already is
     /// told again.
     pub(crate) async fn run_hook(
         &self,
         deployment: &Deployment,
         event: Event,
+        function: &str,
     ) -> Result<Vec<Fact>, Error> {
-        let Some(function) = hook_of(deployment, event) else { return Ok(Vec::new()) };
         let id = deployment.id();
         let key = HookRow::key_of(id, event);
         let known = rows::load::<HookRow>(&*self.base.table, &key).await?;
@@ -94,8 +80,4 @@ impl Here {
             Err(error) => Err(error.into()),
         }
     }
-}
-
-fn hook_of(deployment: &Deployment, event: Event) -> Option<&str> {
-    deployment.carrier()?.hooks()?.get(&event).map(String::as_str)
 }

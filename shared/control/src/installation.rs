@@ -1,0 +1,32 @@
+//! What a whole installation is set to.
+
+/// A day, in milliseconds.
+pub const DAY_MS: u64 = 24 * 3_600 * 1_000;
+
+/// What an installation is set to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Most hosts that a deployment sends their command within a second.
+    pub start_ramp: u32,
+    /// How often alarms are read while a deployment is under way, in milliseconds.
+    pub alarm_every_ms: u64,
+    /// How soon a host asks again that waits for its balancer, in milliseconds.
+    pub traffic_look_ms: u64,
+    /// How much later it asks at most, when it has waited for long, in milliseconds.
+    pub traffic_look_max_ms: u64,
+    /// How long the bytes of a bundle that nothing needs any more are kept after they were last put, in milliseconds; a day
+    /// at least.
+    pub kept_bundles_ms: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            start_ramp: 500,
+            alarm_every_ms: 10_000,
+            traffic_look_ms: 2_000,
+            traffic_look_max_ms: 10_000,
+            kept_bundles_ms: 30 * DAY_MS,
+        }
+    }
+}
