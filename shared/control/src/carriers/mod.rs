@@ -184,7 +184,11 @@ pub fn sides_of<'a>(
 }
 
 /// Reads what is stored of a carrier of one kind.
-pub type Reads = fn(&engine::deployment::Carrier) -> Result<Arc<dyn Carrier>, serde_json::Error>;
+pub type Reads = Arc<
+    dyn Fn(&engine::deployment::Carrier) -> Result<Arc<dyn Carrier>, serde_json::Error>
+        + Send
+        + Sync,
+>;
 
 /// The kinds of carriers that there are, by name.
 #[derive(Clone)]
@@ -193,10 +197,10 @@ pub struct Carriers(Arc<BTreeMap<&'static str, Reads>>);
 impl Default for Carriers {
     fn default() -> Self {
         let kinds: [(&'static str, Reads); 4] = [
-            (pair::KIND, pair::read),
-            (exchange::KIND, exchange::read),
-            (alias::KIND, alias::read),
-            (service::KIND, service::read),
+            (pair::KIND, Arc::new(pair::read)),
+            (exchange::KIND, Arc::new(exchange::read)),
+            (alias::KIND, Arc::new(alias::read)),
+            (service::KIND, Arc::new(service::read)),
         ];
         Self(Arc::new(kinds.into()))
     }
