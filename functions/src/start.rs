@@ -170,7 +170,7 @@ impl Start {
             base: self.base.clone(),
             errands: self.errands.clone(),
             handover: match is_tried {
-                true => Handover::Here(Box::new(self.on_a_home())),
+                true => Handover::Here(Arc::new(self.on_a_home())),
                 false => Handover::Elsewhere,
             },
         }

@@ -26,15 +26,16 @@ use std::sync::Arc;
 pub use base::{Base, start};
 use carriers::Carriers;
 pub use deployment_stepper::DeploymentStepper;
+use engine::deployment::Performer;
 pub use error::Error;
 pub use fleet_watcher::FleetWatcher;
 pub use hook_dispatcher::HookDispatcher;
 pub use host_api::{Followed, HostApi};
 pub use installation::{DAY_MS, Settings};
 pub use operator_api::OperatorApi;
-use performing::Handover;
+use performing::{Handover, Performers, Performs};
 pub use ports::Place;
-use ports::{BalancerKeeper, Bundles, Dispatcher, Errands, Placed, Site};
+use ports::{BalancerKeeper, Bundles, Dispatcher, Errand, Errands, Placed, Site};
 pub use revision_intake::RevisionIntake;
 pub use secrets::hash_of;
 pub use traffic_evaluator::TrafficEvaluator;
@@ -74,7 +75,7 @@ impl Control {
         DeploymentStepper {
             base: self.base.clone(),
             errands: self.errands.clone(),
-            handover: Handover::Here(Box::new(self.clone())),
+            handover: Handover::Here(Arc::new(self.clone())),
         }
     }
 
@@ -97,7 +98,7 @@ impl Control {
             carriers: self.carriers.clone(),
             sites: self.sites.clone(),
             errands: self.errands.clone(),
-            handover: Handover::Here(Box::new(self.clone())),
+            handover: Handover::Here(Arc::new(self.clone())),
         }
     }
 
@@ -141,5 +142,27 @@ impl Control {
             place: self.place.clone(),
             followed: self.followed.clone(),
         }
+    }
+}
+
+impl Performers for Control {
+    fn performer(&self, to: Performer) -> Box<dyn Performs> {
+        match to {
+            Performer::DeploymentStepper => Box::new(self.deployment_stepper()),
+            Performer::RevisionIntake => Box::new(self.revision_intake()),
+            Performer::HookDispatcher => Box::new(self.hook_dispatcher()),
+            Performer::TrafficEvaluator => Box::new(self.traffic_evaluator()),
+            Performer::FleetWatcher => Box::new(self.fleet_watcher()),
+        }
+    }
+}
+
+impl Control {
+    /// Performs a request that was handed over to a role; see [`Performs::run_errand`].
+    ///
+    /// # Errors
+    /// When it could not be performed now; running it again does no harm.
+    pub async fn run_errand(&self, to: Performer, errand: &Errand) -> Result<(), Error> {
+        self.performer(to).run_errand(errand).await
     }
 }

@@ -1,15 +1,35 @@
 //! Requests of deployments, as the roles perform them: each its own, in the process that decided them or in another one.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use engine::DeploymentId;
 use engine::deployment::{Fact, Performer, Request};
 use tracing::{debug, instrument, warn};
 
-use crate::deployment_stepper::TRIES;
 use crate::ports::{Errand, Errands};
 use crate::rows::{self, DeploymentRow, Outcome, OutcomeRow, Stored};
 use crate::table::TableError;
-use crate::{Base, Control, DeploymentStepper, Error, TrafficEvaluator};
+use crate::{Base, Error};
+
+/// How often a step is tried again when somebody else changed the row meanwhile.
+pub(crate) const TRIES: u32 = 20;
+
+/// Goes on with deployments.
+#[async_trait]
+pub trait Advances: Send + Sync {
+    /// Folds facts into a deployment and takes its next step.
+    ///
+    /// # Errors
+    /// Those of the table.
+    async fn go_on(&self, id: &DeploymentId, facts: Vec<Fact>) -> Result<(), Error>;
+}
+
+/// The roles of one process, each for the requests that it performs.
+pub trait Performers: Send + Sync {
+    /// The role that performs the requests of `to`.
+    fn performer(&self, to: Performer) -> Box<dyn Performs>;
+}
 
 /// A role that performs requests of deployments.
 #[async_trait]
@@ -19,7 +39,7 @@ pub trait Performs: Send + Sync {
 
     /// What it goes on with the deployment with, if it may do all that a step may need: so an alarm takes traffic back without
     /// another function in between.
-    fn stepper(&self) -> Option<DeploymentStepper> {
+    fn stepper(&self) -> Option<Box<dyn Advances>> {
         None
     }
 
@@ -66,7 +86,7 @@ pub trait Performs: Send + Sync {
             return Ok(());
         }
         if let Some(stepper) = self.stepper() {
-            return stepper.advance(id, facts).await.map(drop);
+            return stepper.go_on(id, facts).await;
         }
         let base = self.base();
         for outcome in facts.iter().cloned().filter_map(Outcome::of) {
@@ -84,9 +104,9 @@ pub enum Handover {
     /// In the functions that they are handed to.
     Elsewhere,
     /// In this process, where they cannot be handed over.
-    Here(Box<Control>),
+    Here(Arc<dyn Performers>),
     /// Those on traffic by this role, which has a step of its own, and all others elsewhere.
-    Traffic(Box<TrafficEvaluator>),
+    Traffic(Arc<dyn Performs>),
 }
 
 impl Handover {
@@ -104,7 +124,7 @@ impl Handover {
             return Ok(Vec::new());
         }
         match self {
-            Self::Here(control) => control.performer(to).perform(stored, request).await,
+            Self::Here(roles) => roles.performer(to).perform(stored, request).await,
             Self::Traffic(evaluator) if to == Performer::TrafficEvaluator => {
                 evaluator.perform(stored, request).await
             }
@@ -113,26 +133,5 @@ impl Handover {
                 Ok(Vec::new())
             }
         }
-    }
-}
-
-impl Control {
-    /// The role that performs the requests of `to`.
-    fn performer(&self, to: Performer) -> Box<dyn Performs> {
-        match to {
-            Performer::DeploymentStepper => Box::new(self.deployment_stepper()),
-            Performer::RevisionIntake => Box::new(self.revision_intake()),
-            Performer::HookDispatcher => Box::new(self.hook_dispatcher()),
-            Performer::TrafficEvaluator => Box::new(self.traffic_evaluator()),
-            Performer::FleetWatcher => Box::new(self.fleet_watcher()),
-        }
-    }
-
-    /// Performs a request that was handed over to a role; see [`Performs::run_errand`].
-    ///
-    /// # Errors
-    /// When it could not be performed now; running it again does no harm.
-    pub async fn run_errand(&self, to: Performer, errand: &Errand) -> Result<(), Error> {
-        self.performer(to).run_errand(errand).await
     }
 }

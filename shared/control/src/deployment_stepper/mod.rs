@@ -16,16 +16,13 @@ use engine::deployment::{Deployment, Fact, Performer, Plan, Request};
 use engine::{DeploymentId, Timestamp};
 use tracing::{Span, debug, instrument, warn};
 
-use crate::performing::{Handover, Performs};
+use crate::performing::{Advances, Handover, Performs, TRIES};
 use crate::ports::{Errands, Measure};
 use crate::rows::{self, DeploymentRow, HostRow, OutcomeRow, StopRow, Stored, WishRow};
 use crate::table::{Condition, Write};
 use crate::{Base, Error};
 
 pub use wake::wake_of;
-
-/// How often a step is tried again when somebody else changed the row meanwhile.
-pub(crate) const TRIES: u32 = 20;
 
 /// Most rounds of facts from requests in one call; the rest is left to the next wake.
 const ROUNDS: u32 = 100;
@@ -47,8 +44,8 @@ impl Performs for DeploymentStepper {
         &self.base
     }
 
-    fn stepper(&self) -> Option<Self> {
-        Some(self.clone())
+    fn stepper(&self) -> Option<Box<dyn Advances>> {
+        Some(Box::new(self.clone()))
     }
 
     async fn perform(
@@ -65,6 +62,13 @@ impl Performs for DeploymentStepper {
         let seen =
             self.check_hosts(deployment.id(), outstanding, *shut_out, *give_up_before).await?;
         Ok(vec![Fact::BatchChecked { batch: *batch, seen }])
+    }
+}
+
+#[async_trait]
+impl Advances for DeploymentStepper {
+    async fn go_on(&self, id: &DeploymentId, facts: Vec<Fact>) -> Result<(), Error> {
+        self.advance(id, facts).await.map(drop)
     }
 }
 

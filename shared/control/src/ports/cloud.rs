@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use engine::deployment::Performer;
 use engine::{DeploymentId, Pin, Timestamp};
 use thiserror::Error;
 use wire::codedeploy::TagFilter;
 use wire::host::BatchKey;
 
-use super::{Bundles, Errand, Errands, Object, PinError, Pinned, Upkeep, UploadAgain};
+use super::{Bundles, Object, PinError, Pinned};
 
 /// Why a service of the cloud did not do as asked.
 #[derive(Debug, Error)]
@@ -332,25 +331,6 @@ impl Bundles for NoCloud {
 
     async fn runner_url(&self, _: &str) -> Result<String, PinError> {
         Err(PinError::Unavailable(Box::new(Self::refused("sign a URL"))))
-    }
-}
-
-#[async_trait]
-impl Errands for NoCloud {
-    async fn hand_over(&self, _: Performer, _: &Errand) -> Result<bool, CloudError> {
-        Ok(false)
-    }
-
-    fn accepts_at_once(&self) -> bool {
-        true
-    }
-
-    async fn keep_up(&self, _: &Upkeep, _: u32) -> Result<(), CloudError> {
-        Ok(())
-    }
-
-    async fn handle_again(&self, _: &UploadAgain) -> Result<(), CloudError> {
-        Ok(())
     }
 }
 

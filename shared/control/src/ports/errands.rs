@@ -5,7 +5,7 @@ use engine::deployment::{Performer, Request};
 use engine::{DeploymentId, GroupId};
 use serde::{Deserialize, Serialize};
 
-use super::CloudError;
+use super::{CloudError, NoCloud};
 
 /// Performs requests elsewhere: in the cloud, each kind is the affair of one function.
 #[async_trait]
@@ -86,4 +86,23 @@ pub struct Uploaded {
 pub struct UploadAgain {
     /// The upload.
     pub again: Uploaded,
+}
+
+#[async_trait]
+impl Errands for NoCloud {
+    async fn hand_over(&self, _: Performer, _: &Errand) -> Result<bool, CloudError> {
+        Ok(false)
+    }
+
+    fn accepts_at_once(&self) -> bool {
+        true
+    }
+
+    async fn keep_up(&self, _: &Upkeep, _: u32) -> Result<(), CloudError> {
+        Ok(())
+    }
+
+    async fn handle_again(&self, _: &UploadAgain) -> Result<(), CloudError> {
+        Ok(())
+    }
 }

@@ -23,7 +23,7 @@ use tracing::{info, warn};
 use here::Here;
 
 use crate::carriers::Carriers;
-use crate::performing::{Handover, Performs};
+use crate::performing::{Advances, Handover, Performs};
 use crate::ports::{Alarms, Errands, Place, Placed, Reading, Site, Traffic};
 use crate::rows::{self, DeploymentRow, Stored};
 use crate::table::{Index, Key, Query};
@@ -51,8 +51,8 @@ impl Performs for TrafficEvaluator {
         &self.base
     }
 
-    fn stepper(&self) -> Option<DeploymentStepper> {
-        Some(self.deployment_stepper())
+    fn stepper(&self) -> Option<Box<dyn Advances>> {
+        Some(Box::new(self.deployment_stepper()))
     }
 
     async fn perform(
@@ -174,7 +174,7 @@ impl TrafficEvaluator {
     fn deployment_stepper(&self) -> DeploymentStepper {
         let handover = match &self.handover {
             Handover::Here(control) => Handover::Here(control.clone()),
-            Handover::Elsewhere | Handover::Traffic(_) => Handover::Traffic(Box::new(self.clone())),
+            Handover::Elsewhere | Handover::Traffic(_) => Handover::Traffic(Arc::new(self.clone())),
         };
         DeploymentStepper { base: self.base.clone(), errands: self.errands.clone(), handover }
     }
