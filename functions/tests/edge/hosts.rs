@@ -1,6 +1,7 @@
 //! The hosts: they claim what they were sent a command for, wait for their balancers, and report.
 
 use control::Error;
+use wire::cutover::GetDeploymentLog;
 use wire::host::{
     BatchClaimRequest, BatchClaimResponse, EventReport, EventStatus, HostStatus, RefusalCode,
     ReportRequest, ReportResponse,
@@ -101,6 +102,14 @@ impl World {
         let answer = self.hosts.claim_batch(&secret, &request).await;
         match answer {
             Ok(claim) => {
+                if self.follows.is_some() {
+                    let log = GetDeploymentLog {
+                        deployment_id: Some(claim.offer.deployment_id.to_string()),
+                        follow: Some(true),
+                        ..GetDeploymentLog::default()
+                    };
+                    self.api.get_deployment_log(&log).await.unwrap();
+                }
                 self.busy.insert(name.clone());
                 let mut run = Box::new(Run { batch, secret, claim, phase: Phase::Done });
                 let fails = run.is_of("v2") && name == HOSTS[1];
@@ -126,7 +135,10 @@ impl World {
     async fn report(&mut self, name: String, run: Box<Run>, tries: u32) {
         self.reports += 1;
         match self.hosts.report(&run.claim.claim.token, run.request(self.reports)).await {
-            Ok(answer) => self.go_on(name, run, &answer),
+            Ok(answer) => {
+                self.follows = self.follows.map(|follows| follows + u64::from(answer.follow));
+                self.go_on(name, run, &answer);
+            }
             Err(Error::Host(refusal)) if refusal.code == RefusalCode::Unauthorized => {
                 // Another copy has claimed since: claim again.
                 self.busy.remove(&name);

@@ -84,6 +84,14 @@ async fn the_story_goes_through_all_functions_and_ends_as_it_should() {
 }
 
 #[tokio::test]
+async fn a_host_sends_its_output_as_it_comes_while_somebody_follows_through_the_api() {
+    let mut world = World::new(Plot::Failing, None, Streaming::AsWritten).await;
+    world.follows = Some(0);
+    Box::pin(world.tell_story()).await;
+    assert!(world.follows > Some(0), "{}", world.log());
+}
+
+#[tokio::test]
 async fn an_alarm_takes_the_traffic_from_the_new_version_and_rolls_it_back() {
     let mut world = World::new(Plot::Alarming, None, Streaming::AsWritten).await;
     Box::pin(world.tell_story()).await;

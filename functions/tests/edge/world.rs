@@ -77,6 +77,8 @@ pub(crate) struct World {
     streaming: Streaming,
     pub(crate) api: OperatorApi,
     pub(crate) hosts: HostApi,
+    /// Where somebody follows the output of each command that is claimed: how many reports were asked to bring it as it comes.
+    pub(crate) follows: Option<u64>,
     intake: RevisionIntake,
     stepper: Start,
     dispatcher: HookDispatcher,
@@ -135,9 +137,12 @@ impl World {
             let queue = queue_url(name);
             (name, start_of(&Config { queue: Some(queue), ..config.clone() }))
         };
+        // As `api` does: both of its roles come from one start.
+        let api = start();
         let mut world = Self {
-            api: start().operator_api().unwrap(),
-            hosts: start().host_api().unwrap(),
+            api: api.operator_api().unwrap(),
+            hosts: api.host_api().unwrap(),
+            follows: None,
             intake: start().revision_intake().unwrap(),
             stepper: start(),
             dispatcher: start().hook_dispatcher().unwrap(),
