@@ -566,6 +566,15 @@ impl Checks {
         capacity::are_started_together(deployment, sum)
     }
 
+    /// How long the deployment that lasted longest took from its creation to its end, in milliseconds.
+    pub(crate) fn lasted_ms(&self) -> u64 {
+        let all = self.deployments.values().map(|row| &row.deployment);
+        let lasted = all.filter_map(|deployment| {
+            Some(deployment.ended()?.at.since_ms(deployment.order().created_at))
+        });
+        lasted.max().unwrap_or(0)
+    }
+
     /// Counts a deployment that has ended.
     fn count(&mut self, deployment: &Deployment) {
         let Some(ended) = deployment.ended() else { return };

@@ -32,6 +32,7 @@ use crate::services::ServiceAct;
 use crate::stops::Asked;
 use crate::task_sets::{Change as ServiceChange, ServicesWorld};
 use crate::traffic::TrafficWorld;
+use crate::units::Units;
 use crate::world::ReplyTo;
 use crate::zones::ZoneStory;
 
@@ -348,11 +349,36 @@ impl Core {
 pub(crate) struct Shared {
     core: Mutex<Core>,
     pub(crate) table: MemoryTable,
+    /// What the table's work costs, where that is counted.
+    units: Option<Mutex<Units>>,
 }
 
 impl Shared {
-    pub(crate) fn new(core: Core) -> Arc<Self> {
-        Arc::new(Self { core: Mutex::new(core), table: MemoryTable::new() })
+    /// What all share, with what the table's work costs counted into `units`.
+    pub(crate) fn new(core: Core, units: Option<Units>) -> Arc<Self> {
+        let (core, units) = (Mutex::new(core), units.map(Mutex::new));
+        Arc::new(Self { core, table: MemoryTable::new(), units })
+    }
+
+    /// Counts some work of the table, where that is counted.
+    pub(crate) fn count(&self, work: impl FnOnce(&mut Units)) {
+        let Some(units) = &self.units else { return };
+        let now = self.core().now;
+        let mut units = units.lock().unwrap_or_else(PoisonError::into_inner);
+        units.at(now);
+        work(&mut units);
+    }
+
+    /// What was counted.
+    pub(crate) fn counted(&self) -> Option<Units> {
+        let mut units = self.units.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        units.close();
+        Some(units.clone())
+    }
+
+    /// Whether the table's work is counted.
+    pub(crate) fn counts(&self) -> bool {
+        self.units.is_some()
     }
 
     pub(crate) fn core(&self) -> MutexGuard<'_, Core> {

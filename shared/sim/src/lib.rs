@@ -35,12 +35,14 @@ mod stops;
 mod story;
 mod task_sets;
 mod traffic;
+mod units;
 mod wakes;
 mod world;
 mod zones;
 
 pub use memory::{Kind, MemoryTable, TableFaults};
 pub use outcome::{Line, Outcome, Sum};
+pub use units::{Hottest, Second, Units};
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -107,6 +109,26 @@ pub fn run_many(seeds: Range<u64>) -> Sum {
     });
     all.broken.sort_by_key(|outcome| outcome.seed);
     all
+}
+
+/// Hosts that start within a second in [`scale`]: the default of an installation.
+pub const START_RAMP: u32 = 500;
+
+/// What one deployment of `config` to `hosts` hosts that all do well costs the table, and how long it
+/// takes from its creation to its end on the virtual clock, in milliseconds.
+///
+/// # Errors
+/// What came of the simulation, if it was not one deployment that succeeded: its figures say nothing then.
+pub fn scale(config: &str, hosts: u32) -> Result<(Units, u64), Box<Outcome>> {
+    let story = Story::calm(config, usize::try_from(hosts).unwrap_or(0));
+    let world = World::counting(&story, Random::new(1));
+    let shared = world.shared();
+    let outcome = world.run(1);
+    if outcome.violation.is_some() || outcome.deployments != 1 || outcome.succeeded != 1 {
+        return Err(Box::new(outcome));
+    }
+    let lasted_ms = shared.core().checks.lasted_ms();
+    Ok((shared.counted().unwrap_or_default(), lasted_ms))
 }
 
 /// How many items one deployment of `config` writes for each of `hosts` hosts that all do well, with hooks that take

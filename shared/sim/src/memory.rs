@@ -48,7 +48,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn of(key: &Key) -> Self {
+    pub(crate) fn of(key: &Key) -> Self {
         if key.partition.starts_with("D#") && key.sort == "META" {
             Self::Deployment
         } else if key.partition.starts_with("D#") && key.sort.starts_with("HOST#") {

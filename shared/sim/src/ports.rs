@@ -48,22 +48,33 @@ impl Entropy for Ports {
 impl Table for Ports {
     async fn get(&self, key: &Key) -> Result<Option<Record>, TableError> {
         self.shared.pause().await;
-        self.shared.table.get(key).await
+        let found = self.shared.table.get(key).await?;
+        self.shared.count(|units| units.got([(key, found.as_ref())].into_iter()));
+        Ok(found)
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Record>, TableError> {
         self.shared.pause().await;
-        self.shared.table.get_many(keys).await
+        let found = self.shared.table.get_many(keys).await?;
+        self.shared.count(|units| {
+            let of = |key: &Key| found.iter().find(|record| record.key == *key);
+            units.got(keys.iter().map(|key| (key, of(key))));
+        });
+        Ok(found)
     }
 
     async fn query(&self, query: &Query) -> Result<Page<Record>, TableError> {
         self.shared.pause().await;
-        self.shared.table.query(query).await
+        let page = self.shared.table.query(query).await?;
+        self.shared.count(|units| units.queried(&query.partition, &page.items));
+        Ok(page)
     }
 
     async fn query_index(&self, index: Index, query: &Query) -> Result<Page<Key>, TableError> {
         self.shared.pause().await;
-        self.shared.table.query_index(index, query).await
+        let page = self.shared.table.query_index(index, query).await?;
+        self.shared.count(|units| units.queried_index(index, &query.partition, page.items.len()));
+        Ok(page)
     }
 
     async fn write(&self, writes: &[Write]) -> Result<(), TableError> {
@@ -71,12 +82,25 @@ impl Table for Ports {
         let shortened = checks::shorten(&self.shared, writes);
         let writes = shortened.as_deref().unwrap_or(writes);
         let before = self.shared.table.transactions();
+        let were = self.were(writes);
         let outcome = self.shared.table.write(writes).await;
+        self.shared.count(|units| match &outcome {
+            Err(TableError::Conflict(_)) => units.conflicted(),
+            Ok(()) | Err(_) => units.wrote(&were),
+        });
         if self.shared.table.transactions() > before {
             checks::written(&self.shared, writes);
         }
         self.shared.pause().await;
         outcome
+    }
+}
+
+impl Ports {
+    /// The writes, each with what is there before, where that is counted.
+    fn were(&self, writes: &[Write]) -> Vec<(Write, Option<Record>)> {
+        let counted = writes.iter().filter(|_| self.shared.counts());
+        counted.map(|write| (write.clone(), self.shared.table.peek(write.key()))).collect()
     }
 }
 

@@ -18,6 +18,7 @@ use wire::codedeploy::{
 };
 use wire::cutover::{RollBackDeployment, SteerDeployment, Wish};
 
+use crate::START_RAMP;
 use crate::bundles::Bundle;
 use crate::clock::ClockStory;
 use crate::core::{Act, EPOCH_MS, Event, HostEvent};
@@ -228,7 +229,7 @@ impl Story {
             lasts_ms: 10_000,
             total_ms: 8 * 3_600_000,
             has_errands: false,
-            start_ramp: 500,
+            start_ramp: START_RAMP,
             cloud: None,
             traffic: None,
             zones: None,

@@ -26,6 +26,7 @@ use crate::random::Random;
 use crate::runner::Host;
 use crate::stops::Asked;
 use crate::story::{Group, Pace, Story};
+use crate::units::Units;
 
 /// The simulated world.
 pub(crate) struct World {
@@ -95,13 +96,27 @@ impl World {
 
     /// The world of a story.
     pub(crate) fn of(story: &Story, random: Random, recording: bool) -> Self {
+        Self::made(story, random, recording, None)
+    }
+
+    /// The same, with what the table's work costs counted.
+    pub(crate) fn counting(story: &Story, random: Random) -> Self {
+        Self::made(story, random, false, Some(Units::default()))
+    }
+
+    /// What all of its parts share.
+    pub(crate) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    fn made(story: &Story, random: Random, recording: bool, units: Option<Units>) -> Self {
         let mut core = Core::new(random, story.faults, recording);
         core.has_errands = story.has_errands;
         core.start_ramp = story.start_ramp;
         core.is_cloud = story.cloud.is_some();
         core.outages.clone_from(&story.outages);
         core.zones.clone_from(&story.zones);
-        let shared = Shared::new(core);
+        let shared = Shared::new(core, units);
         let servers = (0..3).map(|server| server_of(&shared, server, story.faults.skew_ms));
         let mut world = Self {
             servers: servers.collect(),
