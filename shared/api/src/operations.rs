@@ -188,6 +188,7 @@ fn refusal(error: Error) -> ApiError {
         | Error::Function(_)
         | Error::Service(_)
         | Error::Unreadable { .. }
+        | Error::UnknownCarrier { .. }
         | Error::Newer { .. }
         | Error::Misdirected(_))
             if error.is_passing() =>
@@ -202,6 +203,7 @@ fn refusal(error: Error) -> ApiError {
         | Error::Function(_)
         | Error::Service(_)
         | Error::Unreadable { .. }
+        | Error::UnknownCarrier { .. }
         | Error::Newer { .. }
         | Error::Misdirected(_)) => {
             error!(error = &error as &dyn std::error::Error, "cannot answer");

@@ -8,7 +8,7 @@ use control::rows::{
     Verdict,
 };
 use control::table::{Condition, Record, Write};
-use engine::deployment::{Creator, Deployment, HostState, Status};
+use engine::deployment::{Carrier, Creator, Deployment, HostState, Status};
 use engine::{DeploymentId, GroupId, Timestamp};
 use wire::host::BatchKey;
 
@@ -579,7 +579,7 @@ impl Checks {
     fn count(&mut self, deployment: &Deployment) {
         let Some(ended) = deployment.ended() else { return };
         let is_copy = deployment.order().shift.as_ref().is_some_and(|shift| shift.copies.is_some());
-        let kind = match deployment.carrier().map(|carrier| carrier.kind()) {
+        let kind = match deployment.carrier().map(Carrier::kind) {
             None => "in place",
             Some("groups") => "blue/green",
             Some("exchange") if is_copy => "exchange of copies",

@@ -2,6 +2,8 @@
 //! to be (one implementation of the trait, and one name), and that all else is there already: steps, alarms, stops, the way
 //! back, and what happens when its service does not answer, answers late, or answers twice.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 

@@ -32,7 +32,7 @@ const LISTED_DIRECTORY: u8 = b'D';
 pub(crate) fn is_header(block: &[u8]) -> bool {
     block.get(..BLOCK).is_some_and(|block| {
         let stored = Header::from_byte_slice(block).cksum();
-        let sum = block
+        let sum: u32 = block
             .iter()
             .enumerate()
             .map(

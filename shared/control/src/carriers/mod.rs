@@ -172,10 +172,7 @@ pub trait Carrier: Send + Sync {
 }
 
 /// The old and the new one of two sides, once it is known which is which.
-pub fn sides_of<'a>(
-    groups: Option<[&'a str; 2]>,
-    new_side: Option<u8>,
-) -> Option<(&'a str, &'a str)> {
+pub fn sides_of(groups: Option<[&str; 2]>, new_side: Option<u8>) -> Option<(&str, &str)> {
     let [first, second] = groups?;
     match new_side? {
         0 => Some((second, first)),

@@ -66,11 +66,13 @@ impl Performs for FleetWatcher {
         request: &Request,
     ) -> Result<Vec<Fact>, Error> {
         let here = self.at(deployment.row.place.as_ref()).await?;
-        match request {
-            Request::CopyGroup => here.copy_group(&deployment.row.deployment).await,
-            Request::EnrolHosts => Ok(here.enrol(deployment).await?.into_iter().collect()),
-            _ => Err(Error::misdirected(request)),
+        if *request == Request::CopyGroup {
+            return here.copy_group(&deployment.row.deployment).await;
         }
+        if *request == Request::EnrolHosts {
+            return Ok(here.enrol(deployment).await?.into_iter().collect());
+        }
+        Err(Error::misdirected(request))
     }
 }
 

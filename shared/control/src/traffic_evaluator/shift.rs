@@ -12,16 +12,23 @@ use crate::rows::{self, DeploymentRow, HostRow, Stored};
 
 /// Why what carries the traffic cannot do what was asked of it; none where it may do so later.
 fn refusal_of(error: &Error) -> Option<Failure> {
-    let code = match error {
-        Error::Balancer(BalancerError::Unknown { .. } | BalancerError::Refused { .. }) => {
-            FailureCode::InvalidBalancer
+    let code = if let Error::Balancer(error) = error {
+        let is_final =
+            matches!(error, BalancerError::Unknown { .. } | BalancerError::Refused { .. });
+        is_final.then_some(FailureCode::InvalidBalancer)
+    } else if let Error::Function(error) = error {
+        let is_final = matches!(error, FunctionError::Refused { .. });
+        is_final.then_some(FailureCode::InvalidFunction)
+    } else if let Error::Service(error) = error {
+        match error {
+            ServiceError::Refused { .. } => Some(FailureCode::InvalidService),
+            ServiceError::Failing { .. } => Some(FailureCode::TasksFailed),
+            ServiceError::Unavailable { .. } => None,
         }
-        Error::Function(FunctionError::Refused { .. }) => FailureCode::InvalidFunction,
-        Error::Service(ServiceError::Refused { .. }) => FailureCode::InvalidService,
-        Error::Service(ServiceError::Failing { .. }) => FailureCode::TasksFailed,
-        _ => return None,
+    } else {
+        None
     };
-    Some(Failure { code, message: error.to_string() })
+    code.map(|code| Failure { code, message: error.to_string() })
 }
 
 impl Here {
@@ -54,20 +61,24 @@ impl Here {
         acting: &Acting<'_>,
         request: &Request,
     ) -> Result<Option<Fact>, Error> {
-        match request {
-            Request::FindSides => {
-                let percent_of_second = carrier.second_side(acting).await?;
-                Ok(Some(Fact::SidesFound { percent_of_second }))
-            }
-            Request::MoveTraffic { percent } => self.move_traffic(carrier, acting, *percent).await,
-            Request::BringUp => Ok(carrier.bring_up(acting).await?.map(Fact::TasksSeen)),
-            Request::MoveTestTraffic => {
-                let is_so = carrier.move_test_traffic(acting).await?;
-                Ok(is_so.then_some(Fact::TestTrafficMoved))
-            }
-            Request::Retire { side } => self.retire(carrier, acting, *side).await,
-            _ => Err(Error::misdirected(request)),
+        if let Request::MoveTraffic { percent } = request {
+            return self.move_traffic(carrier, acting, *percent).await;
         }
+        if let Request::Retire { side } = request {
+            return self.retire(carrier, acting, *side).await;
+        }
+        if *request == Request::FindSides {
+            let percent_of_second = carrier.second_side(acting).await?;
+            return Ok(Some(Fact::SidesFound { percent_of_second }));
+        }
+        if *request == Request::BringUp {
+            return Ok(carrier.bring_up(acting).await?.map(Fact::TasksSeen));
+        }
+        if *request == Request::MoveTestTraffic {
+            let is_so = carrier.move_test_traffic(acting).await?;
+            return Ok(is_so.then_some(Fact::TestTrafficMoved));
+        }
+        Err(Error::misdirected(request))
     }
 
     /// Gives the new side of a shift its share of the traffic, and tells so when that is read back.
