@@ -76,7 +76,7 @@ impl Deployment {
 
     /// What carries the traffic of a shift; none where traffic does not move all together.
     pub fn carrier(&self) -> Option<&Carrier> {
-        self.order.shift.as_ref().map(|shift| &shift.carrier)
+        self.order.carrier()
     }
 
     /// How much of the traffic the new side of a shift has, in percent, as was last read.
@@ -86,11 +86,7 @@ impl Deployment {
 
     /// The target groups of a shift, the old one first; none until it is known which that is.
     pub fn sides(&self) -> Option<(&str, &str)> {
-        let [first, second] = self.carrier()?.groups()?;
-        match self.shifting.new_side? {
-            0 => Some((second, first)),
-            _ => Some((first, second)),
-        }
+        self.order.sides(self.shifting.new_side?)
     }
 
     /// The target group whose hosts have the traffic before a shift, and are not to be changed; none until it is known.
