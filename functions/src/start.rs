@@ -16,8 +16,8 @@ use control::performing::Handover;
 use control::ports::{Clock, Cloud, Errands, NoCloud, NoTraffic, Traffic};
 use control::revision_intake::bundles::DAY_MS;
 use control::{
-    Base, Control, DeploymentStepper, FleetWatcher, Followed, HookDispatcher, HostApi, OperatorApi,
-    Place, RevisionIntake, Settings, TrafficEvaluator,
+    Base, Control, DeploymentStepper, FleetWatcher, Followed, Gates, HookDispatcher, HostApi,
+    OperatorApi, Place, RevisionIntake, Settings, TrafficEvaluator,
 };
 use sha2::{Digest as _, Sha256};
 use store::{DynamoTable, S3Bundles, Scope, ScopeError};
@@ -146,6 +146,7 @@ impl Start {
             dispatcher: Arc::new(PolledHosts),
             balancers: self.balancers(),
             followed: self.followed.clone(),
+            gates: Gates::default(),
         })
     }
 
@@ -181,6 +182,7 @@ impl Start {
             traffic: Traffic::none(),
             place: self.place(),
             followed: Followed::default(),
+            gates: Gates::default(),
         }
     }
 

@@ -27,7 +27,7 @@ pub use deployment_stepper::DeploymentStepper;
 pub use error::Error;
 pub use fleet_watcher::FleetWatcher;
 pub use hook_dispatcher::HookDispatcher;
-pub use host_api::{Followed, HostApi};
+pub use host_api::{Followed, Gates, HostApi};
 pub use operator_api::OperatorApi;
 use performing::Handover;
 use ports::{Bundles, Cloud, Dispatcher, Traffic};
@@ -52,6 +52,8 @@ pub struct Control {
     pub place: Place,
     /// Deployments whose output somebody follows.
     pub followed: Followed,
+    /// Gates as they were a moment ago.
+    pub gates: Gates,
 }
 
 /// What an installation is set to.
@@ -167,6 +169,7 @@ impl Control {
             dispatcher: self.dispatcher.clone(),
             balancers: self.traffic.balancers.clone(),
             followed: self.followed.clone(),
+            gates: self.gates.clone(),
         }
     }
 

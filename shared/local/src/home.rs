@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use balancer::{Balancers, HomeTraffic, Outside, OutsideError, Resolver, SetUpError};
 use control::ports::{Cloud, NoFunctions, NoMeter, NoServices, Traffic};
-use control::{Base, Control, Followed, Place, Settings};
+use control::{Base, Control, Followed, Gates, Place, Settings};
 use futures::future::BoxFuture;
 use serve::{Room, sigv4, stop_requested};
 use store::{DynamoTable, S3Bundles, Scope};
@@ -467,6 +467,7 @@ async fn assemble(
         traffic,
         place: Place { account: ACCOUNT.to_owned(), region: REGION.to_owned() },
         followed: Followed::default(),
+        gates: Gates::default(),
     })
 }
 

@@ -14,8 +14,8 @@ use wire::host::BatchKey;
 
 use crate::core::{Core, Shared};
 use crate::{
-    capacity, copies, dispatch_checks, exchange, function_checks, rollback_checks, rule,
-    service_checks, shift, stops, traffic, zones,
+    capacity, copies, dispatch_checks, exchange, function_checks, gate_checks, rollback_checks,
+    rule, service_checks, shift, stops, traffic, zones,
 };
 
 /// Most bytes of a deployment's row.
@@ -48,6 +48,7 @@ pub(crate) struct Checks {
     /// The hosts of each batch that was pushed.
     batches: BTreeMap<String, BTreeSet<String>>,
     pub(crate) dispatches: dispatch_checks::Dispatches,
+    pub(crate) gates: gate_checks::Gates,
     /// What is installed on a host by a group, by what its runner did.
     pub(crate) installed: BTreeMap<(String, GroupId), String>,
     /// The instances of which it is noted that they leave.
@@ -97,6 +98,7 @@ pub(crate) fn shorten(shared: &Shared, writes: &[Write]) -> Option<Vec<Write>> {
             }
         }
     }
+    gate_checks::shorten(&mut writes);
     Some(writes)
 }
 
@@ -126,10 +128,11 @@ pub(crate) fn written(shared: &Arc<Shared>, writes: &[Write]) {
             _ if record.key.partition.starts_with("UPLOAD#") => upload_written(&mut core, record),
             _ => Ok(()),
         };
-        if let Err(broken) = outcome {
+        if let Err(broken) = outcome.and_then(|()| gate_checks::note(&mut core, record)) {
             core.violate(broken);
         }
     }
+    gate_checks::written(&mut core, writes);
     let touched: Vec<GroupId> = writes.iter().filter_map(|write| group_of(&core, write)).collect();
     for group in touched {
         if let Err(broken) = group_holds(&core.checks, &group) {
@@ -589,15 +592,6 @@ impl Checks {
     /// Whether a host is in a batch, or was.
     pub(crate) fn is_in_batch(&self, batch: &BatchKey, name: &str) -> bool {
         self.batches.get(&batch.to_string()).is_some_and(|names| names.contains(name))
-    }
-
-    /// Whether the host may get no permission any more, whatever it asks.
-    pub(crate) fn is_barred(&self, id: &DeploymentId, ordinal: u32) -> bool {
-        let host = self.hosts.get(id).and_then(|hosts| hosts.get(&ordinal));
-        let row = self.deployments.get(id);
-        self.stops.contains_key(id)
-            || host.is_some_and(|host| host.out_of_reach.is_some())
-            || row.is_some_and(|row| row.deployment.may_proceed(ordinal, Timestamp(0)).is_err())
     }
 
     /// Checks that a hook may start.

@@ -216,6 +216,8 @@ pub(crate) struct Core {
     pub(crate) current: u64,
     /// Whether that one may change deployments that there are.
     pub(crate) is_driver: bool,
+    /// Whether that one answers a host.
+    pub(crate) asks_as_host: bool,
     pub(crate) checks: Checks,
     pub(crate) zones: Option<ZoneStory>,
     /// From when on every deployment is woken in time.
@@ -264,6 +266,7 @@ impl Core {
             pushed: 0,
             current: 0,
             is_driver: false,
+            asks_as_host: false,
             checks: Checks::default(),
             zones: None,
             punctual_since: None,

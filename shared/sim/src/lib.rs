@@ -19,6 +19,7 @@ mod faults;
 mod fleet;
 mod function_checks;
 mod functions;
+mod gate_checks;
 mod hook_functions;
 mod memory;
 mod outcome;

@@ -49,11 +49,15 @@ impl Entropy for Ports {
 impl Table for Ports {
     async fn get(&self, key: &Key) -> Result<Option<Record>, TableError> {
         self.shared.pause().await;
+        self.shared.core().is_read(key);
         self.shared.table.get(key).await
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Record>, TableError> {
         self.shared.pause().await;
+        for key in keys {
+            self.shared.core().is_read(key);
+        }
         self.shared.table.get_many(keys).await
     }
 

@@ -11,7 +11,7 @@ use control::ports::{
     AliasStanding, Bell, Bundles, Clock, Cloud, Dispatcher, Entropy, FunctionError, NoMeter,
     Object, PinError, Pinned, Traffic,
 };
-use control::{Base, Control, Followed, Place, Settings, hash_of};
+use control::{Base, Control, Followed, Gates, Place, Settings, hash_of};
 use engine::deployment::{Alias, Fact};
 use engine::{BundleType, DeploymentId, Pin, Timestamp};
 use futures::future::BoxFuture;
@@ -224,6 +224,7 @@ impl World {
             traffic: Traffic { functions: functions.clone(), ..Traffic::none() },
             place: Place { account: "123456789012".into(), region: "eu-central-1".into() },
             followed: Followed::default(),
+            gates: Gates::default(),
         };
         let router = crate::router(control.operator_api(), control.host_api(), crate::Open);
         Self { functions, control, router, table, ports }

@@ -3,19 +3,20 @@
 
 mod delivery;
 pub(crate) mod down;
+mod offers;
 mod push;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use engine::deployment::{Deployment, Fact, Ordinals, Request};
+use engine::deployment::{Fact, Ordinals, Request};
 use wire::host::Offer;
 
 pub(crate) use delivery::refusal_of;
 
 use crate::performing::Performs;
 use crate::ports::{Dispatcher, Fleet, Push};
-use crate::rows::{self, DeploymentRow, HostRow, Stored, Transport};
+use crate::rows::{DeploymentRow, HostRow, Stored, Transport};
 use crate::{Base, Error};
 
 /// Brings hosts their commands: what `hook_dispatcher` is.
@@ -45,21 +46,23 @@ impl Performs for HookDispatcher {
         let Request::Dispatch { batch, attempt, hosts } = request else {
             return Err(Error::misdirected(request));
         };
-        self.dispatch(&deployment.row.deployment, *batch, *attempt, hosts).await
+        self.dispatch(&deployment.row, *batch, *attempt, hosts).await
     }
 }
 
 impl HookDispatcher {
     async fn dispatch(
         &self,
-        deployment: &Deployment,
+        row: &DeploymentRow,
         batch: u32,
         attempt: u8,
         hosts: &Ordinals,
     ) -> Result<Vec<Fact>, Error> {
+        let deployment = &row.deployment;
         let id = deployment.id();
         let keys: Vec<_> = hosts.iter().map(|ordinal| HostRow::key_of(id, ordinal)).collect();
-        let rows: Vec<Stored<HostRow>> = rows::load_many(&*self.base.table, &keys).await?;
+        // Before anybody is told: whoever asks because of that finds it.
+        let rows = self.offer(row, attempt, &keys).await?;
         let (pushed, polling): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|host| host.row.transport == Transport::Push);
         let offer = |row: &HostRow| {

@@ -21,6 +21,7 @@ mod logs;
 mod paging;
 mod revisions;
 mod rollback;
+mod stops;
 mod subscriptions;
 mod targets;
 mod users;
