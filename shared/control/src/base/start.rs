@@ -148,7 +148,7 @@ impl Base {
                 return Err(ErrorName::DeploymentGroupDoesNotExist.because(message).into());
             };
             let row = self.take_slot(&mut group, request, id.clone(), now).await?;
-            let mut writes = rows::begin(&row)?;
+            let mut writes = row.begin()?;
             writes.push(group.replace()?);
             writes.extend(self.register_use(&row, &group.row.name, now).await?);
             match self.table.write(&writes).await.map_err(Error::from) {
@@ -192,7 +192,7 @@ impl Base {
             ..Request::new(last.revision, Some(last.pin))
         };
         let row = self.take_slot(&mut group, &request, id.clone(), now).await?;
-        let mut writes = rows::begin(&row)?;
+        let mut writes = row.begin()?;
         writes.push(group.replace()?);
         match self.table.write(&writes).await.map_err(Error::from) {
             Ok(()) => {

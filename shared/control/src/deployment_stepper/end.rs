@@ -54,7 +54,7 @@ impl DeploymentStepper {
             writes.push(rows::create(&look)?);
         }
         if let Some(row) = &successor {
-            writes.extend(rows::begin(row)?);
+            writes.extend(row.begin()?);
         }
         self.base.table.write(&writes).await?;
         info!(deployment = %stored.row.deployment.id(), status = ending.status.name(), next = successor.is_some().then(|| id.as_str()), "ended");

@@ -22,18 +22,17 @@ pub(super) struct Told {
     is_specified: bool,
 }
 
-impl Told {
-    pub(super) fn of(row: &DeploymentRow) -> Self {
+impl DeploymentStepper {
+    /// What hosts are told by a row, as it is.
+    pub(super) fn told_by(row: &DeploymentRow) -> Told {
         let deployment = &row.deployment;
-        Self {
+        Told {
             gate: deployment.gate(),
             copies: GateRow::copies_of(deployment),
-            is_specified: SpecificationRow::of(deployment).is_some(),
+            is_specified: SpecificationRow::is_known(deployment),
         }
     }
-}
 
-impl DeploymentStepper {
     /// The writes that store a deployment's row, and with it what its hosts are told otherwise than `told`.
     pub(super) async fn writes_of(
         &self,
@@ -41,7 +40,7 @@ impl DeploymentStepper {
         told: &Told,
     ) -> Result<Vec<Write>, Error> {
         let mut writes = vec![stored.replace()?];
-        let now = Told::of(&stored.row);
+        let now = Self::told_by(&stored.row);
         if stored.row.layout == Layout::Row || now == *told {
             return Ok(writes);
         }

@@ -13,11 +13,9 @@ mod wake;
 
 use std::sync::Arc;
 
-use along::Along;
 use async_trait::async_trait;
 use engine::deployment::{Deployment, Fact, Performer, Plan, Request};
 use engine::{DeploymentId, Timestamp};
-use gate::Told;
 use tracing::{Span, debug, instrument, warn};
 
 use crate::performing::{Handover, Performs};
@@ -87,12 +85,12 @@ struct Decided {
     was_armed: bool,
 }
 
-/// Notes in a row what was decided, before it is stored.
-fn note_decision(row: &mut DeploymentRow, at: Timestamp, plan: Plan, along: &Along) {
+/// Notes in a row what was decided, before it is stored, and which batches are sent by that.
+fn note_decision(row: &mut DeploymentRow, at: Timestamp, plan: Plan, sent: &[u32]) {
     row.wake_at = plan.wake_at;
     row.deployment.apply(Fact::Decided { at, plan });
-    if !along.batches.is_empty() {
-        for batch in &along.batches {
+    if !sent.is_empty() {
+        for batch in sent {
             row.deployment.apply(Fact::BatchAccepted { batch: *batch, at });
         }
         row.wake_at = row.deployment.plan(at).wake_at;
@@ -143,7 +141,7 @@ impl DeploymentStepper {
             if stored.row.deployment.ended().is_some() {
                 return Ok(None);
             }
-            let told = Told::of(&stored.row);
+            let told = Self::told_by(&stored.row);
             let deployment = &mut stored.row.deployment;
             let mut changed = false;
             for fact in facts {
@@ -179,7 +177,7 @@ impl DeploymentStepper {
             let was = stored.row.wake_at;
             let plan = Plan { requests: requests.clone(), wake_at };
             let along = self.along(&stored.row, &requests).await?;
-            note_decision(&mut stored.row, now, plan, &along);
+            note_decision(&mut stored.row, now, plan, &along.batches);
             let was_armed = stored.row.wake_at == was;
             let mut writes = self.writes_of(&stored, &told).await?;
             writes.extend(along.writes);

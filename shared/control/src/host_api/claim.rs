@@ -22,14 +22,14 @@ impl HostApi {
                 return Err(superseded("there is no such command"));
             };
             check_claim(&host.row, name)?;
-            let (standing, specification) =
-                futures::try_join!(self.standing(&host.row), self.specification(&host.row))?;
-            let Some(standing) = standing else {
+            let (permission, specification) =
+                futures::try_join!(self.permission(&host.row), self.specification(&host.row))?;
+            let Some(permission) = permission else {
                 return Err(superseded("there is no such command"));
             };
-            let halted = standing.may_proceed(self.base.now()).err();
+            let halted = permission.may_proceed(self.base.now()).err();
             if let Some(why) = halted
-                && (host.row.heard_at.is_none() || !standing.is_waited_for())
+                && (host.row.heard_at.is_none() || !permission.is_waited_for())
             {
                 return Err(superseded(why));
             }
@@ -37,12 +37,12 @@ impl HostApi {
                 return Err(superseded("the deployment has no bundle yet"));
             };
             let token = self.base.new_token();
-            self.note_claim(&mut host.row, &token, standing.attempt);
+            self.note_claim(&mut host.row, &token, permission.attempt);
             match self.base.table.write(&[host.replace()?]).await {
                 Ok(()) => {
                     let (deployment_id, attempt) = (deployment_id.clone(), host.row.attempt);
                     let offer = Offer { deployment_id, ordinal, attempt };
-                    let lease_ms = standing.gate.lease_ms();
+                    let lease_ms = permission.gate.lease_ms();
                     let mut claim =
                         self.command(specification, host.row, (token, lease_ms)).await?;
                     if let Some(why) = halted {

@@ -1,11 +1,12 @@
 //! The host protocol: what a host may do, and what it says.
 
 mod answer;
-mod before;
 mod claim;
+mod gates;
 mod offers;
+mod old_layout;
+mod permission;
 mod shift;
-mod standing;
 pub(crate) mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use engine::deployment::Fact;
 use engine::{DeploymentId, GroupId, Timestamp};
-pub use standing::Gates;
+pub use gates::Gates;
 use tracing::{Span, debug, instrument};
 use wire::host::{
     BatchClaimRequest, BatchClaimResponse, BatchKey, ClaimRequest, ClaimResponse, EventReport,

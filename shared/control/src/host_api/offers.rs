@@ -20,9 +20,9 @@ impl HostApi {
             if host.has_ended() || host.out_of_reach.is_some() {
                 continue;
             }
-            let Some(standing) = self.standing_lately(&host).await? else { continue };
-            if standing.may_proceed(self.base.now()).is_ok() {
-                let (deployment_id, attempt) = (host.deployment_id, standing.attempt);
+            let Some(permission) = self.permission_lately(&host).await? else { continue };
+            if permission.may_proceed(self.base.now()).is_ok() {
+                let (deployment_id, attempt) = (host.deployment_id, permission.attempt);
                 offers.push(Offer { deployment_id, ordinal: host.ordinal, attempt });
             }
         }

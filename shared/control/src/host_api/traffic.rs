@@ -169,9 +169,9 @@ impl HostApi {
 
     /// What a look comes to because hosts of a deployment may not be given traffic any more; none if they may.
     pub(crate) async fn refuses_traffic(&self, host: &HostRow) -> Option<Look> {
-        let why = match self.standing(host).await {
-            Ok(Some(standing)) => {
-                let by = match standing.gate.alarm()? {
+        let why = match self.permission(host).await {
+            Ok(Some(permission)) => {
+                let by = match permission.gate.alarm()? {
                     Fired::Alarm => "an alarm",
                     Fired::Unreadable => "its alarms",
                 };

@@ -115,12 +115,16 @@ impl SpecificationRow {
         Key::new(partition(id), "SPECIFICATION")
     }
 
-    /// That of a deployment that may send commands; none before it may, and for one that has no hosts.
+    /// Whether a deployment may send commands, so that it has one: its bytes and its hosts are known.
+    pub fn is_known(deployment: &Deployment) -> bool {
+        let has_hosts = deployment.is_sealed() && deployment.order().has_hosts();
+        has_hosts && deployment.pin().is_some()
+    }
+
+    /// That of a deployment, once it is known.
     pub fn of(deployment: &Deployment) -> Option<Self> {
-        let order = deployment.order();
-        let is_ready = deployment.is_sealed() && order.has_hosts();
-        let pin = deployment.pin().filter(|_| is_ready)?;
-        Some(Self { order: order.clone(), pin: pin.clone() })
+        let pin = deployment.pin().filter(|_| Self::is_known(deployment))?;
+        Some(Self { order: deployment.order().clone(), pin: pin.clone() })
     }
 }
 
@@ -149,14 +153,16 @@ impl Stored<HostRow> {
     }
 }
 
-/// The writes that begin a deployment: its row, and what its hosts read.
-///
-/// # Errors
-/// None that can happen.
-pub fn begin(row: &DeploymentRow) -> Result<Vec<Write>, Error> {
-    let mut writes = vec![create(row)?];
-    if row.layout == Layout::Gate {
-        writes.push(create(&GateRow::first_of(&row.deployment))?);
+impl DeploymentRow {
+    /// The writes that begin the deployment: its row, and the gate that its hosts read.
+    ///
+    /// # Errors
+    /// Those of making JSON of them.
+    pub fn begin(&self) -> Result<Vec<Write>, Error> {
+        let mut writes = vec![create(self)?];
+        if self.layout == Layout::Gate {
+            writes.push(create(&GateRow::first_of(&self.deployment))?);
+        }
+        Ok(writes)
     }
-    Ok(writes)
 }

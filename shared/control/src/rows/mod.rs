@@ -22,7 +22,7 @@ pub use catalog::{
     TrafficClaim,
 };
 pub use deployments::{DeploymentRow, Layout, LogRow, LoggedEvent, StopRow, WishRow};
-pub use gate::{GateRow, SpecificationRow, begin};
+pub use gate::{GateRow, SpecificationRow};
 pub use hooks::{HookRow, HookStatus};
 pub use hosts::{Before, HostRow, OutOfReach, Transport};
 pub use looks::LookRow;

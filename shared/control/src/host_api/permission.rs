@@ -1,40 +1,14 @@
-//! How a host stands with its deployment: what the gate says to all of its hosts, and what its own item says of it.
-
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+//! What a host may do: by what the gate of its deployment says to all of its hosts, and by what its own item says of it.
 
 use engine::Timestamp;
 use engine::deployment::{Gate, NOT_WAITED_FOR};
 
 use crate::rows::{self, GateRow, HostRow, SpecificationRow, Stored};
-use crate::table::Key;
 use crate::{Error, HostApi};
 
-/// How old a gate may be that polls and heartbeats are answered by, in milliseconds.
-const KEPT_MS: u64 = 1_000;
-
-/// Gates as they were a moment ago, for all who answer hosts in one process.
-#[derive(Debug, Default, Clone)]
-pub struct Gates(Arc<Mutex<BTreeMap<Key, (Timestamp, Gate)>>>);
-
-impl Gates {
-    /// A gate that was read less than a second before `now`. All others are forgotten, also those that seem to be read later
-    /// because the clock was set back.
-    fn get(&self, key: &Key, now: Timestamp) -> Option<Gate> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|_, (read_at, _)| *read_at <= now && now.since_ms(*read_at) < KEPT_MS);
-        all.get(key).map(|(_, gate)| gate.clone())
-    }
-
-    fn note(&self, key: Key, read_at: Timestamp, gate: Gate) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(key, (read_at, gate));
-    }
-}
-
-/// How a host stands with its deployment.
+/// What decides whether a host may go on.
 #[derive(Debug)]
-pub(super) struct Standing {
+pub(super) struct Permission {
     /// What is said to all of its hosts.
     pub(super) gate: Gate,
     /// Whether a command for this one is out and has not ended.
@@ -43,7 +17,7 @@ pub(super) struct Standing {
     pub(super) attempt: u8,
 }
 
-impl Standing {
+impl Permission {
     fn of(gate: Gate, host: &HostRow) -> Self {
         Self { gate, is_in_flight: host.is_in_flight(), attempt: host.offered }
     }
@@ -61,24 +35,27 @@ impl Standing {
 }
 
 impl HostApi {
-    /// How a host stands, as is stored now; none if its deployment was deleted.
-    pub(super) async fn standing(&self, host: &HostRow) -> Result<Option<Standing>, Error> {
+    /// What a host may do by what is stored now; none if its deployment was deleted.
+    pub(super) async fn permission(&self, host: &HostRow) -> Result<Option<Permission>, Error> {
         let key = GateRow::key_of(&host.deployment_id, host.gate);
         let read_at = self.base.now();
         let gate: Option<Stored<GateRow>> = rows::load(&*self.base.table, &key).await?;
-        let Some(gate) = gate else { return self.standing_by_row(host).await };
+        let Some(gate) = gate else { return self.permission_by_row(host).await };
         let gate = gate.row.as_it_stands();
         self.gates.note(key, read_at, gate.clone());
-        Ok(Some(Standing::of(gate, host)))
+        Ok(Some(Permission::of(gate, host)))
     }
 
-    /// The same as it was within the last second: for polls, whose offers are looked at again when they are claimed, and for
+    /// The same by what was stored within the last second: for polls, whose offers are looked at again when they are claimed, and for
     /// heartbeats, which start nothing.
-    pub(super) async fn standing_lately(&self, host: &HostRow) -> Result<Option<Standing>, Error> {
+    pub(super) async fn permission_lately(
+        &self,
+        host: &HostRow,
+    ) -> Result<Option<Permission>, Error> {
         let key = GateRow::key_of(&host.deployment_id, host.gate);
         match self.gates.get(&key, self.base.now()) {
-            Some(gate) => Ok(Some(Standing::of(gate, host))),
-            None => self.standing(host).await,
+            Some(gate) => Ok(Some(Permission::of(gate, host))),
+            None => self.permission(host).await,
         }
     }
 

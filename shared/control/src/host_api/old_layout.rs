@@ -1,7 +1,7 @@
 //! Hosts of deployments that the version before has begun: they have no gate, no specification and no attempts on items, and
 //! are answered by the deployment's row. The next version has none of them any more, and not this file.
 
-use super::standing::Standing;
+use super::permission::Permission;
 use crate::rows::{DeploymentRow, HostRow, Layout, SpecificationRow};
 use crate::{Error, HostApi};
 
@@ -12,7 +12,10 @@ impl HostApi {
         Ok(stored.map(|stored| stored.row).filter(|row| row.layout == Layout::Row))
     }
 
-    pub(super) async fn standing_by_row(&self, host: &HostRow) -> Result<Option<Standing>, Error> {
+    pub(super) async fn permission_by_row(
+        &self,
+        host: &HostRow,
+    ) -> Result<Option<Permission>, Error> {
         let id = &host.deployment_id;
         let (row, stop) = futures::try_join!(self.old_row(host), self.base.stop_of(id))?;
         let Some(DeploymentRow { mut deployment, .. }) = row else { return Ok(None) };
@@ -20,7 +23,7 @@ impl HostApi {
             deployment.apply(stop.row.fact());
         }
         let known = deployment.hosts().get(host.ordinal);
-        Ok(Some(Standing {
+        Ok(Some(Permission {
             gate: deployment.gate(),
             is_in_flight: known.is_some_and(|known| known.state.in_flight()),
             attempt: known.map_or(1, |known| known.attempt),
