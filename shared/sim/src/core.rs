@@ -34,6 +34,7 @@ use crate::services::ServiceAct;
 use crate::stops::Asked;
 use crate::task_sets::{Change as ServiceChange, ServicesWorld};
 use crate::traffic::TrafficWorld;
+use crate::versions::Versions;
 use crate::world::ReplyTo;
 use crate::zones::ZoneStory;
 
@@ -248,6 +249,7 @@ pub(crate) struct Core {
     pub(crate) functions: FunctionsWorld,
     pub(crate) services: ServicesWorld,
     pub(crate) clocks: Clocks,
+    pub(crate) versions: Option<Versions>,
 }
 
 impl fmt::Debug for Core {
@@ -286,6 +288,7 @@ impl Core {
             functions: FunctionsWorld::default(),
             services: ServicesWorld::default(),
             clocks: Clocks::default(),
+            versions: None,
             is_cloud: false,
             cloud: Cloud::default(),
             outages: Vec::new(),

@@ -14,38 +14,8 @@ use crate::core::Core;
 /// How old a gate may be that a heartbeat is answered by, in milliseconds.
 const KEPT_MS: u64 = 1_000;
 
-/// What is stored of gates, and since when deployments are halted.
-#[derive(Debug, Default)]
-pub(crate) struct Gates {
-    /// The copies of each, with their versions.
-    copies: BTreeMap<DeploymentId, BTreeMap<u8, (u64, GateRow)>>,
-    specifications: BTreeMap<DeploymentId, SpecificationRow>,
-    halted_at: BTreeMap<DeploymentId, u64>,
-}
-
-/// Gives the gates of new deployments the time that these have in this world.
-pub(crate) fn shorten(writes: &mut [Write]) {
-    let rows = writes.iter().filter_map(|write| match write {
-        Write::Put(record, _) if record.key.sort == "META" => read::<DeploymentRow>(record).ok(),
-        Write::Put(..) | Write::Delete(..) | Write::Check(..) => None,
-    });
-    let deployments: Vec<Deployment> = rows.map(|row| row.deployment).collect();
-    for write in writes {
-        let Write::Put(record, _) = write else { continue };
-        let gate = GateRow::is_at(&record.key).then(|| read::<GateRow>(record).ok()).flatten();
-        let Some(mut row) = gate else { continue };
-        let of = deployments.iter().find(|deployment| *deployment.id() == row.deployment_id);
-        if let Some(deployment) = of {
-            row.gate = deployment.gate();
-            if let Ok(body) = serde_json::to_string(&row) {
-                record.body = body;
-            }
-        }
-    }
-}
-
 /// Notes what a transaction has written of gates.
-pub(crate) fn note(core: &mut Core, record: &Record) -> Result<(), String> {
+fn note(core: &mut Core, record: &Record) -> Result<(), String> {
     if GateRow::is_at(&record.key) {
         let row: GateRow = read(record)?;
         let copies = core.checks.gates.copies.entry(row.deployment_id.clone()).or_default();
@@ -61,26 +31,10 @@ pub(crate) fn note(core: &mut Core, record: &Record) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks the gates of the deployments that a transaction has touched, once all of it is noted.
-pub(crate) fn written(core: &mut Core, writes: &[Write]) {
-    let id_in = |key: &Key| {
-        let id = key.partition.strip_prefix("GATE#").and_then(|rest| rest.split('#').next());
-        id.and_then(|id| id.parse().ok()).or_else(|| DeploymentRow::id_in(key))
-    };
-    let touched: BTreeSet<DeploymentId> = writes
-        .iter()
-        .filter(|write| !matches!(write, Write::Check(..)))
-        .filter_map(|write| id_in(write.key()))
-        .collect();
-    for id in touched {
-        let now = core.now;
-        if is_halted(&core.checks, &id) {
-            core.checks.gates.halted_at.entry(id.clone()).or_insert(now);
-        }
-        if let Err(broken) = gate_holds(&core.checks, &id) {
-            core.violate(broken);
-        }
-    }
+/// The deployment that a key is of.
+fn id_in(key: &Key) -> Option<DeploymentId> {
+    let of_gate = key.partition.strip_prefix("GATE#").and_then(|rest| rest.split('#').next());
+    of_gate.and_then(|id| id.parse().ok()).or_else(|| DeploymentRow::id_in(key))
 }
 
 fn gate_holds(checks: &Checks, id: &DeploymentId) -> Result<(), String> {
@@ -155,6 +109,27 @@ impl Checks {
 }
 
 impl Core {
+    /// Notes what a transaction has written of gates.
+    pub(crate) fn note_gate(&mut self, record: &Record) -> Result<(), String> {
+        note(self, record)
+    }
+
+    /// Checks the gates of the deployments that a transaction has touched, once all of it is noted.
+    pub(crate) fn check_gates(&mut self, writes: &[Write]) {
+        let written = writes.iter().filter(|write| !matches!(write, Write::Check(..)));
+        let touched: BTreeSet<DeploymentId> =
+            written.filter_map(|write| id_in(write.key())).collect();
+        for id in touched {
+            let now = self.now;
+            if is_halted(&self.checks, &id) {
+                self.checks.gates.halted_at.entry(id.clone()).or_insert(now);
+            }
+            if let Err(broken) = gate_holds(&self.checks, &id) {
+                self.violate(broken);
+            }
+        }
+    }
+
     /// Checks that a host's question does not read the row of a deployment that has a gate.
     pub(crate) fn is_read(&mut self, key: &Key) {
         if !self.asks_as_host || key.sort != "META" {

@@ -15,9 +15,9 @@ use engine::deployment::{Fact, Performer, Request};
 use engine::{DeploymentId, Timestamp};
 use wire::host::Offer;
 
-use crate::checks;
 use crate::core::{EPOCH_MS, Event, Shared};
 use crate::dispatch_checks::Place;
+use crate::{checks, versions};
 
 /// All ports.
 #[derive(Debug)]
@@ -25,6 +25,24 @@ pub(crate) struct Ports {
     pub(crate) shared: Arc<Shared>,
     /// How far this server's clock is ahead, in milliseconds.
     pub(crate) skew_ms: u64,
+    /// Its number.
+    pub(crate) server: usize,
+}
+
+impl Ports {
+    /// Whether this server is of the version before.
+    fn is_old(&self) -> bool {
+        let core = self.shared.core();
+        let ms = core.now - EPOCH_MS;
+        core.versions
+            .as_ref()
+            .is_some_and(|versions| versions.is_old(self.server, core.is_driver, ms))
+    }
+
+    /// A record as this server sees it.
+    fn seen(&self, record: Record) -> Record {
+        if self.is_old() { versions::seen(record) } else { record }
+    }
 }
 
 impl Clock for Ports {
@@ -50,7 +68,7 @@ impl Table for Ports {
     async fn get(&self, key: &Key) -> Result<Option<Record>, TableError> {
         self.shared.pause().await;
         self.shared.core().is_read(key);
-        self.shared.table.get(key).await
+        Ok(self.shared.table.get(key).await?.map(|record| self.seen(record)))
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Record>, TableError> {
@@ -58,12 +76,14 @@ impl Table for Ports {
         for key in keys {
             self.shared.core().is_read(key);
         }
-        self.shared.table.get_many(keys).await
+        let records = self.shared.table.get_many(keys).await?;
+        Ok(records.into_iter().map(|record| self.seen(record)).collect())
     }
 
     async fn query(&self, query: &Query) -> Result<Page<Record>, TableError> {
         self.shared.pause().await;
-        self.shared.table.query(query).await
+        let Page { items, next } = self.shared.table.query(query).await?;
+        Ok(Page { items: items.into_iter().map(|record| self.seen(record)).collect(), next })
     }
 
     async fn query_index(&self, index: Index, query: &Query) -> Result<Page<Key>, TableError> {
@@ -73,6 +93,8 @@ impl Table for Ports {
 
     async fn write(&self, writes: &[Write]) -> Result<(), TableError> {
         self.shared.pause().await;
+        let known = self.is_old().then(|| versions::written(writes));
+        let writes = known.as_deref().unwrap_or(writes);
         let shortened = checks::shorten(&self.shared, writes);
         let writes = shortened.as_deref().unwrap_or(writes);
         let before = self.shared.table.transactions();

@@ -102,6 +102,7 @@ impl World {
         core.is_cloud = story.cloud.is_some();
         core.outages.clone_from(&story.outages);
         core.zones.clone_from(&story.zones);
+        core.versions.clone_from(&story.versions);
         let shared = Shared::new(core);
         let servers = (0..3).map(|server| server_of(&shared, server, story.faults.skew_ms));
         let mut world = Self {
@@ -426,7 +427,9 @@ impl World {
 }
 
 fn server_of(shared: &Arc<Shared>, server: u64, skew_ms: u64) -> Control {
-    let ports = Arc::new(Ports { shared: Arc::clone(shared), skew_ms: skew_ms * server / 2 });
+    let number = usize::try_from(server).unwrap_or(0);
+    let skew_ms = skew_ms * server / 2;
+    let ports = Arc::new(Ports { shared: Arc::clone(shared), skew_ms, server: number });
     let base = Base {
         table: ports.clone(),
         bell: ports.clone(),
