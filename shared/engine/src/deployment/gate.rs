@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::{Deployment, Stage};
 use crate::Timestamp;
 
-/// What the deployment has to say to all of its hosts alike.
+/// What the deployment has to say to all of its hosts alike. It is stored when it changes: what a later version adds is missing
+/// in those that are there, until they change next.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Gate {
