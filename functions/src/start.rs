@@ -16,9 +16,9 @@ use control::carriers::Carriers;
 use control::performing::Handover;
 use control::ports::{Clock, Errands, Instances, NoCloud, NoTraffic, Placed, Site, Traffic};
 use control::{
-    Base, Control, DAY_MS, DeploymentStepper, FleetWatcher, Followed, HookDispatcher, HostApi,
-    OperatorApi, Place, RevisionIntake, Settings, TrafficEvaluator, fleet_watcher, hook_dispatcher,
-    operator_api,
+    Base, Control, DAY_MS, DeploymentStepper, FleetWatcher, Followed, Gates, HookDispatcher,
+    HostApi, OperatorApi, Place, RevisionIntake, Settings, TrafficEvaluator, fleet_watcher,
+    hook_dispatcher, operator_api,
 };
 use sha2::{Digest as _, Sha256};
 use store::{DynamoTable, S3Bundles, Scope, ScopeError};
@@ -151,6 +151,7 @@ impl Start {
             dispatcher: Arc::new(PolledHosts),
             balancers: self.balancers(),
             followed: self.followed.clone(),
+            gates: Gates::default(),
         })
     }
 
@@ -188,6 +189,7 @@ impl Start {
             sites: Placed::own(Site::none()),
             place: self.place(),
             followed: Followed::default(),
+            gates: Gates::default(),
         }
     }
 

@@ -30,7 +30,7 @@ use engine::deployment::Performer;
 pub use error::Error;
 pub use fleet_watcher::FleetWatcher;
 pub use hook_dispatcher::HookDispatcher;
-pub use host_api::{Followed, HostApi};
+pub use host_api::{Followed, Gates, HostApi};
 pub use installation::{DAY_MS, Settings};
 pub use operator_api::OperatorApi;
 use performing::{Handover, Performers, Performs};
@@ -62,6 +62,8 @@ pub struct Control {
     pub place: Place,
     /// Deployments whose output somebody follows.
     pub followed: Followed,
+    /// Gates as they were a moment ago.
+    pub gates: Gates,
 }
 
 impl Control {
@@ -124,6 +126,7 @@ impl Control {
             dispatcher: self.dispatcher.clone(),
             balancers: self.sites.in_own().traffic.balancers,
             followed: self.followed.clone(),
+            gates: self.gates.clone(),
         }
     }
 

@@ -15,7 +15,7 @@ use control::carriers::Carriers;
 use control::ports::{
     BalancerKeeper, Instances, NoCloud, NoFunctions, NoMeter, NoServices, Placed, Site, Traffic,
 };
-use control::{Base, Control, Followed, Place, Settings};
+use control::{Base, Control, Followed, Gates, Place, Settings};
 use futures::future::BoxFuture;
 use serve::{Room, sigv4, stop_requested};
 use store::{DynamoTable, S3Bundles, Scope};
@@ -472,6 +472,7 @@ async fn assemble(
         sites: Placed::own(Site { instances: Instances::none(), traffic }),
         place: Place { account: ACCOUNT.to_owned(), region: REGION.to_owned() },
         followed: Followed::default(),
+        gates: Gates::default(),
     })
 }
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use control::rows::{
-    self, BatchRow, DeploymentRow, Direction, Group, HostRow, PassageRow, UploadRow, UploadState,
-    Verdict,
+    self, BatchRow, DeploymentRow, Direction, Group, HostRow, Layout, PassageRow, UploadRow,
+    UploadState, Verdict,
 };
 use control::table::{Condition, Record, Write};
 use engine::deployment::{Carrier, Creator, Deployment, HostState, Status};
@@ -14,7 +14,7 @@ use wire::host::BatchKey;
 
 use crate::core::{Core, Shared};
 use crate::{
-    capacity, copies, dispatch_checks, exchange, function_checks, rollback_checks, rule,
+    capacity, copies, dispatch_checks, exchange, function_checks, gates, rollback_checks, rule,
     service_checks, shift, stops, traffic, zones,
 };
 
@@ -48,6 +48,7 @@ pub(crate) struct Checks {
     /// The hosts of each batch that was pushed.
     batches: BTreeMap<String, BTreeSet<String>>,
     pub(crate) dispatches: dispatch_checks::Dispatches,
+    pub(crate) gates: gates::Gates,
     /// What is installed on a host by a group, by what its runner did.
     pub(crate) installed: BTreeMap<(String, GroupId), String>,
     /// The instances of which it is noted that they leave.
@@ -97,6 +98,7 @@ pub(crate) fn shorten(shared: &Shared, writes: &[Write]) -> Option<Vec<Write>> {
             }
         }
     }
+    gates::shorten(&mut writes);
     Some(writes)
 }
 
@@ -126,10 +128,11 @@ pub(crate) fn written(shared: &Arc<Shared>, writes: &[Write]) {
             _ if record.key.partition.starts_with("UPLOAD#") => upload_written(&mut core, record),
             _ => Ok(()),
         };
-        if let Err(broken) = outcome {
+        if let Err(broken) = outcome.and_then(|()| core.note_gate(record)) {
             core.violate(broken);
         }
     }
+    core.check_gates(writes);
     let touched: Vec<GroupId> = writes.iter().filter_map(|write| group_of(&core, write)).collect();
     for group in touched {
         if let Err(broken) = group_holds(&core.checks, &group) {
@@ -261,7 +264,7 @@ fn end_written(core: &mut Core, row: &DeploymentRow) -> Result<(), String> {
     traffic::end_holds(core, new)?;
     function_checks::end_holds(core, new)?;
     service_checks::end_holds(core, new)?;
-    core.checks.count(new);
+    core.checks.count(row);
     core.checks.ended += 1;
     let group = &new.order().group_id;
     core.checks.active.entry(group.clone()).or_default().remove(&id);
@@ -576,7 +579,8 @@ impl Checks {
     }
 
     /// Counts a deployment that has ended.
-    fn count(&mut self, deployment: &Deployment) {
+    fn count(&mut self, row: &DeploymentRow) {
+        let deployment = &row.deployment;
         let Some(ended) = deployment.ended() else { return };
         let is_copy = deployment.order().shift.as_ref().is_some_and(|shift| shift.copies.is_some());
         let kind = match deployment.carrier().map(Carrier::kind) {
@@ -588,7 +592,9 @@ impl Checks {
         let status = ended.ending.status.name();
         let why = ended.ending.failure.as_ref().map(|failure| failure.code);
         let why = why.map(|code| format!(" {code:?}")).unwrap_or_default();
-        for what in [kind.to_owned(), format!("{kind}: {status}{why}")] {
+        let is_old = (row.layout == Layout::Row).then_some("of the version before");
+        let kinds = [kind.to_owned(), format!("{kind}: {status}{why}")];
+        for what in kinds.into_iter().chain(is_old.map(str::to_owned)) {
             *self.tally.entry(what).or_default() += 1;
         }
     }
@@ -596,15 +602,6 @@ impl Checks {
     /// Whether a host is in a batch, or was.
     pub(crate) fn is_in_batch(&self, batch: &BatchKey, name: &str) -> bool {
         self.batches.get(&batch.to_string()).is_some_and(|names| names.contains(name))
-    }
-
-    /// Whether the host may get no permission any more, whatever it asks.
-    pub(crate) fn is_barred(&self, id: &DeploymentId, ordinal: u32) -> bool {
-        let host = self.hosts.get(id).and_then(|hosts| hosts.get(&ordinal));
-        let row = self.deployments.get(id);
-        self.stops.contains_key(id)
-            || host.is_some_and(|host| host.out_of_reach.is_some())
-            || row.is_some_and(|row| row.deployment.may_proceed(ordinal, Timestamp(0)).is_err())
     }
 
     /// Checks that a hook may start.

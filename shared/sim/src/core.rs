@@ -33,6 +33,7 @@ use crate::stops::Asked;
 use crate::task_sets::{Change as ServiceChange, ServicesWorld};
 use crate::traffic::TrafficWorld;
 use crate::units::Units;
+use crate::versions::Versions;
 use crate::world::ReplyTo;
 use crate::zones::ZoneStory;
 
@@ -215,6 +216,8 @@ pub(crate) struct Core {
     pub(crate) current: u64,
     /// Whether that one may change deployments that there are.
     pub(crate) is_driver: bool,
+    /// Whether that one answers a host.
+    pub(crate) asks_as_host: bool,
     pub(crate) checks: Checks,
     pub(crate) zones: Option<ZoneStory>,
     /// From when on every deployment is woken in time.
@@ -245,6 +248,7 @@ pub(crate) struct Core {
     pub(crate) functions: FunctionsWorld,
     pub(crate) services: ServicesWorld,
     pub(crate) clocks: Clocks,
+    pub(crate) versions: Option<Versions>,
 }
 
 impl fmt::Debug for Core {
@@ -263,6 +267,7 @@ impl Core {
             pushed: 0,
             current: 0,
             is_driver: false,
+            asks_as_host: false,
             checks: Checks::default(),
             zones: None,
             punctual_since: None,
@@ -282,6 +287,7 @@ impl Core {
             functions: FunctionsWorld::default(),
             services: ServicesWorld::default(),
             clocks: Clocks::default(),
+            versions: None,
             is_cloud: false,
             cloud: Cloud::default(),
             outages: Vec::new(),

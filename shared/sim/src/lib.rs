@@ -20,6 +20,8 @@ mod faults;
 mod fleet;
 mod function_checks;
 mod functions;
+mod gate_checks;
+mod gates;
 mod hook_functions;
 mod memory;
 mod outcome;
@@ -36,6 +38,7 @@ mod story;
 mod task_sets;
 mod traffic;
 mod units;
+mod versions;
 mod wakes;
 mod world;
 mod zones;
@@ -43,12 +46,14 @@ mod zones;
 pub use memory::{Kind, MemoryTable, TableFaults};
 pub use outcome::{Line, Outcome, Sum};
 pub use units::{Hottest, Second, Units};
+pub use versions::Part;
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use random::Random;
 use story::Story;
+use versions::Versions;
 use world::World;
 
 /// Simulates the world of `seed`. Where an invariant does not hold, the outcome has the transcript.
@@ -130,6 +135,22 @@ pub fn scale(config: &str, hosts: u32) -> Result<(Units, u64), Box<Outcome>> {
     let lasted_ms = shared.core().checks.lasted_ms();
     Ok((shared.counted().unwrap_or_default(), lasted_ms))
 }
+
+/// Simulates one deployment to `hosts` hosts that somebody stops when some of them are at work.
+pub fn stopped(hosts: u32) -> Outcome {
+    let story = Story::stopped(usize::try_from(hosts).unwrap_or(0));
+    World::of(&story, Random::new(1), false).run(1)
+}
+
+/// Simulates one deployment that is begun while `part` of all servers is of the version before, and ended when none is.
+pub fn upgraded(part: Part) -> Outcome {
+    let mut story = Story::at_once(20);
+    story.versions = Some(Versions::replaced_after(part, UPGRADED_MS));
+    World::of(&story, Random::new(1), false).run(1)
+}
+
+/// When the last server of the version before is replaced in that, in milliseconds.
+pub const UPGRADED_MS: u64 = 30_000;
 
 /// How many items one deployment of `config` writes for each of `hosts` hosts that all do well, with hooks that take
 /// less than a second together.

@@ -39,6 +39,8 @@ pub enum Kind {
     Deployment,
     /// A host of a deployment.
     Host,
+    /// A copy of a deployment's gate.
+    Gate,
     /// Output of hooks.
     Log,
     /// A group.
@@ -53,6 +55,8 @@ impl Kind {
             Self::Deployment
         } else if key.partition.starts_with("D#") && key.sort.starts_with("HOST#") {
             Self::Host
+        } else if key.partition.starts_with("GATE#") {
+            Self::Gate
         } else if key.partition.starts_with("LOG#") {
             Self::Log
         } else if key.partition.starts_with("GROUP#") && key.sort == "GROUP" {

@@ -14,9 +14,9 @@ use engine::deployment::{Fact, Performer, Request};
 use engine::{DeploymentId, Timestamp};
 use wire::host::Offer;
 
-use crate::checks;
 use crate::core::{EPOCH_MS, Event, Shared};
 use crate::dispatch_checks::Place;
+use crate::{checks, versions};
 
 /// All ports.
 #[derive(Debug)]
@@ -24,6 +24,24 @@ pub(crate) struct Ports {
     pub(crate) shared: Arc<Shared>,
     /// How far this server's clock is ahead, in milliseconds.
     pub(crate) skew_ms: u64,
+    /// Its number.
+    pub(crate) server: usize,
+}
+
+impl Ports {
+    /// Whether this server is of the version before.
+    fn is_old(&self) -> bool {
+        let core = self.shared.core();
+        let ms = core.now - EPOCH_MS;
+        core.versions
+            .as_ref()
+            .is_some_and(|versions| versions.is_old(self.server, core.is_driver, ms))
+    }
+
+    /// A record as this server sees it.
+    fn seen(&self, record: Record) -> Record {
+        if self.is_old() { versions::seen(record) } else { record }
+    }
 }
 
 impl Clock for Ports {
@@ -48,26 +66,30 @@ impl Entropy for Ports {
 impl Table for Ports {
     async fn get(&self, key: &Key) -> Result<Option<Record>, TableError> {
         self.shared.pause().await;
+        self.shared.core().is_read(key);
         let found = self.shared.table.get(key).await?;
         self.shared.count(|units| units.got([(key, found.as_ref())].into_iter()));
-        Ok(found)
+        Ok(found.map(|record| self.seen(record)))
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Record>, TableError> {
         self.shared.pause().await;
+        for key in keys {
+            self.shared.core().is_read(key);
+        }
         let found = self.shared.table.get_many(keys).await?;
         self.shared.count(|units| {
             let of = |key: &Key| found.iter().find(|record| record.key == *key);
             units.got(keys.iter().map(|key| (key, of(key))));
         });
-        Ok(found)
+        Ok(found.into_iter().map(|record| self.seen(record)).collect())
     }
 
     async fn query(&self, query: &Query) -> Result<Page<Record>, TableError> {
         self.shared.pause().await;
-        let page = self.shared.table.query(query).await?;
-        self.shared.count(|units| units.queried(&query.partition, &page.items));
-        Ok(page)
+        let Page { items, next } = self.shared.table.query(query).await?;
+        self.shared.count(|units| units.queried(&query.partition, &items));
+        Ok(Page { items: items.into_iter().map(|record| self.seen(record)).collect(), next })
     }
 
     async fn query_index(&self, index: Index, query: &Query) -> Result<Page<Key>, TableError> {
@@ -79,6 +101,8 @@ impl Table for Ports {
 
     async fn write(&self, writes: &[Write]) -> Result<(), TableError> {
         self.shared.pause().await;
+        let known = self.is_old().then(|| versions::written(writes));
+        let writes = known.as_deref().unwrap_or(writes);
         let shortened = checks::shorten(&self.shared, writes);
         let writes = shortened.as_deref().unwrap_or(writes);
         let before = self.shared.table.transactions();

@@ -31,6 +31,7 @@ use crate::runner::Host;
 use crate::services::ServicesStory;
 use crate::stops;
 use crate::traffic::TrafficStory;
+use crate::versions::Versions;
 use crate::world::World;
 use crate::zones::ZoneStory;
 
@@ -81,6 +82,7 @@ pub(crate) struct Story {
     pub(crate) functions: Option<FunctionsStory>,
     pub(crate) services: Option<ServicesStory>,
     pub(crate) clock: Option<ClockStory>,
+    pub(crate) versions: Option<Versions>,
 }
 
 impl Story {
@@ -95,6 +97,7 @@ impl Story {
         story.add_services(seed);
         story.add_rollbacks(seed);
         story.add_clock(seed);
+        story.versions = Versions::by_chance(seed, story.lasts_ms);
         story.outages = Outage::by_chance(seed, story.lasts_ms);
         (story, random)
     }
@@ -139,6 +142,7 @@ impl Story {
             functions: None,
             services: None,
             clock: None,
+            versions: None,
         }
     }
 
@@ -237,7 +241,22 @@ impl Story {
             functions: None,
             services: None,
             clock: None,
+            versions: None,
         }
+    }
+}
+
+impl Story {
+    /// The same to all of them at once, with slow hooks.
+    pub(crate) fn at_once(hosts: usize) -> Self {
+        Self { pace: Pace::Slow, ..Self::calm("CodeDeployDefault.AllAtOnce", hosts) }
+    }
+
+    /// The same, and somebody stops it while they run.
+    pub(crate) fn stopped(hosts: usize) -> Self {
+        let mut story = Self::at_once(hosts);
+        story.acts.push((13_000, Act::Stop { group: 0, roll_back: None }));
+        story
     }
 }
 
@@ -307,7 +326,7 @@ impl World {
                 core.push(ms, Event::ServerDies(server));
             }
         }
-        if story.faults == Faults::default() {
+        if story.faults == Faults::default() && story.versions.is_none() {
             core.punctual_since = Some(core.now);
         }
         for _ in 0..core.random.between(0, 3) {

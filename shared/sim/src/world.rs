@@ -10,11 +10,11 @@ use std::task::{Context, Poll, Waker};
 
 use control::carriers::Carriers;
 use control::ports::{Errand, NoMeter, Placed, Site, Traffic, Uploaded};
-use control::{Base, Control, Error, Followed, Place, Settings};
+use control::{Base, Control, Error, Followed, Gates, Place, Settings};
 use engine::deployment::Performer;
 use engine::{DeploymentId, Timestamp};
 use wire::cutover::Wish;
-use wire::host::{Offer, RefusalCode};
+use wire::host::{Offer, RefusalCode, ReportRequest};
 
 use crate::bundles::SimBundles;
 use crate::cloud::instances_of;
@@ -116,6 +116,7 @@ impl World {
         core.is_cloud = story.cloud.is_some();
         core.outages.clone_from(&story.outages);
         core.zones.clone_from(&story.zones);
+        core.versions.clone_from(&story.versions);
         let shared = Shared::new(core, units);
         let servers = (0..3).map(|server| server_of(&shared, server, story.faults.skew_ms));
         let mut world = Self {
@@ -317,6 +318,7 @@ impl World {
             let mut core = self.shared.core();
             core.current = id;
             core.is_driver = task.is_driver;
+            core.asks_as_host = task.what.starts_with("host-");
         }
         let mut context = Context::from_waker(Waker::noop());
         let polled =
@@ -439,7 +441,9 @@ impl World {
 }
 
 fn server_of(shared: &Arc<Shared>, server: u64, skew_ms: u64) -> Control {
-    let ports = Arc::new(Ports { shared: Arc::clone(shared), skew_ms: skew_ms * server / 2 });
+    let number = usize::try_from(server).unwrap_or(0);
+    let skew_ms = skew_ms * server / 2;
+    let ports = Arc::new(Ports { shared: Arc::clone(shared), skew_ms, server: number });
     let base = Base {
         table: ports.clone(),
         bell: ports.clone(),
@@ -472,6 +476,7 @@ fn server_of(shared: &Arc<Shared>, server: u64, skew_ms: u64) -> Control {
         }),
         place: Place { account: "111122223333".to_owned(), region: "eu-west-1".to_owned() },
         followed: Followed::default(),
+        gates: Gates::default(),
     }
 }
 
@@ -501,7 +506,15 @@ async fn answer(
         Question::ClaimBatch(secret, request) => {
             let id = request.batch.deployment_id.clone();
             let is_allowed = shared.core().checks.is_in_batch(&request.batch, &request.host);
+            let is_barred = {
+                let checks = &shared.core().checks;
+                let ordinal = checks.ordinal_of(&id, &request.host);
+                ordinal.is_some_and(|ordinal| checks.is_barred(&id, ordinal))
+            };
             let answer = control.host_api().claim_batch(&secret, &request).await;
+            if is_barred && answer.as_ref().is_ok_and(|answer| answer.claim.proceed) {
+                shared.core().violate(format!("{} of {id} claimed what it must not", request.host));
+            }
             if !is_allowed && answer.is_ok() {
                 shared.core().violate(format!("{} claims in a batch of {id}", request.host));
             }
@@ -512,7 +525,13 @@ async fn answer(
         }
         Question::Report(token, request) => {
             let (id, ordinal) = (request.deployment_id.clone(), request.ordinal);
-            let is_barred = shared.core().checks.is_barred(&id, ordinal);
+            let is_barred = {
+                let core = shared.core();
+                match request.sequence {
+                    ReportRequest::QUESTION => core.checks.is_barred(&id, ordinal),
+                    _ => core.checks.is_barred_for_long(&id, ordinal, core.now),
+                }
+            };
             let answer = control.host_api().report(&token, request).await;
             if is_barred && answer.as_ref().is_ok_and(|answer| answer.proceed) {
                 shared.core().violate(format!("host {ordinal} of {id} may proceed and must not"));

@@ -15,7 +15,7 @@ use control::ports::{
 };
 use control::rows::{self, DeploymentRow};
 use control::start::Request;
-use control::{Base, Control, Error, Followed, Place, Settings};
+use control::{Base, Control, Error, Followed, Gates, Place, Settings};
 use engine::deployment::{CarrierTraits, Deployment, Fact, Shift, Side, Status};
 use engine::{DeploymentId, GroupId, Pin, Revision, Timestamp};
 use serde::de::DeserializeOwned;
@@ -227,6 +227,7 @@ fn control(world: &Arc<World>, table: &Arc<MemoryTable>) -> Control {
         }),
         place: Place { account: "111122223333".to_owned(), region: "eu-west-1".to_owned() },
         followed: Followed::default(),
+        gates: Gates::default(),
     }
 }
 

@@ -22,6 +22,8 @@ fn every_invariant_holds_in_a_thousand_worlds() {
     }
     // A world in which nothing happens holds every invariant.
     assert!(sum.deployments > SEEDS, "{} deployments", sum.deployments);
+    let (of_before, _) = sum.tally["of the version before"];
+    assert!(of_before > SEEDS / 20, "{of_before} deployments that the version before began");
 }
 
 /// Seeds of which those are simulated twice whose machine's clock jumps.
@@ -54,6 +56,30 @@ fn a_seed_replays_step_by_step() {
         assert!(!outcome.lines.is_empty());
         assert_eq!(outcome, sim::replay(seed));
         assert_eq!(outcome.events, sim::run(seed).events, "a transcript changes nothing");
+    }
+}
+
+#[test]
+fn a_stop_reaches_all_hosts_of_a_fleet_that_reads_many_copies_of_the_gate() {
+    let outcome = sim::stopped(1_100);
+    assert_eq!(outcome.violation, None, "{}", outcome.last_line());
+    assert_eq!((outcome.deployments, outcome.succeeded), (1, 0));
+    // Begun, sealed, stopped, what the deployment takes note of, and its end: 16 copies but for the first time.
+    let gates = outcome.writes[&sim::Kind::Gate];
+    assert!((49..=65).contains(&gates), "{gates} copies were written");
+}
+
+#[test]
+fn a_deployment_that_one_version_begins_is_ended_by_the_next_whichever_part_is_replaced_last() {
+    // Who may decide leaves alone what it does not know, or goes on with what the other one has begun.
+    for (part, of_before) in [(sim::Part::All, 1), (sim::Part::Others, 1), (sim::Part::Steppers, 0)]
+    {
+        let outcome = sim::upgraded(part);
+        assert_eq!(outcome.violation, None, "{part:?}: {}", outcome.last_line());
+        assert_eq!((outcome.deployments, outcome.succeeded), (1, 1), "{part:?}");
+        let begun = outcome.tally.get("of the version before").copied().unwrap_or_default();
+        assert_eq!(begun, of_before, "{part:?}");
+        assert!(outcome.virtual_ms > sim::UPGRADED_MS, "{part:?}");
     }
 }
 

@@ -37,7 +37,6 @@ const STILL_THERE: &[(&str, &[&str])] = &[
     (
         "shared/control/src",
         &[
-            "base/hosts.rs",
             "base/mod.rs",
             "content.rs",
             "deployment_stepper/mod.rs",

@@ -185,7 +185,16 @@ async fn a_stop_lets_the_running_host_end_and_may_be_asked_for_again() {
     let stopped = world.ok("StopDeployment", named(&id)).await;
     assert_eq!(stopped["status"], "Pending");
     world.ok("StopDeployment", named(&id)).await;
+    // Who asks for leave to run a script hears of it at once, before the deployment has taken note of it; a heartbeat does
+    // within a second.
+    report["sequence"] = 0.into();
+    let (_, answer) = world.host("report", &token, report.clone()).await;
+    assert_eq!(
+        (&answer["proceed"], &answer["reason"]),
+        (&json!(false), &json!("the deployment was stopped"))
+    );
     world.advance(&id).await;
+    world.pass_ms(1_000);
     report["sequence"] = 2.into();
     let (_, answer) = world.host("report", &token, report.clone()).await;
     assert_eq!(answer["proceed"], false);

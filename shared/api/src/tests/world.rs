@@ -12,7 +12,7 @@ use control::ports::{
     AliasStanding, Bell, Bundles, Clock, Dispatcher, Entropy, FunctionError, Instances, NoCloud,
     NoMeter, Object, PinError, Pinned, Placed, Site, Traffic,
 };
-use control::{Base, Control, Followed, Place, Settings, hash_of};
+use control::{Base, Control, Followed, Gates, Place, Settings, hash_of};
 use engine::appspec::Alias;
 use engine::deployment::Fact;
 use engine::{BundleType, DeploymentId, Pin, Timestamp};
@@ -231,6 +231,7 @@ impl World {
             }),
             place: Place { account: "123456789012".into(), region: "eu-central-1".into() },
             followed: Followed::default(),
+            gates: Gates::default(),
         };
         let router = crate::router(control.operator_api(), control.host_api(), crate::Open);
         Self { functions, control, router, table, ports }

@@ -13,7 +13,7 @@ use wire::codedeploy::{AlarmConfiguration, ErrorName, REGISTERED_BY_DEPLOYMENT, 
 
 use crate::carriers;
 use crate::fleet_watcher::copies;
-use crate::rows::{self, Config, DeploymentRow, Group, RegisteredRevision, Stored};
+use crate::rows::{self, Config, DeploymentRow, Group, Layout, RegisteredRevision, Stored};
 use crate::table::Write;
 use crate::{Base, Error, settings};
 
@@ -145,7 +145,8 @@ impl Base {
                 return Err(ErrorName::DeploymentGroupDoesNotExist.because(message).into());
             };
             let row = self.take_slot(&mut group, request, id.clone(), now).await?;
-            let mut writes = vec![group.replace()?, rows::create(&row)?];
+            let mut writes = row.begin()?;
+            writes.push(group.replace()?);
             writes.extend(self.register_use(&row, &group.row.name, now).await?);
             match self.table.write(&writes).await.map_err(Error::from) {
                 Ok(()) => {
@@ -188,8 +189,9 @@ impl Base {
             ..Request::new(last.revision, Some(last.pin))
         };
         let row = self.take_slot(&mut group, &request, id.clone(), now).await?;
-        match self.table.write(&[group.replace()?, rows::create(&row)?]).await.map_err(Error::from)
-        {
+        let mut writes = row.begin()?;
+        writes.push(group.replace()?);
+        match self.table.write(&writes).await.map_err(Error::from) {
             Ok(()) => {
                 self.bell.ring(&id, Vec::new());
                 Ok(Some(id))
@@ -275,6 +277,7 @@ impl Base {
             targets,
             previous,
             place: group.place.clone(),
+            layout: Layout::Gate,
         })
     }
 

@@ -5,10 +5,11 @@ use engine::deployment::{Deployment, Ending, Fact, HostState};
 use engine::group::Next;
 use tracing::info;
 
+use super::gate::Told;
 use crate::fleet_watcher::ask_for;
 use crate::fleet_watcher::{copies, scaling};
 use crate::ports::{HostOutcome, Measure, Upkeep};
-use crate::rows::{self, DeploymentRow, Group, Stored, UploadRow, UploadState};
+use crate::rows::{self, DeploymentRow, Group, Layout, Stored, UploadRow, UploadState};
 use crate::table::Write;
 use crate::traffic_evaluator::looks::to_look_at;
 use crate::{DeploymentStepper, Error};
@@ -19,8 +20,8 @@ impl DeploymentStepper {
     pub(super) async fn end(
         &self,
         mut stored: Stored<DeploymentRow>,
-        ending: &Ending,
-        now: Timestamp,
+        told: &Told,
+        (ending, now): (&Ending, Timestamp),
         condition: Write,
     ) -> Result<(), Error> {
         let group = rows::load::<Group>(
@@ -31,8 +32,9 @@ impl DeploymentStepper {
         let Some(mut group) = group else {
             stored.row.deployment.apply(Fact::Ended { at: now, rolled_back_by: None });
             stored.row.wake_at = None;
-            self.base.table.write(&[stored.replace()?, condition]).await?;
-            return Ok(());
+            let mut writes = self.writes_of(&stored, told).await?;
+            writes.push(condition);
+            return Ok(self.base.table.write(&writes).await?);
         };
         let id = self.base.new_deployment_id();
         let rollback = ending.roll_back.then_some(&id);
@@ -46,13 +48,13 @@ impl DeploymentStepper {
         if is_changed {
             writes.extend(self.base.note_scaling_groups(&group.row)?);
         }
-        writes.push(stored.replace()?);
+        writes.extend(self.writes_of(&stored, told).await?);
         writes.push(group.replace()?);
         if let Some(look) = to_look_at(&stored.row.deployment, ending.status, now) {
             writes.push(rows::create(&look)?);
         }
         if let Some(row) = &successor {
-            writes.push(rows::create(row)?);
+            writes.extend(row.begin()?);
         }
         self.base.table.write(&writes).await?;
         info!(deployment = %stored.row.deployment.id(), status = ending.status.name(), next = successor.is_some().then(|| id.as_str()), "ended");
@@ -116,6 +118,7 @@ impl DeploymentStepper {
                     targets: None,
                     previous,
                     place: ended.row.place.clone(),
+                    layout: Layout::Gate,
                 }))
             }
             Next::Queued(upload) => {

@@ -4,8 +4,10 @@
 //! comes of it is a new fact. A crash between any two of these loses nothing, because the row tells what was about to
 //! be done and the plan asks for it again.
 
+mod along;
 mod check;
 mod end;
+mod gate;
 mod sending;
 mod wake;
 
@@ -87,6 +89,18 @@ struct Decided {
     was_armed: bool,
 }
 
+/// Notes in a row what was decided, before it is stored, and which batches are sent by that.
+fn note_decision(row: &mut DeploymentRow, at: Timestamp, plan: Plan, sent: &[u32]) {
+    row.wake_at = plan.wake_at;
+    row.deployment.apply(Fact::Decided { at, plan });
+    if !sent.is_empty() {
+        for batch in sent {
+            row.deployment.apply(Fact::BatchAccepted { batch: *batch, at });
+        }
+        row.wake_at = row.deployment.plan(at).wake_at;
+    }
+}
+
 impl DeploymentStepper {
     /// Advances a deployment as far as it goes without waiting: folds `facts` in, decides, stores, performs, and folds
     /// what came of it. Safe to call at any time, by several at once.
@@ -131,6 +145,7 @@ impl DeploymentStepper {
             if stored.row.deployment.ended().is_some() {
                 return Ok(None);
             }
+            let told = Self::told_by(&stored.row);
             let deployment = &mut stored.row.deployment;
             let mut changed = false;
             for fact in facts {
@@ -151,7 +166,7 @@ impl DeploymentStepper {
                         Some(stop) => stop.unchanged(),
                         None => Write::Check(StopRow::key_of(id), Condition::Absent),
                     };
-                    match self.end(stored, ending, now, no_other).await {
+                    match self.end(stored, &told, (ending, now), no_other).await {
                         Err(error) if error.is_conflict() => continue,
                         ended => ended?,
                     }
@@ -165,9 +180,12 @@ impl DeploymentStepper {
             }
             let was = stored.row.wake_at;
             let plan = Plan { requests: requests.clone(), wake_at };
-            self.note_decision(&mut stored.row, now, plan);
+            let along = self.along(&stored.row, &requests).await?;
+            note_decision(&mut stored.row, now, plan, &along.batches);
             let was_armed = stored.row.wake_at == was;
-            match self.base.table.write(&[stored.replace()?]).await {
+            let mut writes = self.writes_of(&stored, &told).await?;
+            writes.extend(along.writes);
+            match self.base.table.write(&writes).await {
                 Ok(()) => {
                     stored.version += 1;
                     debug!(deployment = %id, version = stored.version, ?requests, "decided");
@@ -178,19 +196,6 @@ impl DeploymentStepper {
             }
         }
         Err(crate::table::TableError::Conflict(DeploymentRow::key_of(id)).into())
-    }
-
-    /// Notes in a row what was decided, before it is stored.
-    fn note_decision(&self, row: &mut DeploymentRow, at: Timestamp, plan: Plan) {
-        let accepted = self.accepted_at_once(&plan.requests);
-        row.wake_at = plan.wake_at;
-        row.deployment.apply(Fact::Decided { at, plan });
-        if !accepted.is_empty() {
-            for fact in accepted {
-                row.deployment.apply(fact);
-            }
-            row.wake_at = row.deployment.plan(at).wake_at;
-        }
     }
 
     /// Does one request, or has it done elsewhere. What goes wrong is logged and not told: the request will be asked for

@@ -15,18 +15,6 @@ impl DeploymentStepper {
         Some(Fact::BatchRefused { batch: *batch, at: self.base.now(), refusal: refusal_of(error) })
     }
 
-    /// What is told at once of commands that nobody has to accept: where no request is handed over, hosts find their commands
-    /// in the table as soon as the decision is stored.
-    pub(super) fn accepted_at_once(&self, requests: &[Request]) -> Vec<Fact> {
-        let at = self.base.now();
-        let accepted = |request: &Request| {
-            let Request::Dispatch { batch, .. } = request else { return None };
-            Some(Fact::BatchAccepted { batch: *batch, at })
-        };
-        let is_at_once = self.errands.accepts_at_once();
-        requests.iter().filter(|_| is_at_once).filter_map(accepted).collect()
-    }
-
     /// What is written of the batches that a deployment is sending.
     pub(super) async fn deliveries(&self, deployment: &Deployment) -> Result<Vec<Fact>, Error> {
         let key =

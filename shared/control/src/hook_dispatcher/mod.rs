@@ -4,6 +4,7 @@
 mod delivery;
 pub(crate) mod down;
 mod here;
+mod offers;
 mod push;
 
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use here::Here;
 
 use crate::performing::Performs;
 use crate::ports::{Dispatcher, Fleet, Place, Placed, Push};
-use crate::rows::{self, DeploymentRow, HostRow, Stored, Transport};
+use crate::rows::{DeploymentRow, HostRow, Stored, Transport};
 use crate::{Base, Error};
 
 /// Brings hosts their commands: what `hook_dispatcher` is.
@@ -76,7 +77,8 @@ impl HookDispatcher {
         let deployment = &row.deployment;
         let id = deployment.id();
         let keys: Vec<_> = hosts.iter().map(|ordinal| HostRow::key_of(id, ordinal)).collect();
-        let rows: Vec<Stored<HostRow>> = rows::load_many(&*self.base.table, &keys).await?;
+        // Before anybody is told: whoever asks because of that finds it.
+        let rows = self.offer(row, attempt, &keys).await?;
         let (pushed, polling): (Vec<_>, Vec<_>) =
             rows.into_iter().partition(|host| host.row.transport == Transport::Push);
         let offer = |row: &HostRow| {

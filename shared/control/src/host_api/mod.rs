@@ -1,28 +1,32 @@
 //! The host protocol: what a host may do, and what it says.
 
+mod answer;
+mod claim;
+mod gates;
+mod offers;
+mod old_layout;
+mod permission;
 mod shift;
 pub(crate) mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use engine::deployment::{Deployment, Fact};
+use engine::deployment::Fact;
 use engine::{DeploymentId, GroupId, Timestamp};
+pub use gates::Gates;
 use tracing::{Span, debug, instrument};
 use wire::host::{
-    BatchClaimRequest, BatchClaimResponse, BatchKey, Bundle, ClaimRequest, ClaimResponse,
-    EventReport, EventStatus, HostStatus, Offer, PollRequest, PollResponse, Refusal, RefusalCode,
-    ReportRequest, ReportResponse, Specification,
+    BatchClaimRequest, BatchClaimResponse, BatchKey, ClaimRequest, ClaimResponse, EventReport,
+    EventStatus, HostStatus, Offer, PollRequest, PollResponse, Refusal, RefusalCode, ReportRequest,
+    ReportResponse,
 };
 use wire::log::without_stamps;
 
-use crate::base::NEWEST;
 use crate::carriers::Carriers;
 use crate::ports::{Balancers, Bundles, Dispatcher};
-use crate::rows::{
-    self, BatchRow, DeploymentRow, Group, HostRow, LogRow, LoggedEvent, OnPremises, Stored,
-};
-use crate::table::{Index, Query, TableError, Write};
+use crate::rows::{self, BatchRow, Group, HostRow, LogRow, LoggedEvent, OnPremises, Stored};
+use crate::table::{TableError, Write};
 use crate::{Base, Error, hash_of};
 
 /// Longest a poll is held, in milliseconds; below what proxies and clients cut off.
@@ -55,6 +59,8 @@ pub struct HostApi {
     pub balancers: Arc<dyn Balancers>,
     /// Deployments whose output somebody follows.
     pub followed: Followed,
+    /// Gates as they were a moment ago.
+    pub gates: Gates,
 }
 
 /// Deployments whose output somebody follows, so that their hosts send it as it comes.
@@ -157,43 +163,6 @@ impl HostApi {
         }
     }
 
-    /// What waits for a host, out of its newest deployments.
-    async fn offers_to(&self, name: &str) -> Result<Vec<Offer>, Error> {
-        let mut query = Query::prefix(HostRow::list_of(name), "", NEWEST);
-        query.descending = true;
-        let places = self.base.table.query_index(Index::Listed, &query).await?.items;
-        let ids: Vec<DeploymentId> = places.iter().filter_map(DeploymentRow::id_in).collect();
-        let keys: Vec<_> = ids.iter().map(DeploymentRow::key_of).collect();
-        let deployments: Vec<Stored<DeploymentRow>> =
-            rows::load_many(&*self.base.table, &keys).await?;
-        let mut offers = Vec::new();
-        for place in &places {
-            let id = DeploymentRow::id_in(place);
-            let found =
-                deployments.iter().find(|stored| Some(stored.row.deployment.id()) == id.as_ref());
-            let Some((deployment, ordinal)) =
-                found.map(|s| &s.row.deployment).zip(HostRow::ordinal_in(place))
-            else {
-                continue;
-            };
-            if let Some(host) = deployment.hosts().get(ordinal)
-                && deployment.may_proceed(ordinal, self.base.now()).is_ok()
-            {
-                let deployment_id = deployment.id().clone();
-                offers.push(Offer { deployment_id, ordinal, attempt: host.attempt });
-            }
-        }
-        // A host that is done stays in flight until the driver has heard of it.
-        let keys: Vec<_> =
-            offers.iter().map(|o| HostRow::key_of(&o.deployment_id, o.ordinal)).collect();
-        let hosts: Vec<Stored<HostRow>> = rows::load_many(&*self.base.table, &keys).await?;
-        offers.retain(|offer| {
-            let ours = |host: &HostRow| host.deployment_id == offer.deployment_id;
-            hosts.iter().any(|host| ours(&host.row) && !host.row.has_ended())
-        });
-        Ok(offers)
-    }
-
     /// Gives a host its command, and the token to report with. Claiming again makes the token of the claim before void.
     #[instrument(name = "host", skip_all, fields(host = request.host, deployment = %request.offer.deployment_id))]
     pub async fn claim(&self, key: &str, request: &ClaimRequest) -> Result<ClaimResponse, Error> {
@@ -254,108 +223,6 @@ impl HostApi {
             return Err(refuse(RefusalCode::Unauthorized, message));
         }
         Ok(row)
-    }
-
-    async fn grant(
-        &self,
-        name: &str,
-        deployment_id: &DeploymentId,
-        ordinal: u32,
-    ) -> Result<BatchClaimResponse, Error> {
-        let place = HostRow::key_of(deployment_id, ordinal);
-        loop {
-            let loaded = futures::try_join!(
-                self.as_it_stands(deployment_id),
-                rows::load::<HostRow>(&*self.base.table, &place)
-            )?;
-            let (Some(deployment), Some(mut host)) = loaded else {
-                return Err(superseded("there is no such command"));
-            };
-            if host.row.name != name {
-                return Err(superseded("the command is for another host"));
-            }
-            check_reach(&host.row)?;
-            if host.row.has_ended() {
-                return Err(superseded("the command is finished"));
-            }
-            if host.row.leaving && host.row.heard_at.is_none() {
-                return Err(superseded("the host is about to vanish; nothing is started on it"));
-            }
-            let halted = deployment.may_proceed(ordinal, self.base.now()).err();
-            if let Some(why) = halted
-                && (host.row.heard_at.is_none() || !deployment.waits_for(ordinal))
-            {
-                return Err(superseded(why));
-            }
-            let token = self.base.new_token();
-            host.row.token_hash = Some(hash_of(&token));
-            if host.row.down_until.take().is_some() {
-                // It is up again, and nothing of that is true any more.
-                host.row.hint = None;
-            }
-            host.row.attempt = deployment.hosts().get(ordinal).map_or(1, |known| known.attempt);
-            host.row.heard_at = Some(self.base.now().max(host.row.heard_at.unwrap_or_default()));
-            match self.base.table.write(&[host.replace()?]).await {
-                Ok(()) => {
-                    let (deployment_id, attempt) = (deployment_id.clone(), host.row.attempt);
-                    let offer = Offer { deployment_id, ordinal, attempt };
-                    let mut claim = self.command(&deployment, host.row, token).await?;
-                    if let Some(why) = halted {
-                        // Nor does a runner start anything that only knows leases.
-                        (claim.proceed, claim.lease_ms) = (false, 0);
-                        claim.reason = Some(why.to_owned());
-                    }
-                    return Ok(BatchClaimResponse { offer, claim, deleted_groups: Vec::new() });
-                }
-                Err(TableError::Conflict(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
-    async fn command(
-        &self,
-        deployment: &Deployment,
-        host: HostRow,
-        token: String,
-    ) -> Result<ClaimResponse, Error> {
-        let order = deployment.order();
-        let Some(pin) = deployment.pin() else {
-            return Err(superseded("the deployment has no bundle yet"));
-        };
-        let revision = order.revision.clone();
-        let specification = Specification {
-            deployment_id: order.id.clone(),
-            application_name: order.application.clone(),
-            deployment_group_name: order.group.clone(),
-            deployment_group_id: order.group_id.clone(),
-            generation: order.generation,
-            creator: order.creator.name().to_owned(),
-            bundle: Bundle {
-                bucket: revision.bucket,
-                key: revision.key,
-                // Of the object that was read; who pinned it before that was noted knew the revision's alone.
-                version: pin.version.clone().or(revision.version),
-                e_tag: pin.e_tag.clone().or(revision.e_tag),
-                sha256: pin.sha256.clone(),
-                size: pin.size,
-            },
-            file_exists_behavior: order.file_exists_behavior,
-            ignore_application_stop_failures: order.ignore_application_stop_failures,
-            events: deployment.events().to_vec(),
-            held_before: deployment.held_before(),
-            rerun_interrupted: order.rerun_interrupted,
-        };
-        let bundle_url = self.bundles.url(pin).await?;
-        Ok(ClaimResponse {
-            token,
-            specification,
-            bundle_url,
-            lease_ms: deployment.lease_ms(),
-            reported: host.events,
-            proceed: true,
-            reason: None,
-        })
     }
 
     /// Takes a host's report and says whether the host may go on. A report that came before, or comes after the
@@ -459,37 +326,6 @@ impl HostApi {
             })?);
         }
         Ok(writes)
-    }
-
-    async fn answer(&self, host: &HostRow, is_question: bool) -> Result<ReportResponse, Error> {
-        let Some(deployment) = self.as_it_stands(&host.deployment_id).await? else {
-            return Err(superseded("the deployment was deleted"));
-        };
-        let now = self.base.now();
-        let proceed = deployment.may_proceed(host.ordinal, now);
-        // A host that asks for a script does not wait for its balancer, whatever it has said last.
-        let traffic = if is_question { None } else { self.traffic_answer(&deployment, host).await };
-        let used_ms = host.heard_at.map_or(0, |heard_at| now.since_ms(heard_at));
-        Ok(ReportResponse {
-            proceed: proceed.is_ok(),
-            reason: proceed.err().map(str::to_owned),
-            lease_ms: deployment.lease_ms().saturating_sub(used_ms),
-            follow: self.followed.has(&host.deployment_id, now),
-            traffic,
-        })
-    }
-
-    /// A deployment with the request to stop it, if there is one: whoever was answered that it stops is believed, also
-    /// before the deployment has taken note of it.
-    async fn as_it_stands(&self, id: &DeploymentId) -> Result<Option<Deployment>, Error> {
-        let (stored, stop) = futures::try_join!(self.base.deployment(id), self.base.stop_of(id))?;
-        Ok(stored.map(|stored| {
-            let mut deployment = stored.row.deployment;
-            if let Some(stop) = stop {
-                deployment.apply(stop.row.fact());
-            }
-            deployment
-        }))
     }
 }
 

@@ -4,13 +4,12 @@
 
 use std::sync::Arc;
 
-use engine::deployment::{Deployment, Fact, Stage};
+use engine::deployment::{Fact, Gate, Order, Stage};
 use engine::lifecycle::Event;
 use tracing::{info, warn};
-use wire::host::EventStatus;
 
 use crate::carriers::{Carrier, sides_of};
-use crate::host_api::traffic::Look;
+use crate::host_api::traffic::{Look, event_of, is_held};
 use crate::ports::{BalancerError, Standing};
 use crate::rows::{self, HostRow};
 use crate::{Error, HostApi};
@@ -19,40 +18,38 @@ use crate::{Error, HostApi};
 const LOOKS_APART: u64 = 5;
 
 impl HostApi {
-    /// Looks at what a host of a shift waits for; none if it waits for nothing. What was learnt is told to the deployment.
-    pub(crate) async fn shift_look(
+    /// What a host of a shift waits for, and when it is looked at again; none if it waits for nothing.
+    pub(super) fn shift_wait(
         &self,
-        deployment: &Deployment,
+        gate: &Gate,
+        stage: Stage,
         host: &HostRow,
-    ) -> Option<(Event, u64, Result<Look, BalancerError>)> {
-        let is_waited_in =
-            |event: Event| matches!(event, Event::BeforeAllowTraffic | Event::AllowTraffic);
-        let waiting = host.events.iter().find(|report| {
-            is_waited_in(report.event) && report.status == EventStatus::InProgress
-        })?;
-        let event = waiting.event;
+    ) -> Option<(Event, u64)> {
+        let event = event_of(host, is_held)?;
         let apart = self.base.settings.traffic_look_ms.saturating_mul(LOOKS_APART);
         // Who waits for a person may wait for days.
-        let for_person = apart.saturating_mul(LOOKS_APART).min(deployment.lease_ms() / 3);
-        let again_ms = match deployment.stage() {
-            Some(Stage::Ready) => for_person.max(apart),
-            _ if host.waits_in == Some(event) => apart,
-            _ => self.look_again_ms(host),
+        let for_person = apart.saturating_mul(LOOKS_APART).min(gate.lease_ms() / 3);
+        let again_ms = match host.waits_in == Some(event) {
+            _ if stage == Stage::Ready => for_person.max(apart),
+            true => apart,
+            false => self.look_again_ms(host),
         };
-        Some((event, again_ms, self.look_at_shift(deployment, host, event).await))
+        Some((event, again_ms))
     }
 
-    async fn look_at_shift(
+    /// Looks at what a host of a shift waits for. What was learnt is told to the deployment.
+    pub(super) async fn look_at_shift(
         &self,
-        deployment: &Deployment,
+        gate: &Gate,
+        order: &Order,
         host: &HostRow,
         event: Event,
     ) -> Result<Look, BalancerError> {
-        let Some(carrier) = self.carrier_of(deployment) else { return Ok(Look::Waits) };
-        let is_ready = match sides_of(carrier.groups(), deployment.new_side()) {
+        let Some(carrier) = self.carrier_of(order) else { return Ok(Look::Waits) };
+        let is_ready = match sides_of(carrier.groups(), gate.new_side()) {
             // Its target group has the traffic: it comes into it with the others, when the traffic moves.
             _ if carrier.enters_with_traffic() => true,
-            Some((_, new)) => match self.come_in(deployment, new, &host.name).await? {
+            Some((_, new)) => match self.come_in(new, host).await? {
                 Ok(is_in) => is_in,
                 Err(look) => return Ok(look),
             },
@@ -65,33 +62,32 @@ impl HostApi {
             self.note_waiting(host, event).await;
         }
         let goes_on_at = if event == Event::AllowTraffic { Stage::After } else { Stage::Before };
-        let goes_on = deployment.stage().is_some_and(|stage| stage >= goes_on_at);
+        let goes_on = gate.stage().is_some_and(|stage| stage >= goes_on_at);
         Ok(if goes_on { Look::Passed } else { Look::Waits })
     }
 
     /// What carries the traffic of a deployment. What cannot be read is looked at again.
-    fn carrier_of(&self, deployment: &Deployment) -> Option<Arc<dyn Carrier>> {
-        self.carriers.of(deployment).unwrap_or_else(|error| {
-            let error = &error as &dyn std::error::Error;
-            warn!(deployment = %deployment.id(), error, "its hosts wait for their traffic");
-            None
-        })
+    fn carrier_of(&self, order: &Order) -> Option<Arc<dyn Carrier>> {
+        match self.carriers.read(&order.shift.as_ref()?.carrier) {
+            Ok(carrier) => Some(carrier),
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                warn!(deployment = %order.id, error, "its hosts wait for their traffic");
+                None
+            }
+        }
     }
 
     /// Lets a host into the target group of the new side, which has no traffic yet, and tells whether it is ready there.
-    async fn come_in(
-        &self,
-        deployment: &Deployment,
-        new: &str,
-        host: &str,
-    ) -> Result<Result<bool, Look>, BalancerError> {
+    async fn come_in(&self, new: &str, row: &HostRow) -> Result<Result<bool, Look>, BalancerError> {
+        let host = row.name.as_str();
         let standing = self.balancers.standing(new, &[host.to_owned()]).await?.remove(host);
         match standing.unwrap_or(Standing::Out) {
             Standing::Out | Standing::Draining => {
-                if let Some(look) = self.refuses_traffic(deployment.id()).await {
+                if let Some(look) = self.refuses_traffic(row).await {
                     return Ok(Err(look));
                 }
-                self.balancers.admit(new, host, deployment.id()).await?;
+                self.balancers.admit(new, host, &row.deployment_id).await?;
                 info!(host, group = new, "is ready for traffic of the new side");
                 Ok(Ok(false))
             }

@@ -4,19 +4,45 @@
 //! asked for, and what they say decides. So nothing has to be remembered, and a look that is lost or doubled changes
 //! nothing.
 
-use engine::DeploymentId;
-use engine::deployment::Deployment;
+use engine::deployment::{Fired, Gate};
 use engine::lifecycle::Event;
 use futures::future::try_join_all;
 use tracing::{info, warn};
-use wire::host::{EventStatus, TrafficAnswer};
+use wire::host::{EventReport, EventStatus, TrafficAnswer};
 
-use crate::HostApi;
 use crate::ports::{BalancerError, Standing};
 use crate::rows::HostRow;
+use crate::{Error, HostApi};
 
 /// The part of the time that a host has waited after which it is looked at again: a fifth.
 const LOOKS: u64 = 5;
+
+/// Why a look fails whose deployment is not there any more.
+const DELETED: &str = "the host gets no traffic: the deployment was deleted";
+
+/// The event of some kind that is under way on a host.
+pub(super) fn event_of(host: &HostRow, is_wanted: fn(Event) -> bool) -> Option<Event> {
+    let is_under_way =
+        |report: &&EventReport| is_wanted(report.event) && report.status == EventStatus::InProgress;
+    host.events.iter().find(is_under_way).map(|report| report.event)
+}
+
+/// Whether a host is in an event in which it may wait for its traffic.
+pub(super) fn may_wait(host: &HostRow) -> bool {
+    event_of(host, |event| event.is_of_balancer() || is_held(event)).is_some()
+}
+
+/// The events in which a host of a shift waits.
+pub(super) fn is_held(event: Event) -> bool {
+    matches!(event, Event::BeforeAllowTraffic | Event::AllowTraffic)
+}
+
+/// What a look comes to that could not be taken.
+fn looks_again(host: &HostRow, error: &Error) -> Look {
+    let (id, error) = (&host.deployment_id, error as &dyn std::error::Error);
+    warn!(deployment = %id, host = host.name, error, "its deployment cannot be read; will look again");
+    Look::Waits
+}
 
 /// What a look at a host's balancers found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,19 +61,14 @@ impl HostApi {
     /// Looks at the balancers for a host that waits in a traffic event; none if it waits in none.
     pub(crate) async fn traffic_answer(
         &self,
-        deployment: &Deployment,
+        gate: &Gate,
         host: &HostRow,
     ) -> Option<TrafficAnswer> {
-        let (event, again_after_ms, look) = if deployment.order().shift.is_some() {
-            self.shift_look(deployment, host).await?
-        } else {
-            let event = host.events.iter().find(|event| {
-                event.event.is_of_balancer() && event.status == EventStatus::InProgress
-            })?;
-            let event = event.event;
-            (event, self.look_again_ms(host), self.look(deployment, &host.name, event).await)
+        let (event, again_after_ms) = match gate.stage() {
+            Some(stage) => self.shift_wait(gate, stage, host)?,
+            None => (event_of(host, Event::is_of_balancer)?, self.look_again_ms(host)),
         };
-        let look = look.unwrap_or_else(|error| match error {
+        let look = self.look(gate, host, event).await.unwrap_or_else(|error| match error {
             error @ (BalancerError::Unknown { .. } | BalancerError::Refused { .. }) => {
                 Look::Failed(error.to_string())
             }
@@ -77,18 +98,21 @@ impl HostApi {
         (waited / LOOKS).clamp(least, most.max(least))
     }
 
-    async fn look(
-        &self,
-        deployment: &Deployment,
-        host: &str,
-        event: Event,
-    ) -> Result<Look, BalancerError> {
-        let groups = deployment.order().traffic.as_ref().map(|traffic| traffic.groups.as_slice());
+    async fn look(&self, gate: &Gate, host: &HostRow, event: Event) -> Result<Look, BalancerError> {
+        let order = match self.specification(host).await {
+            Ok(Some(specification)) => specification.order,
+            Ok(None) => return Ok(Look::Failed(DELETED.to_owned())),
+            Err(error) => return Ok(looks_again(host, &error)),
+        };
+        if gate.stage().is_some() {
+            return self.look_at_shift(gate, &order, host, event).await;
+        }
+        let groups = order.traffic.as_ref().map(|traffic| traffic.groups.as_slice());
         let groups = groups.unwrap_or_default();
         if event == Event::BlockTraffic {
-            return self.let_out(groups, host).await;
+            return self.let_out(groups, &host.name).await;
         }
-        self.let_in(deployment.id(), groups, host).await
+        self.let_in(groups, host).await
     }
 
     /// Takes a host out of its target groups; passed when none of them has traffic for it any more.
@@ -111,18 +135,14 @@ impl HostApi {
     }
 
     /// Lets a host into its target groups; passed when all of them send it traffic.
-    async fn let_in(
-        &self,
-        id: &DeploymentId,
-        groups: &[String],
-        host: &str,
-    ) -> Result<Look, BalancerError> {
+    async fn let_in(&self, groups: &[String], row: &HostRow) -> Result<Look, BalancerError> {
+        let (id, host) = (&row.deployment_id, row.name.as_str());
         let mut standings = self.standings(groups, host).await?;
         let mut is_changed = false;
         for (group, standing) in groups.iter().zip(&standings) {
             if matches!(standing, Standing::Out | Standing::Draining) {
                 // Asked as late as can be: after an alarm is known, nothing lets a host in.
-                if let Some(look) = self.refuses_traffic(id).await {
+                if let Some(look) = self.refuses_traffic(row).await {
                     return Ok(look);
                 }
                 self.balancers.admit(group, host, id).await?;
@@ -132,7 +152,7 @@ impl HostApi {
         }
         // An alarm that came meanwhile may not have seen this host: then what was done here is undone. One that has had
         // traffic for longer is left to the withdrawal, which knows how many can be spared.
-        if let Some(look) = self.refuses_traffic(id).await {
+        if let Some(look) = self.refuses_traffic(row).await {
             if is_changed && matches!(look, Look::Failed(_)) {
                 for group in groups {
                     self.balancers.drain(group, &[host.to_owned()]).await?;
@@ -148,20 +168,18 @@ impl HostApi {
     }
 
     /// What a look comes to because hosts of a deployment may not be given traffic any more; none if they may.
-    pub(crate) async fn refuses_traffic(&self, id: &DeploymentId) -> Option<Look> {
-        let why = match self.base.deployment(id).await {
-            Ok(Some(stored)) => {
-                let alarm = stored.row.deployment.alarm()?;
-                let by = if alarm.names.is_empty() { "its alarms" } else { "an alarm" };
+    pub(crate) async fn refuses_traffic(&self, host: &HostRow) -> Option<Look> {
+        let why = match self.permission(host).await {
+            Ok(Some(permission)) => {
+                let by = match permission.gate.alarm()? {
+                    Fired::Alarm => "an alarm",
+                    Fired::Unreadable => "its alarms",
+                };
                 format!("the host gets no traffic: the deployment was stopped by {by}")
             }
-            Ok(None) => "the host gets no traffic: the deployment was deleted".to_owned(),
+            Ok(None) => DELETED.to_owned(),
             // What is not known is looked at again; until then nothing is let in.
-            Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                warn!(deployment = %id, error, "cannot be read; will look again");
-                return Some(Look::Waits);
-            }
+            Err(error) => return Some(looks_again(host, &error)),
         };
         Some(Look::Failed(why))
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use engine::appspec::FileExistsBehavior;
-use engine::deployment::{Deployment, Ended, Fact, either_roll_back};
+use engine::deployment::{Deployment, Ended, Fact};
 use engine::{DeploymentId, GroupId, Pin, Revision, Timestamp};
 use wire::codedeploy::{
     AlarmConfiguration, BatchGetDeployments, BatchGetDeploymentsOutput, ComputePlatform,
@@ -19,7 +19,7 @@ use crate::base::start::Request;
 use crate::carriers;
 use crate::ports::{BalancerError, Object, PinError, Place};
 use crate::rows::{
-    self, Application, DeploymentRow, Group, RegisteredRevision, Row, StopRow, digits,
+    self, Application, DeploymentRow, GateRow, Group, RegisteredRevision, Row, StopRow, digits,
 };
 use crate::table::{Condition, Index, Key, Query, SortRange, Write};
 use crate::{Error, OperatorApi, settings};
@@ -275,7 +275,7 @@ impl OperatorApi {
             return Err(has_ended(&id, ended));
         }
         let StopRow { at, roll_back, .. } =
-            self.request_stop(&id, request.auto_rollback_enabled).await?;
+            self.request_stop(&found.row, request.auto_rollback_enabled).await?;
         // It may have ended between the two; then the request came too late, and nobody is told otherwise.
         let found = self.known_deployment(&request.deployment_id).await?;
         let deployment = &found.row.deployment;
@@ -295,27 +295,6 @@ impl OperatorApi {
         Ok(StopDeploymentOutput { status: Some(status), status_message: Some(message.to_owned()) })
     }
 
-    /// Writes down that a deployment shall stop, with what all requests so far want together.
-    async fn request_stop(
-        &self,
-        id: &DeploymentId,
-        roll_back: Option<bool>,
-    ) -> Result<StopRow, Error> {
-        loop {
-            let Some(mut known) = self.base.stop_of(id).await? else {
-                let row = StopRow { deployment_id: id.clone(), at: self.base.now(), roll_back };
-                self.base.write_unless_changed(&[rows::create(&row)?]).await?;
-                continue;
-            };
-            let both = either_roll_back(known.row.roll_back, roll_back);
-            if known.row.roll_back == both {
-                return Ok(known.row);
-            }
-            known.row.roll_back = both;
-            self.base.write_unless_changed(&[known.replace()?]).await?;
-        }
-    }
-
     /// Deletes the deployments of a group, which is being deleted itself.
     pub(super) async fn delete_deployments(&self, group: &GroupId) -> Result<(), Error> {
         let mut query = Query::prefix(DeploymentRow::list_of(group), "", PAGE);
@@ -323,7 +302,10 @@ impl OperatorApi {
             let page = self.base.table.query_index(Index::Listed, &query).await?;
             for key in &page.items {
                 // The deployment's own row goes first: without it, nobody adds anything to it any more.
-                self.base.table.write(&[Write::Delete(key.clone(), Condition::None)]).await?;
+                let gates = DeploymentRow::id_in(key).map(|id| GateRow::keys_of(&id));
+                let keys = gates.into_iter().flatten().chain([key.clone()]);
+                let deletes: Vec<_> = keys.map(|key| Write::Delete(key, Condition::None)).collect();
+                self.base.table.write(&deletes).await?;
                 self.delete_partition(&key.partition).await?;
             }
             match page.next {

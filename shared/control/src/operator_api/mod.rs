@@ -19,6 +19,7 @@ mod logs;
 mod paging;
 mod revisions;
 mod rollback;
+mod stops;
 mod subscriptions;
 mod targets;
 mod users;

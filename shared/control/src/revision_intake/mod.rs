@@ -175,7 +175,7 @@ impl RevisionIntake {
                 Admission::Start => {
                     match self.base.start_upload(&mut group, &upload, id.clone(), now).await {
                         Ok(row) => {
-                            writes.push(rows::create(&row)?);
+                            writes.extend(row.begin()?);
                             UploadState::Started(id.clone())
                         }
                         // Trying again would not change what the group asks for.

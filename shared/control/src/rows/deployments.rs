@@ -13,6 +13,23 @@ use crate::table::Key;
 /// How long host items and logs are kept, in milliseconds: 90 days.
 pub(super) const KEPT_MS: u64 = 90 * 24 * 3_600_000;
 
+/// Where hosts find what they must know of a deployment. One ends under the layout that it began with.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Layout {
+    /// In its row: as the version before has it.
+    #[default]
+    Row,
+    /// In its gate, its specification, and their own items.
+    Gate,
+}
+
+impl Layout {
+    fn is_row(&self) -> bool {
+        *self == Self::Row
+    }
+}
+
 /// A deployment and when it wants to be woken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -38,6 +55,9 @@ pub struct DeploymentRow {
     /// Where it acts; none is the installation's own account and region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
+    /// Its layout. The version before leaves a deployment of a later one alone, by the schema.
+    #[serde(default, skip_serializing_if = "Layout::is_row")]
+    pub layout: Layout,
 }
 
 impl DeploymentRow {
@@ -65,7 +85,14 @@ pub(super) fn partition(id: &DeploymentId) -> String {
 }
 
 impl Row for DeploymentRow {
-    const SCHEMA: u32 = SCHEMA;
+    const SCHEMA: u32 = SCHEMA + 1;
+
+    fn schema(&self) -> u32 {
+        match self.layout {
+            Layout::Row => SCHEMA,
+            Layout::Gate => SCHEMA + 1,
+        }
+    }
 
     fn key(&self) -> Key {
         Self::key_of(self.deployment.id())

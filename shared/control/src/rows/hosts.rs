@@ -29,6 +29,12 @@ pub struct HostRow {
     /// The attempt that was claimed; 0 before.
     #[serde(default)]
     pub attempt: u8,
+    /// The attempt that it was sent; 0 before the first, and where the deployment's row alone says it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub offered: u8,
+    /// The copy of its deployment's gate that it reads.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub gate: u8,
     /// When the server last heard of the host, by the server's clock; none before the claim.
     #[serde(default)]
     pub heard_at: Option<Timestamp>,
@@ -91,6 +97,11 @@ pub struct HostRow {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
 fn is_false(value: &bool) -> bool {
     !value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(value: &u8) -> bool {
+    *value == 0
 }
 
 /// How a host is reached.
@@ -169,6 +180,27 @@ impl HostRow {
         HostSeen { ordinal: self.ordinal, sighting }
     }
 
+    /// Whether the deployment waits for what the host has to say, as far as its item tells: it was sent its command, and
+    /// neither has it ended nor is it listened to no more.
+    pub fn is_in_flight(&self) -> bool {
+        let may_speak = match self.seen().sighting {
+            Sighting::Unclaimed | Sighting::Claimed { .. } => true,
+            Sighting::ShutOut
+            | Sighting::GivenUp
+            | Sighting::Succeeded
+            | Sighting::Failed
+            | Sighting::Halted
+            | Sighting::Leaving
+            | Sighting::Gone => false,
+        };
+        self.offered > 0 && may_speak
+    }
+
+    /// Whether the host is to be sent its command for the time `attempt`: it was not, and has claimed none.
+    pub fn lacks(&self, attempt: u8) -> bool {
+        self.offered < attempt && self.seen().sighting == Sighting::Unclaimed
+    }
+
     /// How long the host has to claim its command, where it was down when it was offered it and has not.
     pub fn is_down_until(&self) -> Option<Timestamp> {
         let is_unclaimed = self.seen().sighting == Sighting::Unclaimed;
@@ -201,6 +233,8 @@ impl HostRow {
             enrolled_at,
             before,
             attempt: 0,
+            offered: 0,
+            gate: 0,
             heard_at: None,
             token_hash: None,
             sequence: 0,
@@ -231,7 +265,12 @@ impl HostRow {
 }
 
 impl Row for HostRow {
-    const SCHEMA: u32 = 2;
+    const SCHEMA: u32 = 3;
+
+    /// The version before does not know of attempts that are written here, and would lose them when it writes the item.
+    fn schema(&self) -> u32 {
+        if self.offered > 0 { 3 } else { 2 }
+    }
 
     fn key(&self) -> Key {
         Self::key_of(&self.deployment_id, self.ordinal)

@@ -7,6 +7,7 @@ mod arrivals;
 mod batches;
 mod catalog;
 mod deployments;
+mod gate;
 mod hooks;
 mod hosts;
 mod looks;
@@ -20,7 +21,8 @@ pub use catalog::{
     Application, ApplicationId, Config, Group, GroupName, IamArn, OnPremises, RegisteredRevision,
     TrafficClaim,
 };
-pub use deployments::{DeploymentRow, LogRow, LoggedEvent, StopRow, WishRow};
+pub use deployments::{DeploymentRow, Layout, LogRow, LoggedEvent, StopRow, WishRow};
+pub use gate::{GateRow, SpecificationRow};
 pub use hooks::{HookRow, HookStatus};
 pub use hosts::{Before, HostRow, OutOfReach, Transport};
 pub use looks::LookRow;
@@ -37,8 +39,14 @@ use crate::table::{Condition, Index, Key, Page, Query, Record, Table, Write};
 
 /// A type of record.
 pub trait Row: Serialize + DeserializeOwned {
-    /// The schema that is written. The one before is read as well.
+    /// The newest schema. Those before are read as well.
     const SCHEMA: u32 = 1;
+
+    /// The schema that is written, where that depends on what is in the row: what the version before has begun stays readable
+    /// for it.
+    fn schema(&self) -> u32 {
+        Self::SCHEMA
+    }
 
     /// The record's place.
     fn key(&self) -> Key;
@@ -112,7 +120,7 @@ fn record<T: Row>(row: &T, version: u64) -> Result<Record, Error> {
         .map_err(|source| Error::Unreadable { key: row.key(), source })?;
     Ok(Record {
         key: row.key(),
-        schema: T::SCHEMA,
+        schema: row.schema(),
         version,
         body,
         listed: row.listed(),

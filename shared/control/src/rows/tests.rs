@@ -2,7 +2,7 @@
 //! schema gets files of its own.
 
 use engine::Timestamp;
-use engine::deployment::{Creator, Fact, Request, Sighting, Stage};
+use engine::deployment::{Creator, Fact, Fired, Request, Sighting, Stage};
 use engine::health::LeftAlone;
 use engine::lifecycle::Event;
 use serde_json::Value;
@@ -284,6 +284,55 @@ fn hosts_that_come_and_go_are_still_found_and_read() {
     let suspension = check::<SuspensionRow>(golden!("suspension", 1));
     assert_eq!(suspension.key(), Key::new("SUSPENSIONS", "shop-web"));
     assert_eq!(suspension.resumed_at, Some(Timestamp(1_795_429_227_758)));
+}
+
+#[test]
+fn a_deployment_with_a_gate_is_told_from_those_of_the_version_before_by_its_schema() {
+    let row = check::<DeploymentRow>(golden!("deployment-gate", 3));
+    assert_eq!((row.layout, row.schema()), (Layout::Gate, 3));
+    let before = check::<DeploymentRow>(golden!("deployment-shifting", 2));
+    assert_eq!((before.layout, before.schema()), (Layout::Row, 2), "it stays readable for it");
+    let gate = check::<GateRow>(golden!("gate", 1));
+    assert_eq!(gate.key(), Key::new("GATE#d-7QX2MNB4K#03", "GATE"));
+    assert_eq!(gate.gate, row.deployment.gate());
+    let latest = row.deployment.latest();
+    assert_eq!(gate.gate.may_proceed(latest), Ok(()));
+    assert_eq!(gate.as_it_stands().may_proceed(latest), Err("the deployment was stopped"));
+    let halted = check::<GateRow>(golden!("gate-halted", 1)).gate;
+    assert_eq!(halted.alarm(), Some(Fired::Unreadable));
+    assert_eq!(halted.may_proceed(latest), Err("the deployment was stopped by an alarm"));
+    let specification = check::<SpecificationRow>(golden!("specification", 1));
+    assert_eq!(Some(&specification), SpecificationRow::of(&row.deployment).as_ref());
+    assert_eq!(specification.key(), Key::new("D#d-7QX2MNB4K", "SPECIFICATION"));
+}
+
+#[test]
+fn a_host_that_was_sent_its_command_by_its_own_item_is_left_alone_by_the_version_before() {
+    let host = check::<HostRow>(golden!("host-offered", 3));
+    assert!(host.is_in_flight() && host.schema() == 3);
+    assert_eq!((host.offered, host.gate), (2, 3));
+    let silent = HostRow { out_of_reach: Some(OutOfReach::GivenUp), ..host.clone() };
+    let ended = HostRow { status: Some(wire::host::HostStatus::Failed), ..host.clone() };
+    let gone = HostRow { gone: true, ..host };
+    assert!([silent, ended, gone].iter().all(|host| !host.is_in_flight()));
+    let before = check::<HostRow>(golden!("host-pushed", 2));
+    assert!(!before.is_in_flight() && before.schema() == 2);
+}
+
+#[test]
+fn an_attempt_is_sent_once_and_never_takes_the_place_of_a_later_one() {
+    let deployment = check::<DeploymentRow>(golden!("deployment-gate", 3));
+    let row = HostRow { leaving: false, ..check::<HostRow>(golden!("host-pushed", 2)) };
+    let mut host = Stored { row, version: 7 };
+    let before = check::<DeploymentRow>(golden!("deployment-shifting", 2));
+    assert_eq!(host.offer(&before, 1).unwrap(), None, "its deployment's row says it");
+    let write = host.offer(&deployment, 2).unwrap();
+    assert!(matches!(write, Some(Write::Put(_, Condition::Version(7)))), "{write:?}");
+    assert_eq!((host.row.offered, host.version), (2, 8));
+    assert_eq!(
+        (host.offer(&deployment, 2).unwrap(), host.offer(&deployment, 1).unwrap()),
+        (None, None)
+    );
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod apply;
 mod carrier;
 mod climb;
 mod fact;
+mod gate;
 mod hosts;
 mod moves;
 mod order;
@@ -27,6 +28,7 @@ use serde::{Deserialize, Serialize};
 pub use carrier::{Carrier, CarrierTraits, ScalingCopy, Shift, Side, Stage, TaskSet};
 pub use climb::{Climb, Wishes};
 pub use fact::{Fact, HostSeen, Sighting};
+pub use gate::{Fired, Gate};
 pub use hosts::{Host, HostState, Hosts};
 pub use order::{AutoRollback, Creator, Fallback, Order, Traffic};
 pub use ordinals::{Ordinals, OrdinalsError};
@@ -49,6 +51,9 @@ pub const SCHEMA: u32 = 2;
 
 /// Most hosts of one dispatch batch; what one call of the push transport can take.
 pub const BATCH_HOSTS_MAX: u32 = 50;
+
+/// Why a host may not go on that the deployment does not wait for.
+pub const NOT_WAITED_FOR: &str = "the deployment does not wait for this host any more";
 
 /// How long hosts that are sent their first command are counted together, in milliseconds.
 const RAMP_STEP_MS: u64 = 100;
@@ -286,18 +291,12 @@ impl Deployment {
 
     /// The lifecycle events that each host runs, in order.
     pub fn events(&self) -> &'static [Event] {
-        match (self.order.creator, &self.order.traffic) {
-            _ if self.order.shift.is_some() => &Event::REPLACEMENT,
-            (Creator::User | Creator::Rollback | Creator::Arrival, None) => &Event::IN_PLACE,
-            (Creator::User | Creator::Rollback | Creator::Arrival, Some(_)) => &Event::ALL,
-            (Creator::Departure, None) => &Event::DEPARTURE,
-            (Creator::Departure, Some(_)) => &Event::DEPARTURE_BALANCED,
-        }
+        self.order.events()
     }
 
     /// The event that a host begins only when it is told to, and before which it may wait for long.
     pub fn held_before(&self) -> Option<Event> {
-        self.order.shift.as_ref().map(|_| Event::BeforeAllowTraffic)
+        self.order.held_before()
     }
 
     /// Whether a request that was decided is still to be performed: nobody wants the outcome of one that was answered or is
@@ -396,22 +395,9 @@ impl Deployment {
     /// # Errors
     /// Why not, as a sentence for the host's log.
     pub fn may_proceed(&self, ordinal: u32, now: Timestamp) -> Result<(), &'static str> {
+        self.gate().may_proceed(now)?;
         let in_flight = self.hosts.get(ordinal).is_some_and(|host| host.state.in_flight());
-        if self.ended.is_some() {
-            Err("the deployment has ended")
-        } else if self.stop.is_some() {
-            Err("the deployment was stopped")
-        } else if self.alarm().is_some() {
-            Err("the deployment was stopped by an alarm")
-        } else if self.shift_failed_at().is_some() {
-            Err("the deployment has failed")
-        } else if now >= self.deadline(now) {
-            Err("the deployment ran out of time")
-        } else if !in_flight {
-            Err("the deployment does not wait for this host any more")
-        } else {
-            Ok(())
-        }
+        in_flight.then_some(()).ok_or(NOT_WAITED_FOR)
     }
 
     /// How long a host may go on without hearing from the server, in milliseconds: half of the silence time-out.

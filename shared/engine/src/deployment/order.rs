@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::carrier::Shift;
+use super::carrier::{Carrier, Shift};
 use super::watch::Watch;
 use crate::appspec::FileExistsBehavior;
 use crate::health::Rule;
 use crate::ladder::Ladder;
+use crate::lifecycle::Event;
 use crate::zonal::Zonal;
 use crate::{DeploymentId, GroupId, Pin, Revision, Timestamp};
 
@@ -76,6 +77,27 @@ impl Order {
     /// Whether there are hosts that the revision is brought to.
     pub fn has_hosts(&self) -> bool {
         self.shift.as_ref().is_none_or(Shift::has_hosts)
+    }
+
+    /// The lifecycle events that each host runs, in order.
+    pub fn events(&self) -> &'static [Event] {
+        match (self.creator, &self.traffic) {
+            _ if self.shift.is_some() => &Event::REPLACEMENT,
+            (Creator::User | Creator::Rollback | Creator::Arrival, None) => &Event::IN_PLACE,
+            (Creator::User | Creator::Rollback | Creator::Arrival, Some(_)) => &Event::ALL,
+            (Creator::Departure, None) => &Event::DEPARTURE,
+            (Creator::Departure, Some(_)) => &Event::DEPARTURE_BALANCED,
+        }
+    }
+
+    /// The event that a host begins only when it is told to, and before which it may wait for long.
+    pub fn held_before(&self) -> Option<Event> {
+        self.shift.as_ref().map(|_| Event::BeforeAllowTraffic)
+    }
+
+    /// What carries the traffic of a shift; none where traffic does not move all together.
+    pub fn carrier(&self) -> Option<&Carrier> {
+        self.shift.as_ref().map(|shift| &shift.carrier)
     }
 }
 

@@ -35,6 +35,11 @@ impl Deployment {
         self.pausing.past_ms.saturating_add(lasts_ms)
     }
 
+    /// Since when it is paused, and for how long it was before that, in milliseconds.
+    pub(super) fn paused_before(&self) -> (Option<Timestamp>, u64) {
+        (self.pausing.since, self.pausing.past_ms)
+    }
+
     /// A moment that something is timed from, later by how long the pause that lasts at `now` has kept it waiting.
     pub(super) fn without_pause(&self, from: Timestamp, now: Timestamp) -> Timestamp {
         let waits_ms = self.pausing.since.map_or(0, |since| now.since_ms(since.max(from)));

@@ -76,7 +76,7 @@ impl Deployment {
 
     /// What carries the traffic of a shift; none where traffic does not move all together.
     pub fn carrier(&self) -> Option<&Carrier> {
-        self.order.shift.as_ref().map(|shift| &shift.carrier)
+        self.order.carrier()
     }
 
     /// How much of the traffic the new side of a shift has, in percent, as was last read.

@@ -1,6 +1,7 @@
 //! Whole deployments by hand: facts in, requests out.
 
 mod fleet;
+mod gate;
 mod rollback;
 mod sending;
 mod service;
