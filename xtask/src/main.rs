@@ -34,7 +34,8 @@ cargo xtask cloud           only what needs a Docker engine: functions in contai
 cargo xtask lint            formatting and clippy
 cargo xtask picture         draws docs/demo.svg anew from the demo in a terminal, for which it needs tmux
 cargo xtask template        the linters of the cloud's template, and that SAM builds it
-cargo xtask bench           the benchmarks, in release; `bench functions` those of the functions alone";
+cargo xtask bench           the benchmarks, in release; `bench functions` those of the functions alone, and `bench scale`
+                            what large fleets cost the table, on the simulator's clock";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         ["picture"] => picture::draw(),
         ["bench"] => bench(),
         ["bench", "functions"] => Place::find().and_then(cold::bench),
+        ["bench", "scale"] => Place::find().and_then(|place| simulated(&place, &["scale"])),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -85,13 +87,19 @@ fn clippy(place: &Place) -> Result<()> {
     command.args(["--", "--deny", "warnings"]).run()
 }
 
+/// An example of the simulator, in release.
+fn simulated(place: &Place, example: &[&str]) -> Result<()> {
+    let run = ["run", "--quiet", "--release", "--package", "sim", "--example"];
+    Command::cargo(place).args(run).args(example).run()
+}
+
 /// Everything in release, one after the other, so that nothing is measured beside something else.
 fn bench() -> Result<()> {
     let place = Place::find()?;
-    let simulated: [&[&str]; 3] = [&["engine_cost"], &["writes"], &["seeds", "--", "10000"]];
-    for example in simulated {
-        let run = ["run", "--quiet", "--release", "--package", "sim", "--example"];
-        Command::cargo(&place).args(run).args(example).run()?;
+    let examples: [&[&str]; 4] =
+        [&["engine_cost"], &["writes"], &["scale"], &["seeds", "--", "10000"]];
+    for example in examples {
+        simulated(&place, example)?;
     }
     let table = ["run", "--quiet", "--release", "--package", "local", "--example", "table_growth"];
     let scratch = place.scratch("table-growth")?.display().to_string();
