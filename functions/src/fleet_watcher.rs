@@ -1,8 +1,8 @@
 //! EC2 hosts that come and go, and the finding of a group's hosts.
 
 use control::FleetWatcher;
-use control::performing::{Errand, Performs as _};
-use control::ports::{Hold, Upkeep};
+use control::performing::Performs as _;
+use control::ports::{Errand, Hold, Upkeep};
 use serde::Deserialize;
 
 use crate::BatchAnswer;

@@ -3,7 +3,8 @@
 //! What it tells is a hint: a host speaks for itself, and what decides is whether it was heard of in time.
 
 use control::HookDispatcher;
-use control::performing::{Errand, Performs as _};
+use control::performing::Performs as _;
+use control::ports::Errand;
 use serde::Deserialize;
 
 use crate::BatchAnswer;

@@ -2,7 +2,8 @@
 //! all active deployments.
 
 use control::TrafficEvaluator;
-use control::performing::{Errand, Performs as _};
+use control::performing::Performs as _;
+use control::ports::Errand;
 use serde::Deserialize;
 
 use crate::BatchAnswer;
