@@ -14,7 +14,9 @@ use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use control::carriers::Carriers;
 use control::performing::Handover;
-use control::ports::{Clock, Errands, Instances, NoCloud, NoTraffic, Placed, Site, Traffic};
+use control::ports::{
+    Balancers, Clock, Errands, Instances, NoCloud, NoTraffic, Placed, Site, Traffic,
+};
 use control::{
     Base, Control, DAY_MS, DeploymentStepper, FleetWatcher, Followed, Gates, HookDispatcher,
     HostApi, OperatorApi, Place, RevisionIntake, Settings, TrafficEvaluator, fleet_watcher,
@@ -149,7 +151,7 @@ impl Start {
             carriers: Carriers::default(),
             bundles: Arc::new(self.bundles()?),
             dispatcher: Arc::new(PolledHosts),
-            balancers: self.balancers(),
+            balancers: Placed::own(self.balancers()),
             followed: self.followed.clone(),
             gates: Gates::default(),
         })
@@ -264,7 +266,7 @@ impl Start {
 
     /// The balancers that hosts wait for. One that throttles is asked again at the host's next report, so that nobody waits
     /// here.
-    fn balancers(&self) -> Arc<TargetGroups> {
+    fn balancers(&self) -> Arc<dyn Balancers> {
         Arc::new(TargetGroups::new(&self.aws))
     }
 

@@ -124,7 +124,7 @@ impl Control {
             carriers: self.carriers.clone(),
             bundles: self.bundles.clone(),
             dispatcher: self.dispatcher.clone(),
-            balancers: self.sites.in_own().traffic.balancers,
+            balancers: self.sites.map(|site| site.traffic.balancers),
             followed: self.followed.clone(),
             gates: self.gates.clone(),
         }

@@ -45,7 +45,7 @@ impl DeploymentStepper {
             return Ok(writes);
         }
         let deployment = &stored.row.deployment;
-        let specification = SpecificationRow::of(deployment).filter(|_| !told.is_specified);
+        let specification = SpecificationRow::of(&stored.row).filter(|_| !told.is_specified);
         if let Some(specification) = specification {
             writes.push(rows::create(&specification)?);
         }

@@ -75,7 +75,7 @@ impl HostApi {
         host: HostRow,
         (token, lease_ms): (String, u64),
     ) -> Result<ClaimResponse, Error> {
-        let SpecificationRow { order, pin } = specification;
+        let SpecificationRow { order, pin, .. } = specification;
         let bundle_url = self.bundles.url(&pin).await?;
         let (events, held_before) = (order.events().to_vec(), order.held_before());
         let specification = Specification {

@@ -24,7 +24,7 @@ use wire::host::{
 use wire::log::without_stamps;
 
 use crate::carriers::Carriers;
-use crate::ports::{Balancers, Bundles, Dispatcher};
+use crate::ports::{Balancers, Bundles, Dispatcher, Placed};
 use crate::rows::{self, BatchRow, Group, HostRow, LogRow, LoggedEvent, OnPremises, Stored};
 use crate::table::{TableError, Write};
 use crate::{Base, Error, hash_of};
@@ -55,8 +55,8 @@ pub struct HostApi {
     pub bundles: Arc<dyn Bundles>,
     /// Who waits for work.
     pub dispatcher: Arc<dyn Dispatcher>,
-    /// The balancers that hosts wait for.
-    pub balancers: Arc<dyn Balancers>,
+    /// The balancers that hosts wait for, by where they are.
+    pub balancers: Placed<Arc<dyn Balancers>>,
     /// Deployments whose output somebody follows.
     pub followed: Followed,
     /// Gates as they were a moment ago.

@@ -35,6 +35,6 @@ impl HostApi {
         host: &HostRow,
     ) -> Result<Option<SpecificationRow>, Error> {
         let row = self.old_row(host).await?;
-        Ok(row.and_then(|row| SpecificationRow::of(&row.deployment)))
+        Ok(row.as_ref().and_then(SpecificationRow::of))
     }
 }

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use crate::carriers::{Carrier, sides_of};
 use crate::host_api::traffic::{Look, event_of, is_held};
-use crate::ports::{BalancerError, Standing};
+use crate::ports::{BalancerError, Balancers, Standing};
 use crate::rows::{self, HostRow};
 use crate::{Error, HostApi};
 
@@ -40,6 +40,7 @@ impl HostApi {
     /// Looks at what a host of a shift waits for. What was learnt is told to the deployment.
     pub(super) async fn look_at_shift(
         &self,
+        balancers: &dyn Balancers,
         gate: &Gate,
         order: &Order,
         host: &HostRow,
@@ -49,7 +50,7 @@ impl HostApi {
         let is_ready = match sides_of(carrier.groups(), gate.new_side()) {
             // Its target group has the traffic: it comes into it with the others, when the traffic moves.
             _ if carrier.enters_with_traffic() => true,
-            Some((_, new)) => match self.come_in(new, host).await? {
+            Some((_, new)) => match self.come_in(balancers, new, host).await? {
                 Ok(is_in) => is_in,
                 Err(look) => return Ok(look),
             },
@@ -79,15 +80,20 @@ impl HostApi {
     }
 
     /// Lets a host into the target group of the new side, which has no traffic yet, and tells whether it is ready there.
-    async fn come_in(&self, new: &str, row: &HostRow) -> Result<Result<bool, Look>, BalancerError> {
+    async fn come_in(
+        &self,
+        balancers: &dyn Balancers,
+        new: &str,
+        row: &HostRow,
+    ) -> Result<Result<bool, Look>, BalancerError> {
         let host = row.name.as_str();
-        let standing = self.balancers.standing(new, &[host.to_owned()]).await?.remove(host);
+        let standing = balancers.standing(new, &[host.to_owned()]).await?.remove(host);
         match standing.unwrap_or(Standing::Out) {
             Standing::Out | Standing::Draining => {
                 if let Some(look) = self.refuses_traffic(row).await {
                     return Ok(Err(look));
                 }
-                self.balancers.admit(new, host, &row.deployment_id).await?;
+                balancers.admit(new, host, &row.deployment_id).await?;
                 info!(host, group = new, "is ready for traffic of the new side");
                 Ok(Ok(false))
             }

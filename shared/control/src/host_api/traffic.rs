@@ -10,8 +10,8 @@ use futures::future::try_join_all;
 use tracing::{info, warn};
 use wire::host::{EventReport, EventStatus, TrafficAnswer};
 
-use crate::ports::{BalancerError, Standing};
-use crate::rows::HostRow;
+use crate::ports::{BalancerError, Balancers, Standing};
+use crate::rows::{HostRow, SpecificationRow};
 use crate::{Error, HostApi};
 
 /// The part of the time that a host has waited after which it is looked at again: a fifth.
@@ -99,53 +99,44 @@ impl HostApi {
     }
 
     async fn look(&self, gate: &Gate, host: &HostRow, event: Event) -> Result<Look, BalancerError> {
-        let order = match self.specification(host).await {
-            Ok(Some(specification)) => specification.order,
+        let SpecificationRow { order, place, .. } = match self.specification(host).await {
+            Ok(Some(specification)) => specification,
             Ok(None) => return Ok(Look::Failed(DELETED.to_owned())),
             Err(error) => return Ok(looks_again(host, &error)),
         };
+        let balancers = match self.balancers.at(place.as_ref()).await {
+            Ok(balancers) => balancers,
+            Err(error) => return Ok(looks_again(host, &error.into())),
+        };
+        let balancers = &*balancers;
         if gate.stage().is_some() {
-            return self.look_at_shift(gate, &order, host, event).await;
+            return self.look_at_shift(balancers, gate, &order, host, event).await;
         }
         let groups = order.traffic.as_ref().map(|traffic| traffic.groups.as_slice());
         let groups = groups.unwrap_or_default();
         if event == Event::BlockTraffic {
-            return self.let_out(groups, &host.name).await;
+            return let_out(balancers, groups, &host.name).await;
         }
-        self.let_in(groups, host).await
-    }
-
-    /// Takes a host out of its target groups; passed when none of them has traffic for it any more.
-    async fn let_out(&self, groups: &[String], host: &str) -> Result<Look, BalancerError> {
-        let hosts = [host.to_owned()];
-        let mut standings = self.standings(groups, host).await?;
-        let mut is_changed = false;
-        for (group, standing) in groups.iter().zip(&standings) {
-            if matches!(standing, Standing::In | Standing::Starting(_)) {
-                self.balancers.drain(group, &hosts).await?;
-                is_changed = true;
-                info!(host, group, "gets no new traffic");
-            }
-        }
-        if is_changed {
-            standings = self.standings(groups, host).await?;
-        }
-        let is_out = all_stand(&standings, |standing| *standing == Standing::Out);
-        Ok(if is_out { Look::Passed } else { Look::Waits })
+        self.let_in(balancers, groups, host).await
     }
 
     /// Lets a host into its target groups; passed when all of them send it traffic.
-    async fn let_in(&self, groups: &[String], row: &HostRow) -> Result<Look, BalancerError> {
+    async fn let_in(
+        &self,
+        balancers: &dyn Balancers,
+        groups: &[String],
+        row: &HostRow,
+    ) -> Result<Look, BalancerError> {
         let (id, host) = (&row.deployment_id, row.name.as_str());
-        let mut standings = self.standings(groups, host).await?;
+        let mut stand = standings(balancers, groups, host).await?;
         let mut is_changed = false;
-        for (group, standing) in groups.iter().zip(&standings) {
+        for (group, standing) in groups.iter().zip(&stand) {
             if matches!(standing, Standing::Out | Standing::Draining) {
                 // Asked as late as can be: after an alarm is known, nothing lets a host in.
                 if let Some(look) = self.refuses_traffic(row).await {
                     return Ok(look);
                 }
-                self.balancers.admit(group, host, id).await?;
+                balancers.admit(group, host, id).await?;
                 is_changed = true;
                 info!(host, group, "is to get traffic");
             }
@@ -155,15 +146,15 @@ impl HostApi {
         if let Some(look) = self.refuses_traffic(row).await {
             if is_changed && matches!(look, Look::Failed(_)) {
                 for group in groups {
-                    self.balancers.drain(group, &[host.to_owned()]).await?;
+                    balancers.drain(group, &[host.to_owned()]).await?;
                 }
             }
             return Ok(look);
         }
         if is_changed {
-            standings = self.standings(groups, host).await?;
+            stand = standings(balancers, groups, host).await?;
         }
-        let is_in = all_stand(&standings, |standing| *standing == Standing::In);
+        let is_in = all_stand(&stand, |standing| *standing == Standing::In);
         Ok(if is_in { Look::Passed } else { Look::Waits })
     }
 
@@ -183,15 +174,39 @@ impl HostApi {
         };
         Some(Look::Failed(why))
     }
+}
 
-    async fn standings(
-        &self,
-        groups: &[String],
-        host: &str,
-    ) -> Result<Vec<Standing>, BalancerError> {
-        let hosts = [host.to_owned()];
-        let looks = groups.iter().map(|group| self.balancers.standing(group, &hosts));
-        let found = try_join_all(looks).await?;
-        Ok(found.into_iter().map(|mut of| of.remove(host).unwrap_or(Standing::Out)).collect())
+/// Takes a host out of its target groups; passed when none of them has traffic for it any more.
+async fn let_out(
+    balancers: &dyn Balancers,
+    groups: &[String],
+    host: &str,
+) -> Result<Look, BalancerError> {
+    let hosts = [host.to_owned()];
+    let mut stand = standings(balancers, groups, host).await?;
+    let mut is_changed = false;
+    for (group, standing) in groups.iter().zip(&stand) {
+        if matches!(standing, Standing::In | Standing::Starting(_)) {
+            balancers.drain(group, &hosts).await?;
+            is_changed = true;
+            info!(host, group, "gets no new traffic");
+        }
     }
+    if is_changed {
+        stand = standings(balancers, groups, host).await?;
+    }
+    let is_out = all_stand(&stand, |standing| *standing == Standing::Out);
+    Ok(if is_out { Look::Passed } else { Look::Waits })
+}
+
+/// How a host stands with each of some target groups.
+async fn standings(
+    balancers: &dyn Balancers,
+    groups: &[String],
+    host: &str,
+) -> Result<Vec<Standing>, BalancerError> {
+    let hosts = [host.to_owned()];
+    let looks = groups.iter().map(|group| balancers.standing(group, &hosts));
+    let found = try_join_all(looks).await?;
+    Ok(found.into_iter().map(|mut of| of.remove(host).unwrap_or(Standing::Out)).collect())
 }

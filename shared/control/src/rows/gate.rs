@@ -8,6 +8,7 @@ use super::deployments::{DeploymentRow, Layout, partition};
 use super::hosts::HostRow;
 use super::{Row, Stored, create, record};
 use crate::error::Error;
+use crate::ports::Place;
 use crate::table::{Condition, Key, Write};
 
 /// Most hosts whose claims, permits and reports one copy of a gate is read for.
@@ -107,6 +108,9 @@ pub struct SpecificationRow {
     pub order: Order,
     /// The bytes that are deployed.
     pub pin: engine::Pin,
+    /// Where it acts; none is the installation's own account and region.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
 }
 
 impl SpecificationRow {
@@ -122,9 +126,10 @@ impl SpecificationRow {
     }
 
     /// That of a deployment, once it is known.
-    pub fn of(deployment: &Deployment) -> Option<Self> {
-        let pin = deployment.pin().filter(|_| Self::is_known(deployment))?;
-        Some(Self { order: deployment.order().clone(), pin: pin.clone() })
+    pub fn of(row: &DeploymentRow) -> Option<Self> {
+        let deployment = &row.deployment;
+        let pin = deployment.pin().filter(|_| Self::is_known(deployment))?.clone();
+        Some(Self { order: deployment.order().clone(), pin, place: row.place.clone() })
     }
 }
 

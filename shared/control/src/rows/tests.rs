@@ -302,7 +302,7 @@ fn a_deployment_with_a_gate_is_told_from_those_of_the_version_before_by_its_sche
     assert_eq!(halted.alarm(), Some(Fired::Unreadable));
     assert_eq!(halted.may_proceed(latest), Err("the deployment was stopped by an alarm"));
     let specification = check::<SpecificationRow>(golden!("specification", 1));
-    assert_eq!(Some(&specification), SpecificationRow::of(&row.deployment).as_ref());
+    assert_eq!(Some(&specification), SpecificationRow::of(&row).as_ref());
     assert_eq!(specification.key(), Key::new("D#d-7QX2MNB4K", "SPECIFICATION"));
 }
 
