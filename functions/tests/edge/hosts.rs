@@ -108,7 +108,7 @@ impl World {
                         follow: Some(true),
                         ..GetDeploymentLog::default()
                     };
-                    self.api.get_deployment_log(&log).await.unwrap();
+                    Box::pin(self.api.get_deployment_log(&log)).await.unwrap();
                 }
                 self.busy.insert(name.clone());
                 let mut run = Box::new(Run { batch, secret, claim, phase: Phase::Done });
