@@ -19,6 +19,7 @@ mod secrets;
 pub mod settings;
 pub mod steady;
 pub mod table;
+mod tags;
 pub mod traffic_evaluator;
 
 use std::sync::Arc;

@@ -9,6 +9,7 @@ use wire::codedeploy::{
 };
 
 use crate::ports::Selection;
+use crate::tags::matches;
 
 /// Whether a group selects an on-premises instance with these tags: by any of its flat filters, or by at least one
 /// filter of each set (`docs/semantics.md#hosts`). A group without filters selects none.
@@ -43,22 +44,6 @@ pub fn selection(settings: &GroupSettings) -> Selection {
     }
     let scaling_groups = settings.auto_scaling_groups.clone().unwrap_or_default();
     Selection { tag_sets, scaling_groups }
-}
-
-/// Whether a filter matches tags, exactly and with regard to case.
-pub fn matches(filter: &TagFilter, tags: &BTreeMap<String, String>) -> bool {
-    let key = filter.key.as_deref().unwrap_or_default();
-    let value = filter.value.as_deref().unwrap_or_default();
-    let default = match (&filter.key, &filter.value) {
-        (Some(_), Some(_)) => "KEY_AND_VALUE",
-        (None, Some(_)) => "VALUE_ONLY",
-        (_, None) => "KEY_ONLY",
-    };
-    match filter.r#type.as_deref().unwrap_or(default) {
-        "KEY_ONLY" => tags.contains_key(key),
-        "VALUE_ONLY" => tags.values().any(|tag| tag == value),
-        _ => tags.get(key).is_some_and(|tag| tag == value),
-    }
 }
 
 /// When a deployment is rolled back, from CodeDeploy's form.

@@ -45,6 +45,7 @@ mod zones;
 
 pub use memory::{Kind, MemoryTable, TableFaults};
 pub use outcome::{Line, Outcome, Sum};
+pub use story::START_RAMP;
 pub use units::{Hottest, Second, Units};
 pub use versions::Part;
 
@@ -115,9 +116,6 @@ pub fn run_many(seeds: Range<u64>) -> Sum {
     all.broken.sort_by_key(|outcome| outcome.seed);
     all
 }
-
-/// Hosts that start within a second in [`scale`]: the default of an installation.
-pub const START_RAMP: u32 = 500;
 
 /// What one deployment of `config` to `hosts` hosts that all do well costs the table, and how long it
 /// takes from its creation to its end on the virtual clock, in milliseconds.

@@ -18,7 +18,6 @@ use wire::codedeploy::{
 };
 use wire::cutover::{RollBackDeployment, SteerDeployment, Wish};
 
-use crate::START_RAMP;
 use crate::bundles::Bundle;
 use crate::clock::ClockStory;
 use crate::core::{Act, EPOCH_MS, Event, HostEvent};
@@ -34,6 +33,9 @@ use crate::traffic::TrafficStory;
 use crate::versions::Versions;
 use crate::world::World;
 use crate::zones::ZoneStory;
+
+/// Hosts that start within a second in [`crate::scale`]: the default of an installation.
+pub const START_RAMP: u32 = 500;
 
 /// How long hooks take.
 #[derive(Debug, Clone, Copy)]

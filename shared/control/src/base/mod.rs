@@ -3,6 +3,7 @@
 mod applications;
 mod before;
 mod hosts;
+pub(crate) mod rules;
 mod scaling;
 pub mod start;
 

@@ -5,12 +5,13 @@ use engine::deployment::{
     AutoRollback, COPY_MS, Creator, Deployment, HOOK_MS, Order, ScalingCopy, Shift, TASKS_MS,
 };
 use engine::group::Upload;
-use engine::health::{Minimum, Rule};
+use engine::health::Rule;
 use engine::ladder::{Ladder, Share};
 use engine::zonal::Zonal;
 use engine::{DeploymentId, GroupId, Pin, Revision, Timestamp};
 use wire::codedeploy::{AlarmConfiguration, ErrorName, REGISTERED_BY_DEPLOYMENT, TargetInstances};
 
+use super::rules::{NO_HOSTS, predefined};
 use crate::carriers;
 use crate::fleet_watcher::copies;
 use crate::rows::{self, Config, DeploymentRow, Group, Layout, RegisteredRevision, Stored};
@@ -81,9 +82,6 @@ impl Request {
     }
 }
 
-/// The rule of a configuration for what is no fleet.
-pub(crate) const NO_HOSTS: Rule = Rule { minimum: Minimum::FleetPercent(0), predefined: true };
-
 /// How a configuration paces a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pace {
@@ -117,17 +115,6 @@ fn longest_wait_ms(shift: &Shift) -> u64 {
     let tasks = if shift.has_tasks() { TASKS_MS } else { 0 };
     let copy = if shift.copies.is_some() { COPY_MS } else { 0 };
     shift.ready_wait_ms.unwrap_or(0) + shift.keep_ms + hooks * HOOK_MS + tasks + copy
-}
-
-/// The rule of a predefined configuration for servers.
-pub fn predefined(name: &str) -> Option<Rule> {
-    let minimum = match name {
-        "CodeDeployDefault.OneAtATime" => Minimum::OneAtATime,
-        "CodeDeployDefault.HalfAtATime" => Minimum::FleetPercent(50),
-        "CodeDeployDefault.AllAtOnce" => Minimum::FleetPercent(0),
-        _ => return None,
-    };
-    Some(Rule { minimum, predefined: true })
 }
 
 impl Base {

@@ -12,7 +12,7 @@ use wire::codedeploy::{
     LifecycleEvent,
 };
 
-use super::{Acting, Carrier};
+use super::carrier::{Acting, Carrier};
 use crate::Error;
 use crate::content::target_status;
 use crate::ports::Place;

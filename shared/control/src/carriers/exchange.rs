@@ -14,7 +14,7 @@ use engine::deployment::{CarrierTraits, Deployment, Request, Shift, Side};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-use super::{Acting, Carrier};
+use super::carrier::{Acting, Carrier};
 use crate::ports::{BalancerError, Standing};
 use crate::rows::{self, Group, OldHostsRow};
 use crate::{Base, Error};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use engine::deployment::{CarrierTraits, Deployment, Shift, Side};
 
-use super::{Acting, Carrier, sides_of};
+use super::carrier::{Acting, Carrier, sides_of};
 use crate::Error;
 use crate::ports::Pair;
 

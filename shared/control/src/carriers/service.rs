@@ -14,7 +14,7 @@ use wire::codedeploy::{
     ErrorName, GroupSettings, LifecycleEvent, TargetGroupInfo, TargetLabel, TrafficRoute,
 };
 
-use super::{Acting, Carrier, sides_of, unwritable};
+use super::carrier::{Acting, Carrier, sides_of, unwritable};
 use crate::Error;
 use crate::content::target_status;
 use crate::ports::{Pair, Place, Service};

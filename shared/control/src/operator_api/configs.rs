@@ -13,7 +13,7 @@ use wire::codedeploy::{
 
 use super::paging::PAGE;
 use super::{refuse, text, word};
-use crate::base::start::{NO_HOSTS, predefined};
+use crate::base::rules::{NO_HOSTS, predefined};
 use crate::rows::{self, Config};
 use crate::table::Query;
 use crate::{Error, OperatorApi};

@@ -13,8 +13,8 @@ use wire::codedeploy::{
 use super::paging::PAGE;
 use super::{refuse, text, word};
 use crate::rows::{self, IamArn, OnPremises, Stored};
-use crate::settings::matches;
 use crate::table::{Condition, Key, Query, Write};
+use crate::tags::matches;
 use crate::{Error, OperatorApi};
 
 /// Most tags of one instance.

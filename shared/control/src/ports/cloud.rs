@@ -11,6 +11,7 @@ use wire::codedeploy::TagFilter;
 use wire::host::BatchKey;
 
 use super::{Bundles, Object, PinError, Pinned};
+use crate::tags::matches;
 
 /// Why a service of the cloud did not do as asked.
 #[derive(Debug, Error)]
@@ -69,9 +70,8 @@ impl Selection {
 
     /// Whether it selects the instance.
     pub fn selects(&self, instance: &Instance) -> bool {
-        let matches_any = |set: &Vec<TagFilter>| {
-            set.iter().any(|filter| crate::settings::matches(filter, &instance.tags))
-        };
+        let matches_any =
+            |set: &Vec<TagFilter>| set.iter().any(|filter| matches(filter, &instance.tags));
         let by_tags = !self.tag_sets.is_empty() && self.tag_sets.iter().all(matches_any);
         by_tags
             || instance.scaling_group.as_ref().is_some_and(|of| self.scaling_groups.contains(of))
