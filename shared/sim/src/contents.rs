@@ -100,6 +100,7 @@ impl Content {
             rerun_interrupted: false,
             tags: Vec::new(),
             slot: Slot::default(),
+            members_since: Some(0),
         }
     }
 

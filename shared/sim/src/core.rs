@@ -218,6 +218,8 @@ pub(crate) struct Core {
     pub(crate) is_driver: bool,
     pub(crate) checks: Checks,
     pub(crate) zones: Option<ZoneStory>,
+    /// When servers of the version before are replaced, if there are any.
+    pub(crate) upgrades: Vec<u64>,
     /// From when on every deployment is woken in time.
     pub(crate) punctual_since: Option<u64>,
     /// What each host was offered, with the place in its stream.
@@ -266,6 +268,7 @@ impl Core {
             is_driver: false,
             checks: Checks::default(),
             zones: None,
+            upgrades: Vec::new(),
             punctual_since: None,
             offers: BTreeMap::new(),
             offered: 0,

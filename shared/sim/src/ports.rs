@@ -15,9 +15,9 @@ use engine::deployment::{Fact, Performer, Request};
 use engine::{DeploymentId, Timestamp};
 use wire::host::Offer;
 
-use crate::checks;
 use crate::core::{EPOCH_MS, Event, Shared};
 use crate::dispatch_checks::Place;
+use crate::{checks, versions};
 
 /// All ports.
 #[derive(Debug)]
@@ -25,6 +25,20 @@ pub(crate) struct Ports {
     pub(crate) shared: Arc<Shared>,
     /// How far this server's clock is ahead, in milliseconds.
     pub(crate) skew_ms: u64,
+    /// Which server it is.
+    pub(crate) server: usize,
+}
+
+impl Ports {
+    /// Whether the server is still one of the version before.
+    fn is_old(&self) -> bool {
+        let core = self.shared.core();
+        core.upgrades.get(self.server).is_some_and(|at| core.now < *at)
+    }
+
+    fn seen(&self, records: Vec<Record>) -> Vec<Record> {
+        if self.is_old() { records.into_iter().map(versions::seen).collect() } else { records }
+    }
 }
 
 impl Clock for Ports {
@@ -49,17 +63,19 @@ impl Entropy for Ports {
 impl Table for Ports {
     async fn get(&self, key: &Key) -> Result<Option<Record>, TableError> {
         self.shared.pause().await;
-        self.shared.table.get(key).await
+        let record = self.shared.table.get(key).await?;
+        Ok(self.seen(record.into_iter().collect()).pop())
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Record>, TableError> {
         self.shared.pause().await;
-        self.shared.table.get_many(keys).await
+        Ok(self.seen(self.shared.table.get_many(keys).await?))
     }
 
     async fn query(&self, query: &Query) -> Result<Page<Record>, TableError> {
         self.shared.pause().await;
-        self.shared.table.query(query).await
+        let page = self.shared.table.query(query).await?;
+        Ok(Page { items: self.seen(page.items), next: page.next })
     }
 
     async fn query_index(&self, index: Index, query: &Query) -> Result<Page<Key>, TableError> {
@@ -71,6 +87,8 @@ impl Table for Ports {
         self.shared.pause().await;
         let shortened = checks::shorten(&self.shared, writes);
         let writes = shortened.as_deref().unwrap_or(writes);
+        let of_before = self.is_old().then(|| versions::written(writes));
+        let writes = of_before.as_deref().unwrap_or(writes);
         let before = self.shared.table.transactions();
         let outcome = self.shared.table.write(writes).await;
         if self.shared.table.transactions() > before {

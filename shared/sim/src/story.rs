@@ -30,6 +30,7 @@ use crate::runner::Host;
 use crate::services::ServicesStory;
 use crate::stops;
 use crate::traffic::TrafficStory;
+use crate::versions::Upgrade;
 use crate::world::World;
 use crate::zones::ZoneStory;
 
@@ -80,6 +81,7 @@ pub(crate) struct Story {
     pub(crate) functions: Option<FunctionsStory>,
     pub(crate) services: Option<ServicesStory>,
     pub(crate) clock: Option<ClockStory>,
+    pub(crate) upgrade: Option<Upgrade>,
 }
 
 impl Story {
@@ -94,6 +96,7 @@ impl Story {
         story.add_services(seed);
         story.add_rollbacks(seed);
         story.add_clock(seed);
+        story.upgrade = Upgrade::by_chance(seed, story.lasts_ms);
         story.outages = Outage::by_chance(seed, story.lasts_ms);
         (story, random)
     }
@@ -138,6 +141,7 @@ impl Story {
             functions: None,
             services: None,
             clock: None,
+            upgrade: None,
         }
     }
 
@@ -236,6 +240,7 @@ impl Story {
             functions: None,
             services: None,
             clock: None,
+            upgrade: None,
         }
     }
 }
@@ -306,7 +311,8 @@ impl World {
                 core.push(ms, Event::ServerDies(server));
             }
         }
-        if story.faults == Faults::default() {
+        // Whom the version before must not touch waits for a server of this one.
+        if story.faults == Faults::default() && story.upgrade.is_none() {
             core.punctual_since = Some(core.now);
         }
         for _ in 0..core.random.between(0, 3) {
@@ -343,6 +349,9 @@ impl World {
         }
         for number in 0..story.groups {
             let mut group = group_row(&mut random, number, story.hosts);
+            if story.upgrade.as_ref().is_some_and(|upgrade| upgrade.has_old_groups) {
+                group.members_since = None;
+            }
             if let Some(cloud) = &story.cloud {
                 cloud.set(&mut group);
             }
@@ -628,6 +637,7 @@ fn group_row(random: &mut Random, number: usize, hosts: usize) -> rows::Group {
         rerun_interrupted: false,
         tags: Vec::new(),
         slot: Slot::default(),
+        members_since: Some(0),
     }
 }
 

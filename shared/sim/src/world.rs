@@ -102,6 +102,7 @@ impl World {
         core.is_cloud = story.cloud.is_some();
         core.outages.clone_from(&story.outages);
         core.zones.clone_from(&story.zones);
+        core.upgrades = story.upgrade.iter().flat_map(|u| u.at).map(|ms| core.now + ms).collect();
         let shared = Shared::new(core);
         let servers = (0..3).map(|server| server_of(&shared, server, story.faults.skew_ms));
         let mut world = Self {
@@ -135,6 +136,11 @@ impl World {
         // What is dropped with a task must not find the core locked.
         self.tasks.clear();
         let mut core = self.shared.core();
+        if core.violation.is_none()
+            && let Err(broken) = crate::members::all_hold(&core.checks)
+        {
+            core.violate(broken);
+        }
         Outcome {
             seed,
             writes: self.shared.table.writes(),
@@ -425,7 +431,11 @@ impl World {
 }
 
 fn server_of(shared: &Arc<Shared>, server: u64, skew_ms: u64) -> Control {
-    let ports = Arc::new(Ports { shared: Arc::clone(shared), skew_ms: skew_ms * server / 2 });
+    let ports = Arc::new(Ports {
+        shared: Arc::clone(shared),
+        skew_ms: skew_ms * server / 2,
+        server: usize::try_from(server).unwrap_or(0),
+    });
     let base = Base {
         table: ports.clone(),
         bell: ports.clone(),

@@ -277,6 +277,7 @@ impl Base {
             only: request.only.clone(),
             targets,
             previous,
+            keeps_members: true,
         })
     }
 

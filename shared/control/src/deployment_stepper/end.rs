@@ -29,6 +29,9 @@ impl DeploymentStepper {
         )
         .await?;
         let Some(mut group) = group else {
+            // Its hosts may have told of their ends after the group was deleted, and will not any more.
+            let group = &stored.row.deployment.order().group_id;
+            self.base.delete_members(group).await?;
             stored.row.deployment.apply(Fact::Ended { at: now, rolled_back_by: None });
             stored.row.wake_at = None;
             self.base.table.write(&[stored.replace()?, condition]).await?;
@@ -115,6 +118,7 @@ impl DeploymentStepper {
                     only: None,
                     targets: None,
                     previous,
+                    keeps_members: true,
                 }))
             }
             Next::Queued(upload) => {

@@ -290,6 +290,9 @@ impl HostApi {
                 // It is up again, and nothing of that is true any more.
                 host.row.hint = None;
             }
+            if host.row.generation.is_some() {
+                host.row.installs = deployment.pin().map(|pin| pin.sha256.clone());
+            }
             host.row.attempt = deployment.hosts().get(ordinal).map_or(1, |known| known.attempt);
             host.row.heard_at = Some(self.base.now().max(host.row.heard_at.unwrap_or_default()));
             match self.base.table.write(&[host.replace()?]).await {
@@ -383,7 +386,9 @@ impl HostApi {
                 break host.row;
             }
             host.row.stirs = false;
-            let writes = self.take_report(&mut host, &request)?;
+            let output = self.take_report(&mut host, &request)?;
+            let mut writes = self.base.host_and_member(&host).await?;
+            writes.extend(output);
             match self.base.table.write(&writes).await {
                 Ok(()) => break host.row,
                 Err(TableError::Conflict(_)) => {}
@@ -396,12 +401,12 @@ impl HostApi {
         self.answer(&host, request.sequence == ReportRequest::QUESTION).await
     }
 
-    /// Folds a report into the host's row, and returns what is to be written: the row, and output if there is any.
+    /// Folds a report into the host's row, and returns the write that stores its output, if there is any.
     fn take_report(
         &self,
         host: &mut Stored<HostRow>,
         request: &ReportRequest,
-    ) -> Result<Vec<Write>, Error> {
+    ) -> Result<Option<Write>, Error> {
         let row = &mut host.row;
         let now = self.base.now();
         let mut logged: Vec<LoggedEvent> = request
@@ -444,18 +449,18 @@ impl HostApi {
         row.sequence = request.sequence;
         row.status = Some(request.status);
         row.heard_at = Some(now.max(row.heard_at.unwrap_or_default()));
-        let mut writes = vec![host.replace()?];
-        if !logged.is_empty() {
-            writes.push(rows::put(&LogRow {
-                deployment_id: request.deployment_id.clone(),
-                ordinal: request.ordinal,
-                name: host.row.name.clone(),
-                sequence: request.sequence,
-                at: now,
-                events: logged,
-            })?);
+        if logged.is_empty() {
+            return Ok(None);
         }
-        Ok(writes)
+        let output = LogRow {
+            deployment_id: request.deployment_id.clone(),
+            ordinal: request.ordinal,
+            name: host.row.name.clone(),
+            sequence: request.sequence,
+            at: now,
+            events: logged,
+        };
+        rows::put(&output).map(Some)
     }
 
     async fn answer(&self, host: &HostRow, is_question: bool) -> Result<ReportResponse, Error> {

@@ -6,7 +6,7 @@ use engine::{DeploymentId, GroupId, Timestamp};
 use serde::{Deserialize, Serialize};
 use wire::codedeploy::TargetInstances;
 
-use super::{Row, digits};
+use super::{Row, digits, is_false};
 use crate::table::Key;
 
 /// How long host items and logs are kept, in milliseconds: 90 days.
@@ -34,6 +34,12 @@ pub struct DeploymentRow {
     /// version noted none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<DeploymentId>,
+    /// Whether its hosts note in their group how they ended ([`MemberRow`]): not those of a deployment that a version
+    /// before began, which may go on with it.
+    ///
+    /// [`MemberRow`]: super::MemberRow
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub keeps_members: bool,
 }
 
 impl DeploymentRow {
@@ -61,7 +67,11 @@ pub(super) fn partition(id: &DeploymentId) -> String {
 }
 
 impl Row for DeploymentRow {
-    const SCHEMA: u32 = SCHEMA;
+    const SCHEMA: u32 = SCHEMA + 1;
+
+    fn schema(&self) -> u32 {
+        if self.keeps_members { Self::SCHEMA } else { SCHEMA }
+    }
 
     fn key(&self) -> Key {
         Self::key_of(self.deployment.id())

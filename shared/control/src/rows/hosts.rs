@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use wire::host::{EventReport, EventStatus, HostStatus};
 
 use super::deployments::{KEPT_MS, partition};
-use super::{Row, digits};
+use super::{Row, digits, is_false};
 use crate::table::Key;
 
 /// One host of a deployment: what the host last said, and what it was before.
@@ -86,11 +86,15 @@ pub struct HostRow {
     /// Whether it came after the roster was sealed.
     #[serde(default, skip_serializing_if = "is_false")]
     pub arrived: bool,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-fn is_false(value: &bool) -> bool {
-    !value
+    /// The fencing number of the deployment, where the host's end is noted in its group ([`MemberRow`]). None in a
+    /// deployment that a version before began, and in one by which the host leaves.
+    ///
+    /// [`MemberRow`]: super::MemberRow
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+    /// SHA-256 of the bundle that its command installs, where its end is noted: known once it has claimed the command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub installs: Option<String>,
 }
 
 /// How a host is reached.
@@ -220,6 +224,8 @@ impl HostRow {
             stirs: false,
             out: false,
             arrived: false,
+            generation: None,
+            installs: None,
         }
     }
 
@@ -231,7 +237,12 @@ impl HostRow {
 }
 
 impl Row for HostRow {
-    const SCHEMA: u32 = 2;
+    const SCHEMA: u32 = 3;
+
+    /// A version before would note the end of a host and forget its group, so that it must not read such a row.
+    fn schema(&self) -> u32 {
+        if self.generation.is_some() { Self::SCHEMA } else { 2 }
+    }
 
     fn key(&self) -> Key {
         Self::key_of(&self.deployment_id, self.ordinal)

@@ -10,6 +10,7 @@ mod deployments;
 mod hooks;
 mod hosts;
 mod looks;
+mod members;
 mod old_hosts;
 mod passages;
 mod uploads;
@@ -24,6 +25,7 @@ pub use deployments::{DeploymentRow, LogRow, LoggedEvent, StopRow, WishRow};
 pub use hooks::{HookRow, HookStatus};
 pub use hosts::{Before, HostRow, OutOfReach, Transport};
 pub use looks::LookRow;
+pub use members::MemberRow;
 pub use old_hosts::{Kept, OldHostsRow};
 pub use passages::{Direction, PassageRow, ScalingGroupRow, SuspensionRow, Verdict};
 pub use uploads::{Subscription, UnhandledUpload, UploadRow, UploadState};
@@ -37,8 +39,13 @@ use crate::table::{Condition, Index, Key, Page, Query, Record, Table, Write};
 
 /// A type of record.
 pub trait Row: Serialize + DeserializeOwned {
-    /// The schema that is written. The one before is read as well.
+    /// The newest schema that is written. The one before is read as well.
     const SCHEMA: u32 = 1;
+
+    /// The schema of this row: an earlier one where a version before, which runs beside this one, has to read it.
+    fn schema(&self) -> u32 {
+        Self::SCHEMA
+    }
 
     /// The record's place.
     fn key(&self) -> Key;
@@ -112,7 +119,7 @@ fn record<T: Row>(row: &T, version: u64) -> Result<Record, Error> {
         .map_err(|source| Error::Unreadable { key: row.key(), source })?;
     Ok(Record {
         key: row.key(),
-        schema: T::SCHEMA,
+        schema: row.schema(),
         version,
         body,
         listed: row.listed(),
@@ -203,6 +210,12 @@ pub async fn load_listed<T: Row>(
 /// A number as a part of a sort key: as many digits as any has, so that the order of texts is that of numbers.
 pub(crate) fn digits(number: u64) -> String {
     format!("{number:020}")
+}
+
+/// Whether a flag may be left out, as it was before there was one.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 #[cfg(test)]
