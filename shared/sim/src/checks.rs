@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use control::rows::{
-    self, BatchRow, DeploymentRow, Direction, Group, HostRow, Layout, PassageRow, UploadRow,
-    UploadState, Verdict,
+    self, BatchRow, DeploymentRow, Direction, Group, HostRow, Layout, MemberRow, PassageRow,
+    UploadRow, UploadState, Verdict,
 };
 use control::table::{Condition, Record, Write};
 use engine::deployment::{Carrier, Creator, Deployment, HostState, Status};
@@ -13,9 +13,10 @@ use engine::{DeploymentId, GroupId, Timestamp};
 use wire::host::BatchKey;
 
 use crate::core::{Core, Shared};
+use crate::members::TakenOver;
 use crate::{
-    capacity, copies, dispatch_checks, exchange, function_checks, gates, rollback_checks, rule,
-    service_checks, shift, stops, traffic, zones,
+    capacity, copies, dispatch_checks, exchange, function_checks, gates, members, rollback_checks,
+    rule, service_checks, shift, stops, traffic, zones,
 };
 
 /// Most bytes of a deployment's row.
@@ -32,6 +33,12 @@ pub(crate) struct Checks {
     /// When the row of each was last written.
     pub(crate) written: BTreeMap<DeploymentId, u64>,
     pub(crate) groups: BTreeMap<GroupId, Group>,
+    /// What groups know of their hosts.
+    pub(crate) members: BTreeMap<(GroupId, String), MemberRow>,
+    /// Since when that was last complete, whether it is now or not.
+    pub(crate) members_since: BTreeMap<GroupId, u64>,
+    /// How members were last written out of a group's history.
+    pub(crate) taken_over: BTreeMap<GroupId, TakenOver>,
     pub(crate) hosts: BTreeMap<DeploymentId, BTreeMap<u32, HostRow>>,
     /// The deployments that have not ended.
     pub(crate) active: BTreeMap<GroupId, BTreeSet<DeploymentId>>,
@@ -115,6 +122,7 @@ pub(crate) fn written(shared: &Arc<Shared>, writes: &[Write]) {
         }
         let Write::Put(record, _) = write else { continue };
         let outcome = match record.key.sort.as_str() {
+            _ if members::is_at(&record.key) => members::written(&mut core, record),
             "META" => {
                 deployment_written(&mut core, record).map(|id| ended = id.or_else(|| ended.take()))
             }
@@ -139,10 +147,13 @@ pub(crate) fn written(shared: &Arc<Shared>, writes: &[Write]) {
             core.violate(broken);
         }
     }
-    if let Some(id) = ended
-        && let Err(broken) = follows(&core.checks, &id, queued.flatten().as_deref())
-    {
-        core.violate(broken);
+    if let Some(id) = ended {
+        let follows = follows(&core.checks, &id, queued.flatten().as_deref());
+        let group = core.checks.deployments.get(&id).map(|row| &row.deployment.order().group_id);
+        let known = group.map_or(Ok(()), |group| members::hold(&core.checks, group));
+        if let Err(broken) = follows.and(known) {
+            core.violate(broken);
+        }
     }
 }
 
@@ -406,6 +417,7 @@ fn hosts_agree(checks: &Checks, deployment: &Deployment) -> Result<(), String> {
 
 fn group_written(core: &mut Core, record: &Record) -> Result<(), String> {
     let row: Group = read(record)?;
+    members::group_written(&mut core.checks, &row);
     let old = core.checks.groups.insert(row.id.clone(), row);
     let (Some(old), Some(new)) =
         (&old, old.as_ref().and_then(|old| core.checks.groups.get(&old.id)))
@@ -477,6 +489,9 @@ fn upload_written(core: &mut Core, record: &Record) -> Result<(), String> {
 
 fn host_written(core: &mut Core, record: &Record) -> Result<(), String> {
     let new: HostRow = read(record)?;
+    if record.version == 1 {
+        members::enrolment_holds(&core.checks, &new)?;
+    }
     let (id, ordinal) = (new.deployment_id.clone(), new.ordinal);
     core.tell(format_args!("{id}/{ordinal}"), || {
         format!(

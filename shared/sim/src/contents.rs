@@ -101,6 +101,7 @@ impl Content {
             tags: Vec::new(),
             slot: Slot::default(),
             place: None,
+            members_since: Some(0),
         }
     }
 

@@ -365,6 +365,9 @@ impl World {
         }
         for number in 0..story.groups {
             let mut group = group_row(&mut random, number, story.hosts);
+            if story.versions.as_ref().is_some_and(|versions| versions.has_old_groups) {
+                group.members_since = None;
+            }
             if let Some(cloud) = &story.cloud {
                 cloud.set(&mut group);
             }
@@ -651,6 +654,7 @@ fn group_row(random: &mut Random, number: usize, hosts: usize) -> rows::Group {
         tags: Vec::new(),
         slot: Slot::default(),
         place: None,
+        members_since: Some(0),
     }
 }
 

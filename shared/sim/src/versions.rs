@@ -5,7 +5,9 @@
 
 use control::rows::{GateRow, HostRow};
 use control::table::{Condition, Key, Record, Write};
+use serde_json::Value;
 
+use crate::members;
 use crate::random::Random;
 
 /// The newest schema of deployments and their hosts that the version before reads.
@@ -31,12 +33,14 @@ pub(crate) struct Versions {
     old: [bool; 3],
     part: Part,
     until_ms: u64,
+    /// Whether groups were made by the version before, too.
+    pub(crate) has_old_groups: bool,
 }
 
 impl Versions {
     /// All servers are, this part of them, for so many milliseconds.
     pub(crate) fn replaced_after(part: Part, until_ms: u64) -> Self {
-        Self { old: [true; 3], part, until_ms }
+        Self { old: [true; 3], part, until_ms, has_old_groups: true }
     }
 
     /// Every fifth world has some. Its chance is its own, so that worlds stay what they are otherwise.
@@ -50,7 +54,8 @@ impl Versions {
         let old = *random.pick(&servers).unwrap_or(&[true; 3]);
         let parts = [Part::All, Part::Steppers, Part::Others];
         let part = *random.pick(&parts).unwrap_or(&Part::All);
-        Some(Self { old, part, until_ms: random.between(lasts_ms / 4, lasts_ms) })
+        let until_ms = random.between(lasts_ms / 4, lasts_ms);
+        Some(Self { old, part, until_ms, has_old_groups: random.of_ten_thousand(8_000) })
     }
 
     /// Whether a server is of the version before, so many milliseconds after the beginning, where it decides or does anything
@@ -65,27 +70,54 @@ impl Versions {
     }
 }
 
-/// A record as the version before sees it.
-pub(crate) fn seen(mut record: Record) -> Record {
-    let is_ruled = is_meta(&record.key) || HostRow::ordinal_in(&record.key).is_some();
-    if GateRow::is_at(&record.key) || (is_ruled && record.schema > KNOWN) {
-        record.schema = UNKNOWN;
+/// Members of rows that the version before does not know.
+const NEWS: [&str; 5] = ["layout", "membersSince", "generation", "installs", "offered"];
+
+/// Whether the version before reads such a record by its schema.
+fn is_ruled(record: &Record) -> bool {
+    is_meta(&record.key) || HostRow::ordinal_in(&record.key).is_some()
+}
+
+fn is_group(key: &Key) -> bool {
+    key.sort == "GROUP"
+}
+
+/// A record without what the version before does not know.
+fn without_news(mut record: Record) -> Record {
+    if let Ok(Value::Object(mut fields)) = serde_json::from_str(&record.body) {
+        let removed = NEWS.iter().filter(|name| fields.remove(**name).is_some()).count();
+        if removed > 0 {
+            record.body = Value::Object(fields).to_string();
+        }
     }
     record
 }
 
-/// What the version before writes: its deployments begin under its own layout, and without a gate.
+/// A record as the version before sees it.
+pub(crate) fn seen(mut record: Record) -> Record {
+    if GateRow::is_at(&record.key) || (is_ruled(&record) && record.schema > KNOWN) {
+        record.schema = UNKNOWN;
+    }
+    if is_group(&record.key) { without_news(record) } else { record }
+}
+
+/// What the version before writes: its deployments begin under its own layout, without a gate, and their hosts leave no
+/// members behind.
 pub(crate) fn written(writes: &[Write]) -> Vec<Write> {
-    let is_gate = |write: &&Write| !GateRow::is_at(write.key());
-    writes.iter().filter(is_gate).cloned().map(begun).collect()
+    let is_known = |write: &&Write| !GateRow::is_at(write.key()) && !members::is_at(write.key());
+    writes.iter().filter(is_known).cloned().map(begun).collect()
 }
 
 fn begun(write: Write) -> Write {
     match write {
-        Write::Put(mut record, Condition::Absent) if is_meta(&record.key) => {
-            record.body = record.body.replace(",\"layout\":\"gate\"", "");
-            record.schema = KNOWN;
-            Write::Put(record, Condition::Absent)
+        Write::Put(record, condition) if is_ruled(&record) || is_group(&record.key) => {
+            let is_new = is_meta(&record.key) && condition == Condition::Absent;
+            let is_old = !is_meta(&record.key) || is_new;
+            let mut record = if is_old { without_news(record) } else { record };
+            if is_old && is_ruled(&record) {
+                record.schema = KNOWN;
+            }
+            Write::Put(record, condition)
         }
         other @ (Write::Put(..) | Write::Delete(..) | Write::Check(..)) => other,
     }

@@ -150,6 +150,11 @@ impl World {
         // What is dropped with a task must not find the core locked.
         self.tasks.clear();
         let mut core = self.shared.core();
+        if core.violation.is_none()
+            && let Err(broken) = crate::members::all_hold(&core.checks)
+        {
+            core.violate(broken);
+        }
         Outcome {
             seed,
             writes: self.shared.table.writes(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use control::hash_of;
 use control::ports::{Hold, Instances, Uploaded};
-use control::rows::{self, Before, HostRow};
+use control::rows::{self, Before, DeploymentRow, Group, HostRow, MemberRow};
 use engine::DeploymentId;
 use serde_json::{Value, json};
 use wire::host::HostStatus;
@@ -76,10 +76,24 @@ async fn before(world: &World, id: &DeploymentId) -> Vec<(String, Before)> {
 /// All hosts of the deployment end so, or the one that is called so.
 async fn end(world: &World, id: &DeploymentId, only: Option<&str>, status: HostStatus) {
     let is_meant = |name: &str| only.is_none_or(|only| only == name);
+    let key = DeploymentRow::key_of(id);
+    let row = rows::load::<DeploymentRow>(&*world.control.base.table, &key).await.unwrap().unwrap();
     for mut host in hosts(world, id).await.into_iter().filter(|host| is_meant(&host.row.name)) {
+        // It has claimed its command.
         host.row.heard_at = Some(host.row.enrolled_at);
-        host.row.status = Some(status);
+        host.row.token_hash = Some(hash_of("token"));
+        host.row.installs = row.row.deployment.pin().map(|pin| pin.sha256.clone());
         world.control.base.table.write(&[host.replace().unwrap()]).await.unwrap();
+        let report = json!({
+            "deploymentId": id,
+            "ordinal": host.row.ordinal,
+            "attempt": 1,
+            "sequence": 1,
+            "status": status,
+            "events": [],
+        });
+        let (code, answer) = world.host("report", "token", report).await;
+        assert_eq!(code, 200, "{answer}");
     }
     world.advance(id.as_str()).await;
     let expected = if status == HostStatus::Succeeded { "Succeeded" } else { "Failed" };
@@ -257,4 +271,104 @@ async fn what_a_host_was_is_what_it_was_last_deployed_with() {
     let known = before(&world, &next).await;
     assert_eq!(known.len(), 5);
     assert!(known.iter().all(|(_, before)| *before == had("v1")), "{known:?}");
+}
+
+/// What so many instances cost that arrive together, until each has its revision and is let go.
+async fn arrivals_together(instances: usize) -> Cost {
+    let (world, fake) = world_of(2).await;
+    deployed(&world, "v1").await;
+    arrives(&world, &fake, "i-first").await;
+    let id = active(&world).await;
+    let names: Vec<String> = (0..instances).map(|number| format!("i-next-{number}")).collect();
+    world.table.take_cost();
+    for name in &names {
+        arrives(&world, &fake, name).await;
+    }
+    end(&world, &id, None, HostStatus::Succeeded).await;
+    for name in &names {
+        world.control.fleet_watcher().host_arrives(name, None).await.unwrap();
+    }
+    let cost = world.table.take_cost();
+    let next: DeploymentId = world.deploy("v2").await.parse().unwrap();
+    let known = before(&world, &next).await;
+    let had = Before { healthy: true, installed: Some(hash_of("v1")) };
+    assert!(known.len() == instances + 3 && known.iter().all(|(_, before)| *before == had));
+    cost
+}
+
+#[tokio::test]
+async fn hosts_that_arrive_together_cost_what_one_does_each() {
+    let [few, more, most] =
+        [arrivals_together(40).await, arrivals_together(80).await, arrivals_together(120).await];
+    let numbers = |cost: Cost| [cost.reads, cost.read, cost.writes, cost.written];
+    let [few, more, most] = [few, more, most].map(numbers);
+    for ((few, more), most) in few.into_iter().zip(more).zip(most) {
+        let (first, second) = (more - few, most - more);
+        assert!(second <= first + first / 20, "40 more cost {first}, and 40 more {second}");
+    }
+}
+
+/// The members of all groups.
+fn members(world: &World) -> Vec<control::table::Key> {
+    let all = world.table.keys().into_iter();
+    all.filter(|key| key.partition.contains("#MEMBERS#")).collect()
+}
+
+async fn group_row(world: &World) -> rows::Stored<Group> {
+    let key = world.table.keys().into_iter().find(|key| key.sort == "GROUP").unwrap();
+    rows::load::<Group>(&*world.control.base.table, &key).await.unwrap().unwrap()
+}
+
+/// Makes the group what a version before would have left: it has no members.
+async fn forget_members(world: &World) {
+    let mut group = group_row(world).await;
+    group.row.members_since = None;
+    let mut writes = vec![group.replace().unwrap()];
+    let condition = control::table::Condition::None;
+    writes.extend(
+        members(world).into_iter().map(|key| control::table::Write::Delete(key, condition)),
+    );
+    world.control.base.table.write(&writes).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_group_of_the_version_before_is_enrolled_from_its_history_once() {
+    let (world, fake) = world_of(3).await;
+    deployed(&world, "v1").await;
+    arrived(&world, &fake, "i-late", HostStatus::Succeeded).await;
+    let known = members(&world);
+    assert_eq!(known.len(), 4);
+    forget_members(&world).await;
+    // It is deployed to a host alone, which tells nothing of the others.
+    arrived(&world, &fake, "i-later", HostStatus::Failed).await;
+    assert_eq!((members(&world).len(), group_row(&world).await.row.members_since), (1, None));
+    let id: DeploymentId = world.deploy("v2").await.parse().unwrap();
+    assert_eq!((members(&world).len(), group_row(&world).await.row.members_since), (5, Some(3)));
+    let had = |healthy: bool| Before { healthy, installed: healthy.then(|| hash_of("v1")) };
+    let expected = ["i-0", "i-1", "i-2", "i-late"].map(|name| (name.to_owned(), had(true)));
+    let expected: Vec<_> =
+        expected.into_iter().chain([("i-later".to_owned(), had(false))]).collect();
+    assert_eq!(before(&world, &id).await, expected);
+    end(&world, &id, None, HostStatus::Succeeded).await;
+    let group = group_row(&world).await.row.id;
+    for name in ["i-0", "i-later"] {
+        let key = MemberRow::key_of(&group, name);
+        let member = rows::load::<MemberRow>(&*world.control.base.table, &key).await.unwrap();
+        let known = member.unwrap().row.known;
+        assert_eq!(known, Before { healthy: true, installed: Some(hash_of("v2")) });
+    }
+}
+
+#[tokio::test]
+async fn a_group_that_is_deleted_leaves_no_members() {
+    let (world, _fake) = world_of(3).await;
+    deployed(&world, "v1").await;
+    let id: DeploymentId = world.deploy("v2").await.parse().unwrap();
+    assert_eq!(members(&world).len(), 3);
+    let named = json!({ "applicationName": "shop", "deploymentGroupName": "web" });
+    world.ok("DeleteDeploymentGroup", named).await;
+    assert_eq!(members(&world), []);
+    // Its hosts end after that, and then their deployment does.
+    end(&world, &id, None, HostStatus::Succeeded).await;
+    assert_eq!(members(&world), []);
 }

@@ -1,8 +1,9 @@
 //! What every role works on, and what several of them do: deployments and their hosts are read here, and started.
 
 mod applications;
-mod before;
+mod history;
 mod hosts;
+mod members;
 pub(crate) mod rules;
 mod scaling;
 pub mod start;

@@ -3,7 +3,7 @@
 use engine::deployment::{HostSeen, Ordinals};
 use engine::{DeploymentId, Timestamp};
 
-use crate::rows::{self, HostRow, OutOfReach, Stored};
+use crate::rows::{self, HostRow, OutOfReach, Row as _, Stored};
 use crate::table::TableError;
 use crate::{DeploymentStepper, Error};
 
@@ -47,10 +47,10 @@ impl DeploymentStepper {
             let Some(verdict) = verdict else { return Ok(host.row) };
             host.row.out_of_reach = Some(verdict);
             host.row.reason = host.row.reason.take().or_else(|| host.row.hint.clone());
-            match self.base.table.write(&[host.replace()?]).await {
+            match self.base.table.write(&self.base.host_and_member(&host).await?).await {
                 Ok(()) => return Ok(host.row),
-                Err(TableError::Conflict(key)) => {
-                    match rows::load(&*self.base.table, &key).await? {
+                Err(TableError::Conflict(_)) => {
+                    match rows::load(&*self.base.table, &host.row.key()).await? {
                         Some(newer) => host = newer,
                         None => return Ok(host.row),
                     }

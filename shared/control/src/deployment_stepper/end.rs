@@ -30,6 +30,9 @@ impl DeploymentStepper {
         )
         .await?;
         let Some(mut group) = group else {
+            // Its hosts may have told of their ends after the group was deleted, and will not any more.
+            let group = &stored.row.deployment.order().group_id;
+            self.base.delete_members(group).await?;
             stored.row.deployment.apply(Fact::Ended { at: now, rolled_back_by: None });
             stored.row.wake_at = None;
             let mut writes = self.writes_of(&stored, told).await?;

@@ -102,7 +102,7 @@ impl Here {
         };
         if let Some(active) = active.filter(|active| active.row.deployment.ended().is_none()) {
             if is_target(&active.row, group, instance) {
-                return self.bring_by(passage, &active, instance).await;
+                return self.bring_by(passage, &active, group, instance).await;
             }
             // It goes to others, and what comes after it is not known yet.
             return Ok(if instance.scaling_group.is_none() { Look::Done } else { Look::Waits });
@@ -163,6 +163,7 @@ impl Here {
         &self,
         passage: &mut Stored<PassageRow>,
         stored: &Stored<DeploymentRow>,
+        group: &Group,
         instance: &Instance,
     ) -> Result<Look, Error> {
         let deployment = &stored.row.deployment;
@@ -178,7 +179,7 @@ impl Here {
         }
         let id = deployment.id().clone();
         let is_new = !passage.row.deployments.contains(&id);
-        if self.append(passage, &stored.row, instance).await? && is_new {
+        if self.append(passage, &stored.row, group, instance).await? && is_new {
             self.note_deployment(passage, id).await?;
         }
         Ok(Look::Waits)
@@ -216,6 +217,7 @@ impl Here {
         &self,
         passage: &Stored<PassageRow>,
         deployment: &DeploymentRow,
+        group: &Group,
         instance: &Instance,
     ) -> Result<bool, Error> {
         let order = deployment.deployment.order();
@@ -224,13 +226,13 @@ impl Here {
             return Ok(false);
         }
         let member = Member::pushed(instance.clone(), &self.instances.push.tag());
-        let before = self.base.before(deployment, std::slice::from_ref(&member)).await?;
+        let before = self.base.before(deployment, group, std::slice::from_ref(&member)).await?;
         let before: Before = before.get(&instance.id).cloned().unwrap_or_default();
         let goes_on = Write::Check(DeploymentRow::key_of(&order.id), Condition::Exists);
         loop {
             let ordinal =
                 self.base.last_host(&order.id, 0).await?.map_or(0, |last| last.ordinal + 1);
-            let mut row = member.clone().enrolled(order, ordinal, before.clone());
+            let mut row = member.clone().enrolled(deployment, ordinal, before.clone());
             row.arrived = true;
             let arrived = ArrivedRow::of(&row);
             let mut writes = vec![

@@ -128,7 +128,7 @@ impl Here {
         let mut members = self.without_traffic(&deployment.row.deployment, members).await?;
         leaving.extend(self.leaving_hosts(&selects, only, order.creator).await?);
         members.retain(|member| !leaving.contains(&member.name));
-        let before = self.base.before(&deployment.row, &members).await?;
+        let before = self.base.before_of_all(deployment, &group.row, &members).await?;
         let left_alone = reached.map(|reached| leave_alone(&mut members, &reached, &before));
         let out = self.out_at_rollback(&deployment.row.deployment, &members).await;
         let current = group.row.slot.last_successful.as_ref().map(|last| last.pin.sha256.as_str());
@@ -153,7 +153,7 @@ impl Here {
             .map(|(ordinal, Candidate { member, rank, .. })| {
                 let before = before_of(&member.name);
                 let ordinal = u32::try_from(ordinal).unwrap_or(u32::MAX);
-                let row = member.enrolled(order, ordinal, before);
+                let row = member.enrolled(&deployment.row, ordinal, before);
                 HostRow { out: rank == Rank::Out, ..row }
             })
             .collect();

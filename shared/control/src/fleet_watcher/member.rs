@@ -1,11 +1,11 @@
 //! A host of a group, as it is found before it is enrolled.
 
 use engine::Timestamp;
-use engine::deployment::Order;
+use engine::deployment::Creator;
 use engine::zonal;
 
 use crate::ports::Instance;
-use crate::rows::{Before, HostRow, OnPremises, Transport};
+use crate::rows::{Before, DeploymentRow, HostRow, OnPremises, Transport};
 
 /// The tag of an on-premises instance that names its zone (`docs/semantics.md#zones`).
 const ZONE_TAG: &str = "zone";
@@ -51,11 +51,20 @@ impl Member {
     }
 
     /// The row of the host in a deployment.
-    pub(crate) fn enrolled(self, order: &Order, ordinal: u32, before: Before) -> HostRow {
+    pub(crate) fn enrolled(
+        self,
+        deployment: &DeploymentRow,
+        ordinal: u32,
+        before: Before,
+    ) -> HostRow {
+        let order = deployment.deployment.order();
+        // A host that stops its application before it leaves is no better or worse for it.
+        let tells = deployment.keeps_members() && order.creator != Creator::Departure;
+        let generation = tells.then_some(order.generation);
         // All hosts of a deployment have the same time, by which they are found.
         let at: Timestamp = order.created_at;
         let row = HostRow::enrolled(&order.id, &order.group_id, ordinal, self.name, at, before);
         let transport = if self.is_pushed { Transport::Push } else { Transport::Poll };
-        HostRow { transport, zone: self.zone, unfit: self.unfit, ..row }
+        HostRow { transport, zone: self.zone, unfit: self.unfit, generation, ..row }
     }
 }

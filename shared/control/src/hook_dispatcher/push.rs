@@ -9,7 +9,7 @@ use wire::host::BatchKey;
 use super::down::in_words;
 use super::here::Here;
 use crate::ports::{CloudError, Command, Instance, Reach, SendError};
-use crate::rows::{self, BatchHost, BatchRow, CommandRow, HostRow, OutOfReach, Stored};
+use crate::rows::{self, BatchHost, BatchRow, CommandRow, HostRow, OutOfReach, Row as _, Stored};
 use crate::table::TableError;
 use crate::{Error, HookDispatcher, hash_of};
 
@@ -264,14 +264,14 @@ impl Here {
             warn!(deployment = %host.row.deployment_id, host = host.row.name, reason, "shut out");
             host.row.out_of_reach = Some(OutOfReach::ShutOut);
             host.row.reason = Some(reason.clone());
-            match self.base.table.write(&[host.replace()?]).await {
+            match self.base.table.write(&self.base.host_and_member(&host).await?).await {
                 Ok(()) => {
                     let seen = engine::deployment::Fact::HostsSeen(vec![host.row.seen()]);
                     self.base.bell.ring(&host.row.deployment_id, vec![seen]);
                     return Ok(());
                 }
-                Err(TableError::Conflict(key)) => {
-                    match rows::load(&*self.base.table, &key).await? {
+                Err(TableError::Conflict(_)) => {
+                    match rows::load(&*self.base.table, &host.row.key()).await? {
                         Some(newer) => host = newer,
                         None => return Ok(()),
                     }

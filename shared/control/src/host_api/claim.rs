@@ -38,6 +38,9 @@ impl HostApi {
             };
             let token = self.base.new_token();
             self.note_claim(&mut host.row, &token, permission.attempt);
+            if host.row.generation.is_some() {
+                host.row.installs = Some(specification.pin.sha256.clone());
+            }
             match self.base.table.write(&[host.replace()?]).await {
                 Ok(()) => {
                     let (deployment_id, attempt) = (deployment_id.clone(), host.row.attempt);

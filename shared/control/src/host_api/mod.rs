@@ -253,7 +253,9 @@ impl HostApi {
                 break host.row;
             }
             host.row.stirs = false;
-            let writes = self.take_report(&mut host, &request)?;
+            let output = self.take_report(&mut host, &request)?;
+            let mut writes = self.base.host_and_member(&host).await?;
+            writes.extend(output);
             match self.base.table.write(&writes).await {
                 Ok(()) => break host.row,
                 Err(TableError::Conflict(_)) => {}
@@ -266,12 +268,12 @@ impl HostApi {
         self.answer(&host, request.sequence == ReportRequest::QUESTION).await
     }
 
-    /// Folds a report into the host's row, and returns what is to be written: the row, and output if there is any.
+    /// Folds a report into the host's row, and returns the write that stores its output, if there is any.
     fn take_report(
         &self,
         host: &mut Stored<HostRow>,
         request: &ReportRequest,
-    ) -> Result<Vec<Write>, Error> {
+    ) -> Result<Option<Write>, Error> {
         let row = &mut host.row;
         let now = self.base.now();
         let mut logged: Vec<LoggedEvent> = request
@@ -314,18 +316,18 @@ impl HostApi {
         row.sequence = request.sequence;
         row.status = Some(request.status);
         row.heard_at = Some(now.max(row.heard_at.unwrap_or_default()));
-        let mut writes = vec![host.replace()?];
-        if !logged.is_empty() {
-            writes.push(rows::put(&LogRow {
-                deployment_id: request.deployment_id.clone(),
-                ordinal: request.ordinal,
-                name: host.row.name.clone(),
-                sequence: request.sequence,
-                at: now,
-                events: logged,
-            })?);
+        if logged.is_empty() {
+            return Ok(None);
         }
-        Ok(writes)
+        let output = LogRow {
+            deployment_id: request.deployment_id.clone(),
+            ordinal: request.ordinal,
+            name: host.row.name.clone(),
+            sequence: request.sequence,
+            at: now,
+            events: logged,
+        };
+        rows::put(&output).map(Some)
     }
 }
 

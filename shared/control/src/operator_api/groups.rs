@@ -71,6 +71,8 @@ impl OperatorApi {
                 rerun_interrupted: false,
                 slot: Slot::default(),
                 place: None,
+                // Nothing was deployed to it that they could miss.
+                members_since: Some(0),
             };
             self.check_named(&group, &GroupSettings::default()).await?;
             let name = GroupName { application_id, name: name.clone(), id: id.clone() };
@@ -251,6 +253,14 @@ impl OperatorApi {
     ) -> Result<(), Error> {
         while let Some(found) = self.find_group(application, name).await? {
             let id = &found.group.row.id;
+            if found.group.row.members_since.is_some() {
+                // Should this be interrupted, the group's history tells what its members did.
+                let mut group = found.group;
+                group.row.members_since = None;
+                self.base.write_unless_changed(&[group.replace()?]).await?;
+                continue;
+            }
+            self.base.delete_members(id).await?;
             for stored in self.subscriptions_of(id).await? {
                 self.base.table.write(&[Write::Delete(stored.row.key(), Condition::None)]).await?;
             }

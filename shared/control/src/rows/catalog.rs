@@ -139,6 +139,13 @@ pub struct Group {
     /// Where its deployments act; none is the installation's own account and region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
+    /// Since which fencing number all that is known of its hosts is among its members ([`MemberRow`]); what is older may be
+    /// wrong. A version before, which writes no members, does not know this number and so removes it by each of its
+    /// writes: by the start of a deployment and by the end of one.
+    ///
+    /// [`MemberRow`]: super::MemberRow
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub members_since: Option<u64>,
 }
 
 impl Group {

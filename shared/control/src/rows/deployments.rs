@@ -61,6 +61,12 @@ pub struct DeploymentRow {
 }
 
 impl DeploymentRow {
+    /// Whether its hosts note in their group how they ended ([`MemberRow`](super::MemberRow)): not those of a deployment that
+    /// a version before began, which may go on with it.
+    pub fn keeps_members(&self) -> bool {
+        self.layout == Layout::Gate
+    }
+
     /// The row of deployment `id`.
     pub fn key_of(id: &DeploymentId) -> Key {
         Key::new(partition(id), "META")

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use wire::host::{EventReport, EventStatus, HostStatus};
 
 use super::deployments::{KEPT_MS, partition};
-use super::{Row, digits};
+use super::{Row, digits, is_false};
 use crate::table::Key;
 
 /// One host of a deployment: what the host last said, and what it was before.
@@ -92,11 +92,15 @@ pub struct HostRow {
     /// Whether it came after the roster was sealed.
     #[serde(default, skip_serializing_if = "is_false")]
     pub arrived: bool,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-fn is_false(value: &bool) -> bool {
-    !value
+    /// The fencing number of the deployment, where the host's end is noted in its group ([`MemberRow`]). None in a
+    /// deployment that a version before began, and in one by which the host leaves.
+    ///
+    /// [`MemberRow`]: super::MemberRow
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+    /// SHA-256 of the bundle that its command installs, where its end is noted: known once it has claimed the command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub installs: Option<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
@@ -254,6 +258,8 @@ impl HostRow {
             stirs: false,
             out: false,
             arrived: false,
+            generation: None,
+            installs: None,
         }
     }
 
@@ -267,9 +273,9 @@ impl HostRow {
 impl Row for HostRow {
     const SCHEMA: u32 = 3;
 
-    /// The version before does not know of attempts that are written here, and would lose them when it writes the item.
+    /// A version before would lose the attempt when it writes the item, and note the end of a host and forget its group.
     fn schema(&self) -> u32 {
-        if self.offered > 0 { 3 } else { 2 }
+        if self.offered > 0 || self.generation.is_some() { Self::SCHEMA } else { 2 }
     }
 
     fn key(&self) -> Key {

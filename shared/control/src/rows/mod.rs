@@ -11,6 +11,7 @@ mod gate;
 mod hooks;
 mod hosts;
 mod looks;
+mod members;
 mod old_hosts;
 mod passages;
 mod uploads;
@@ -26,6 +27,7 @@ pub use gate::{GateRow, SpecificationRow};
 pub use hooks::{HookRow, HookStatus};
 pub use hosts::{Before, HostRow, OutOfReach, Transport};
 pub use looks::LookRow;
+pub use members::MemberRow;
 pub use old_hosts::{Kept, OldHostsRow};
 pub use passages::{Direction, PassageRow, ScalingGroupRow, SuspensionRow, Verdict};
 pub use uploads::{Subscription, UnhandledUpload, UploadRow, UploadState};
@@ -211,6 +213,12 @@ pub async fn load_listed<T: Row>(
 /// A number as a part of a sort key: as many digits as any has, so that the order of texts is that of numbers.
 pub(crate) fn digits(number: u64) -> String {
     format!("{number:020}")
+}
+
+/// Whether a flag may be left out, as it was before there was one.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 #[cfg(test)]

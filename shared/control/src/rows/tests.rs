@@ -336,6 +336,31 @@ fn an_attempt_is_sent_once_and_never_takes_the_place_of_a_later_one() {
 }
 
 #[test]
+fn what_a_group_knows_of_its_hosts_is_still_read() {
+    let group = check::<Group>(golden!("group-members", 1));
+    assert_eq!(group.members_since, Some(3));
+    assert_eq!(check::<Group>(golden!("group", 1)).members_since, None, "its history tells");
+    let member = check::<MemberRow>(golden!("member", 1));
+    let partition = format!("GROUP#{}#MEMBERS#52", group.id);
+    assert_eq!(member.key(), Key::new(&partition, "i-0a1b2c3d4e5f60718"));
+    assert!(MemberRow::partitions_of(&group.id).any(|one| one == partition));
+    assert!(!member.rings() && member.unless_counted.as_ref().is_some_and(|was| was.healthy));
+    let host = check::<HostRow>(golden!("host-member", 3));
+    assert_eq!(host.schema(), 3);
+    let known = Before { healthy: true, installed: host.installs.clone() };
+    let newer = MemberRow { known, unless_counted: None, ..member };
+    assert_eq!(MemberRow::left_by(&host), Some(newer));
+    let old = check::<HostRow>(golden!("host-failed", 1));
+    assert_eq!(
+        (old.schema(), MemberRow::left_by(&old)),
+        (2, None),
+        "its deployment ends as it began"
+    );
+    assert!(check::<DeploymentRow>(golden!("deployment-gate", 3)).keeps_members());
+    assert!(!check::<DeploymentRow>(golden!("deployment-arrivals", 2)).keeps_members());
+}
+
+#[test]
 fn a_row_of_a_newer_schema_is_left_alone() {
     let key = Key::new("p", "s");
     let (listed, waking, expires_at) = (None, None, None);
