@@ -284,6 +284,8 @@ async fn arrivals_together(instances: usize) -> Cost {
     for name in &names {
         arrives(&world, &fake, name).await;
     }
+    // They are sent their commands.
+    world.advance(id.as_str()).await;
     end(&world, &id, None, HostStatus::Succeeded).await;
     for name in &names {
         world.control.fleet_watcher().host_arrives(name, None).await.unwrap();
