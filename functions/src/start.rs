@@ -19,8 +19,8 @@ use control::ports::{
 };
 use control::{
     Base, Control, DAY_MS, DeploymentStepper, FleetWatcher, Followed, Gates, HookDispatcher,
-    HostApi, OperatorApi, Place, RevisionIntake, Settings, TrafficEvaluator, fleet_watcher,
-    hook_dispatcher, operator_api,
+    HostApi, KnownShards, OperatorApi, Place, RevisionIntake, Settings, TrafficEvaluator,
+    fleet_watcher, hook_dispatcher, operator_api,
 };
 use sha2::{Digest as _, Sha256};
 use store::{DynamoTable, S3Bundles, Scope, ScopeError};
@@ -114,6 +114,7 @@ pub fn assemble(
             kept_bundles_ms: u64::from(config.keep_bundles_days) * DAY_MS,
             ..Settings::default()
         },
+        shards: KnownShards::default(),
     };
     let errands = Arc::new(QueuedErrands::new(sqs, queues));
     let followed = Followed::default();

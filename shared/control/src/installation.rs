@@ -17,6 +17,8 @@ pub struct Settings {
     /// How long the bytes of a bundle that nothing needs any more are kept after they were last put, in milliseconds; a day
     /// at least.
     pub kept_bundles_ms: u64,
+    /// Most hosts that lie in one partition of the table, of those that a deployment begins with.
+    pub hosts_of_shard: usize,
 }
 
 impl Default for Settings {
@@ -27,6 +29,7 @@ impl Default for Settings {
             traffic_look_ms: 2_000,
             traffic_look_max_ms: 10_000,
             kept_bundles_ms: 30 * DAY_MS,
+            hosts_of_shard: 256,
         }
     }
 }

@@ -24,7 +24,7 @@ pub mod traffic_evaluator;
 
 use std::sync::Arc;
 
-pub use base::{Base, start};
+pub use base::{Base, KnownShards, start};
 use carriers::Carriers;
 pub use deployment_stepper::DeploymentStepper;
 use engine::deployment::Performer;

@@ -15,7 +15,7 @@ use control::carriers::Carriers;
 use control::ports::{
     BalancerKeeper, Instances, NoCloud, NoFunctions, NoMeter, NoServices, Placed, Site, Traffic,
 };
-use control::{Base, Control, Followed, Gates, Place, Settings};
+use control::{Base, Control, Followed, Gates, KnownShards, Place, Settings};
 use futures::future::BoxFuture;
 use serve::{Room, sigv4, stop_requested};
 use store::{DynamoTable, S3Bundles, Scope};
@@ -461,6 +461,7 @@ async fn assemble(
             traffic_look_max_ms: TRAFFIC_LOOK_MS,
             ..Settings::default()
         },
+        shards: KnownShards::default(),
     };
     Ok(Control {
         base,

@@ -244,6 +244,7 @@ pub(crate) struct Core {
     pub(crate) outages: Vec<Outage>,
     /// Most hosts that a deployment starts within a second.
     pub(crate) start_ramp: u32,
+    pub(crate) hosts_of_shard: usize,
     pub(crate) traffic: TrafficWorld,
     pub(crate) functions: FunctionsWorld,
     pub(crate) services: ServicesWorld,
@@ -283,6 +284,7 @@ impl Core {
             total_ms: 8 * 3_600_000,
             has_errands: false,
             start_ramp: 500,
+            hosts_of_shard: 256,
             traffic: TrafficWorld::default(),
             functions: FunctionsWorld::default(),
             services: ServicesWorld::default(),

@@ -77,6 +77,8 @@ pub(crate) struct Story {
     total_ms: u64,
     pub(crate) has_errands: bool,
     pub(crate) start_ramp: u32,
+    /// Most hosts that a deployment keeps in one partition.
+    pub(crate) hosts_of_shard: usize,
     pub(crate) cloud: Option<CloudStory>,
     pub(crate) traffic: Option<TrafficStory>,
     pub(crate) zones: Option<ZoneStory>,
@@ -100,6 +102,9 @@ impl Story {
         story.add_rollbacks(seed);
         story.add_clock(seed);
         story.versions = Versions::by_chance(seed, story.lasts_ms);
+        // Fleets are small here, and are divided all the same.
+        let mut places = Random::new(seed ^ 0x0000_7368_6172_6473);
+        story.hosts_of_shard = *places.pick(&[1, 2, 3, 10, 256]).unwrap_or(&256);
         story.outages = Outage::by_chance(seed, story.lasts_ms);
         (story, random)
     }
@@ -136,6 +141,7 @@ impl Story {
             lasts_ms,
             total_ms,
             has_errands: random.of_ten_thousand(5_000),
+            hosts_of_shard: 256,
             start_ramp: *random.pick(&[1, 3, 500, 500]).unwrap_or(&500),
             cloud: None,
             traffic: None,
@@ -235,6 +241,7 @@ impl Story {
             lasts_ms: 10_000,
             total_ms: 8 * 3_600_000,
             has_errands: false,
+            hosts_of_shard: 256,
             start_ramp: START_RAMP,
             cloud: None,
             traffic: None,

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use control::carriers::Carriers;
 use control::ports::{Errand, NoMeter, Placed, Site, Traffic, Uploaded};
-use control::{Base, Control, Error, Followed, Gates, Place, Settings};
+use control::{Base, Control, Error, Followed, Gates, KnownShards, Place, Settings};
 use engine::deployment::Performer;
 use engine::{DeploymentId, Timestamp};
 use wire::cutover::Wish;
@@ -113,6 +113,7 @@ impl World {
         let mut core = Core::new(random, story.faults, recording);
         core.has_errands = story.has_errands;
         core.start_ramp = story.start_ramp;
+        core.hosts_of_shard = story.hosts_of_shard;
         core.is_cloud = story.cloud.is_some();
         core.outages.clone_from(&story.outages);
         core.zones.clone_from(&story.zones);
@@ -449,6 +450,10 @@ fn server_of(shared: &Arc<Shared>, server: u64, skew_ms: u64) -> Control {
     let number = usize::try_from(server).unwrap_or(0);
     let skew_ms = skew_ms * server / 2;
     let ports = Arc::new(Ports { shared: Arc::clone(shared), skew_ms, server: number });
+    let (start_ramp, hosts_of_shard) = {
+        let core = shared.core();
+        (core.start_ramp, core.hosts_of_shard)
+    };
     let base = Base {
         table: ports.clone(),
         bell: ports.clone(),
@@ -456,12 +461,14 @@ fn server_of(shared: &Arc<Shared>, server: u64, skew_ms: u64) -> Control {
         entropy: ports.clone(),
         meter: Arc::new(NoMeter),
         settings: Settings {
-            start_ramp: shared.core().start_ramp,
+            start_ramp,
+            hosts_of_shard,
             alarm_every_ms: 60_000,
             traffic_look_ms: 2_000,
             traffic_look_max_ms: 10_000,
             ..Settings::default()
         },
+        shards: KnownShards::default(),
     };
     Control {
         base,

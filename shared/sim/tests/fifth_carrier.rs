@@ -15,7 +15,7 @@ use control::ports::{
 };
 use control::rows::{self, DeploymentRow};
 use control::start::Request;
-use control::{Base, Control, Error, Followed, Gates, Place, Settings};
+use control::{Base, Control, Error, Followed, Gates, KnownShards, Place, Settings};
 use engine::deployment::{CarrierTraits, Deployment, Fact, Shift, Side, Status};
 use engine::{DeploymentId, GroupId, Pin, Revision, Timestamp};
 use serde::de::DeserializeOwned;
@@ -215,6 +215,7 @@ fn control(world: &Arc<World>, table: &Arc<MemoryTable>) -> Control {
             entropy: world.clone(),
             meter: Arc::new(NoMeter),
             settings: Settings::default(),
+            shards: KnownShards::default(),
         },
         carriers,
         bundles: Arc::new(NoCloud),

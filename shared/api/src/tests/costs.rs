@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use control::hash_of;
 use control::ports::{Hold, Instances, Uploaded};
-use control::rows::{self, Before, DeploymentRow, Group, HostRow, MemberRow};
+use control::rows::{self, Before, DeploymentRow, Group, HostRow, HostShards, MemberRow};
 use engine::DeploymentId;
 use serde_json::{Value, json};
 use wire::host::HostStatus;
@@ -61,7 +61,7 @@ async fn active(world: &World) -> DeploymentId {
 }
 
 async fn hosts(world: &World, id: &DeploymentId) -> Vec<rows::Stored<HostRow>> {
-    let (partition, prefix) = HostRow::all_of(id);
+    let (partition, prefix) = HostShards::undivided(id).all().next().unwrap();
     let query = control::table::Query::prefix(partition, prefix, 1_000);
     rows::load_all(&*world.control.base.table, query).await.unwrap()
 }

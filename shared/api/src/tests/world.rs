@@ -12,7 +12,7 @@ use control::ports::{
     AliasStanding, Bell, Bundles, Clock, Dispatcher, Entropy, FunctionError, Instances, NoCloud,
     NoMeter, Object, PinError, Pinned, Placed, Site, Traffic,
 };
-use control::{Base, Control, Followed, Gates, Place, Settings, hash_of};
+use control::{Base, Control, Followed, Gates, KnownShards, Place, Settings, hash_of};
 use engine::appspec::Alias;
 use engine::deployment::Fact;
 use engine::{BundleType, DeploymentId, Pin, Timestamp};
@@ -217,6 +217,7 @@ impl World {
             entropy: ports.clone(),
             meter: Arc::new(NoMeter),
             settings: Settings::default(),
+            shards: KnownShards::default(),
         };
         let control = Control {
             base,

@@ -12,7 +12,7 @@ use engine::{DeploymentId, GroupId};
 use super::FEW;
 use crate::fleet_watcher::Member;
 use crate::rows::{
-    self, Before, DeploymentRow, Group, HostRow, LaterRow, MemberRow, Row as _, Stored,
+    self, Before, DeploymentRow, Group, HostRow, HostShards, LaterRow, MemberRow, Row as _, Stored,
 };
 use crate::table::{Index, Query, TRANSACTION_MAX, TableError};
 use crate::{Base, Error};
@@ -175,7 +175,9 @@ impl Base {
         let wanted = instances.filter(|host| !before.contains_key(&host.name));
         let keys: Vec<_> = wanted.map(|host| LaterRow::key_of(id, &host.name)).collect();
         let later: Vec<Stored<LaterRow>> = rows::load_many(&*self.table, &keys).await?;
-        let own = |later: &LaterRow| HostRow::key_of(&later.deployment_id, later.ordinal);
+        // A deployment of single hosts is undivided.
+        let own =
+            |later: &LaterRow| HostShards::undivided(&later.deployment_id).key_of(later.ordinal);
         let keys: Vec<_> = later.iter().map(|later| own(&later.row)).collect();
         let found: Vec<Stored<HostRow>> = rows::load_many(&*self.table, &keys).await?;
         let ids: BTreeSet<_> = later.iter().map(|later| &later.row.deployment_id).collect();

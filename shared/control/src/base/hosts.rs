@@ -2,17 +2,21 @@
 
 use engine::DeploymentId;
 use engine::deployment::{Deployment, Fact, Order, Status};
+use futures::future::try_join_all;
 
 use super::Base;
 use crate::Error;
 use crate::rows::{self, DeploymentRow, HostRow, Stored};
-use crate::table::{Index, Key, Query, SortRange};
+use crate::table::{Index, Key, Query};
 
 /// Of so many hosts each is looked for by its name, rather than all that there are.
 pub(crate) const FEW: usize = 10;
 
 /// How many of a host's newest deployments are looked at. A host is in few groups; what lies further back has ended.
 pub(crate) const NEWEST: usize = 20;
+
+/// How many ordinals are asked for at once where it is looked for the last one.
+const PROBED: u32 = 8;
 
 /// Ordinals are dense, so that the last one tells how many there are.
 pub(crate) fn arrival_of(host: &HostRow) -> Fact {
@@ -35,10 +39,25 @@ impl Base {
 
     /// The hosts that were enrolled, by ordinal.
     pub(crate) async fn enrolled(&self, id: &DeploymentId) -> Result<Vec<HostRow>, Error> {
-        let (partition, prefix) = HostRow::all_of(id);
-        let stored: Vec<Stored<HostRow>> =
-            rows::load_all(&*self.table, Query::prefix(partition, prefix, 1000)).await?;
-        Ok(stored.into_iter().map(|stored| stored.row).collect())
+        let places = self.shards(id).await?;
+        let parts = places.all().map(|(partition, prefix)| {
+            rows::load_all::<HostRow>(&*self.table, Query::prefix(partition, prefix, 1000))
+        });
+        let stored = try_join_all(parts).await?.into_iter().flatten();
+        let mut hosts: Vec<HostRow> = stored.map(|stored| stored.row).collect();
+        hosts.sort_unstable_by_key(|host| host.ordinal);
+        Ok(hosts)
+    }
+
+    /// The items of some hosts of a deployment.
+    pub(crate) async fn hosts_at(
+        &self,
+        id: &DeploymentId,
+        ordinals: impl IntoIterator<Item = u32>,
+    ) -> Result<Vec<Stored<HostRow>>, Error> {
+        let places = self.shards(id).await?;
+        let keys: Vec<_> = ordinals.into_iter().map(|ordinal| places.key_of(ordinal)).collect();
+        rows::load_many(&*self.table, &keys).await
     }
 
     /// What a deployment may have missed of hosts that arrived.
@@ -50,17 +69,24 @@ impl Base {
         Ok(last.as_ref().map(arrival_of))
     }
 
-    /// The last of a deployment's hosts, of those from `ordinal` on.
+    /// The last of a deployment's hosts, of those from `ordinal` on: ordinals are dense, so that the first that is missing
+    /// is the end.
     pub(crate) async fn last_host(
         &self,
         id: &DeploymentId,
-        ordinal: u32,
+        mut ordinal: u32,
     ) -> Result<Option<HostRow>, Error> {
-        let (partition, from, to) = HostRow::from_ordinal(id, ordinal);
-        let range = SortRange::Between(from, to);
-        let query = Query { partition, range, limit: 1, descending: true, after: None };
-        let last: Vec<Stored<HostRow>> = rows::load_page(&*self.table, &query).await?.items;
-        Ok(last.into_iter().next().map(|stored| stored.row))
+        let mut last = None;
+        loop {
+            let end = ordinal.saturating_add(PROBED);
+            let found = self.hosts_at(id, ordinal..end).await?;
+            let is_full = found.len() >= usize::try_from(PROBED).unwrap_or(usize::MAX);
+            last = found.into_iter().next_back().map(|stored| stored.row).or(last);
+            if !is_full {
+                return Ok(last);
+            }
+            ordinal = end;
+        }
     }
 
     /// Notes in the active deployments of a host that it is gone. Only to be called on explicit evidence

@@ -6,6 +6,7 @@ mod hosts;
 mod members;
 pub(crate) mod rules;
 mod scaling;
+mod shards;
 pub mod start;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use engine::{DeploymentId, Timestamp};
 
 pub(crate) use hosts::{FEW, NEWEST, arrival_of};
+pub use shards::KnownShards;
 
 use crate::ports::{Bell, Clock, Entropy, Meter};
 use crate::rows::{self, DeploymentRow, LookRow, StopRow, Stored};
@@ -34,6 +36,8 @@ pub struct Base {
     pub meter: Arc<dyn Meter>,
     /// What the installation is set to.
     pub settings: Settings,
+    /// Where the hosts of deployments lie, as far as that was read.
+    pub shards: KnownShards,
 }
 
 impl Base {

@@ -3,7 +3,7 @@
 
 use engine::deployment::{Ordinals, Request};
 
-use crate::rows::{self, DeploymentRow, HostRow, Layout, Stored};
+use crate::rows::{DeploymentRow, Layout};
 use crate::table::{TRANSACTION_MAX, Write};
 use crate::{DeploymentStepper, Error};
 
@@ -52,8 +52,7 @@ impl DeploymentStepper {
         hosts: &Ordinals,
     ) -> Result<Vec<Write>, Error> {
         let id = row.deployment.id();
-        let keys: Vec<_> = hosts.iter().map(|ordinal| HostRow::key_of(id, ordinal)).collect();
-        let hosts: Vec<Stored<HostRow>> = rows::load_many(&*self.base.table, &keys).await?;
+        let hosts = self.base.hosts_at(id, hosts.iter()).await?;
         let writes = hosts.into_iter().map(|mut host| host.offer(row, attempt));
         Ok(writes.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
     }

@@ -21,8 +21,7 @@ impl DeploymentStepper {
         shut_out: bool,
         give_up_before: Timestamp,
     ) -> Result<Vec<HostSeen>, Error> {
-        let keys: Vec<_> = outstanding.iter().map(|ordinal| HostRow::key_of(id, ordinal)).collect();
-        let hosts: Vec<Stored<HostRow>> = rows::load_many(&*self.base.table, &keys).await?;
+        let hosts = self.base.hosts_at(id, outstanding.iter()).await?;
         let mut seen = Vec::with_capacity(hosts.len());
         for host in hosts {
             seen.push(self.check_host(host, shut_out, give_up_before).await?.seen());

@@ -20,7 +20,7 @@ use tracing::{Span, debug, instrument, warn};
 
 use crate::performing::{Advances, Handover, Performs, TRIES};
 use crate::ports::{Errands, Measure};
-use crate::rows::{self, DeploymentRow, HostRow, OutcomeRow, StopRow, Stored, WishRow};
+use crate::rows::{self, DeploymentRow, OutcomeRow, StopRow, Stored, WishRow};
 use crate::table::{Condition, Write};
 use crate::{Base, Error};
 
@@ -233,8 +233,7 @@ impl DeploymentStepper {
         if let Some(stored) = self.base.deployment(id).await? {
             let deployment = &stored.row.deployment;
             let outstanding = deployment.all_outstanding();
-            let keys: Vec<_> = outstanding.map(|ordinal| HostRow::key_of(id, ordinal)).collect();
-            let hosts: Vec<Stored<HostRow>> = rows::load_many(&*self.base.table, &keys).await?;
+            let hosts = self.base.hosts_at(id, outstanding).await?;
             facts.push(Fact::HostsSeen(hosts.iter().map(|host| host.row.seen()).collect()));
             if deployment.ended().is_none() {
                 facts.extend(self.missed(deployment).await?);

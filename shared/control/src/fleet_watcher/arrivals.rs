@@ -229,11 +229,14 @@ impl Here {
         let before = self.base.before(deployment, group, std::slice::from_ref(&member)).await?;
         let before: Before = before.get(&instance.id).cloned().unwrap_or_default();
         let goes_on = Write::Check(DeploymentRow::key_of(&order.id), Condition::Exists);
+        let known = deployment.deployment.hosts().len();
+        let shards = self.base.shards(&order.id).await?.shards;
         loop {
-            let ordinal =
-                self.base.last_host(&order.id, 0).await?.map_or(0, |last| last.ordinal + 1);
+            let last = self.base.last_host(&order.id, known.saturating_sub(1)).await?;
+            let ordinal = last.map_or(0, |last| last.ordinal + 1);
             let mut row = member.clone().enrolled(deployment, ordinal, before.clone());
             row.arrived = true;
+            row.shards = shards;
             let arrived = ArrivedRow::of(&row);
             let mut writes = vec![
                 goes_on.clone(),

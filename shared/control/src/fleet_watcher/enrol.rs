@@ -148,13 +148,15 @@ impl Here {
             })
             .collect();
         candidates.sort();
+        let hosts = enrolled.len() + candidates.len();
+        let places = self.base.decide_shards(deployment, hosts).await?;
         let new: Vec<HostRow> = (enrolled.len()..)
             .zip(candidates)
             .map(|(ordinal, Candidate { member, rank, .. })| {
                 let before = before_of(&member.name);
                 let ordinal = u32::try_from(ordinal).unwrap_or(u32::MAX);
                 let row = member.enrolled(&deployment.row, ordinal, before);
-                HostRow { out: rank == Rank::Out, ..row }
+                HostRow { out: rank == Rank::Out, shards: places.shards, ..row }
             })
             .collect();
         self.write_hosts(deployment, &new).await?;

@@ -76,7 +76,8 @@ impl HookDispatcher {
     ) -> Result<Vec<Fact>, Error> {
         let deployment = &row.deployment;
         let id = deployment.id();
-        let keys: Vec<_> = hosts.iter().map(|ordinal| HostRow::key_of(id, ordinal)).collect();
+        let places = self.base.shards(id).await?;
+        let keys: Vec<_> = hosts.iter().map(|ordinal| places.key_of(ordinal)).collect();
         // Before anybody is told: whoever asks because of that finds it.
         let rows = self.offer(row, attempt, &keys).await?;
         let (pushed, polling): (Vec<_>, Vec<_>) =

@@ -71,7 +71,8 @@ impl HookDispatcher {
         let said = here.push.outcome(command, instance).await?;
         let said = said
             .unwrap_or_else(|| format!("Systems Manager says of its command {command}: {status}."));
-        let key = HostRow::key_of(&sent.row.batch.deployment_id, host.ordinal);
+        let places = self.base.shards(&sent.row.batch.deployment_id).await?;
+        let key = places.key_of(host.ordinal);
         while let Some(mut host) = rows::load::<HostRow>(&*self.base.table, &key).await? {
             if host.row.has_ended() || host.row.out_of_reach.is_some() || host.row.gone {
                 break;

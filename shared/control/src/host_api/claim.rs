@@ -15,7 +15,7 @@ impl HostApi {
         deployment_id: &DeploymentId,
         ordinal: u32,
     ) -> Result<BatchClaimResponse, Error> {
-        let place = HostRow::key_of(deployment_id, ordinal);
+        let place = self.base.shards(deployment_id).await?.key_of(ordinal);
         loop {
             let loaded = rows::load::<HostRow>(&*self.base.table, &place).await?;
             let Some(mut host) = loaded else {

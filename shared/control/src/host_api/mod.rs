@@ -233,7 +233,7 @@ impl HostApi {
         token: &str,
         request: ReportRequest,
     ) -> Result<ReportResponse, Error> {
-        let place = HostRow::key_of(&request.deployment_id, request.ordinal);
+        let place = self.base.shards(&request.deployment_id).await?.key_of(request.ordinal);
         let host = loop {
             let Some(mut host) = rows::load::<HostRow>(&*self.base.table, &place).await? else {
                 return Err(superseded("there is no such command"));

@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use crate::carriers::{Carrier, sides_of};
 use crate::host_api::traffic::{Look, event_of, is_held};
 use crate::ports::{BalancerError, Balancers, Standing};
-use crate::rows::{self, HostRow};
+use crate::rows::{self, HostRow, Row as _};
 use crate::{Error, HostApi};
 
 /// How many looks at a balancer a host that waits for others leaves out.
@@ -104,7 +104,7 @@ impl HostApi {
 
     /// Notes on the host's item that it waits, and tells the deployment. What fails is said again by the next report.
     async fn note_waiting(&self, host: &HostRow, event: Event) {
-        let key = HostRow::key_of(&host.deployment_id, host.ordinal);
+        let key = host.key();
         let noted = async {
             let Some(mut stored) = rows::load::<HostRow>(&*self.base.table, &key).await? else {
                 return Ok(None);

@@ -19,7 +19,8 @@ use crate::base::start::Request;
 use crate::carriers;
 use crate::ports::{BalancerError, Object, PinError, Place};
 use crate::rows::{
-    self, Application, DeploymentRow, GateRow, Group, RegisteredRevision, Row, StopRow, digits,
+    self, Application, DeploymentRow, GateRow, Group, HostShards, RegisteredRevision, Row, StopRow,
+    digits,
 };
 use crate::table::{Condition, Index, Key, Query, SortRange, Write};
 use crate::{Error, OperatorApi, settings};
@@ -301,11 +302,18 @@ impl OperatorApi {
         loop {
             let page = self.base.table.query_index(Index::Listed, &query).await?;
             for key in &page.items {
+                let places = match DeploymentRow::id_in(key) {
+                    Some(id) => Some(self.base.shards(&id).await?),
+                    None => None,
+                };
                 // The deployment's own row goes first: without it, nobody adds anything to it any more.
                 let gates = DeploymentRow::id_in(key).map(|id| GateRow::keys_of(&id));
                 let keys = gates.into_iter().flatten().chain([key.clone()]);
                 let deletes: Vec<_> = keys.map(|key| Write::Delete(key, Condition::None)).collect();
                 self.base.table.write(&deletes).await?;
+                for (partition, _) in places.iter().flat_map(HostShards::all) {
+                    self.delete_partition(&partition).await?;
+                }
                 self.delete_partition(&key.partition).await?;
             }
             match page.next {

@@ -11,7 +11,7 @@ use wire::codedeploy::ErrorName;
 use wire::cutover::{GetDeploymentLog, GetDeploymentLogOutput, LogEntry};
 
 use super::{refuse, text};
-use crate::rows::{self, HostRow, LogRow, LoggedEvent};
+use crate::rows::{self, LogRow, LoggedEvent};
 use crate::table::Query;
 use crate::{Error, OperatorApi};
 
@@ -22,7 +22,7 @@ const ANSWER_MAX: usize = 512 * 1024;
 const WHOLE_MAX: usize = 32 * 1024 - 4;
 
 /// How many targets are named where one does not exist.
-const NAMES_SHOWN: usize = 5;
+const NAMES_SHOWN: u32 = 5;
 
 /// How much of what was told last is looked for in a tail that was cut, in bytes.
 const OVERLAP: usize = 4096;
@@ -78,9 +78,7 @@ impl OperatorApi {
 
     /// The refusal of a target that the deployment does not have: it names some of those that it has.
     async fn no_target(&self, deployment: &Deployment, name: &str) -> Result<Error, Error> {
-        let (partition, prefix) = HostRow::all_of(deployment.id());
-        let query = Query::prefix(partition, prefix, NAMES_SHOWN);
-        let some = rows::load_page::<HostRow>(&*self.base.table, &query).await?.items;
+        let some = self.base.hosts_at(deployment.id(), 0..NAMES_SHOWN).await?;
         let some: Vec<String> =
             some.into_iter().map(|host| format!("`{}`", host.row.name)).collect();
         let all = usize::try_from(deployment.hosts().len()).unwrap_or(usize::MAX);

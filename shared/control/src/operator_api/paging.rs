@@ -1,10 +1,11 @@
 //! Pages of listings. A token names the operation and what was listed, so that one cannot be mistaken for another.
 
+use engine::DeploymentId;
 use sha2::{Digest, Sha256};
 use wire::codedeploy::ErrorName;
 
 use super::refuse;
-use crate::rows::{self, Row};
+use crate::rows::{self, HostRow, Row};
 use crate::table::{Query, TableError};
 use crate::{Error, OperatorApi};
 
@@ -63,6 +64,24 @@ impl OperatorApi {
         };
         let next = page.next.map(|place| listing.token(&place));
         Ok((page.items.into_iter().map(|stored| stored.row).collect(), next))
+    }
+}
+
+impl OperatorApi {
+    /// One page of the hosts of a deployment, by their ordinals, and the token of the next.
+    pub(super) async fn page_of_hosts(
+        &self,
+        id: &DeploymentId,
+        token: Option<&str>,
+    ) -> Result<(Vec<HostRow>, Option<String>), Error> {
+        let listing = Listing::new("ListDeploymentTargets", id.as_str());
+        let from = listing.place(token)?.map(|place| place.parse::<u32>()).transpose();
+        let from = from.map_err(|_| foreign())?.unwrap_or(0);
+        let end = from.saturating_add(u32::try_from(PAGE).unwrap_or(u32::MAX));
+        let hosts = self.base.hosts_at(id, from..end).await?;
+        // Ordinals are dense.
+        let next = (hosts.len() >= PAGE).then(|| listing.token(&end.to_string()));
+        Ok((hosts.into_iter().map(|stored| stored.row).collect(), next))
     }
 }
 

@@ -11,7 +11,6 @@ use wire::codedeploy::{
 };
 use wire::host::{ErrorCode, EventReport, EventStatus, HostStatus};
 
-use super::paging::PAGE;
 use super::{refuse, text};
 use crate::rows::{self, HostRow, OutOfReach, Transport};
 use crate::table::{Index, Query};
@@ -60,10 +59,7 @@ impl OperatorApi {
         };
         let mut token = request.next_token.clone();
         loop {
-            let (partition, prefix) = HostRow::all_of(deployment.id());
-            let query = Query::prefix(partition, prefix, PAGE);
-            let (mut hosts, next) =
-                self.page::<HostRow>("ListDeploymentTargets", query, token.as_deref()).await?;
+            let (mut hosts, next) = self.page_of_hosts(deployment.id(), token.as_deref()).await?;
             hosts.retain(&wanted);
             // Pages of which nothing is left are passed over.
             if !hosts.is_empty() || next.is_none() {

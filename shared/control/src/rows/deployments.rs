@@ -80,9 +80,9 @@ impl DeploymentRow {
     /// The partition of the index in which active deployments are listed by wake time.
     pub const WAKING: &str = "ACTIVE";
 
-    /// The id in the key of a deployment's row or of one of its hosts.
+    /// The id in the key of a deployment's row or of one of its hosts, which may lie in a partition beside its own.
     pub fn id_in(key: &Key) -> Option<DeploymentId> {
-        key.partition.strip_prefix("D#")?.parse().ok()
+        key.partition.strip_prefix("D#")?.split('#').next()?.parse().ok()
     }
 }
 

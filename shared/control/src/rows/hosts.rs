@@ -6,8 +6,8 @@ use engine::{DeploymentId, GroupId, Timestamp};
 use serde::{Deserialize, Serialize};
 use wire::host::{EventReport, EventStatus, HostStatus};
 
-use super::deployments::{KEPT_MS, partition};
-use super::{Row, digits, is_false};
+use super::deployments::KEPT_MS;
+use super::{HostShards, Row, digits, is_false};
 use crate::table::Key;
 
 /// One host of a deployment: what the host last said, and what it was before.
@@ -101,6 +101,18 @@ pub struct HostRow {
     /// SHA-256 of the bundle that its command installs, where its end is noted: known once it has claimed the command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub installs: Option<String>,
+    /// How many partitions the hosts of the deployment lie in ([`HostShards`]).
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub shards: u32,
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_one(number: &u32) -> bool {
+    *number == 1
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
@@ -140,17 +152,13 @@ pub enum OutOfReach {
 }
 
 impl HostRow {
-    /// The host at `ordinal` of a deployment.
-    pub fn key_of(id: &DeploymentId, ordinal: u32) -> Key {
-        Key::new(partition(id), format!("{}{ordinal:06}", Self::SORT))
-    }
+    /// The beginning of the sort keys of hosts.
+    pub(super) const SORT: &str = "HOST#";
 
-    /// The partition and the beginning of the sort keys of a deployment's hosts.
-    pub fn all_of(id: &DeploymentId) -> (String, &'static str) {
-        (partition(id), Self::SORT)
+    /// The sort key of the host at `ordinal`.
+    pub(super) fn sort_of(ordinal: u32) -> String {
+        format!("{}{ordinal:06}", Self::SORT)
     }
-
-    const SORT: &str = "HOST#";
 
     /// The ordinal in the key of a host's row.
     pub fn ordinal_in(key: &Key) -> Option<u32> {
@@ -260,13 +268,8 @@ impl HostRow {
             arrived: false,
             generation: None,
             installs: None,
+            shards: 1,
         }
-    }
-
-    /// The hosts of a deployment from `ordinal` on: a partition, and the first and the last of the sort keys.
-    pub fn from_ordinal(id: &DeploymentId, ordinal: u32) -> (String, String, String) {
-        let sort = |ordinal: u32| format!("{}{ordinal:06}", Self::SORT);
-        (partition(id), sort(ordinal), sort(999_999))
     }
 }
 
@@ -279,7 +282,7 @@ impl Row for HostRow {
     }
 
     fn key(&self) -> Key {
-        Self::key_of(&self.deployment_id, self.ordinal)
+        HostShards { id: self.deployment_id.clone(), shards: self.shards }.key_of(self.ordinal)
     }
 
     fn listed(&self) -> Option<Key> {

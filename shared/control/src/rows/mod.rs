@@ -14,6 +14,7 @@ mod looks;
 mod members;
 mod old_hosts;
 mod passages;
+mod shards;
 mod uploads;
 
 pub use arrivals::{ArrivedRow, LaterRow, RosterRow};
@@ -30,6 +31,7 @@ pub use looks::LookRow;
 pub use members::MemberRow;
 pub use old_hosts::{Kept, OldHostsRow};
 pub use passages::{Direction, PassageRow, ScalingGroupRow, SuspensionRow, Verdict};
+pub use shards::{HostShards, ShardsRow};
 pub use uploads::{Subscription, UnhandledUpload, UploadRow, UploadState};
 
 use engine::Timestamp;

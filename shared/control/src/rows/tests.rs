@@ -361,6 +361,23 @@ fn what_a_group_knows_of_its_hosts_is_still_read() {
 }
 
 #[test]
+fn hosts_of_a_large_fleet_are_still_found_where_they_lie() {
+    let places = check::<ShardsRow>(golden!("shards", 1));
+    assert_eq!(places.key(), Key::new("D#d-7QX2MNB4K", "SHARDS"));
+    let host = check::<HostRow>(golden!("host-member", 3));
+    let key = Key::new("D#d-7QX2MNB4K#006", "HOST#000006");
+    assert_eq!((host.key(), places.shards().key_of(14).partition), (key.clone(), key.partition));
+    assert_eq!(DeploymentRow::id_in(&host.key()), Some(places.deployment_id.clone()));
+    assert_eq!(HostRow::ordinal_in(&host.key()), Some(6));
+    let parts: Vec<_> = places.shards().all().map(|(partition, _)| partition).collect();
+    assert_eq!((parts.len(), parts[7].as_str()), (8, "D#d-7QX2MNB4K#007"));
+    let old = check::<HostRow>(golden!("host-failed", 1));
+    assert_eq!(old.key(), Key::new("D#d-9M95JJ0C7", "HOST#000001"));
+    let shards = |hosts| HostShards::of(&places.deployment_id, hosts, 256).shards;
+    assert_eq!([0, 256, 257, 10_000].map(shards), [1, 1, 2, 40]);
+}
+
+#[test]
 fn a_row_of_a_newer_schema_is_left_alone() {
     let key = Key::new("p", "s");
     let (listed, waking, expires_at) = (None, None, None);

@@ -8,7 +8,7 @@ use super::here::Here;
 use crate::Error;
 use crate::carriers::{Acting, Carrier, sides_of};
 use crate::ports::{BalancerError, FunctionError, ServiceError, Standing};
-use crate::rows::{self, DeploymentRow, HostRow, Stored};
+use crate::rows::{DeploymentRow, Stored};
 
 /// Why what carries the traffic cannot do what was asked of it; none where it may do so later.
 fn refusal_of(error: &Error) -> Option<Failure> {
@@ -168,8 +168,7 @@ impl Here {
     pub(crate) async fn poised_names(&self, deployment: &Deployment) -> Result<Vec<String>, Error> {
         let id = deployment.id();
         let hosts: Ordinals = deployment.poised().iter().collect();
-        let keys: Vec<_> = hosts.iter().map(|ordinal| HostRow::key_of(id, ordinal)).collect();
-        let hosts: Vec<Stored<HostRow>> = rows::load_many(&*self.base.table, &keys).await?;
+        let hosts = self.base.hosts_at(id, hosts.iter()).await?;
         Ok(hosts.into_iter().map(|host| host.row.name).collect())
     }
 }
