@@ -122,7 +122,7 @@ pub(crate) fn written(shared: &Arc<Shared>, writes: &[Write]) {
         }
         let Write::Put(record, _) = write else { continue };
         let outcome = match record.key.sort.as_str() {
-            _ if members::is_at(&record.key) => members::written(&mut core, record),
+            _ if members::is_at(&record.key) => core.note_member(record),
             "META" => {
                 deployment_written(&mut core, record).map(|id| ended = id.or_else(|| ended.take()))
             }
@@ -150,7 +150,7 @@ pub(crate) fn written(shared: &Arc<Shared>, writes: &[Write]) {
     if let Some(id) = ended {
         let follows = follows(&core.checks, &id, queued.flatten().as_deref());
         let group = core.checks.deployments.get(&id).map(|row| &row.deployment.order().group_id);
-        let known = group.map_or(Ok(()), |group| members::hold(&core.checks, group));
+        let known = group.map_or(Ok(()), |group| core.checks.members_hold(group));
         if let Err(broken) = follows.and(known) {
             core.violate(broken);
         }
@@ -417,7 +417,7 @@ fn hosts_agree(checks: &Checks, deployment: &Deployment) -> Result<(), String> {
 
 fn group_written(core: &mut Core, record: &Record) -> Result<(), String> {
     let row: Group = read(record)?;
-    members::group_written(&mut core.checks, &row);
+    core.checks.note_members_of(&row);
     let old = core.checks.groups.insert(row.id.clone(), row);
     let (Some(old), Some(new)) =
         (&old, old.as_ref().and_then(|old| core.checks.groups.get(&old.id)))
@@ -490,7 +490,7 @@ fn upload_written(core: &mut Core, record: &Record) -> Result<(), String> {
 fn host_written(core: &mut Core, record: &Record) -> Result<(), String> {
     let new: HostRow = read(record)?;
     if record.version == 1 {
-        members::enrolment_holds(&core.checks, &new)?;
+        core.checks.member_is_enrolled_as_it_was(&new)?;
     }
     let (id, ordinal) = (new.deployment_id.clone(), new.ordinal);
     core.tell(format_args!("{id}/{ordinal}"), || {

@@ -23,6 +23,7 @@ mod functions;
 mod gate_checks;
 mod gates;
 mod hook_functions;
+mod member_checks;
 mod members;
 mod memory;
 mod outcome;

@@ -152,7 +152,7 @@ impl World {
         self.tasks.clear();
         let mut core = self.shared.core();
         if core.violation.is_none()
-            && let Err(broken) = crate::members::all_hold(&core.checks)
+            && let Err(broken) = core.checks.all_members_hold()
         {
             core.violate(broken);
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use control::hash_of;
 use control::ports::{Hold, Instances, Uploaded};
-use control::rows::{self, Before, DeploymentRow, Group, HostRow, HostShards, MemberRow};
+use control::rows::{self, Before, DeploymentRow, Group, HostRow, MemberRow, ShardsRow};
 use engine::DeploymentId;
 use serde_json::{Value, json};
 use wire::host::HostStatus;
@@ -61,9 +61,15 @@ async fn active(world: &World) -> DeploymentId {
 }
 
 async fn hosts(world: &World, id: &DeploymentId) -> Vec<rows::Stored<HostRow>> {
-    let (partition, prefix) = HostShards::undivided(id).all().next().unwrap();
-    let query = control::table::Query::prefix(partition, prefix, 1_000);
-    rows::load_all(&*world.control.base.table, query).await.unwrap()
+    let table = &*world.control.base.table;
+    let shards = rows::load::<ShardsRow>(table, &ShardsRow::key_of(id)).await.unwrap();
+    let mut hosts = Vec::new();
+    for (partition, prefix) in shards.unwrap().row.shards().all() {
+        let query = control::table::Query::prefix(partition, prefix, 1_000);
+        hosts.extend(rows::load_all::<HostRow>(table, query).await.unwrap());
+    }
+    hosts.sort_by_key(|host| host.row.ordinal);
+    hosts
 }
 
 /// What the hosts of a deployment were before it, by their names.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use control::ports::{CloudError, Instances, Place, Placed, Site, Traffic};
-use control::rows::{self, Group, HostRow};
+use control::rows::{self, Group, HostRow, HostShards};
 use serde_json::json;
 
 use super::old_hosts::Fake;
@@ -36,7 +36,7 @@ async fn group_at(world: &World, place: Option<Place>) {
 }
 
 async fn names(world: &World, id: &str) -> Vec<String> {
-    let (partition, prefix) = HostRow::all_of(&id.parse().unwrap());
+    let (partition, prefix) = HostShards::undivided(&id.parse().unwrap()).all().next().unwrap();
     let query = control::table::Query::prefix(partition, prefix, 100);
     let hosts = rows::load_all::<HostRow>(&*world.control.base.table, query).await.unwrap();
     hosts.into_iter().map(|host| host.row.name).collect()

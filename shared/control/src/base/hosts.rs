@@ -15,9 +15,6 @@ pub(crate) const FEW: usize = 10;
 /// How many of a host's newest deployments are looked at. A host is in few groups; what lies further back has ended.
 pub(crate) const NEWEST: usize = 20;
 
-/// How many ordinals are asked for at once where it is looked for the last one.
-const PROBED: u32 = 8;
-
 /// Ordinals are dense, so that the last one tells how many there are.
 pub(crate) fn arrival_of(host: &HostRow) -> Fact {
     Fact::HostsArrived { total: host.ordinal.saturating_add(1) }
@@ -69,24 +66,31 @@ impl Base {
         Ok(last.as_ref().map(arrival_of))
     }
 
-    /// The last of a deployment's hosts, of those from `ordinal` on: ordinals are dense, so that the first that is missing
-    /// is the end.
+    /// The last of a deployment's hosts, of those from `ordinal` on. Ordinals are dense, so that it is looked for in steps
+    /// that double, and then by halves: hosts that arrive together do not read each other.
     pub(crate) async fn last_host(
         &self,
         id: &DeploymentId,
-        mut ordinal: u32,
+        ordinal: u32,
     ) -> Result<Option<HostRow>, Error> {
-        let mut last = None;
-        loop {
-            let end = ordinal.saturating_add(PROBED);
-            let found = self.hosts_at(id, ordinal..end).await?;
-            let is_full = found.len() >= usize::try_from(PROBED).unwrap_or(usize::MAX);
-            last = found.into_iter().next_back().map(|stored| stored.row).or(last);
-            if !is_full {
-                return Ok(last);
+        let (mut last, mut low, mut step) = (None, ordinal, 1_u32);
+        let mut high = loop {
+            let probed = low.saturating_add(step - 1);
+            let Some(host) = self.host_at(id, probed).await? else { break probed };
+            (last, low, step) = (Some(host), probed + 1, step.saturating_mul(2));
+        };
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.host_at(id, middle).await? {
+                Some(host) => (last, low) = (Some(host), middle + 1),
+                None => high = middle,
             }
-            ordinal = end;
         }
+        Ok(last)
+    }
+
+    async fn host_at(&self, id: &DeploymentId, ordinal: u32) -> Result<Option<HostRow>, Error> {
+        Ok(self.hosts_at(id, [ordinal]).await?.pop().map(|stored| stored.row))
     }
 
     /// Notes in the active deployments of a host that it is gone. Only to be called on explicit evidence

@@ -3,6 +3,7 @@
 mod applications;
 mod history;
 mod hosts;
+mod known_shards;
 mod members;
 pub(crate) mod rules;
 mod scaling;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use engine::{DeploymentId, Timestamp};
 
 pub(crate) use hosts::{FEW, NEWEST, arrival_of};
-pub use shards::KnownShards;
+pub use known_shards::KnownShards;
 
 use crate::ports::{Bell, Clock, Entropy, Meter};
 use crate::rows::{self, DeploymentRow, LookRow, StopRow, Stored};

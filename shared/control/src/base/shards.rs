@@ -1,40 +1,15 @@
 //! Where the hosts of deployments lie: read once, for it never changes.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
 use engine::DeploymentId;
 
 use crate::rows::{self, DeploymentRow, HostShards, Row as _, ShardsRow, Stored};
 use crate::table::TableError;
 use crate::{Base, Error};
 
-/// Of how many deployments it is kept where their hosts lie. What is read again costs one read.
-const KEPT_MAX: usize = 1_000;
-
-/// Where the hosts of deployments lie, as far as that was read by this process.
-#[derive(Debug, Default, Clone)]
-pub struct KnownShards(Arc<Mutex<BTreeMap<DeploymentId, HostShards>>>);
-
-impl KnownShards {
-    fn all(&self) -> MutexGuard<'_, BTreeMap<DeploymentId, HostShards>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn keep(&self, shards: &HostShards) {
-        let mut all = self.all();
-        if all.len() >= KEPT_MAX {
-            all.clear();
-        }
-        all.insert(shards.id.clone(), shards.clone());
-    }
-}
-
 impl Base {
     /// Where the hosts of a deployment lie. As long as nobody is enrolled that may not be decided, and nothing is kept.
     pub(crate) async fn shards(&self, id: &DeploymentId) -> Result<HostShards, Error> {
-        let known = self.shards.all().get(id).cloned();
-        if let Some(known) = known {
+        if let Some(known) = self.shards.of(id) {
             return Ok(known);
         }
         match rows::load::<ShardsRow>(&*self.table, &ShardsRow::key_of(id)).await? {
@@ -59,11 +34,12 @@ impl Base {
             return Ok(HostShards::undivided(&order.id));
         }
         let key = ShardsRow::key_of(&order.id);
-        if rows::load::<ShardsRow>(&*self.table, &key).await?.is_none() {
+        while rows::load::<ShardsRow>(&*self.table, &key).await?.is_none() {
             let shards = HostShards::of(&order.id, hosts, self.settings.hosts_of_shard).shards;
             let (deployment_id, created_at) = (order.id.clone(), order.created_at);
             let row = ShardsRow { deployment_id, shards, created_at };
             match self.table.write(&[deployment.unchanged(), rows::create(&row)?]).await {
+                // Another enrolment may have decided, or tried to: nobody goes on until there is a row.
                 Err(TableError::Conflict(key)) if key == row.key() => {}
                 written => written?,
             }

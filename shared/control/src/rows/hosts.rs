@@ -152,17 +152,9 @@ pub enum OutOfReach {
 }
 
 impl HostRow {
-    /// The beginning of the sort keys of hosts.
-    pub(super) const SORT: &str = "HOST#";
-
-    /// The sort key of the host at `ordinal`.
-    pub(super) fn sort_of(ordinal: u32) -> String {
-        format!("{}{ordinal:06}", Self::SORT)
-    }
-
     /// The ordinal in the key of a host's row.
     pub fn ordinal_in(key: &Key) -> Option<u32> {
-        key.sort.strip_prefix(Self::SORT)?.parse().ok()
+        key.sort.strip_prefix(HostShards::SORT)?.parse().ok()
     }
 
     /// The partition of the index in which a host's deployments are listed by time.

@@ -3,8 +3,8 @@
 use engine::{DeploymentId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::Row;
 use super::deployments::{KEPT_MS, partition};
-use super::{HostRow, Row};
 use crate::table::Key;
 
 /// The places of a deployment's hosts: in so many partitions that none takes the writes of more than some hundred.
@@ -17,6 +17,9 @@ pub struct HostShards {
 }
 
 impl HostShards {
+    /// How the sort keys of hosts begin.
+    pub(super) const SORT: &str = "HOST#";
+
     /// The places of a deployment with so many hosts, of which each partition has `of_shard` at most.
     pub fn of(id: &DeploymentId, hosts: usize, of_shard: usize) -> Self {
         let shards = hosts.div_ceil(of_shard.max(1)).max(1);
@@ -31,12 +34,12 @@ impl HostShards {
     /// The host at `ordinal`.
     pub fn key_of(&self, ordinal: u32) -> Key {
         let shard = ordinal.checked_rem(self.shards).unwrap_or_default();
-        Key::new(self.partition(shard), HostRow::sort_of(ordinal))
+        Key::new(self.partition(shard), format!("{}{ordinal:06}", Self::SORT))
     }
 
     /// The partitions and the beginning of the sort keys of all hosts.
     pub fn all(&self) -> impl Iterator<Item = (String, &'static str)> + '_ {
-        (0..self.shards).map(|shard| (self.partition(shard), HostRow::SORT))
+        (0..self.shards).map(|shard| (self.partition(shard), Self::SORT))
     }
 
     fn partition(&self, shard: u32) -> String {
