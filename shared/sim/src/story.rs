@@ -102,9 +102,11 @@ impl Story {
         story.add_rollbacks(seed);
         story.add_clock(seed);
         story.versions = Versions::by_chance(seed, story.lasts_ms);
-        // Fleets are small here, and are divided all the same.
-        let mut places = Random::new(seed ^ 0x0000_7368_6172_6473);
-        story.hosts_of_shard = *places.pick(&[1, 2, 3, 10, 256]).unwrap_or(&256);
+        // Fleets are small here, and are divided all the same: into some twenty partitions at most, as one of 5,000 hosts is.
+        // Each is a request, and where any of a thousand may be the last one, nothing would ever be enrolled.
+        let mut shards = Random::new(seed ^ 0x0000_7368_6172_6473);
+        let least = *shards.pick(&[1, 2, 3, 10, 256]).unwrap_or(&256);
+        story.hosts_of_shard = least.max(story.hosts / 20);
         story.outages = Outage::by_chance(seed, story.lasts_ms);
         (story, random)
     }
