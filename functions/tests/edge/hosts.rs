@@ -87,9 +87,9 @@ impl World {
                     let step = HostStep::Claim { batch, secret, tries };
                     return self.push(1_000, Due::Host { name, step });
                 }
-                self.claim(name, batch, secret, tries).await;
+                Box::pin(self.claim(name, batch, secret, tries)).await;
             }
-            HostStep::Report { run, tries } => self.report(name, run, tries).await,
+            HostStep::Report { run, tries } => Box::pin(self.report(name, run, tries)).await,
         }
     }
 

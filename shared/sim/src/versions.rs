@@ -93,6 +93,16 @@ fn without_news(mut record: Record) -> Record {
     record
 }
 
+/// A record of a deployment without the traits of its carrier, which the version before does not know.
+fn without_traits(mut record: Record) -> Record {
+    let Ok(mut body) = serde_json::from_str::<Value>(&record.body) else { return record };
+    let shift = body.pointer_mut("/deployment/order/shift").and_then(Value::as_object_mut);
+    if shift.and_then(|shift| shift.remove("traits")).is_some() {
+        record.body = body.to_string();
+    }
+    record
+}
+
 /// A record as the version before sees it.
 pub(crate) fn seen(mut record: Record) -> Record {
     if GateRow::is_at(&record.key) || (is_ruled(&record) && record.schema > KNOWN) {
@@ -111,6 +121,7 @@ pub(crate) fn written(writes: &[Write]) -> Vec<Write> {
 fn begun(write: Write) -> Write {
     match write {
         Write::Put(record, condition) if is_ruled(&record) || is_group(&record.key) => {
+            let record = without_traits(record);
             let is_new = is_meta(&record.key) && condition == Condition::Absent;
             let is_old = !is_meta(&record.key) || is_new;
             let mut record = if is_old { without_news(record) } else { record };

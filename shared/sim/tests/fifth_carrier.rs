@@ -102,9 +102,9 @@ fn unavailable(name: &str) -> Error {
 
 #[async_trait]
 impl Carrier for Records {
-    fn way_back(&self, _: &Deployment) -> Option<Shift> {
+    fn way_back(&self, _: &Deployment) -> Result<Option<Shift>, serde_json::Error> {
         let stored = Stored { is_back: !self.stored.is_back, ..self.stored.clone() };
-        Some(Shift { back_to: Some(1), ..shift(&stored) })
+        Ok(Some(Shift { back_to: Some(1), ..shift(&stored) }))
     }
 
     async fn second_side(&self, acting: &Acting<'_>) -> Result<u8, Error> {

@@ -92,14 +92,14 @@ impl Carrier for Alias {
         })
     }
 
-    fn way_back(&self, _: &Deployment) -> Option<Shift> {
+    fn way_back(&self, _: &Deployment) -> Result<Option<Shift>, serde_json::Error> {
         let back = Self {
             old: self.new.clone(),
             new: self.old.clone(),
             hooks: BTreeMap::new(),
             ..self.clone()
         };
-        Some(Shift { back_to: Some(1), ..shift(&back).ok()? })
+        Ok(Some(Shift { back_to: Some(1), ..shift(&back)? }))
     }
 
     async fn second_side(&self, acting: &Acting<'_>) -> Result<u8, Error> {

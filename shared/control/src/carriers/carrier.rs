@@ -102,9 +102,12 @@ pub trait Carrier: Send + Sync {
         None
     }
 
-    /// How a deployment takes the traffic back to where it was before `deployment`; none where it never had it anywhere
-    /// else.
-    fn way_back(&self, deployment: &Deployment) -> Option<Shift>;
+    /// How a deployment takes the traffic back to where it was before `deployment`; none where it is not known where that
+    /// was.
+    ///
+    /// # Errors
+    /// If that cannot be stored.
+    fn way_back(&self, deployment: &Deployment) -> Result<Option<Shift>, serde_json::Error>;
 
     /// How much of the traffic the second side has before anything is done, in percent.
     ///
@@ -127,14 +130,15 @@ pub trait Carrier: Send + Sync {
         Ok(String::new())
     }
 
-    /// Asks for the new side to get its share. Also what is so already is asked for: something else that was asked for
+    /// Asks for the new side to get its share, as long as that is wanted, which is asked anew right before each change. Also what is so already is asked for: something else that was asked for
     /// before may not have come about yet.
     ///
     /// # Errors
     /// Those of what carries it.
     async fn give(&self, acting: &Acting<'_>, percent: u8, revision: &str) -> Result<(), Error>;
 
-    /// Has the tasks of the new side run, and tells how all of them stand; none where that is not known yet.
+    /// Has the tasks of the new side run as long as that is wanted, and tells how all of them stand; none where that is not
+    /// known yet.
     ///
     /// # Errors
     /// Those of what runs them.
@@ -142,7 +146,7 @@ pub trait Carrier: Send + Sync {
         Ok(None)
     }
 
-    /// Gives the new side the test traffic, and tells whether it has it.
+    /// Gives the new side the test traffic as long as that is wanted, and tells whether it was read to have it.
     ///
     /// # Errors
     /// Those of what carries it.
@@ -150,7 +154,8 @@ pub trait Carrier: Send + Sync {
         Ok(false)
     }
 
-    /// Takes the next step to the end of a side that was read to have no traffic, and tells whether it has come to it.
+    /// Takes the next step to the end of a side that was read to have no traffic, as long as that is wanted: asked anew right
+    /// before anything ends. Tells whether it was read to have come to its end.
     ///
     /// # Errors
     /// Those of what runs there.
@@ -164,6 +169,11 @@ pub fn sides_of(groups: Option<[&str; 2]>, new_side: Option<u8>) -> Option<(&str
         0 => Some((second, first)),
         _ => Some((first, second)),
     }
+}
+
+/// That what is stored of a carrier of this kind cannot be read.
+pub(crate) fn unknown(kind: &str, error: &serde_json::Error) -> Error {
+    Error::UnknownCarrier { kind: kind.to_owned(), why: error.to_string() }
 }
 
 /// That what is to be stored of a carrier cannot be.

@@ -14,7 +14,7 @@ use engine::deployment::{CarrierTraits, Deployment, Request, Shift, Side};
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-use super::carrier::{Acting, Carrier};
+use super::carrier::{Acting, Carrier, unknown};
 use crate::ports::{BalancerError, Standing};
 use crate::rows::{self, Group, OldHostsRow};
 use crate::{Base, Error};
@@ -92,9 +92,9 @@ impl Carrier for Exchange {
         true
     }
 
-    fn way_back(&self, deployment: &Deployment) -> Option<Shift> {
+    fn way_back(&self, deployment: &Deployment) -> Result<Option<Shift>, serde_json::Error> {
         let back = Self { group: self.group.clone(), back_of: Some(deployment.id().clone()) };
-        Some(Shift { back_to: Some(1), ..back.shift().ok()? })
+        Ok(Some(Shift { back_to: Some(1), ..back.shift()? }))
     }
 
     async fn second_side(&self, acting: &Acting<'_>) -> Result<u8, Error> {
@@ -259,7 +259,8 @@ pub(crate) async fn brought_last(base: &Base, group: &Group) -> Result<Vec<Strin
     let stored = base.deployment(last).await?;
     let carrier = stored.as_ref().and_then(|stored| stored.row.deployment.carrier());
     let exchange = carrier.filter(|carrier| carrier.kind() == KIND);
-    let exchange = exchange.and_then(|carrier| carrier.settings::<Exchange>().ok());
+    let exchange = exchange.map(engine::deployment::Carrier::settings::<Exchange>).transpose();
+    let exchange = exchange.map_err(|error| unknown(KIND, &error))?;
     if let Some(earlier) = exchange.and_then(|exchange| exchange.back_of) {
         let key = OldHostsRow::key_of(&earlier);
         let known = rows::load::<OldHostsRow>(&*base.table, &key).await?;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use engine::deployment::{Deployment, Shift};
 use wire::codedeploy::{ApiError, ComputePlatform, ErrorName, GroupSettings};
 
+pub(crate) use carrier::unknown;
 use carrier::unwritable;
 pub use carrier::{Acting, Carrier, sides_of};
 pub use exchange::Exchange;

@@ -44,10 +44,10 @@ impl Carrier for Groups {
         self.groups().into_iter().flatten().collect()
     }
 
-    fn way_back(&self, deployment: &Deployment) -> Option<Shift> {
+    fn way_back(&self, deployment: &Deployment) -> Result<Option<Shift>, serde_json::Error> {
         // It ended before it knew where the traffic was, which is there still, where that is not known.
-        let back_to = Some(1 - deployment.new_side()?.min(1));
-        Some(Shift { back_to, ..shift(&self.0).ok()? })
+        let Some(new) = deployment.new_side() else { return Ok(None) };
+        Ok(Some(Shift { back_to: Some(1 - new.min(1)), ..shift(&self.0)? }))
     }
 
     async fn second_side(&self, acting: &Acting<'_>) -> Result<u8, Error> {

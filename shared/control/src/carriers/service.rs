@@ -203,10 +203,10 @@ impl Carrier for Service {
         })
     }
 
-    fn way_back(&self, deployment: &Deployment) -> Option<Shift> {
+    fn way_back(&self, deployment: &Deployment) -> Result<Option<Shift>, serde_json::Error> {
         let back = Self { hooks: BTreeMap::new(), ..self.clone() };
-        let back_to = Some(1 - deployment.new_side()?.min(1));
-        Some(Shift { back_to, ..shift(&back).ok()? })
+        let Some(new) = deployment.new_side() else { return Ok(None) };
+        Ok(Some(Shift { back_to: Some(1 - new.min(1)), ..shift(&back)? }))
     }
 
     async fn second_side(&self, acting: &Acting<'_>) -> Result<u8, Error> {

@@ -6,6 +6,7 @@ use wire::cutover::{RollBackDeployment, RollBackDeploymentOutput};
 
 use super::refuse;
 use crate::base::start::Request;
+use crate::carriers::unknown;
 use crate::rows::{self, Group};
 use crate::{Error, OperatorApi};
 
@@ -113,7 +114,9 @@ impl OperatorApi {
         request.is_way_back = true;
         request.rolls_back = Some(deployment.id().clone());
         let carrier = self.carriers.read(&shift.carrier)?;
-        let Some(way_back) = carrier.way_back(deployment) else { return Ok(None) };
+        let way_back = carrier.way_back(deployment);
+        let way_back = way_back.map_err(|error| unknown(shift.carrier.kind(), &error))?;
+        let Some(way_back) = way_back else { return Ok(None) };
         request.shift = Some(way_back);
         request.config = Some(order.config.clone());
         request.description =

@@ -11,6 +11,12 @@ use crate::Error;
 use crate::ports::{Alarms, Reading, Standing};
 use crate::rows::HostRow;
 
+/// That the alarms of a deployment cannot be read at all.
+pub(super) fn unreadable(why: &Error) -> Fact {
+    let (firing, notes) = (Vec::new(), BTreeMap::new());
+    Fact::AlarmsRead { firing, unreadable: Some(why.to_string()), notes }
+}
+
 impl Here {
     /// Reads the alarms that watch a deployment.
     pub(crate) async fn read_alarms(&self, deployment: &Deployment) -> Fact {

@@ -61,7 +61,14 @@ impl Performs for TrafficEvaluator {
         request: &Request,
     ) -> Result<Vec<Fact>, Error> {
         let deployment = &stored.row.deployment;
-        let here = self.at(stored.row.place.as_ref()).await?;
+        let here = match self.at(stored.row.place.as_ref()).await {
+            Ok(here) => here,
+            // Alarms of a place that cannot be reached cannot be read, which counts.
+            Err(error) if *request == Request::ReadAlarms => {
+                return Ok(vec![alarms::unreadable(&error)]);
+            }
+            Err(error) => return Err(error),
+        };
         match request {
             Request::ReadAlarms => Ok(vec![here.read_alarms(deployment).await]),
             Request::Withdraw => here.withdraw(deployment).await,

@@ -1,5 +1,5 @@
 //! Traffic moves all together (`docs/semantics.md#blue-green`): what stands before every carrier. Whether a request is still
-//! wanted is asked here, what a refusal means is said here, and what was asked for counts only when it was read back.
+//! wanted is asked here, what a refusal means is said here, and a share of the traffic counts only when it was read back.
 
 use engine::deployment::{Deployment, Fact, Failure, FailureCode, Ordinals, Request, Side};
 use tracing::{info, warn};
@@ -31,6 +31,13 @@ fn refusal_of(error: &Error) -> Option<Failure> {
     code.map(|code| Failure { code, message: error.to_string() })
 }
 
+/// Whether an error may end a request. A side that cannot be ended is asked for again, and so are tasks that wait for their
+/// listener: the log says why they could not, and somebody may mend it.
+fn is_final(request: &Request, error: &Error) -> bool {
+    let is_of_listener = *request == Request::BringUp && matches!(error, Error::Balancer(_));
+    !is_of_listener && !matches!(request, Request::Retire { .. })
+}
+
 impl Here {
     /// Performs a request on what carries the traffic of a deployment, if that still wants it, and tells what came of it.
     pub(super) async fn shift(
@@ -46,8 +53,7 @@ impl Here {
             Acting { here: self, deployment: &stored.row.deployment, request: Some(request) };
         let done = self.ask(carrier, &acting, request).await;
         match done {
-            // A side that cannot be ended is asked for again, and the log says why it could not.
-            Err(error) if !matches!(request, Request::Retire { .. }) => {
+            Err(error) if is_final(request, &error) => {
                 let why = refusal_of(&error).ok_or(error)?;
                 Ok(vec![Fact::ShiftRefused { request: request.clone(), why }])
             }

@@ -1,6 +1,6 @@
 //! What a deployment moves its traffic between, and the stages of that (`docs/semantics.md#blue-green`).
 //!
-//! What carries the traffic is kept here and not read: a deployment decides by its traits.
+//! What carries the traffic is kept here for whoever moves it: a deployment decides by its traits.
 
 use std::collections::BTreeMap;
 
@@ -172,7 +172,8 @@ pub struct CarrierTraits {
 }
 
 impl CarrierTraits {
-    /// The traits of a carrier that the version before stored, which knew them by its kind. Goes with the next version.
+    /// The traits of a carrier that an earlier version stored, which knew them by its kind. Stays as long as deployments of
+    /// that version may be stored.
     fn of_earlier(carrier: &Carrier) -> Self {
         let has = |key: &str| carrier.settings.get(key).is_some_and(|value| !value.is_null());
         let hooks = || -> Option<Vec<Event>> {
