@@ -295,15 +295,17 @@ impl World {
         };
         self.log.push(format!("{:>8} ms  {said}", at - START_MS));
         match due {
-            Due::Message { queue, body, received } => self.deliver(queue, body, received).await,
+            Due::Message { queue, body, received } => {
+                Box::pin(self.deliver(queue, body, received)).await;
+            }
             Due::Records(records) => {
                 let event = decode(json!({ "Records": records }));
                 let Start { bell, scope, .. } = &self.stepper;
                 let role = self.stepper.deployment_stepper();
-                deployment_stepper::handle(&role, bell, scope, event).await;
+                Box::pin(deployment_stepper::handle(&role, bell, scope, event)).await;
             }
-            Due::Minute => self.minute().await,
-            Due::Alarm => self.alarm().await,
+            Due::Minute => Box::pin(self.minute()).await,
+            Due::Alarm => Box::pin(self.alarm()).await,
             Due::Host { name, step } => self.host(name, step).await,
         }
         self.collect();
