@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use engine::GroupId;
 use engine::deployment::Deployment;
+use futures::future::try_join_all;
 
 use crate::fleet_watcher::Member;
 use crate::rows::{self, Before, DeploymentRow, HostRow, MemberRow, Row as _, Stored};
@@ -65,18 +66,21 @@ impl Base {
 
     /// Deletes all that a group knows of its hosts.
     pub(crate) async fn delete_members(&self, group: &GroupId) -> Result<(), Error> {
-        for partition in MemberRow::partitions_of(group) {
-            loop {
-                let query = Query::prefix(partition.as_str(), "", TRANSACTION_MAX);
-                let page = self.table.query(&query).await?.items;
-                if page.is_empty() {
-                    break;
-                }
-                let delete =
-                    |record: crate::table::Record| Write::Delete(record.key, Condition::None);
-                self.table.write(&page.into_iter().map(delete).collect::<Vec<_>>()).await?;
+        let parts = MemberRow::partitions_of(group).map(|part| self.delete_members_in(part));
+        try_join_all(parts).await.map(drop)
+    }
+
+    async fn delete_members_in(&self, partition: String) -> Result<(), Error> {
+        let query = Query::prefix(partition, "", TRANSACTION_MAX);
+        loop {
+            let page = self.table.query(&query).await?.items;
+            if page.is_empty() {
+                return Ok(());
             }
+            let keys = page.into_iter().map(|record| record.key);
+            let deletes: Vec<_> = keys.map(|key| Write::Delete(key, Condition::None)).collect();
+            // A host may tell of its end at this moment: then its member is deleted by the next turn.
+            self.write_unless_changed(&deletes).await?;
         }
-        Ok(())
     }
 }

@@ -233,7 +233,7 @@ impl Here {
         let shards = self.base.shards(&order.id).await?.shards;
         loop {
             let last = self.base.last_host(&order.id, known.saturating_sub(1)).await?;
-            let ordinal = last.map_or(0, |last| last.ordinal + 1);
+            let ordinal = last.map_or(known, |last| last.ordinal + 1);
             let mut row = member.clone().enrolled(deployment, ordinal, before.clone());
             row.arrived = true;
             row.shards = shards;

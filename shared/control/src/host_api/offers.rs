@@ -20,6 +20,10 @@ impl HostApi {
             if host.has_ended() || host.out_of_reach.is_some() {
                 continue;
             }
+            // It was not sent its command, which its item says where it leaves a member behind.
+            if host.generation.is_some() && !host.is_in_flight() {
+                continue;
+            }
             let Some(permission) = self.permission_lately(&host).await? else { continue };
             if permission.may_proceed(self.base.now()).is_ok() {
                 let (deployment_id, attempt) = (host.deployment_id, permission.attempt);

@@ -19,8 +19,8 @@ use crate::base::start::Request;
 use crate::carriers;
 use crate::ports::{BalancerError, Object, PinError, Place};
 use crate::rows::{
-    self, Application, DeploymentRow, GateRow, Group, HostShards, RegisteredRevision, Row, StopRow,
-    digits,
+    self, Application, DeploymentRow, GateRow, Group, RegisteredRevision, Row, SpecificationRow,
+    StopRow, digits,
 };
 use crate::table::{Condition, Index, Key, Query, SortRange, Write};
 use crate::{Error, OperatorApi, settings};
@@ -302,16 +302,14 @@ impl OperatorApi {
         loop {
             let page = self.base.table.query_index(Index::Listed, &query).await?;
             for key in &page.items {
-                let places = match DeploymentRow::id_in(key) {
-                    Some(id) => Some(self.base.shards(&id).await?),
-                    None => None,
-                };
+                let Some(id) = DeploymentRow::id_in(key) else { continue };
                 // The deployment's own row goes first: without it, nobody adds anything to it any more.
-                let gates = DeploymentRow::id_in(key).map(|id| GateRow::keys_of(&id));
-                let keys = gates.into_iter().flatten().chain([key.clone()]);
+                let keys = GateRow::keys_of(&id).into_iter();
+                let keys = keys.chain([SpecificationRow::key_of(&id), key.clone()]);
                 let deletes: Vec<_> = keys.map(|key| Write::Delete(key, Condition::None)).collect();
                 self.base.table.write(&deletes).await?;
-                for (partition, _) in places.iter().flat_map(HostShards::all) {
+                // Nor does anybody divide its hosts.
+                for (partition, _) in self.base.shards(&id).await?.all() {
                     self.delete_partition(&partition).await?;
                 }
                 self.delete_partition(&key.partition).await?;

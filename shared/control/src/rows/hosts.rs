@@ -299,7 +299,7 @@ impl Row for HostRow {
             | Sighting::Leaving
             | Sighting::Gone => true,
         };
-        let is_new = self.arrived && self.heard_at.is_none();
+        let is_new = self.arrived && self.heard_at.is_none() && self.offered == 0;
         has_news || self.stirs || is_new || self.is_down_until().is_some()
     }
 }
