@@ -93,7 +93,10 @@ fn item_writes_for_each_host_do_not_grow_with_the_fleet() {
         for hosts in [10, 100, 1_000] {
             let writes =
                 sim::writes_per_host(config, hosts).unwrap_or_else(|outcome| panic!("{outcome}"));
-            assert!(writes <= 6.0, "{writes} item writes for each of {hosts} hosts, {config}");
+            // Six of its own: that it is enrolled, sent its command, claims it and ends, what its group then knows, and its
+            // output. What the deployment writes for itself hardly grows.
+            let most = 6.05 + 12.0 / f64::from(hosts);
+            assert!(writes <= most, "{writes} item writes for each of {hosts} hosts, {config}");
         }
     }
 }

@@ -240,7 +240,12 @@ impl World {
 
     /// Plugs in balancers and alarms.
     pub(crate) fn traffic(&mut self, traffic: Traffic) {
-        self.control.sites = self.control.sites.with_own(|site| Site { traffic, ..site });
+        self.sites(self.control.sites.with_own(|site| Site { traffic, ..site }));
+    }
+
+    /// Plugs in what deployments act on.
+    pub(crate) fn sites(&mut self, sites: Placed<Site>) {
+        self.control.sites = sites;
         self.router =
             crate::router(self.control.operator_api(), self.control.host_api(), crate::Open);
     }

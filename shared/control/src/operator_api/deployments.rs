@@ -115,7 +115,7 @@ impl OperatorApi {
         place: Option<&Place>,
         group: &str,
     ) -> Result<(), Error> {
-        match self.ports.at(place).await?.balancers.check(group).await {
+        match self.ports_at(place).await?.balancers.check(group).await {
             Ok(()) => Ok(()),
             Err(error @ (BalancerError::Unknown { .. } | BalancerError::Refused { .. })) => {
                 Err(refuse(ErrorName::InvalidLoadBalancerInfo, error.to_string()))
@@ -132,7 +132,7 @@ impl OperatorApi {
     ) -> Result<(), Error> {
         let watch = settings::watch(alarms, 0).filter(|watch| !watch.ignores_unreadable);
         let alarms = watch.map(|watch| watch.alarms).unwrap_or_default();
-        let source = self.ports.at(place).await?.alarms;
+        let source = self.ports_at(place).await?.alarms;
         match alarms.iter().find_map(|alarm| source.refusal(alarm)) {
             None => Ok(()),
             Some(why) => Err(refuse(ErrorName::InvalidAlarmConfig, why)),

@@ -107,7 +107,7 @@ impl OperatorApi {
         let notes = match (&alarms, alarm) {
             (_, Some(alarm)) => alarm.notes.clone(),
             (Some(alarms), None) if !is_over => {
-                let source = self.ports.at(place.as_ref()).await?.alarms;
+                let source = self.ports_at(place.as_ref()).await?.alarms;
                 notes_of(&*source, alarms, found.id()).await
             }
             (Some(_) | None, None) => BTreeMap::new(),

@@ -32,7 +32,7 @@ use engine::{DeploymentId, GroupId};
 use wire::codedeploy::ErrorName;
 
 use crate::carriers::Carriers;
-use crate::ports::{Alarms, BalancerKeeper, Balancers, Bundles, Errands, Placed};
+use crate::ports::{Alarms, BalancerKeeper, Balancers, Bundles, CloudError, Errands, Placed};
 use crate::rows::{self, Application, DeploymentRow, Group, GroupName, Stored};
 use crate::{Base, Error, Followed, Place};
 
@@ -87,6 +87,17 @@ fn word<T: std::str::FromStr<Err = wire::codedeploy::UnknownWord>>(
 }
 
 impl OperatorApi {
+    /// What operators are told of where a group acts.
+    async fn ports_at(&self, place: Option<&Place>) -> Result<Ports, Error> {
+        match self.ports.at(place).await {
+            Err(error @ CloudError::Refused { .. }) => Err(refuse(
+                ErrorName::InvalidRole,
+                format!("The group cannot be deployed to: {error}."),
+            )),
+            found => Ok(found?),
+        }
+    }
+
     fn new_uuid(&self) -> GroupId {
         GroupId::from_random(self.base.random())
     }

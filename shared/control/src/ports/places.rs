@@ -73,10 +73,14 @@ impl<P: Clone + Send + 'static> Placed<P> {
     pub fn own(own: P) -> Self {
         let refused = |place: &Place| {
             let message = format!(
-                "this installation acts in its own account and region alone, and not in account {} and region {}",
+                "it acts in its own account and region alone, and not in account {} and region {}; deploy with an installation there",
                 place.account, place.region
             );
-            CloudError::Refused { service: "Cutover", operation: "act elsewhere", message }
+            CloudError::Refused {
+                service: "this installation",
+                operation: "to act elsewhere",
+                message,
+            }
         };
         Self::with(own, Arc::new(move |place| Box::pin(std::future::ready(Err(refused(place))))))
     }
