@@ -271,14 +271,9 @@ enum Happens {
     Refusal(u64),
 }
 
-/// Runs a deployment to its end in a world of this seed, and returns it with what the zone gives the second record.
-async fn run(seed: u64, happens: Happens, trouble: u64) -> (Deployment, u8) {
-    let world = Arc::new(World::default());
-    world.now.store(1_800_000_000_000, Ordering::SeqCst);
-    world.chance.store(seed, Ordering::SeqCst);
-    let table = Arc::new(MemoryTable::default());
-    let control = control(&world, &table);
-    let group = group(&control).await;
+/// Begins a deployment that moves the traffic of the zone.
+async fn begin(control: &Control) -> DeploymentId {
+    let group = group(control).await;
     let stored = Stored { name: "shop.example".to_owned(), is_back: false };
     let request = Request {
         shift: Some(shift(&stored)),
@@ -287,7 +282,17 @@ async fn run(seed: u64, happens: Happens, trouble: u64) -> (Deployment, u8) {
             Some(Pin::of_bytes("2".repeat(64), 2)),
         )
     };
-    let id = control.base.start(&group, &request).await.unwrap();
+    control.base.start(&group, &request).await.unwrap()
+}
+
+/// Runs a deployment to its end in a world of this seed, and returns it with what the zone gives the second record.
+async fn run(seed: u64, happens: Happens, trouble: u64) -> (Deployment, u8) {
+    let world = Arc::new(World::default());
+    world.now.store(1_800_000_000_000, Ordering::SeqCst);
+    world.chance.store(seed, Ordering::SeqCst);
+    let table = Arc::new(MemoryTable::default());
+    let control = control(&world, &table);
+    let id = begin(&control).await;
     world.zone().trouble = trouble;
     let faults = TableFaults { unavailable: 100, answer_lost: 100, conflict: 200 };
     table.inject(if trouble > 0 { faults } else { TableFaults::default() }, seed);
@@ -367,16 +372,7 @@ fn a_version_that_does_not_know_it_says_so_and_changes_nothing() {
     world.now.store(1_800_000_000_000, Ordering::SeqCst);
     let table = Arc::new(MemoryTable::default());
     let known = control(&world, &table);
-    let group = at_work(group(&known));
-    let stored = Stored { name: "shop.example".to_owned(), is_back: false };
-    let request = Request {
-        shift: Some(shift(&stored)),
-        ..Request::new(
-            Revision::of_content("v2".to_owned()),
-            Some(Pin::of_bytes("2".repeat(64), 2)),
-        )
-    };
-    let id = at_work(known.base.start(&group, &request)).unwrap();
+    let id = at_work(begin(&known));
     let unknown = Control { carriers: Carriers::default(), ..known.clone() };
     for _ in 0..5 {
         at_work(unknown.deployment_stepper().refresh(&id)).unwrap();

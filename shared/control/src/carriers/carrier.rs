@@ -8,7 +8,7 @@ use engine::lifecycle::Event;
 use wire::codedeploy::{ApiError, ComputePlatform, DeploymentTarget, ErrorName, LifecycleEvent};
 
 use crate::Error;
-use crate::ports::{Place, Wanted};
+use crate::ports::{Pair, Place, Wanted};
 use crate::traffic_evaluator::here::Here;
 
 /// What a carrier acts with: ports where it is, the deployment as it was read last, and the request that is performed.
@@ -169,6 +169,22 @@ pub fn sides_of(groups: Option<[&str; 2]>, new_side: Option<u8>) -> Option<(&str
         0 => Some((second, first)),
         _ => Some((first, second)),
     }
+}
+
+/// How much of the traffic the new one of two target groups has, in percent; none while it is not known which that is.
+pub(super) async fn share_of(pair: Option<Pair>, acting: &Acting<'_>) -> Result<Option<u8>, Error> {
+    let Some(pair) = pair else { return Ok(None) };
+    Ok(Some(acting.here.traffic.balancers.percent(&pair).await?))
+}
+
+/// Asks for the new one of two target groups to get its share, as long as that is wanted.
+pub(super) async fn give_to(
+    pair: Option<Pair>,
+    acting: &Acting<'_>,
+    percent: u8,
+) -> Result<(), Error> {
+    let Some(pair) = pair else { return Ok(()) };
+    Ok(acting.here.traffic.balancers.split_while(&pair, percent, acting).await?)
 }
 
 /// That what is stored of a carrier of this kind cannot be read.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use engine::deployment::{CarrierTraits, Deployment, Shift, Side};
 
-use super::carrier::{Acting, Carrier, sides_of};
+use super::carrier::{Acting, Carrier, give_to, share_of, sides_of};
 use crate::Error;
 use crate::ports::Pair;
 
@@ -57,15 +57,11 @@ impl Carrier for Groups {
     }
 
     async fn share(&self, acting: &Acting<'_>) -> Result<Option<u8>, Error> {
-        match self.pair(acting.deployment.new_side()) {
-            Some(pair) => Ok(Some(acting.here.traffic.balancers.percent(&pair).await?)),
-            None => Ok(None),
-        }
+        share_of(self.pair(acting.deployment.new_side()), acting).await
     }
 
     async fn give(&self, acting: &Acting<'_>, percent: u8, _: &str) -> Result<(), Error> {
-        let Some(pair) = self.pair(acting.deployment.new_side()) else { return Ok(()) };
-        Ok(acting.here.traffic.balancers.split_while(&pair, percent, acting).await?)
+        give_to(self.pair(acting.deployment.new_side()), acting, percent).await
     }
 
     async fn retire(&self, acting: &Acting<'_>, side: Side) -> Result<bool, Error> {

@@ -14,7 +14,7 @@ use wire::codedeploy::{
     ErrorName, GroupSettings, LifecycleEvent, TargetGroupInfo, TargetLabel, TrafficRoute,
 };
 
-use super::carrier::{Acting, Carrier, sides_of, unwritable};
+use super::carrier::{Acting, Carrier, give_to, share_of, sides_of, unwritable};
 use crate::Error;
 use crate::content::target_status;
 use crate::ports::{Pair, Place, Service};
@@ -217,15 +217,11 @@ impl Carrier for Service {
     }
 
     async fn share(&self, acting: &Acting<'_>) -> Result<Option<u8>, Error> {
-        match self.pair(acting.deployment.new_side()) {
-            Some(pair) => Ok(Some(acting.here.traffic.balancers.percent(&pair).await?)),
-            None => Ok(None),
-        }
+        share_of(self.pair(acting.deployment.new_side()), acting).await
     }
 
     async fn give(&self, acting: &Acting<'_>, percent: u8, _: &str) -> Result<(), Error> {
-        let Some(pair) = self.pair(acting.deployment.new_side()) else { return Ok(()) };
-        Ok(acting.here.traffic.balancers.split_while(&pair, percent, acting).await?)
+        give_to(self.pair(acting.deployment.new_side()), acting, percent).await
     }
 
     async fn bring_up(&self, acting: &Acting<'_>) -> Result<Option<Vec<TaskSet>>, Error> {
