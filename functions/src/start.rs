@@ -19,8 +19,8 @@ use control::ports::{
 };
 use control::{
     Base, Control, DAY_MS, DeploymentStepper, FleetWatcher, Followed, Gates, HookDispatcher,
-    HostApi, KnownShards, OperatorApi, Place, RevisionIntake, Settings, TrafficEvaluator,
-    fleet_watcher, hook_dispatcher, operator_api,
+    HostApi, KnownShards, OperatorApi, Place, ROW_UNITS, RevisionIntake, Settings,
+    TrafficEvaluator, fleet_watcher, hook_dispatcher, operator_api,
 };
 use sha2::{Digest as _, Sha256};
 use store::{DynamoTable, S3Bundles, Scope, ScopeError};
@@ -111,6 +111,7 @@ pub fn assemble(
         meter: Arc::new(EmbeddedMeter::new(config.stack.clone())),
         settings: Settings {
             start_ramp: config.start_ramp,
+            row_units: Some(ROW_UNITS),
             kept_bundles_ms: u64::from(config.keep_bundles_days) * DAY_MS,
             ..Settings::default()
         },

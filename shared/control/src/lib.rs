@@ -32,7 +32,7 @@ pub use error::Error;
 pub use fleet_watcher::FleetWatcher;
 pub use hook_dispatcher::HookDispatcher;
 pub use host_api::{Followed, Gates, HostApi};
-pub use installation::{DAY_MS, Settings};
+pub use installation::{DAY_MS, ROW_UNITS, Settings};
 pub use operator_api::OperatorApi;
 use performing::{Handover, Performers, Performs};
 pub use ports::Place;

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use async_trait::async_trait;
 use control::ports::{Clock, Entropy};
 use control::steady::SteadyClock;
 use engine::Timestamp;
@@ -49,9 +50,14 @@ impl HomeClock {
     }
 }
 
+#[async_trait]
 impl Clock for HomeClock {
     fn now(&self) -> Timestamp {
         self.steady().at(self.even_ms())
+    }
+
+    async fn sleep(&self, ms: u64) {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use control::ports::{Errand, Upkeep, Uploaded};
 use engine::deployment::Fact;
@@ -30,6 +30,7 @@ use crate::outcome::Line;
 use crate::random::Random;
 use crate::services::ServiceAct;
 use crate::stops::Asked;
+use crate::streams::Streams;
 use crate::task_sets::{Change as ServiceChange, ServicesWorld};
 use crate::traffic::TrafficWorld;
 use crate::units::Units;
@@ -56,6 +57,8 @@ pub(crate) enum Event {
     Host { host: usize, life: u32, what: HostEvent },
     /// A host's question arrives. Nobody waits for the answer without `reply`.
     Ask { host: usize, life: u32, question: Question, reply: Option<ReplyTo> },
+    /// The reader of a shard of the table's stream looks for records.
+    Stream(usize),
     /// The minute's sweep.
     Sweep,
     /// A request that was handed over comes to whoever performs it.
@@ -226,6 +229,8 @@ pub(crate) struct Core {
     pub(crate) offers: BTreeMap<String, Vec<(u64, Offer)>>,
     pub(crate) offered: u64,
     pub(crate) waiters: BTreeMap<String, Vec<u64>>,
+    /// The parts of tasks that wait each for its own.
+    sleepers: BTreeMap<u64, Vec<Waker>>,
     /// When each host asked for work last, or its question was answered, and how many of its questions are held.
     pub(crate) heard: BTreeMap<String, (u64, u32)>,
     pub(crate) bundles: BTreeMap<String, Bundle>,
@@ -250,6 +255,9 @@ pub(crate) struct Core {
     pub(crate) services: ServicesWorld,
     pub(crate) clocks: Clocks,
     pub(crate) versions: Option<Versions>,
+    pub(crate) streams: Streams,
+    /// Most units that commits of a deployment's row may take in a second.
+    pub(crate) row_units: Option<u32>,
 }
 
 impl fmt::Debug for Core {
@@ -275,6 +283,7 @@ impl Core {
             offers: BTreeMap::new(),
             offered: 0,
             waiters: BTreeMap::new(),
+            sleepers: BTreeMap::new(),
             heard: BTreeMap::new(),
             bundles: BTreeMap::new(),
             violation: None,
@@ -290,6 +299,8 @@ impl Core {
             services: ServicesWorld::default(),
             clocks: Clocks::default(),
             versions: None,
+            streams: Streams::default(),
+            row_units: None,
             is_cloud: false,
             cloud: Cloud::default(),
             outages: Vec::new(),
@@ -315,6 +326,22 @@ impl Core {
         self.now = at;
         self.events += 1;
         Some(event)
+    }
+
+    /// Notes whom to wake before the task that runs is polled again: the parts of one that does many things at once are
+    /// polled only when they were woken.
+    fn wait(&mut self, context: &Context<'_>) {
+        if !context.waker().will_wake(Waker::noop()) {
+            let waker = context.waker().clone();
+            self.sleepers.entry(self.current).or_default().push(waker);
+        }
+    }
+
+    /// Wakes what waits in a task.
+    pub(crate) fn wake_parts(&mut self, task: u64) {
+        for waker in self.sleepers.remove(&task).unwrap_or_default() {
+            waker.wake();
+        }
     }
 
     /// Forgets every bell that was rung and every timer that was armed.
@@ -420,17 +447,21 @@ pub(crate) struct Pause {
 impl Future for Pause {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let until = self.until;
         let mut core = self.shared.core();
         match until {
             Some(until) if core.now >= until => Poll::Ready(()),
-            Some(_) => Poll::Pending,
+            Some(_) => {
+                core.wait(context);
+                Poll::Pending
+            }
             None => {
                 let ms = self.ms.unwrap_or_else(|| core.latency());
                 let until = core.now + ms;
                 let task = core.current;
                 core.push(ms, Event::Resume(task));
+                core.wait(context);
                 drop(core);
                 self.until = Some(until);
                 Poll::Pending

@@ -56,6 +56,8 @@ pub(crate) struct CloudStory {
     instances: usize,
     changes: Vec<(u64, Change)>,
     is_tagged_only: bool,
+    /// Whether commands reach every instance.
+    is_calm: bool,
     has_termination_hook: bool,
     suspends: Vec<String>,
     by_user: BTreeSet<String>,
@@ -89,10 +91,24 @@ impl CloudStory {
             instances: usize::try_from(instances).unwrap_or(1),
             changes,
             is_tagged_only: random.of_ten_thousand(2_000),
+            is_calm: false,
             has_termination_hook: random.of_ten_thousand(5_000),
             suspends,
             by_user,
         })
+    }
+
+    /// So many instances that have the tags of their group, stay, and can be reached.
+    pub(crate) fn calm(instances: usize) -> Self {
+        Self {
+            instances,
+            changes: Vec::new(),
+            is_tagged_only: true,
+            is_calm: true,
+            has_termination_hook: false,
+            suspends: Vec::new(),
+            by_user: BTreeSet::new(),
+        }
     }
 
     /// Whether there is an Auto Scaling group.
@@ -145,6 +161,12 @@ impl World {
         for at in 0..story.instances.min(self.hosts.len()) {
             let group = (!story.is_tagged_only).then_some(SCALING);
             self.add_machine(at, group, InstanceState::Running);
+        }
+        if story.is_calm {
+            for machine in self.shared.core().cloud.machines.values_mut() {
+                machine.instance.tags.insert(TAG.0.to_owned(), TAG.1.to_owned());
+                (machine.reachable_at, machine.is_bad) = (0, false);
+            }
         }
         for group in &self.groups {
             let group_id = group.id.clone();

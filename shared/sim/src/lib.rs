@@ -37,6 +37,7 @@ mod services;
 mod shift;
 mod stops;
 mod story;
+mod streams;
 mod task_sets;
 mod traffic;
 mod units;
@@ -125,7 +126,7 @@ pub fn run_many(seeds: Range<u64>) -> Sum {
 /// # Errors
 /// What came of the simulation, if it was not one deployment that succeeded: its figures say nothing then.
 pub fn scale(config: &str, hosts: u32) -> Result<(Units, u64), Box<Outcome>> {
-    let story = Story::calm(config, usize::try_from(hosts).unwrap_or(0));
+    let story = Story::scale(config, usize::try_from(hosts).unwrap_or(0));
     let world = World::counting(&story, Random::new(1));
     let shared = world.shared();
     let outcome = world.run(1);

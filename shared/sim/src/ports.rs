@@ -44,9 +44,14 @@ impl Ports {
     }
 }
 
+#[async_trait]
 impl Clock for Ports {
     fn now(&self) -> Timestamp {
         self.shared.core().time().plus_ms(self.skew_ms)
+    }
+
+    async fn sleep(&self, ms: u64) {
+        self.shared.pause_for(ms).await;
     }
 }
 
@@ -114,6 +119,7 @@ impl Table for Ports {
         });
         if self.shared.table.transactions() > before {
             checks::written(&self.shared, writes);
+            self.shared.core().stream(writes);
         }
         self.shared.pause().await;
         outcome
@@ -132,6 +138,9 @@ impl Ports {
 impl Bell for Ports {
     fn ring(&self, deployment: &DeploymentId, facts: Vec<Fact>) {
         let mut core = self.shared.core();
+        if core.has_streams() {
+            return;
+        }
         let faults = core.faults;
         let event =
             |facts: &Vec<Fact>| Event::Bell { id: deployment.clone(), facts: facts.clone() };

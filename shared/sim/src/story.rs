@@ -57,6 +57,9 @@ impl Pace {
     }
 }
 
+/// How many shards the stream of a table has that takes large fleets: one for each of its partitions.
+const STREAM_SHARDS: usize = 16;
+
 /// A group as users see it.
 #[derive(Debug, Clone)]
 pub(crate) struct Group {
@@ -87,6 +90,9 @@ pub(crate) struct Story {
     pub(crate) services: Option<ServicesStory>,
     pub(crate) clock: Option<ClockStory>,
     pub(crate) versions: Option<Versions>,
+    /// How many shards the stream has that wakes deployments; none, where they are woken in the process.
+    pub(crate) streams: usize,
+    pub(crate) row_units: Option<u32>,
 }
 
 impl Story {
@@ -108,6 +114,7 @@ impl Story {
         let least = *shards.pick(&[1, 2, 3, 10, 256]).unwrap_or(&256);
         story.hosts_of_shard = least.max(story.hosts / 20);
         story.outages = Outage::by_chance(seed, story.lasts_ms);
+        story.add_pace(seed);
         (story, random)
     }
 
@@ -153,6 +160,8 @@ impl Story {
             services: None,
             clock: None,
             versions: None,
+            streams: 0,
+            row_units: None,
         }
     }
 
@@ -194,6 +203,15 @@ impl Story {
             && self.services.is_none()
             && !self.has_errands;
         self.clock = ClockStory::by_chance(seed, self.lasts_ms).filter(|_| is_home);
+    }
+
+    /// Paces the commits of deployments' rows, in every seventh world and where functions decide, also as slowly as no table
+    /// makes it necessary. Its chance is its own, and leaves the worlds of `regressions.txt` what they were.
+    fn add_pace(&mut self, seed: u64) {
+        let mut random = Random::new(seed ^ 0x7061_6365_0000_004b);
+        if random.of_ten_thousand(1_500) && self.has_errands {
+            self.row_units = random.pick(&[10, 50, control::ROW_UNITS]).copied();
+        }
     }
 
     /// What the configuration `number` of users has: steps or zones, if it has any of them.
@@ -253,6 +271,8 @@ impl Story {
             services: None,
             clock: None,
             versions: None,
+            streams: 0,
+            row_units: None,
         }
     }
 }
@@ -261,6 +281,13 @@ impl Story {
     /// The same to all of them at once, with slow hooks.
     pub(crate) fn at_once(hosts: usize) -> Self {
         Self { pace: Pace::Slow, ..Self::calm("CodeDeployDefault.AllAtOnce", hosts) }
+    }
+
+    /// The same to all of them, which are instances, by functions.
+    pub(crate) fn scale(config: &str, hosts: usize) -> Self {
+        let (streams, row_units) = (STREAM_SHARDS, Some(control::ROW_UNITS));
+        let cloud = Some(CloudStory::calm(hosts));
+        Self { has_errands: true, streams, row_units, cloud, ..Self::calm(config, hosts) }
     }
 
     /// The same, and somebody stops it while they run.

@@ -6,6 +6,9 @@ use crate::world::World;
 /// How much later than it wanted a deployment may be woken, in milliseconds.
 const LATE_MS: u64 = 1_000;
 
+/// How much later than that where commits are paced, in milliseconds.
+const PACED_MS: u64 = 2_000;
+
 impl World {
     /// From `ms` on nothing keeps a wake from coming in time.
     pub(crate) fn punctual_from(&mut self, ms: u64) {
@@ -35,13 +38,14 @@ impl World {
         if core.punctual_since.is_none_or(|since| core.now < since) {
             return;
         }
+        let late_ms = LATE_MS + core.row_units.map_or(0, |_| PACED_MS);
         let now = core.time().0;
         let active = core.checks.active.values().flatten();
         let late = active.filter_map(|id| {
             let wanted_at = core.checks.deployments.get(id)?.wake_at?;
             // One that was only just written could not be woken before.
             let at = core.checks.written.get(id).copied().unwrap_or_default().max(wanted_at.0);
-            (at + LATE_MS < now).then(|| format!("{id} is {} ms late", now - at))
+            (at + late_ms < now).then(|| format!("{id} is {} ms late", now - at))
         });
         if let Some(late) = late.min() {
             core.violate(late);

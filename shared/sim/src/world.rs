@@ -26,6 +26,7 @@ use crate::random::Random;
 use crate::runner::Host;
 use crate::stops::Asked;
 use crate::story::{Group, Pace, Story};
+use crate::streams::Streams;
 use crate::units::Units;
 
 /// The simulated world.
@@ -118,6 +119,8 @@ impl World {
         core.outages.clone_from(&story.outages);
         core.zones.clone_from(&story.zones);
         core.versions.clone_from(&story.versions);
+        core.streams = Streams::of(story.streams);
+        core.row_units = story.row_units;
         let shared = Shared::new(core, units);
         let servers = (0..3).map(|server| server_of(&shared, server, story.faults.skew_ms));
         let mut world = Self {
@@ -206,6 +209,7 @@ impl World {
             Event::Resume(task) => self.resume(task),
             Event::Bell { id, facts } => self.advance(id, facts),
             Event::Timer { id, at } => self.wake(id, at),
+            Event::Stream(shard) => self.read_stream(shard),
             Event::Errand(errand) => self.run_errand(errand),
             Event::Upkeep(upkeep) => self.keep_up(upkeep),
             Event::KeepFleet => self.keep_fleet(),
@@ -323,6 +327,7 @@ impl World {
         {
             let mut core = self.shared.core();
             core.current = id;
+            core.wake_parts(id);
             core.is_driver = task.is_driver;
             core.asks_as_host = task.what.starts_with("host-");
         }
@@ -355,6 +360,7 @@ impl World {
     }
 
     fn kill(&mut self, id: u64) {
+        self.shared.core().wake_parts(id);
         if let Some(task) = self.tasks.remove(&id)
             && let Some((ms, event)) = task.at_death
         {
@@ -450,9 +456,9 @@ fn server_of(shared: &Arc<Shared>, server: u64, skew_ms: u64) -> Control {
     let number = usize::try_from(server).unwrap_or(0);
     let skew_ms = skew_ms * server / 2;
     let ports = Arc::new(Ports { shared: Arc::clone(shared), skew_ms, server: number });
-    let (start_ramp, hosts_of_shard) = {
+    let (start_ramp, hosts_of_shard, row_units) = {
         let core = shared.core();
-        (core.start_ramp, core.hosts_of_shard)
+        (core.start_ramp, core.hosts_of_shard, core.row_units)
     };
     let base = Base {
         table: ports.clone(),
@@ -463,6 +469,7 @@ fn server_of(shared: &Arc<Shared>, server: u64, skew_ms: u64) -> Control {
         settings: Settings {
             start_ramp,
             hosts_of_shard,
+            row_units,
             alarm_every_ms: 60_000,
             traffic_look_ms: 2_000,
             traffic_look_max_ms: 10_000,

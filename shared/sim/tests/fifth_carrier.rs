@@ -155,9 +155,14 @@ impl Carrier for Records {
     }
 }
 
+#[async_trait]
 impl Clock for World {
     fn now(&self) -> Timestamp {
         Timestamp(self.time())
+    }
+
+    async fn sleep(&self, ms: u64) {
+        self.pass_ms(ms);
     }
 }
 

@@ -100,3 +100,17 @@ fn item_writes_for_each_host_do_not_grow_with_the_fleet() {
         }
     }
 }
+
+#[test]
+fn the_row_of_a_large_fleet_takes_half_of_what_its_partition_can_and_nobody_waits_for_it() {
+    let (units, lasted_ms) = sim::scale("CodeDeployDefault.AllAtOnce", 3_000).unwrap();
+    let (written, row) = &units.item.written;
+    assert!(*written <= 500.0, "{written} units were written in a second to {row}");
+    let (bytes, largest) = &units.largest;
+    assert!(*bytes <= 20_000, "{largest} has {bytes} bytes");
+    // Who decides meets nobody else who does, but by chance.
+    let (conflicts, commits) = units.conflicts;
+    assert!(conflicts < commits / 100, "{conflicts} conflicts in {commits} writes");
+    // The last hosts are started after five seconds, and a command takes three at most.
+    assert!((5_000..9_000).contains(&lasted_ms), "{lasted_ms} ms");
+}

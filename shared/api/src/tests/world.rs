@@ -54,9 +54,14 @@ impl Ports {
     }
 }
 
+#[async_trait]
 impl Clock for Ports {
     fn now(&self) -> Timestamp {
         Timestamp(self.time.load(Ordering::SeqCst))
+    }
+
+    async fn sleep(&self, ms: u64) {
+        self.time.fetch_add(ms, Ordering::SeqCst);
     }
 }
 

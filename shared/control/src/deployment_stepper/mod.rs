@@ -8,6 +8,7 @@ mod along;
 mod check;
 mod end;
 mod gate;
+mod pace;
 mod sending;
 mod wake;
 
@@ -21,7 +22,7 @@ use tracing::{Span, debug, instrument, warn};
 use crate::performing::{Advances, Handover, Performs, TRIES};
 use crate::ports::{Errands, Measure};
 use crate::rows::{self, DeploymentRow, OutcomeRow, StopRow, Stored, WishRow};
-use crate::table::{Condition, Write};
+use crate::table::{Condition, TableError, Write};
 use crate::{Base, Error};
 
 pub use wake::wake_of;
@@ -89,6 +90,30 @@ struct Decided {
     was_armed: bool,
 }
 
+/// What came of an attempt to store a decision.
+enum Attempt {
+    /// It is stored; or nothing is to be decided any more.
+    Decided(Option<Box<Decided>>),
+    /// It came too soon after the last one, and has waited.
+    PutOff,
+    /// Somebody else changed the row meanwhile.
+    Conflict,
+}
+
+impl Attempt {
+    /// What came of a write.
+    fn of<T>(
+        written: Result<T, Error>,
+        decided: impl FnOnce(T) -> Option<Decided>,
+    ) -> Result<Self, Error> {
+        match written {
+            Ok(done) => Ok(Self::Decided(decided(done).map(Box::new))),
+            Err(error) if error.is_conflict() => Ok(Self::Conflict),
+            Err(error) => Err(error),
+        }
+    }
+}
+
 /// Notes in a row what was decided, before it is stored, and which batches are sent by that.
 fn note_decision(row: &mut DeploymentRow, at: Timestamp, plan: Plan, sent: &[u32]) {
     row.wake_at = plan.wake_at;
@@ -115,7 +140,7 @@ impl DeploymentStepper {
 
     async fn step(&self, id: &DeploymentId, mut facts: Vec<Fact>) -> Result<Advanced, Error> {
         for _ in 0..ROUNDS {
-            let decided = Box::pin(self.decide(id, &facts)).await?;
+            let decided = self.decide(id, &facts).await?;
             let Some(Decided { row, requests, was_armed }) = decided else {
                 return Ok(Advanced { wake_at: None });
             };
@@ -139,63 +164,77 @@ impl DeploymentStepper {
 
     /// Folds facts in, plans, and stores the decision. Returns nothing if the deployment does not exist or has ended.
     async fn decide(&self, id: &DeploymentId, facts: &[Fact]) -> Result<Option<Decided>, Error> {
-        for _ in 0..TRIES {
-            let Some(mut stored) = self.base.deployment(id).await? else { return Ok(None) };
-            Span::current().record("group", stored.row.deployment.order().group_id.as_str());
-            if stored.row.deployment.ended().is_some() {
-                return Ok(None);
-            }
-            let told = Self::told_by(&stored.row);
-            let deployment = &mut stored.row.deployment;
-            let mut changed = false;
-            for fact in facts {
-                changed |= deployment.apply(fact.clone());
-            }
-            let now = self.base.now();
-            let mut plan = deployment.plan(now);
-            if matches!(plan.requests.as_slice(), [Request::End(_)]) {
-                // A stop that was answered is heard before the end, and none is answered between here and there.
-                let stop = self.base.stop_of(id).await?;
-                let is_news = stop.as_ref().is_some_and(|stop| deployment.apply(stop.row.fact()));
-                if is_news {
-                    changed = true;
-                    plan = deployment.plan(now);
-                }
-                if let [Request::End(ending)] = plan.requests.as_slice() {
-                    let no_other = match &stop {
-                        Some(stop) => stop.unchanged(),
-                        None => Write::Check(StopRow::key_of(id), Condition::Absent),
-                    };
-                    match self.end(stored, &told, (ending, now), no_other).await {
-                        Err(error) if error.is_conflict() => continue,
-                        ended => ended?,
-                    }
-                    return Ok(None);
-                }
-            }
-            let Plan { requests, wake_at } = plan;
-            changed |= deployment.moves_at(now);
-            if !changed && requests.is_empty() && stored.row.wake_at == wake_at {
-                return Ok(Some(Decided { row: stored, requests, was_armed: true }));
-            }
-            let was = stored.row.wake_at;
-            let plan = Plan { requests: requests.clone(), wake_at };
-            let along = self.along(&stored.row, &requests).await?;
-            note_decision(&mut stored.row, now, plan, &along.batches);
-            let was_armed = stored.row.wake_at == was;
-            let mut writes = self.writes_of(&stored, &told).await?;
-            writes.extend(along.writes);
-            match self.base.table.write(&writes).await {
-                Ok(()) => {
-                    stored.version += 1;
-                    debug!(deployment = %id, version = stored.version, ?requests, "decided");
-                    return Ok(Some(Decided { row: stored, requests, was_armed }));
-                }
-                Err(crate::table::TableError::Conflict(_)) => {}
-                Err(error) => return Err(error.into()),
+        let (mut conflicts, mut waited_ms) = (0, 0);
+        while conflicts < TRIES {
+            // On the heap: it goes through every use case, and many are called from there.
+            match Box::pin(self.try_to_decide(id, facts, &mut waited_ms)).await? {
+                Attempt::Decided(decided) => return Ok(decided.map(|decided| *decided)),
+                Attempt::PutOff => {}
+                Attempt::Conflict => conflicts += 1,
             }
         }
-        Err(crate::table::TableError::Conflict(DeploymentRow::key_of(id)).into())
+        Err(TableError::Conflict(DeploymentRow::key_of(id)).into())
+    }
+
+    async fn try_to_decide(
+        &self,
+        id: &DeploymentId,
+        facts: &[Fact],
+        waited_ms: &mut u64,
+    ) -> Result<Attempt, Error> {
+        let Some(mut stored) = self.base.deployment(id).await? else {
+            return Ok(Attempt::Decided(None));
+        };
+        Span::current().record("group", stored.row.deployment.order().group_id.as_str());
+        if stored.row.deployment.ended().is_some() {
+            return Ok(Attempt::Decided(None));
+        }
+        let told = Self::told_by(&stored.row);
+        let (committed_at, was) = (stored.row.deployment.latest(), stored.row.wake_at);
+        let deployment = &mut stored.row.deployment;
+        let mut changed = false;
+        for fact in facts {
+            changed |= deployment.apply(fact.clone());
+        }
+        let now = self.base.now();
+        let mut plan = deployment.plan(now);
+        if matches!(plan.requests.as_slice(), [Request::End(_)]) {
+            // A stop that was answered is heard before the end, and none is answered between here and there.
+            let stop = self.base.stop_of(id).await?;
+            let is_news = stop.as_ref().is_some_and(|stop| deployment.apply(stop.row.fact()));
+            if is_news {
+                changed = true;
+                plan = deployment.plan(now);
+            }
+            if let [Request::End(ending)] = plan.requests.as_slice() {
+                let no_other = match &stop {
+                    Some(stop) => stop.unchanged(),
+                    None => Write::Check(StopRow::key_of(id), Condition::Absent),
+                };
+                let ended = self.end(stored, &told, (ending, now), no_other).await;
+                return Attempt::of(ended, |_| None);
+            }
+        }
+        changed |= deployment.moves_at(now);
+        let requests = plan.requests.clone();
+        if !changed && requests.is_empty() && was == plan.wake_at {
+            let decided = Decided { row: stored, requests, was_armed: true };
+            return Ok(Attempt::Decided(Some(Box::new(decided))));
+        }
+        let along = self.along(&stored.row, &requests).await?;
+        note_decision(&mut stored.row, now, plan, &along.batches);
+        if self.puts_off(&stored, &told, committed_at, waited_ms).await? {
+            return Ok(Attempt::PutOff);
+        }
+        let mut writes = self.writes_of(&stored, &told).await?;
+        writes.extend(along.writes);
+        let written = self.base.table.write(&writes).await;
+        Attempt::of(written.map_err(Error::from), |()| {
+            stored.version += 1;
+            debug!(deployment = %id, version = stored.version, ?requests, "decided");
+            let was_armed = stored.row.wake_at == was;
+            Some(Decided { row: stored, requests, was_armed })
+        })
     }
 
     /// Does one request, or has it done elsewhere. What goes wrong is logged and not told: the request will be asked for

@@ -173,8 +173,10 @@ impl Here {
         deployment: &Stored<DeploymentRow>,
         hosts: &[HostRow],
     ) -> Result<(), Error> {
-        // Each may have one that is found by its name as well.
-        for page in hosts.chunks((TRANSACTION_MAX - 1) / 2) {
+        // Each may have one that is found by its name as well, if it is deployed to alone.
+        let is_alone = deployment.row.deployment.order().creator == Creator::Arrival;
+        let most = (TRANSACTION_MAX - 1) / if is_alone { 2 } else { 1 };
+        for page in hosts.chunks(most) {
             let mut writes = vec![deployment.unchanged()];
             for host in page {
                 writes.push(rows::create(host)?);

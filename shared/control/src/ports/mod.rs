@@ -32,9 +32,13 @@ pub use traffic::{
 };
 
 /// Reads the time.
+#[async_trait]
 pub trait Clock: Send + Sync {
     /// Now. May stand still or jump; nothing relies on more.
     fn now(&self) -> Timestamp;
+
+    /// Lets so many milliseconds go by.
+    async fn sleep(&self, ms: u64);
 }
 
 /// Draws random bytes.

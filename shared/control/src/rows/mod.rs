@@ -86,6 +86,11 @@ pub struct Stored<T> {
 }
 
 impl<T: Row> Stored<T> {
+    /// How many bytes the content is written in.
+    pub fn size(&self) -> Result<usize, Error> {
+        Ok(record(&self.row, self.version)?.body.len())
+    }
+
     /// The write that replaces the record, if nobody changed it meanwhile.
     pub fn replace(&self) -> Result<Write, Error> {
         let record = record(&self.row, self.version + 1)?;
