@@ -22,10 +22,6 @@ pub(crate) struct WithRunner {
 
 #[async_trait]
 impl Push for WithRunner {
-    fn tag(&self) -> (String, String) {
-        self.commands.tag()
-    }
-
     async fn reach(&self, names: &[String]) -> Result<BTreeMap<String, Reach>, CloudError> {
         self.commands.reach(names).await
     }

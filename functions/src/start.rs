@@ -219,7 +219,7 @@ impl Start {
             carriers: Carriers::default(),
             errands: self.errands.clone(),
             sites: Placed::own(Site {
-                instances: self.instances(),
+                instances: self.unreached_instances(),
                 traffic: Traffic {
                     balancers: Arc::new(TargetGroups::new(&patient)),
                     alarms: Arc::new(CloudWatchAlarms::new(&patient)),
@@ -254,7 +254,7 @@ impl Start {
             ports: Placed::own(hook_dispatcher::Ports {
                 push: Arc::new(WithRunner { commands, bundles, runner: bytes, digest, is_kept }),
                 // For whom it is refused to send to.
-                fleet: Arc::new(Ec2Fleet::new(aws_sdk_ec2::Client::new(&self.aws))),
+                fleet: Arc::new(self.fleet(&self.aws)),
             }),
         })
     }
@@ -272,15 +272,25 @@ impl Start {
         Arc::new(TargetGroups::new(&self.aws))
     }
 
-    /// Instances, and what Auto Scaling does to them.
+    /// Instances, how far they can be reached, and what Auto Scaling does to them.
     fn instances(&self) -> Instances {
-        let patient = self.patient();
         let nothing = Runner { version: String::new(), digest: String::new() };
+        let push = self.run_command(&self.patient(), "", "", nothing);
+        Instances { push: Arc::new(push), ..self.unreached_instances() }
+    }
+
+    /// Instances, and what Auto Scaling does to them, for who has no business with Systems Manager.
+    fn unreached_instances(&self) -> Instances {
+        let patient = self.patient();
         Instances {
-            fleet: Arc::new(Ec2Fleet::new(aws_sdk_ec2::Client::new(&patient))),
-            push: Arc::new(self.run_command(&patient, "", "", nothing)),
+            fleet: Arc::new(self.fleet(&patient)),
+            push: Arc::new(NoCloud),
             scaling: Arc::new(AutoScaling::new(&patient)),
         }
+    }
+
+    fn fleet(&self, aws: &SdkConfig) -> Ec2Fleet {
+        Ec2Fleet::new(aws_sdk_ec2::Client::new(aws), &self.config.stack)
     }
 
     fn place(&self) -> Place {
@@ -304,7 +314,7 @@ impl Start {
         runner: Runner,
     ) -> RunCommand {
         let ssm = aws_sdk_ssm::Client::new(aws);
-        RunCommand::new(ssm, Document::named(document), api_url, &self.config.stack, runner)
+        RunCommand::new(ssm, Document::named(document), api_url, runner)
     }
 
     /// For services that throttle: the client itself slows down, for as long as they do. Where nothing is tried again, as

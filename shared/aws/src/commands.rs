@@ -64,21 +64,18 @@ pub struct RunCommand {
     client: Client,
     document: Document,
     api_url: String,
-    stack: String,
     runner: Runner,
 }
 
 impl RunCommand {
-    /// Sends `document` to instances that carry the tag `cutover` with the value `stack`, to have them run `runner` with
-    /// the API at `api_url`.
+    /// Sends `document` to instances, to have them run `runner` with the API at `api_url`.
     pub fn new(
         client: Client,
         document: Document,
         api_url: impl Into<String>,
-        stack: impl Into<String>,
         runner: Runner,
     ) -> Self {
-        Self { client, document, api_url: api_url.into(), stack: stack.into(), runner }
+        Self { client, document, api_url: api_url.into(), runner }
     }
 
     fn values(&self, command: &Command) -> Parameters {
@@ -120,10 +117,6 @@ const SERVICE: &str = "Systems Manager";
 
 #[async_trait]
 impl Push for RunCommand {
-    fn tag(&self) -> (String, String) {
-        ("cutover".to_owned(), self.stack.clone())
-    }
-
     async fn reach(&self, names: &[String]) -> Result<BTreeMap<String, Reach>, CloudError> {
         let mut found = BTreeMap::new();
         for some in names.chunks(FILTER_VALUES_MAX) {

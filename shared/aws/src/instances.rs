@@ -24,12 +24,13 @@ const NOT_FOUND: &str = "InvalidInstanceID.NotFound";
 #[derive(Debug, Clone)]
 pub struct Ec2Fleet {
     client: Client,
+    stack: String,
 }
 
 impl Ec2Fleet {
-    /// The fleet that `client` sees.
-    pub fn new(client: Client) -> Self {
-        Self { client }
+    /// The fleet that `client` sees. Commands go to instances that carry the tag `cutover` with the value `stack`.
+    pub fn new(client: Client, stack: impl Into<String>) -> Self {
+        Self { client, stack: stack.into() }
     }
 
     /// The instances that match all of `filters`, page after page.
@@ -64,6 +65,10 @@ impl Ec2Fleet {
 
 #[async_trait]
 impl Fleet for Ec2Fleet {
+    fn tag(&self) -> (String, String) {
+        ("cutover".to_owned(), self.stack.clone())
+    }
+
     /// EC2 is asked for what one filter of the first set, or one Auto Scaling group, leads to; the other sets are applied
     /// to what it answers. Filters of one request narrow each other, so that each needs its own.
     async fn select(&self, wanted: &Selection) -> Result<Vec<Instance>, CloudError> {

@@ -133,6 +133,10 @@ impl Ports {
 
 #[async_trait]
 impl Fleet for Ports {
+    fn tag(&self) -> (String, String) {
+        (TAG.0.to_owned(), TAG.1.to_owned())
+    }
+
     async fn select(&self, wanted: &Selection) -> Result<Vec<Instance>, CloudError> {
         self.request("select").await?;
         let found: Vec<Instance> = {
@@ -169,10 +173,6 @@ impl Fleet for Ports {
 
 #[async_trait]
 impl Push for Ports {
-    fn tag(&self) -> (String, String) {
-        (TAG.0.to_owned(), TAG.1.to_owned())
-    }
-
     async fn reach(&self, names: &[String]) -> Result<BTreeMap<String, Reach>, CloudError> {
         self.request("reach").await?;
         let core = self.shared.core();

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use control::ports::{Errand, Upkeep, Uploaded};
+use control::table::Write;
 use engine::deployment::Fact;
 use engine::{DeploymentId, Timestamp};
 use wire::cutover::Wish;
@@ -30,7 +31,7 @@ use crate::outcome::Line;
 use crate::random::Random;
 use crate::services::ServiceAct;
 use crate::stops::Asked;
-use crate::streams::Streams;
+use crate::streams::{LOOK_MS, Streams};
 use crate::task_sets::{Change as ServiceChange, ServicesWorld};
 use crate::traffic::TrafficWorld;
 use crate::units::Units;
@@ -341,6 +342,17 @@ impl Core {
     pub(crate) fn wake_parts(&mut self, task: u64) {
         for waker in self.sleepers.remove(&task).unwrap_or_default() {
             waker.wake();
+        }
+    }
+
+    /// What was written comes into the table's stream, if there is one.
+    pub(crate) fn stream(&mut self, writes: &[Write]) {
+        for write in writes {
+            let Write::Put(record, _) = write else { continue };
+            if let Some(shard) = self.streams.put(record) {
+                let ms = self.random.between(0, LOOK_MS);
+                self.push(ms, Event::Stream(shard));
+            }
         }
     }
 

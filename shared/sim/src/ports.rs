@@ -138,7 +138,7 @@ impl Ports {
 impl Bell for Ports {
     fn ring(&self, deployment: &DeploymentId, facts: Vec<Fact>) {
         let mut core = self.shared.core();
-        if core.has_streams() {
+        if core.streams.are_there() {
             return;
         }
         let faults = core.faults;

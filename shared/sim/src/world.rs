@@ -261,6 +261,23 @@ impl World {
         });
     }
 
+    /// The reader of a shard of the table's stream takes what there is.
+    fn read_stream(&mut self, shard: usize) {
+        let Some(told) = self.shared.core().streams.next(shard) else { return };
+        let again = (0, Event::Stream(shard));
+        self.spawn(
+            format!("shard {shard}"),
+            true,
+            Some(again),
+            move |control, shared| async move {
+                for (id, facts) in told {
+                    drop(control.deployment_stepper().advance(&id, facts).await);
+                }
+                shared.core().push(0, Event::Stream(shard));
+            },
+        );
+    }
+
     fn wake(&mut self, id: DeploymentId, at: Timestamp) {
         self.spawn(format!("wake {id}"), true, None, move |control, _| async move {
             drop(control.deployment_stepper().wake(&id, at).await);

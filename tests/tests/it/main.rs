@@ -27,6 +27,7 @@ mod home;
 mod hosts;
 mod house;
 mod kills;
+mod links;
 mod permissions;
 mod policies;
 #[cfg(feature = "tools")]

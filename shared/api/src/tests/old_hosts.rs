@@ -85,6 +85,10 @@ fn unavailable(operation: &'static str) -> CloudError {
 
 #[async_trait]
 impl Fleet for Fake {
+    fn tag(&self) -> (String, String) {
+        ("cutover".to_owned(), String::new())
+    }
+
     async fn select(&self, wanted: &Selection) -> Result<Vec<Instance>, CloudError> {
         let state = self.state();
         let runs = |instance: &&Instance| instance.state == InstanceState::Running;
@@ -119,10 +123,6 @@ impl Fleet for Fake {
 
 #[async_trait]
 impl Push for Fake {
-    fn tag(&self) -> (String, String) {
-        ("cutover".to_owned(), String::new())
-    }
-
     async fn reach(&self, names: &[String]) -> Result<BTreeMap<String, Reach>, CloudError> {
         let state = self.state();
         let reached = names.iter().filter(|name| !state.unreached.contains(*name));

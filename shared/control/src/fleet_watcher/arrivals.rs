@@ -225,7 +225,7 @@ impl Here {
         if self.is_on_roster(&order.id, &instance.id).await? {
             return Ok(false);
         }
-        let member = Member::pushed(instance.clone(), &self.instances.push.tag());
+        let member = Member::pushed(instance.clone(), &self.instances.fleet.tag());
         let before = self.base.before(deployment, group, std::slice::from_ref(&member)).await?;
         let before: Before = before.get(&instance.id).cloned().unwrap_or_default();
         let goes_on = Write::Check(DeploymentRow::key_of(&order.id), Condition::Exists);

@@ -33,7 +33,7 @@ pub(crate) async fn members(
         matches!(instance.state, InstanceState::Pending | InstanceState::Running)
             && wanted.selects(instance)
     };
-    let tag = known.push.tag();
+    let tag = known.fleet.tag();
     let instances = instances.into_iter().filter(running);
     members.extend(instances.map(|instance| Member::pushed(instance, &tag)));
     if let Some(only) = only {

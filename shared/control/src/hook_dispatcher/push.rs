@@ -236,7 +236,7 @@ impl Here {
                 return Ok(None);
             }
         };
-        let (tag, value) = self.push.tag();
+        let (tag, value) = self.fleet.tag();
         let lacks = |one: &&Instance| one.tags.get(&tag) != Some(&value);
         let untagged: BTreeSet<&String> =
             described.iter().filter(lacks).map(|instance| &instance.id).collect();

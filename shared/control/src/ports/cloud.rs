@@ -42,6 +42,9 @@ pub enum CloudError {
 /// Instances, by what is known of them outside.
 #[async_trait]
 pub trait Fleet: Send + Sync {
+    /// The tag, as key and value, that an instance must carry so that a command may be sent to it.
+    fn tag(&self) -> (String, String);
+
     /// The instances that run, or are about to, and that `wanted` selects; each once.
     async fn select(&self, wanted: &Selection) -> Result<Vec<Instance>, CloudError>;
 
@@ -123,9 +126,6 @@ pub enum Reach {
 /// Brings commands to instances.
 #[async_trait]
 pub trait Push: Send + Sync {
-    /// The tag, as key and value, that an instance must carry so that a command may be sent to it.
-    fn tag(&self) -> (String, String);
-
     /// How far each of `names` can be reached; one that commands cannot be sent to is left out.
     async fn reach(&self, names: &[String]) -> Result<BTreeMap<String, Reach>, CloudError>;
 
@@ -336,6 +336,10 @@ impl Bundles for NoCloud {
 
 #[async_trait]
 impl Fleet for NoCloud {
+    fn tag(&self) -> (String, String) {
+        ("cutover".to_owned(), String::new())
+    }
+
     async fn select(&self, _: &Selection) -> Result<Vec<Instance>, CloudError> {
         Ok(Vec::new())
     }
@@ -351,10 +355,6 @@ impl Fleet for NoCloud {
 
 #[async_trait]
 impl Push for NoCloud {
-    fn tag(&self) -> (String, String) {
-        ("cutover".to_owned(), String::new())
-    }
-
     async fn reach(&self, _: &[String]) -> Result<BTreeMap<String, Reach>, CloudError> {
         Err(Self::refused("find out which instances can be reached"))
     }

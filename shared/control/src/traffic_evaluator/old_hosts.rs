@@ -152,7 +152,7 @@ impl Here {
         is_exchanged: bool,
         row: &mut OldHostsRow,
     ) {
-        let (key, value) = self.instances.push.tag();
+        let (key, value) = self.instances.fleet.tag();
         let untagged = format!("it does not carry the tag `{key}` with the value `{value}`.");
         match (is_in.contains(&member.name), member.is_instance(), member.is_fit()) {
             (false, false, _) => row.on_premises.push(member.name),

@@ -1,0 +1,60 @@
+//! What each function is linked with: what it does not need is fetched and started with it all the same.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use functions::permissions::Function;
+use memchr::memmem;
+
+use crate::support::home::program;
+
+/// SDKs of services that ask for credentials outside of Lambda; no role needs a right for that.
+const CREDENTIALS: [&str; 3] = ["sso", "ssooidc", "sts"];
+
+/// The SDKs that a program has code of. Its panics name the files of crates: `aws-sdk-ec2-1.274.0/src/…`.
+fn linked(program: &Path) -> BTreeSet<String> {
+    let bytes = fs::read(program).unwrap_or_else(|error| {
+        panic!("`{}`: {error}: build it with `cargo build -p functions`", program.display())
+    });
+    let begins = memmem::find_iter(&bytes, "aws-sdk-").map(|at| &bytes[at + "aws-sdk-".len()..]);
+    begins
+        .filter_map(|rest| {
+            let end = rest.iter().position(|byte| !byte.is_ascii_alphanumeric())?;
+            let (name, version) = rest.split_at(end);
+            let is_crate = version.starts_with(b"-") && version.get(1)?.is_ascii_digit();
+            is_crate.then(|| String::from_utf8(name.to_vec()).unwrap())
+        })
+        .collect()
+}
+
+/// The SDKs of the services that a function calls.
+fn called(function: Function) -> BTreeSet<String> {
+    let services = function.calls().filter_map(|call| call.operation.split(':').next());
+    let sdks = services.map(|service| match service {
+        "elasticloadbalancing" => "elasticloadbalancingv2",
+        service => service,
+    });
+    sdks.map(str::to_owned).collect()
+}
+
+/// The program of a function: its resource's name, as files are named.
+fn name(function: Function) -> String {
+    let letters = function.resource().char_indices();
+    let name = letters.flat_map(|(at, letter)| {
+        let parts = letter.is_uppercase() && at > 0;
+        parts.then_some('_').into_iter().chain(letter.to_lowercase())
+    });
+    name.collect()
+}
+
+#[test]
+fn a_function_is_linked_with_no_sdk_but_those_of_the_services_that_it_calls() {
+    for function in Function::ALL {
+        let mut linked = linked(&program().with_file_name(name(function)));
+        linked.retain(|sdk| !CREDENTIALS.contains(&sdk.as_str()));
+        assert!(linked.contains("dynamodb"), "{function:?} is searched in vain: {linked:?}");
+        let spare: Vec<_> = linked.difference(&called(function)).cloned().collect();
+        assert!(spare.is_empty(), "{function:?} calls none of {spare:?}");
+    }
+}
