@@ -149,7 +149,7 @@ impl Here {
             .collect();
         candidates.sort();
         let hosts = enrolled.len() + candidates.len();
-        let places = self.base.decide_shards(deployment, hosts).await?;
+        let (places, undivided) = self.base.decide_shards(deployment, hosts).await?;
         let new: Vec<HostRow> = (enrolled.len()..)
             .zip(candidates)
             .map(|(ordinal, Candidate { member, rank, .. })| {
@@ -159,7 +159,7 @@ impl Here {
                 HostRow { out: rank == Rank::Out, shards: places.shards, ..row }
             })
             .collect();
-        self.write_hosts(deployment, &new).await?;
+        self.write_hosts(deployment, undivided, &new).await?;
         let hosts: Vec<HostRow> = enrolled.into_iter().chain(new).collect();
         if !settings::selection(&group.row.settings).is_empty() {
             self.write_roster(deployment, &hosts).await?;
@@ -167,23 +167,26 @@ impl Here {
         Ok(Some(sealed(&hosts, by_zone, left_alone)))
     }
 
-    /// Writes the items of hosts, page by page.
+    /// Writes the items of hosts, page by page. `undivided` is the condition on which they lie where they do.
     async fn write_hosts(
         &self,
         deployment: &Stored<DeploymentRow>,
+        undivided: Option<Write>,
         hosts: &[HostRow],
     ) -> Result<(), Error> {
         // Each may have one that is found by its name as well, if it is deployed to alone.
         let is_alone = deployment.row.deployment.order().creator == Creator::Arrival;
-        let most = (TRANSACTION_MAX - 1) / if is_alone { 2 } else { 1 };
+        let most = (TRANSACTION_MAX - 2) / if is_alone { 2 } else { 1 };
         for page in hosts.chunks(most) {
             let mut writes = vec![deployment.unchanged()];
+            writes.extend(undivided.clone());
             for host in page {
                 writes.push(rows::create(host)?);
                 writes.extend(later_of(&deployment.row, host)?);
             }
             self.base.table.write(&writes).await?;
         }
+        hosts.iter().take(1).for_each(|host| self.base.keep_shards(host));
         Ok(())
     }
 

@@ -21,6 +21,7 @@ impl HostApi {
             let Some(mut host) = loaded else {
                 return Err(superseded("there is no such command"));
             };
+            self.base.keep_shards(&host.row);
             check_claim(&host.row, name)?;
             let (permission, specification) =
                 futures::try_join!(self.permission(&host.row), self.specification(&host.row))?;

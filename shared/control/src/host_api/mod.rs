@@ -238,6 +238,7 @@ impl HostApi {
             let Some(mut host) = rows::load::<HostRow>(&*self.base.table, &place).await? else {
                 return Err(superseded("there is no such command"));
             };
+            self.base.keep_shards(&host.row);
             Span::current().record("host", &host.row.name);
             Span::current().record("group", host.row.group_id.as_str());
             if host.row.token_hash.as_deref() != Some(&hash_of(token)) {
