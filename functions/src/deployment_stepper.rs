@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aws::{QueueBell, WakeMessage};
+use aws::{QueueWaker, WakeMessage};
 use aws_lambda_events::dynamodb::EventRecord;
 use aws_lambda_events::sqs::SqsMessage;
 use control::DeploymentStepper;
@@ -96,7 +96,7 @@ struct Told {
     /// Whether everything about it shall be read again.
     read_again: bool,
     /// Whether what was written wakes it.
-    is_rung: bool,
+    is_woken: bool,
     messages: Vec<(String, Option<Receipt>)>,
 }
 
@@ -109,7 +109,7 @@ const PARKED_S: u64 = 10;
 /// and the batch succeeds. Messages of the queue that fail are delivered again by themselves.
 pub async fn handle(
     role: &DeploymentStepper,
-    bell: &QueueBell,
+    waker: &QueueWaker,
     scope: &Scope,
     event: Event,
 ) -> BatchAnswer {
@@ -121,7 +121,7 @@ pub async fn handle(
                 if let Some((deployment, facts)) = changed(scope, &item) {
                     let told = told.entry(deployment).or_default();
                     told.facts.extend(facts);
-                    told.is_rung = true;
+                    told.is_woken = true;
                 }
             }
             News::Wake(Ok(WakeMessage { deployment_id, at })) => {
@@ -139,10 +139,10 @@ pub async fn handle(
     role.base.meter.take(Measure::Wakes(u32::try_from(told.len()).unwrap_or(u32::MAX)));
     for (deployment, told) in told {
         let messages = told.messages.clone();
-        let is_rung = told.is_rung;
+        let is_woken = told.is_woken;
         let Err(error) = advance(role, &deployment, told).await else { continue };
         error!(%deployment, error = &error as &dyn std::error::Error, "a deployment could not be advanced");
-        if is_rung && let Err(error) = bell.park(&deployment, PARKED_S).await {
+        if is_woken && let Err(error) = waker.park(&deployment, PARKED_S).await {
             // The sweep finds it: what was written stays written.
             error!(%deployment, error = &error as &dyn std::error::Error, "nor could it be parked");
         }
@@ -159,7 +159,7 @@ async fn advance(
     if told.read_again {
         role.refresh(deployment).await?;
     }
-    if told.is_rung {
+    if told.is_woken {
         role.advance(deployment, told.facts).await?;
     }
     for at in told.timers {

@@ -2,7 +2,7 @@
 
 use control::FleetWatcher;
 use control::performing::Performs as _;
-use control::ports::{Errand, Hold, Upkeep};
+use control::ports::{Hold, RequestMessage, Upkeep};
 use serde::Deserialize;
 
 use crate::BatchAnswer;
@@ -16,7 +16,7 @@ pub type Event = Woken<Request, Told>;
 #[serde(untagged)]
 pub enum Request {
     /// A request of a deployment.
-    Errand(Errand),
+    RequestMessage(RequestMessage),
     /// Upkeep of the fleet.
     Upkeep(Upkeep),
 }
@@ -121,7 +121,7 @@ pub async fn handle(role: &FleetWatcher, event: Event) -> Result<BatchAnswer, co
 
 async fn perform(role: &FleetWatcher, request: Request) -> Result<(), control::Error> {
     match request {
-        Request::Errand(errand) => role.run_errand(&errand).await,
+        Request::Message(message) => role.take_request(&message).await,
         Request::Upkeep(upkeep) => role.keep_up(&upkeep).await,
     }
 }

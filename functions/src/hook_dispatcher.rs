@@ -4,14 +4,14 @@
 
 use control::HookDispatcher;
 use control::performing::Performs as _;
-use control::ports::Errand;
+use control::ports::RequestMessage;
 use serde::Deserialize;
 
 use crate::BatchAnswer;
 use crate::queue::Woken;
 
 /// Batches of hosts that shall get their command, or an event of Systems Manager.
-pub type Event = Woken<Errand, Told>;
+pub type Event = Woken<RequestMessage, Told>;
 
 /// An event of Systems Manager.
 #[derive(Debug, Deserialize)]
@@ -41,7 +41,7 @@ pub struct Invocation {
 pub async fn handle(role: &HookDispatcher, event: Event) -> Result<BatchAnswer, control::Error> {
     match event {
         Woken::Queue(messages) => {
-            Ok(messages.handle(async |errand| role.run_errand(&errand).await).await)
+            Ok(messages.handle(async |message| role.take_request(&message).await).await)
         }
         Woken::Event(Told::Invocation(Invocation { command_id, instance_id, status })) => {
             role.hear_of_command(&command_id, &instance_id, &status).await?;

@@ -7,7 +7,7 @@ use aws_lambda_events::s3::S3EventRecord;
 use aws_lambda_events::sqs::SqsMessage;
 use control::RevisionIntake;
 use control::performing::Performs as _;
-use control::ports::{Errand, UploadAgain, Uploaded};
+use control::ports::{RequestMessage, UploadAgain, Uploaded};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use thiserror::Error;
@@ -48,7 +48,7 @@ pub enum Body {
     /// That objects were put.
     Puts(Vec<Uploaded>),
     /// That a deployment wants its revision pinned.
-    Errand(Errand),
+    RequestMessage(RequestMessage),
     /// That an upload is to be tried again.
     Again(UploadAgain),
 }
@@ -141,8 +141,8 @@ impl TryFrom<Notification<Source>> for Event {
 }
 
 fn body_of(body: &str) -> Result<Body, DecodeError> {
-    if let Ok(errand) = serde_json::from_str(body) {
-        return Ok(Body::Errand(errand));
+    if let Ok(message) = serde_json::from_str(body) {
+        return Ok(Body::Request(message));
     }
     match serde_json::from_str(body) {
         Ok(again) => Ok(Body::Again(again)),
@@ -231,7 +231,7 @@ async fn take(
     is_again: bool,
 ) -> Result<(), Box<dyn StdError + 'static>> {
     match body? {
-        Body::Errand(errand) => role.run_errand(&errand).await?,
+        Body::Request(message) => role.take_request(&message).await?,
         Body::Again(UploadAgain { again }) => {
             // Who asked for it asks again, so that the queue need not.
             if let Err(error) = role.take_announced(&again, true).await {

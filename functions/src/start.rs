@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use aws::{
-    AutoScaling, CloudWatchAlarms, Document, Ec2Fleet, EcsServices, LambdaFunctions, QueueBell,
-    QueuedErrands, Queues, Redelivery, RunCommand, Runner, TargetGroups,
+    AutoScaling, CloudWatchAlarms, Document, Ec2Fleet, EcsServices, LambdaFunctions, QueueWaker,
+    QueuedMessages, Queues, Redelivery, RunCommand, Runner, TargetGroups,
 };
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
@@ -15,7 +15,7 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use control::carriers::Carriers;
 use control::performing::Handover;
 use control::ports::{
-    Balancers, Clock, Errands, Instances, NoCloud, NoTraffic, Placed, Site, Traffic,
+    Balancers, Clock, Instances, Messages, NoCloud, NoTraffic, Placed, Site, Traffic,
 };
 use control::{
     Base, Control, DAY_MS, DeploymentStepper, FleetWatcher, Followed, Gates, HookDispatcher,
@@ -66,8 +66,8 @@ pub struct Start {
     /// Whose records in the table are ours.
     pub scope: Scope,
     /// Wakes, also for what has to be parked.
-    pub bell: Arc<QueueBell>,
-    errands: Arc<dyn Errands>,
+    pub waker: Arc<QueueWaker>,
+    messages: Arc<dyn Messages>,
     /// One for both roles of `api`: operators follow what hosts send.
     followed: Followed,
     redelivery: Redelivery,
@@ -100,12 +100,12 @@ pub fn assemble(
     let scope = Scope::new(&config.account, &region)?;
     let queues = config.queues.clone();
     let sqs = aws_sdk_sqs::Client::new(&aws);
-    let bell = Arc::new(QueueBell::new(sqs.clone(), queues.clone(), Arc::clone(&clock)));
+    let waker = Arc::new(QueueWaker::new(sqs.clone(), queues.clone(), Arc::clone(&clock)));
     let redelivery = Redelivery::new(sqs.clone(), config.queue.clone());
     let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
     let base = Base {
         table: Arc::new(DynamoTable::new(dynamodb, config.table.clone(), scope.clone())),
-        bell: bell.clone(),
+        waker: waker.clone(),
         clock,
         entropy: Arc::new(SystemEntropy),
         meter: Arc::new(EmbeddedMeter::new(config.stack.clone())),
@@ -117,9 +117,9 @@ pub fn assemble(
         },
         shards: KnownShards::default(),
     };
-    let errands = Arc::new(QueuedErrands::new(sqs, queues));
+    let messages = Arc::new(QueuedMessages::new(sqs, queues));
     let followed = Followed::default();
-    Ok(Start { base, scope, bell, errands, followed, redelivery, config, aws })
+    Ok(Start { base, scope, waker, messages, followed, redelivery, config, aws })
 }
 
 impl Start {
@@ -132,8 +132,8 @@ impl Start {
             base: self.base.clone(),
             carriers: Carriers::default(),
             bundles: Arc::new(self.bundles()?),
-            errands: self.errands.clone(),
-            keeper: None,
+            messages: self.messages.clone(),
+            balancer_admin: None,
             ports: Placed::own(operator_api::Ports {
                 balancers: self.balancers(),
                 alarms: Arc::new(NoTraffic),
@@ -173,7 +173,7 @@ impl Start {
         let is_tried = self.config.queues == Queues::default();
         DeploymentStepper {
             base: self.base.clone(),
-            errands: self.errands.clone(),
+            messages: self.messages.clone(),
             handover: match is_tried {
                 true => Handover::Here(Arc::new(self.on_a_home())),
                 false => Handover::Elsewhere,
@@ -188,8 +188,8 @@ impl Start {
             carriers: Carriers::default(),
             bundles: Arc::new(NoCloud),
             dispatcher: Arc::new(PolledHosts),
-            errands: self.errands.clone(),
-            keeper: None,
+            messages: self.messages.clone(),
+            balancer_admin: None,
             sites: Placed::own(Site::none()),
             place: self.place(),
             followed: Followed::default(),
@@ -202,7 +202,7 @@ impl Start {
         FleetWatcher {
             base: self.base.clone(),
             carriers: Carriers::default(),
-            errands: self.errands.clone(),
+            messages: self.messages.clone(),
             ports: Placed::own(fleet_watcher::Ports {
                 instances: self.instances(),
                 balancers: self.balancers(),
@@ -217,7 +217,7 @@ impl Start {
         TrafficEvaluator {
             base: self.base.clone(),
             carriers: Carriers::default(),
-            errands: self.errands.clone(),
+            messages: self.messages.clone(),
             sites: Placed::own(Site {
                 instances: self.unreached_instances(),
                 traffic: Traffic {

@@ -3,14 +3,14 @@
 
 use control::TrafficEvaluator;
 use control::performing::Performs as _;
-use control::ports::Errand;
+use control::ports::RequestMessage;
 use serde::Deserialize;
 
 use crate::BatchAnswer;
 use crate::queue::Woken;
 
 /// Effects of deployments on traffic, or an event of the schedule or CloudWatch.
-pub type Event = Woken<Errand, Told>;
+pub type Event = Woken<RequestMessage, Told>;
 
 /// The schedule, or a change of an alarm.
 #[derive(Debug, Deserialize)]
@@ -39,7 +39,7 @@ pub struct AlarmChange {
 pub async fn handle(role: &TrafficEvaluator, event: Event) -> Result<BatchAnswer, control::Error> {
     match event {
         Woken::Queue(messages) => {
-            return Ok(messages.handle(async |errand| role.run_errand(&errand).await).await);
+            return Ok(messages.handle(async |message| role.take_request(&message).await).await);
         }
         Woken::Event(Told::Minute {}) => role.evaluate().await?,
         Woken::Event(Told::Alarm(AlarmChange { alarm_name })) => {

@@ -8,7 +8,7 @@ async fn main() -> Result<(), Error> {
     let start = functions::start().await?;
     let role = start.deployment_stepper();
     run(service_fn(|event: LambdaEvent<Event>| async {
-        let answer = handle(&role, &start.bell, &start.scope, event.payload).await;
+        let answer = handle(&role, &start.waker, &start.scope, event.payload).await;
         Ok::<_, Error>(start.hasten(answer).await)
     }))
     .await

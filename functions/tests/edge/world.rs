@@ -306,9 +306,9 @@ impl World {
             }
             Due::Records(records) => {
                 let event = decode(json!({ "Records": records }));
-                let Start { bell, scope, .. } = &self.stepper;
+                let Start { waker, scope, .. } = &self.stepper;
                 let role = self.stepper.deployment_stepper();
-                Box::pin(deployment_stepper::handle(&role, bell, scope, event)).await;
+                Box::pin(deployment_stepper::handle(&role, waker, scope, event)).await;
             }
             Due::Minute => Box::pin(self.minute()).await,
             Due::Alarm => Box::pin(self.alarm()).await,
@@ -365,9 +365,9 @@ impl World {
         let answer = match queue.as_str() {
             "uploads" => revision_intake::handle(&self.intake, decode(event)).await,
             "wakes" => {
-                let Start { bell, scope, .. } = &self.stepper;
+                let Start { waker, scope, .. } = &self.stepper;
                 let role = self.stepper.deployment_stepper();
-                Ok(deployment_stepper::handle(&role, bell, scope, decode(event)).await)
+                Ok(deployment_stepper::handle(&role, waker, scope, decode(event)).await)
             }
             "commands" => hook_dispatcher::handle(&self.dispatcher, decode(event)).await,
             "fleet" => fleet_watcher::handle(&self.fleet, decode(event)).await,

@@ -21,6 +21,6 @@ pub use balancers::TargetGroups;
 pub use commands::{Document, RunCommand, Runner};
 pub use functions::LambdaFunctions;
 pub use instances::Ec2Fleet;
-pub use queues::{QueueBell, QueuedErrands, Queues, Redelivery, WakeMessage};
+pub use queues::{QueueWaker, QueuedMessages, Queues, Redelivery, WakeMessage};
 pub use scaling::AutoScaling;
 pub use services::EcsServices;

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use aws_sdk_sqs::Client;
-use control::ports::{Bell, Clock, CloudError, Errand, Errands, Upkeep, UploadAgain};
+use control::ports::{Clock, CloudError, Messages, RequestMessage, Upkeep, UploadAgain, Waker};
 use engine::deployment::{Fact, Performer};
 use engine::{DeploymentId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -68,13 +68,13 @@ impl Sender {
 
 /// Wakes deployments. What is written wakes them by the table's stream, so that no ring can be lost between the two; a
 /// moment is a delayed message.
-pub struct QueueBell {
+pub struct QueueWaker {
     sender: Sender,
     clock: Arc<dyn Clock>,
 }
 
-impl QueueBell {
-    /// A bell that sends its wakes to the queue `wakes`.
+impl QueueWaker {
+    /// A waker that sends its wakes to the queue `wakes`.
     pub fn new(client: Client, queues: Queues, clock: Arc<dyn Clock>) -> Self {
         Self { sender: Sender { client, queues }, clock }
     }
@@ -91,10 +91,10 @@ impl QueueBell {
 }
 
 #[async_trait]
-impl Bell for QueueBell {
-    fn ring(&self, _: &DeploymentId, _: Vec<Fact>) {}
+impl Waker for QueueWaker {
+    fn wake(&self, _: &DeploymentId, _: Vec<Fact>) {}
 
-    async fn ring_at(&self, deployment: &DeploymentId, at: Timestamp) {
+    async fn wake_at(&self, deployment: &DeploymentId, at: Timestamp) {
         let Some(queue) = &self.sender.queues.wakes else { return };
         let delay_s = at.since_ms(self.clock.now()).div_ceil(1_000);
         let wake = WakeMessage { deployment_id: deployment.clone(), at: Some(at) };
@@ -108,11 +108,11 @@ impl Bell for QueueBell {
 
 /// Hands requests to the functions that perform them.
 #[derive(Debug, Clone)]
-pub struct QueuedErrands {
+pub struct QueuedMessages {
     sender: Sender,
 }
 
-impl QueuedErrands {
+impl QueuedMessages {
     /// Sends to `queues`.
     pub fn new(client: Client, queues: Queues) -> Self {
         Self { sender: Sender { client, queues } }
@@ -120,8 +120,8 @@ impl QueuedErrands {
 }
 
 #[async_trait]
-impl Errands for QueuedErrands {
-    async fn hand_over(&self, to: Performer, errand: &Errand) -> Result<bool, CloudError> {
+impl Messages for QueuedMessages {
+    async fn hand_over(&self, to: Performer, message: &RequestMessage) -> Result<bool, CloudError> {
         let queues = &self.sender.queues;
         let queue = match to {
             Performer::DeploymentStepper => &None,
@@ -131,7 +131,7 @@ impl Errands for QueuedErrands {
             Performer::FleetWatcher => &queues.fleet,
         };
         let Some(queue) = queue else { return Ok(false) };
-        self.sender.send(queue, errand, 0).await?;
+        self.sender.send(queue, message, 0).await?;
         Ok(true)
     }
 

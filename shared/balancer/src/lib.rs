@@ -2,11 +2,11 @@
 //! runtime socket, and alarms on what either the built-in balancer or Prometheus measures. The rules that deployments go
 //! by are `control`'s; nothing here knows of them.
 
+mod admin;
 mod alarms;
 mod asked;
 mod body;
 mod haproxy;
-mod keeper;
 mod measure;
 mod outside;
 mod pool;

@@ -36,7 +36,7 @@ pub use installation::{DAY_MS, ROW_UNITS, Settings};
 pub use operator_api::OperatorApi;
 use performing::{Handover, Performers, Performs};
 pub use ports::Place;
-use ports::{BalancerKeeper, Bundles, Dispatcher, Errand, Errands, Placed, Site};
+use ports::{BalancerAdmin, Bundles, Dispatcher, Messages, Placed, RequestMessage, Site};
 pub use revision_intake::RevisionIntake;
 pub use secrets::hash_of;
 pub use traffic_evaluator::TrafficEvaluator;
@@ -54,9 +54,9 @@ pub struct Control {
     /// Reaches hosts.
     pub dispatcher: Arc<dyn Dispatcher>,
     /// What other functions are asked for.
-    pub errands: Arc<dyn Errands>,
+    pub messages: Arc<dyn Messages>,
     /// The balancers that the installation has itself, where it can have any.
-    pub keeper: Option<Arc<dyn BalancerKeeper>>,
+    pub balancer_admin: Option<Arc<dyn BalancerAdmin>>,
     /// What deployments act on, by where that is.
     pub sites: Placed<Site>,
     /// Where this installation is.
@@ -77,7 +77,7 @@ impl Control {
     pub fn deployment_stepper(&self) -> DeploymentStepper {
         DeploymentStepper {
             base: self.base.clone(),
-            errands: self.errands.clone(),
+            messages: self.messages.clone(),
             handover: Handover::Here(Arc::new(self.clone())),
         }
     }
@@ -100,7 +100,7 @@ impl Control {
             base: self.base.clone(),
             carriers: self.carriers.clone(),
             sites: self.sites.clone(),
-            errands: self.errands.clone(),
+            messages: self.messages.clone(),
             handover: Handover::Here(Arc::new(self.clone())),
         }
     }
@@ -110,7 +110,7 @@ impl Control {
         FleetWatcher {
             base: self.base.clone(),
             carriers: self.carriers.clone(),
-            errands: self.errands.clone(),
+            messages: self.messages.clone(),
             ports: self.sites.map(|site| fleet_watcher::Ports {
                 instances: site.instances,
                 balancers: site.traffic.balancers,
@@ -137,8 +137,8 @@ impl Control {
             base: self.base.clone(),
             carriers: self.carriers.clone(),
             bundles: self.bundles.clone(),
-            errands: self.errands.clone(),
-            keeper: self.keeper.clone(),
+            messages: self.messages.clone(),
+            balancer_admin: self.balancer_admin.clone(),
             ports: self.sites.map(|site| operator_api::Ports {
                 balancers: site.traffic.balancers,
                 alarms: site.traffic.alarms,
@@ -162,11 +162,11 @@ impl Performers for Control {
 }
 
 impl Control {
-    /// Performs a request that was handed over to a role; see [`Performs::run_errand`].
+    /// Performs a request that was handed over to a role; see [`Performs::take_request`].
     ///
     /// # Errors
     /// When it could not be performed now; running it again does no harm.
-    pub async fn run_errand(&self, to: Performer, errand: &Errand) -> Result<(), Error> {
-        self.performer(to).run_errand(errand).await
+    pub async fn take_request(&self, to: Performer, message: &RequestMessage) -> Result<(), Error> {
+        self.performer(to).take_request(message).await
     }
 }

@@ -7,7 +7,7 @@ use engine::DeploymentId;
 use engine::deployment::{Fact, Performer, Request};
 use tracing::{debug, instrument, warn};
 
-use crate::ports::{Errand, Errands};
+use crate::ports::{Messages, RequestMessage};
 use crate::rows::{self, DeploymentRow, Outcome, OutcomeRow, Stored};
 use crate::table::TableError;
 use crate::{Base, Error};
@@ -58,9 +58,9 @@ pub trait Performs: Send + Sync {
     ///
     /// # Errors
     /// When it could not be performed now; running it again does no harm.
-    #[instrument(name = "deployment", skip_all, fields(deployment = %errand.deployment_id))]
-    async fn run_errand(&self, errand: &Errand) -> Result<(), Error> {
-        let Errand { deployment_id: id, request } = errand;
+    #[instrument(name = "deployment", skip_all, fields(deployment = %message.deployment_id))]
+    async fn take_request(&self, message: &RequestMessage) -> Result<(), Error> {
+        let RequestMessage { deployment_id: id, request } = message;
         for _ in 0..TRIES {
             let Some(stored) = self.base().deployment(id).await? else { return Ok(()) };
             if !stored.row.deployment.wants(request) {
@@ -93,7 +93,7 @@ pub trait Performs: Send + Sync {
             let row = OutcomeRow { deployment_id: id.clone(), at: base.now(), outcome };
             base.table.write(&[rows::put(&row)?]).await?;
         }
-        base.bell.ring(id, facts);
+        base.waker.wake(id, facts);
         Ok(())
     }
 }
@@ -113,14 +113,14 @@ impl Handover {
     /// Performs a request of a deployment, or hands it over: then nothing is known of it yet.
     pub(crate) async fn perform(
         &self,
-        errands: &dyn Errands,
+        messages: &dyn Messages,
         stored: &Stored<DeploymentRow>,
         request: &Request,
         to: Performer,
     ) -> Result<Vec<Fact>, Error> {
         let id = stored.row.deployment.id();
-        let errand = Errand { deployment_id: id.clone(), request: request.clone() };
-        if errands.hand_over(to, &errand).await? {
+        let message = RequestMessage { deployment_id: id.clone(), request: request.clone() };
+        if messages.hand_over(to, &message).await? {
             return Ok(Vec::new());
         }
         match self {

@@ -65,7 +65,7 @@ pub struct Record {
     /// When it may be removed.
     pub expires_at: Option<Timestamp>,
     /// Whether its writing wakes a deployment.
-    pub rings: bool,
+    pub wakes: bool,
 }
 
 /// The indexes. They hold keys only.

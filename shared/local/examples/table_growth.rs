@@ -21,7 +21,7 @@ fn records(number: usize) -> [Record; 2] {
     let key = Key::new(format!("D#{number:08}"), "META");
     let listed = Some(Key::new("listed", format!("{number:08}")));
     let (schema, version, waking, expires_at) = (1, 1, None, None);
-    let row = |key, listed, rings, body| Record {
+    let row = |key, listed, wakes, body| Record {
         key,
         schema,
         version,
@@ -29,7 +29,7 @@ fn records(number: usize) -> [Record; 2] {
         listed,
         waking: Clone::clone(&waking),
         expires_at,
-        rings,
+        wakes,
     };
     [row(key, listed, true, body.clone()), row(Key::new("group", "STATE"), None, false, body)]
 }

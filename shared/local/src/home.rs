@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use balancer::{Balancers, HomeTraffic, Outside, OutsideError, Resolver, SetUpError};
 use control::carriers::Carriers;
 use control::ports::{
-    BalancerKeeper, Instances, NoCloud, NoFunctions, NoMeter, NoServices, Placed, Site, Traffic,
+    BalancerAdmin, Instances, NoCloud, NoFunctions, NoMeter, NoServices, Placed, Site, Traffic,
 };
 use control::{Base, Control, Followed, Gates, KnownShards, Place, Settings};
 use futures::future::BoxFuture;
@@ -26,15 +26,15 @@ use tokio::task::JoinHandle;
 use wire::codedeploy::{ApiError, ErrorName};
 
 use self::begun::{Added, Begun};
-use crate::bell::{self, bell};
 use crate::descriptors::Shares;
 use crate::dir::{Dir, DirError, Endpoints, KeyPair, Ports};
 use crate::dispatcher::Mailboxes;
-use crate::hosts::keeper::{self, Program};
 use crate::hosts::layout::{HostFiles, HostNumber, LayoutError, loopback_address};
 use crate::hosts::namespace::{self, NamespaceError};
 use crate::hosts::process::{self, ProcessError, RunningHost};
+use crate::hosts::supervisor::{self, Program};
 use crate::machine::{HomeClock, SystemEntropy, new_keys};
+use crate::waker::{self, waker};
 use crate::{dynamodb, tidy};
 
 /// The bucket that revisions are uploaded to.
@@ -150,7 +150,7 @@ pub struct Home {
     endpoints: Endpoints,
     control: Control,
     hosts: Vec<HostFiles>,
-    keepers: Vec<JoinHandle<Option<RunningHost>>>,
+    supervisors: Vec<JoinHandle<Option<RunningHost>>>,
     /// What this start has added to the hosts that there were.
     added: Added,
     refused_view: Option<NamespaceError>,
@@ -228,14 +228,14 @@ impl Home {
         let network = serve_table(options.table_port, &dynamodb, &signed_by).await?;
         let endpoints = endpoints(api_port, &s3, network.as_ref(), keys);
         let mailboxes = Arc::new(Mailboxes::new());
-        let (bell, rings) = bell();
+        let (waker, wakes) = waker();
         let balancers = open_balancers(&dir, shares.balancers).await?;
         let traffic = traffic_of(balancers.clone(), options.outside.clone());
-        let keeper = Arc::new(balancers.clone());
+        let balancer_admin = Arc::new(balancers.clone());
         let clock = Arc::new(HomeClock::new());
-        let ports = (Arc::clone(&mailboxes), bell, Arc::clone(&clock));
+        let ports = (Arc::clone(&mailboxes), waker, Arc::clone(&clock));
         let mut control =
-            assemble(&dir, &endpoints, dynamodb.tables(), ports, (keeper, traffic)).await?;
+            assemble(&dir, &endpoints, dynamodb.tables(), ports, (balancer_admin, traffic)).await?;
         control.base.settings.kept_bundles_ms =
             u64::try_from(options.keep.as_millis()).unwrap_or(u64::MAX);
         clock.go_on_from(control.base.latest().await.map_err(HomeError::Begun)?);
@@ -243,7 +243,7 @@ impl Home {
         let router = api::router(control.operator_api(), control.host_api(), SignedBy(signed_by));
         let api = tokio::spawn(serve_api(api_listener, shares.api, router, stopped));
         let tasks = vec![
-            tokio::spawn(bell::work(control.clone(), clock, rings)),
+            tokio::spawn(waker::work(control.clone(), clock, wakes)),
             tokio::spawn(uploads::take(control.clone(), uploads)),
             tokio::spawn(tidy::work(dir.path().to_owned(), control.clone(), options.keep)),
         ];
@@ -252,7 +252,7 @@ impl Home {
             endpoints,
             control,
             hosts: Vec::new(),
-            keepers: Vec::new(),
+            supervisors: Vec::new(),
             added: Added::default(),
             refused_view: None,
             stop_hosts: watch::Sender::new(false),
@@ -309,10 +309,10 @@ impl Home {
             files.create()?;
             let name = files.number().to_string();
             roster::register(&self.control, files, &name, &self.endpoints.api).await?;
-            let running = keeper::find_or_start(files, &*command)?;
+            let running = supervisor::find_or_start(files, &*command)?;
             let stopped = self.stop_hosts.subscribe();
-            let kept = keeper::keep(files.clone(), Arc::clone(&command), running, stopped);
-            self.keepers.push(tokio::spawn(kept));
+            let kept = supervisor::keep(files.clone(), Arc::clone(&command), running, stopped);
+            self.supervisors.push(tokio::spawn(kept));
             names.push(name);
         }
         if tokio::time::timeout(HOSTS_PATIENCE, mailboxes.all_polled(&names)).await.is_err() {
@@ -333,8 +333,8 @@ impl Home {
         let removed = self.dir.remove_endpoints();
         self.stop_hosts.send_replace(true);
         let mut running = Vec::new();
-        for keeper in self.keepers {
-            running.extend(keeper.await.map_err(HomeError::Died)?);
+        for supervisor in self.supervisors {
+            running.extend(supervisor.await.map_err(HomeError::Died)?);
         }
         let hosts = self.hosts;
         let ended = tokio::task::spawn_blocking(move || end_hosts(&hosts, &running))
@@ -437,8 +437,8 @@ async fn assemble(
     dir: &Dir,
     endpoints: &Endpoints,
     tables: dynamodb::Tables,
-    (dispatcher, bell, clock): (Arc<Mailboxes>, bell::HomeBell, Arc<HomeClock>),
-    (keeper, traffic): (Arc<dyn BalancerKeeper>, Traffic),
+    (dispatcher, waker, clock): (Arc<Mailboxes>, waker::HomeWaker, Arc<HomeClock>),
+    (balancer_admin, traffic): (Arc<dyn BalancerAdmin>, Traffic),
 ) -> Result<Control, HomeError> {
     let at = store::Endpoints { dynamodb: Arc::new(tables), s3: endpoints.s3.clone() };
     let keys = store::Keys {
@@ -451,7 +451,7 @@ async fn assemble(
     let bundles = S3Bundles::new(clients.s3, KEPT, dir.file("spool")).announcing(REVISIONS);
     let base = Base {
         table: Arc::new(DynamoTable::new(clients.dynamodb, TABLE, scope)),
-        bell: Arc::new(bell),
+        waker: Arc::new(waker),
         clock,
         entropy: Arc::new(SystemEntropy),
         meter: Arc::new(NoMeter),
@@ -468,8 +468,8 @@ async fn assemble(
         carriers: Carriers::default(),
         bundles: Arc::new(bundles),
         dispatcher,
-        errands: Arc::new(NoCloud),
-        keeper: Some(keeper),
+        messages: Arc::new(NoCloud),
+        balancer_admin: Some(balancer_admin),
         sites: Placed::own(Site { instances: Instances::none(), traffic }),
         place: Place { account: ACCOUNT.to_owned(), region: REGION.to_owned() },
         followed: Followed::default(),

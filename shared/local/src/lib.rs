@@ -4,7 +4,6 @@
 //!
 //! Everything here listens on loopback addresses and deliberately on nothing else.
 
-mod bell;
 pub mod descriptors;
 pub mod dir;
 mod dispatcher;
@@ -13,3 +12,4 @@ pub mod home;
 pub mod hosts;
 mod machine;
 mod tidy;
+mod waker;

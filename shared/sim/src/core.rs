@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use control::ports::{Errand, Upkeep, Uploaded};
+use control::ports::{RequestMessage, Upkeep, Uploaded};
 use control::table::Write;
 use engine::deployment::Fact;
 use engine::{DeploymentId, Timestamp};
@@ -48,8 +48,8 @@ pub(crate) const EPOCH_MS: u64 = 1_800_000_000_000;
 pub(crate) enum Event {
     /// A task that waited goes on.
     Resume(u64),
-    /// Somebody rang for a deployment.
-    Bell { id: DeploymentId, facts: Vec<Fact> },
+    /// Somebody woke a deployment.
+    Woken { id: DeploymentId, facts: Vec<Fact> },
     /// A timer of a deployment is due.
     Timer { id: DeploymentId, at: Timestamp },
     /// Hosts hear of commands.
@@ -63,7 +63,7 @@ pub(crate) enum Event {
     /// The minute's sweep.
     Sweep,
     /// A request that was handed over comes to whoever performs it.
-    Errand(Errand),
+    Request(RequestMessage),
     /// Upkeep of the fleet that was asked for is due.
     Upkeep(Upkeep),
     /// The minute's upkeep.
@@ -242,7 +242,7 @@ pub(crate) struct Core {
     /// How long a deployment may take in all.
     pub(crate) total_ms: u64,
     /// Whether requests are performed elsewhere than they are decided, as functions do it.
-    pub(crate) has_errands: bool,
+    pub(crate) has_queues: bool,
     /// Whether there are instances.
     pub(crate) is_cloud: bool,
     pub(crate) cloud: Cloud,
@@ -292,7 +292,7 @@ impl Core {
             lines: Vec::new(),
             events: 0,
             total_ms: 8 * 3_600_000,
-            has_errands: false,
+            has_queues: false,
             start_ramp: 500,
             hosts_of_shard: 256,
             traffic: TrafficWorld::default(),
@@ -356,7 +356,7 @@ impl Core {
         }
     }
 
-    /// Forgets every bell that was rung and every timer that was armed.
+    /// Forgets every waker that was rung and every timer that was armed.
     pub(crate) fn forget_wakes(&mut self) {
         self.queue.retain(|_, event| !event.is_wake());
     }

@@ -140,7 +140,7 @@ pub(crate) fn step_holds(
     new: &Deployment,
 ) -> Result<(), String> {
     note_sending(core, new);
-    if !core.has_errands && !core.is_cloud {
+    if !core.has_queues && !core.is_cloud {
         return Ok(());
     }
     let (id, checks) = (new.id(), &core.checks);

@@ -13,10 +13,10 @@ pub(crate) struct Faults {
     pub(crate) slow: u32,
     /// A process stands still for up to a minute and a half.
     pub(crate) stall: u32,
-    pub(crate) bell_lost: u32,
-    pub(crate) bell_twice: u32,
+    pub(crate) wake_lost: u32,
+    pub(crate) wake_twice: u32,
     /// It comes up to two minutes later.
-    pub(crate) bell_late: u32,
+    pub(crate) wake_late: u32,
     pub(crate) timer_lost: u32,
     pub(crate) offer_lost: u32,
     pub(crate) offer_late: u32,
@@ -34,10 +34,10 @@ pub(crate) struct Faults {
     /// A host is cut off, at each of its steps.
     pub(crate) cut: u32,
     pub(crate) announced_twice: u32,
-    pub(crate) errand_lost: u32,
-    pub(crate) errand_twice: u32,
+    pub(crate) message_lost: u32,
+    pub(crate) message_twice: u32,
     /// It comes up to two minutes later.
-    pub(crate) errand_late: u32,
+    pub(crate) message_late: u32,
     /// The cloud does not answer.
     pub(crate) throttled: u32,
     /// Something is told of a command, true or not.
@@ -77,9 +77,9 @@ impl Faults {
             die: often(100),
             slow: often(1_000),
             stall: often(15),
-            bell_lost: often(5_000),
-            bell_twice: often(3_000),
-            bell_late: often(2_000),
+            wake_lost: often(5_000),
+            wake_twice: often(3_000),
+            wake_late: often(2_000),
             timer_lost: often(5_000),
             offer_lost: often(8_000),
             offer_late: often(2_000),
@@ -91,9 +91,9 @@ impl Faults {
             stays_down: often(3_000),
             cut: often(100),
             announced_twice: often(5_000),
-            errand_lost: often(3_000),
-            errand_twice: often(3_000),
-            errand_late: often(2_000),
+            message_lost: often(3_000),
+            message_twice: often(3_000),
+            message_late: often(2_000),
             skew_ms: u64::from(often(2_000)),
             throttled: 0,
             hints: 0,

@@ -313,7 +313,7 @@ impl World {
             let ms = core.random.between(0, 60_000);
             core.push(ms, Event::Told(told.clone()));
         }
-        let late = core.random.of_ten_thousand(faults.errand_late);
+        let late = core.random.of_ten_thousand(faults.message_late);
         let ms = core.random.between(0, if late { 120_000 } else { 2_000 });
         core.push(ms, Event::Told(told));
     }

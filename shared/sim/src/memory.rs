@@ -346,7 +346,7 @@ mod tests {
             listed: None,
             waking: None,
             expires_at: None,
-            rings: false,
+            wakes: false,
         };
         [Write::Put(record, condition)]
     }

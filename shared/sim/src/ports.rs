@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use control::ports::{
-    Bell, Clock, CloudError, Dispatcher, Entropy, Errand, Errands, Unheard, Upkeep, UploadAgain,
+    Clock, CloudError, Dispatcher, Entropy, Messages, RequestMessage, Unheard, Upkeep, UploadAgain,
+    Waker,
 };
 use control::table::{Index, Key, Page, Query, Record, Table, TableError, Write};
 use engine::deployment::{Fact, Performer, Request};
@@ -135,30 +136,30 @@ impl Ports {
 }
 
 #[async_trait]
-impl Bell for Ports {
-    fn ring(&self, deployment: &DeploymentId, facts: Vec<Fact>) {
+impl Waker for Ports {
+    fn wake(&self, deployment: &DeploymentId, facts: Vec<Fact>) {
         let mut core = self.shared.core();
         if core.streams.are_there() {
             return;
         }
         let faults = core.faults;
         let event =
-            |facts: &Vec<Fact>| Event::Bell { id: deployment.clone(), facts: facts.clone() };
-        if core.random.of_ten_thousand(faults.bell_twice) {
+            |facts: &Vec<Fact>| Event::Woken { id: deployment.clone(), facts: facts.clone() };
+        if core.random.of_ten_thousand(faults.wake_twice) {
             let ms = core.random.between(0, 100_000);
             core.push(ms, event(&facts));
         }
-        if core.random.of_ten_thousand(faults.bell_lost) {
-            core.tell("bell", || format!("for {deployment} is lost"));
+        if core.random.of_ten_thousand(faults.wake_lost) {
+            core.tell("waker", || format!("for {deployment} is lost"));
         } else {
-            let late = core.random.of_ten_thousand(faults.bell_late);
+            let late = core.random.of_ten_thousand(faults.wake_late);
             let ms =
                 if late { core.random.between(100, 120_000) } else { core.random.between(0, 3) };
             core.push(ms, event(&facts));
         }
     }
 
-    async fn ring_at(&self, deployment: &DeploymentId, at: Timestamp) {
+    async fn wake_at(&self, deployment: &DeploymentId, at: Timestamp) {
         let mut core = self.shared.core();
         let lost = core.faults.timer_lost;
         if core.random.of_ten_thousand(lost) {
@@ -171,14 +172,14 @@ impl Bell for Ports {
 }
 
 #[async_trait]
-impl Errands for Ports {
-    async fn hand_over(&self, to: Performer, errand: &Errand) -> Result<bool, CloudError> {
-        let Errand { deployment_id: id, request } = errand;
+impl Messages for Ports {
+    async fn hand_over(&self, to: Performer, message: &RequestMessage) -> Result<bool, CloudError> {
+        let RequestMessage { deployment_id: id, request } = message;
         if to == Performer::DeploymentStepper {
             return Ok(false);
         }
         self.shared.core().note_dispatch(id, request);
-        if !self.shared.core().has_errands {
+        if !self.shared.core().has_queues {
             return Ok(false);
         }
         self.shared.pause().await;
@@ -187,36 +188,36 @@ impl Errands for Ports {
             core.refuses(Place::Queue, "hand_over", (id, *batch))?;
         }
         let faults = core.faults;
-        let errand = || Event::Errand(errand.clone());
-        if core.random.of_ten_thousand(faults.errand_twice) {
+        let message = || Event::Request(message.clone());
+        if core.random.of_ten_thousand(faults.message_twice) {
             let ms = core.random.between(0, 100_000);
-            core.push(ms, errand());
+            core.push(ms, message());
         }
-        if core.random.of_ten_thousand(faults.errand_lost) {
-            core.tell("errand", || format!("of {id} is lost: {request:?}"));
+        if core.random.of_ten_thousand(faults.message_lost) {
+            core.tell("message", || format!("of {id} is lost: {request:?}"));
             return Ok(true);
         }
-        let late = core.random.of_ten_thousand(faults.errand_late);
+        let late = core.random.of_ten_thousand(faults.message_late);
         let ms = if late { core.random.between(100, 120_000) } else { core.random.between(0, 50) };
-        core.push(ms, errand());
+        core.push(ms, message());
         Ok(true)
     }
 
     fn accepts_at_once(&self) -> bool {
         let core = self.shared.core();
-        !core.has_errands && !core.is_cloud
+        !core.has_queues && !core.is_cloud
     }
 
     async fn keep_up(&self, upkeep: &Upkeep, delay_s: u32) -> Result<(), CloudError> {
         let mut core = self.shared.core();
         let faults = core.faults;
         let delay_ms = u64::from(delay_s) * 1_000;
-        if core.random.of_ten_thousand(faults.errand_twice) {
+        if core.random.of_ten_thousand(faults.message_twice) {
             let ms = core.random.between(0, 100_000);
             core.push(ms, Event::Upkeep(upkeep.clone()));
         }
-        if !core.random.of_ten_thousand(faults.errand_lost) {
-            let late = core.random.of_ten_thousand(faults.errand_late);
+        if !core.random.of_ten_thousand(faults.message_lost) {
+            let late = core.random.of_ten_thousand(faults.message_late);
             let ms = core.random.between(0, if late { 120_000 } else { 50 });
             core.push(delay_ms + ms, Event::Upkeep(upkeep.clone()));
         }

@@ -78,7 +78,7 @@ pub(crate) struct Story {
     pub(crate) acts: Vec<(u64, Act)>,
     lasts_ms: u64,
     total_ms: u64,
-    pub(crate) has_errands: bool,
+    pub(crate) has_queues: bool,
     pub(crate) start_ramp: u32,
     /// Most hosts that a deployment keeps in one partition.
     pub(crate) hosts_of_shard: usize,
@@ -149,7 +149,7 @@ impl Story {
             acts,
             lasts_ms,
             total_ms,
-            has_errands: random.of_ten_thousand(5_000),
+            has_queues: random.of_ten_thousand(5_000),
             hosts_of_shard: 256,
             start_ramp: *random.pick(&[1, 3, 500, 500]).unwrap_or(&500),
             cloud: None,
@@ -201,7 +201,7 @@ impl Story {
         let is_home = self.cloud.is_none()
             && self.functions.is_none()
             && self.services.is_none()
-            && !self.has_errands;
+            && !self.has_queues;
         self.clock = ClockStory::by_chance(seed, self.lasts_ms).filter(|_| is_home);
     }
 
@@ -209,7 +209,7 @@ impl Story {
     /// makes it necessary. Its chance is its own, and leaves the worlds of `regressions.txt` what they were.
     fn add_pace(&mut self, seed: u64) {
         let mut random = Random::new(seed ^ 0x7061_6365_0000_004b);
-        if random.of_ten_thousand(1_500) && self.has_errands {
+        if random.of_ten_thousand(1_500) && self.has_queues {
             self.row_units = random.pick(&[10, 50, control::ROW_UNITS]).copied();
         }
     }
@@ -260,7 +260,7 @@ impl Story {
             acts: vec![(10_000, Act::DeployWith { group: 0, config: config.to_owned() })],
             lasts_ms: 10_000,
             total_ms: 8 * 3_600_000,
-            has_errands: false,
+            has_queues: false,
             hosts_of_shard: 256,
             start_ramp: START_RAMP,
             cloud: None,
@@ -287,7 +287,7 @@ impl Story {
     pub(crate) fn scale(config: &str, hosts: usize) -> Self {
         let (streams, row_units) = (STREAM_SHARDS, Some(control::ROW_UNITS));
         let cloud = Some(CloudStory::calm(hosts));
-        Self { has_errands: true, streams, row_units, cloud, ..Self::calm(config, hosts) }
+        Self { has_queues: true, streams, row_units, cloud, ..Self::calm(config, hosts) }
     }
 
     /// The same, and somebody stops it while they run.

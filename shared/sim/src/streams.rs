@@ -39,7 +39,7 @@ impl Streams {
     /// A record that was written comes into the stream, if it wakes a deployment. Returns the shard whose reader has rested.
     pub(crate) fn put(&mut self, record: &Record) -> Option<usize> {
         let number = shard_of(&record.key.partition, self.0.len())?;
-        let shard = self.0.get_mut(number).filter(|_| record.rings)?;
+        let shard = self.0.get_mut(number).filter(|_| record.wakes)?;
         shard.waiting.push_back(record.clone());
         let was_read = std::mem::replace(&mut shard.is_read, true);
         (!was_read).then_some(number)

@@ -198,7 +198,7 @@ mod tests {
             listed: None,
             waking: waking.map(|at| Key::new("ACTIVE", at)),
             expires_at: None,
-            rings: false,
+            wakes: false,
         }
     }
 

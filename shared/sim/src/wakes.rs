@@ -56,6 +56,6 @@ impl World {
 impl Event {
     /// Whether it wakes a deployment.
     pub(crate) fn is_wake(&self) -> bool {
-        matches!(self, Self::Bell { .. } | Self::Timer { .. })
+        matches!(self, Self::Woken { .. } | Self::Timer { .. })
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use control::carriers::Carriers;
-use control::ports::{Errand, NoMeter, Placed, Site, Traffic, Uploaded};
+use control::ports::{NoMeter, Placed, RequestMessage, Site, Traffic, Uploaded};
 use control::{Base, Control, Error, Followed, Gates, KnownShards, Place, Settings};
 use engine::deployment::Performer;
 use engine::{DeploymentId, Timestamp};
@@ -112,7 +112,7 @@ impl World {
 
     fn made(story: &Story, random: Random, recording: bool, units: Option<Units>) -> Self {
         let mut core = Core::new(random, story.faults, recording);
-        core.has_errands = story.has_errands;
+        core.has_queues = story.has_queues;
         core.start_ramp = story.start_ramp;
         core.hosts_of_shard = story.hosts_of_shard;
         core.is_cloud = story.cloud.is_some();
@@ -207,10 +207,10 @@ impl World {
     fn happens(&mut self, event: Event) {
         match event {
             Event::Resume(task) => self.resume(task),
-            Event::Bell { id, facts } => self.advance(id, facts),
+            Event::Woken { id, facts } => self.advance(id, facts),
             Event::Timer { id, at } => self.wake(id, at),
             Event::Stream(shard) => self.read_stream(shard),
-            Event::Errand(errand) => self.run_errand(errand),
+            Event::Request(message) => self.take_request(message),
             Event::Upkeep(upkeep) => self.keep_up(upkeep),
             Event::KeepFleet => self.keep_fleet(),
             Event::Told(told) => self.told(told),
@@ -286,21 +286,21 @@ impl World {
 
     /// Another function performs a request. One that fails is tried again, as a queue would; in the end, the deployment
     /// asks again by itself.
-    fn run_errand(&mut self, errand: Errand) {
-        let what = format!("errand of {}", errand.deployment_id);
-        self.shared.core().tell(&what, || format!("{:?}", errand.request));
+    fn take_request(&mut self, message: RequestMessage) {
+        let what = format!("message of {}", message.deployment_id);
+        self.shared.core().tell(&what, || format!("{:?}", message.request));
         let to = {
             let core = self.shared.core();
-            let row = core.checks.deployments.get(&errand.deployment_id);
-            row.map(|row| row.deployment.traits(&errand.request, core.time()).performer)
+            let row = core.checks.deployments.get(&message.deployment_id);
+            row.map(|row| row.deployment.traits(&message.request, core.time()).performer)
         };
         let Some(to) = to else { return };
         // Who may do all that a step may need goes on with the deployment itself.
         let is_driver = to == Performer::TrafficEvaluator;
         self.spawn(what, is_driver, None, move |control, shared| async move {
-            let done = control.run_errand(to, &errand).await;
+            let done = control.take_request(to, &message).await;
             if done.is_err() {
-                shared.core().push(5_000, Event::Errand(errand));
+                shared.core().push(5_000, Event::Request(message));
             }
         });
     }
@@ -479,7 +479,7 @@ fn server_of(shared: &Arc<Shared>, server: u64, skew_ms: u64) -> Control {
     };
     let base = Base {
         table: ports.clone(),
-        bell: ports.clone(),
+        waker: ports.clone(),
         clock: ports.clone(),
         entropy: ports.clone(),
         meter: Arc::new(NoMeter),
@@ -499,8 +499,8 @@ fn server_of(shared: &Arc<Shared>, server: u64, skew_ms: u64) -> Control {
         carriers: Carriers::default(),
         bundles: Arc::new(SimBundles { shared: Arc::clone(shared) }),
         dispatcher: ports.clone(),
-        errands: ports.clone(),
-        keeper: None,
+        messages: ports.clone(),
+        balancer_admin: None,
         sites: Placed::own(Site {
             instances: instances_of(&ports),
             traffic: Traffic {

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use async_trait::async_trait;
 use control::carriers::{Acting, Carrier, Carriers};
 use control::ports::{
-    Alarms, BalancerError, Bell, Clock, Dispatcher, Entropy, NoCloud, NoMeter, Placed, Reading,
-    Site, Traffic, Wanted as _,
+    Alarms, BalancerError, Clock, Dispatcher, Entropy, NoCloud, NoMeter, Placed, Reading, Site,
+    Traffic, Waker, Wanted as _,
 };
 use control::rows::{self, DeploymentRow};
 use control::start::Request;
@@ -173,9 +173,9 @@ impl Entropy for World {
 }
 
 #[async_trait]
-impl Bell for World {
-    fn ring(&self, _: &DeploymentId, _: Vec<Fact>) {}
-    async fn ring_at(&self, _: &DeploymentId, _: Timestamp) {}
+impl Waker for World {
+    fn wake(&self, _: &DeploymentId, _: Vec<Fact>) {}
+    async fn wake_at(&self, _: &DeploymentId, _: Timestamp) {}
 }
 
 #[async_trait]
@@ -215,7 +215,7 @@ fn control(world: &Arc<World>, table: &Arc<MemoryTable>) -> Control {
     Control {
         base: Base {
             table: table.clone(),
-            bell: world.clone(),
+            waker: world.clone(),
             clock: world.clone(),
             entropy: world.clone(),
             meter: Arc::new(NoMeter),
@@ -225,8 +225,8 @@ fn control(world: &Arc<World>, table: &Arc<MemoryTable>) -> Control {
         carriers,
         bundles: Arc::new(NoCloud),
         dispatcher: world.clone(),
-        errands: Arc::new(NoCloud),
-        keeper: None,
+        messages: Arc::new(NoCloud),
+        balancer_admin: None,
         sites: Placed::own(Site {
             traffic: Traffic { alarms: world.clone(), ..Traffic::none() },
             ..Site::none()

@@ -75,7 +75,7 @@ pub fn item_of(scope: &Scope, record: &Record) -> Item {
     if let Some(Timestamp(ms)) = record.expires_at {
         set(attribute::EXPIRES, AttributeValue::N(ms.div_ceil(1000).to_string()));
     }
-    if record.rings {
+    if record.wakes {
         set(attribute::BELL, AttributeValue::S(attribute::RINGS.to_owned()));
     }
     item
@@ -102,7 +102,7 @@ pub fn record_of(scope: &Scope, item: &Item) -> Result<Record, ItemError> {
         listed: place(scope, item, attribute::LISTED_PARTITION, attribute::LISTED_SORT)?,
         waking: place(scope, item, attribute::WAKING_PARTITION, attribute::WAKING_SORT)?,
         expires_at,
-        rings: item.contains_key(attribute::BELL),
+        wakes: item.contains_key(attribute::BELL),
     })
 }
 

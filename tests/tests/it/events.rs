@@ -37,9 +37,9 @@ const SAMPLES: [Sample; 21] = [
         says: &["Message", "Ok(Puts([Uploaded", "Ok(Puts([]))", "Err("],
     },
     Sample {
-        file: "revision_intake/errand.json",
+        file: "revision_intake/message.json",
         decode: through::<revision_intake::Event>,
-        says: &["Errand(Errand", "PinRevision"],
+        says: &["RequestMessage(RequestMessage", "PinRevision"],
     },
     Sample {
         file: "revision_intake/again.json",
@@ -67,9 +67,9 @@ const SAMPLES: [Sample; 21] = [
         says: &["Event(Invocation", "instance_id: \"i-", "status: \"Failed\""],
     },
     Sample {
-        file: "hook_dispatcher/errand.json",
+        file: "hook_dispatcher/message.json",
         decode: through::<hook_dispatcher::Event>,
-        says: &["Queue(", "Ok(Errand", "Dispatch {", "Err("],
+        says: &["Queue(", "Ok(RequestMessage", "Dispatch {", "Err("],
     },
     Sample {
         file: "traffic_evaluator/minute.json",
@@ -82,7 +82,7 @@ const SAMPLES: [Sample; 21] = [
         says: &["Event(Alarm(", "alarm_name: \"shop-errors\""],
     },
     Sample {
-        file: "traffic_evaluator/errand.json",
+        file: "traffic_evaluator/message.json",
         decode: through::<traffic_evaluator::Event>,
         says: &["Queue(", "ReadAlarms", "Withdraw", "Err("],
     },
@@ -104,7 +104,13 @@ const SAMPLES: [Sample; 21] = [
     Sample {
         file: "fleet_watcher/queue.json",
         decode: through::<fleet_watcher::Event>,
-        says: &["Errand(Errand", "EnrolHosts", "Passage {", "Hooks {", "Suspensions"],
+        says: &[
+            "RequestMessage(RequestMessage",
+            "EnrolHosts",
+            "Passage {",
+            "Hooks {",
+            "Suspensions",
+        ],
     },
     Sample {
         file: "fleet_watcher/launching.json",

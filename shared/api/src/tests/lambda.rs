@@ -1,6 +1,6 @@
 //! Deployments of Lambda functions: the alias moves between its hooks, which say how they went, and back.
 
-use control::ports::{Errand, Uploaded};
+use control::ports::{RequestMessage, Uploaded};
 use engine::deployment::{Performer, Request};
 use engine::lifecycle::Event;
 use serde_json::{Value, json};
@@ -173,9 +173,9 @@ async fn a_hook_is_not_called_because_another_call_of_it_was() {
     *world.functions.lost_calls.lock().unwrap() = 1;
     let control = world.control.clone();
     let request = Request::RunHook { event: Event::BeforeAllowTraffic };
-    let errand = Errand { deployment_id: id.parse().unwrap(), request };
+    let message = RequestMessage { deployment_id: id.parse().unwrap(), request };
     *world.functions.at_call.lock().unwrap() = Some(Box::pin(async move {
-        assert!(control.run_errand(Performer::TrafficEvaluator, &errand).await.is_err());
+        assert!(control.take_request(Performer::TrafficEvaluator, &message).await.is_err());
     }));
     world.advance(&id).await;
     assert_eq!(world.functions.calls.lock().unwrap().len(), 1);

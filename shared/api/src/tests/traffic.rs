@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use control::ports::{
-    Alarms, BalancerError, BalancerKeeper, Balancers, Pair, Reading, Standing, Traffic,
+    Alarms, BalancerAdmin, BalancerError, Balancers, Pair, Reading, Standing, Traffic,
 };
 use control::rows::TrafficClaim;
 use engine::DeploymentId;
@@ -26,7 +26,7 @@ struct Fake {
 }
 
 #[async_trait]
-impl BalancerKeeper for Fake {
+impl BalancerAdmin for Fake {
     async fn add(&self, balancer: &AddBalancer) -> Result<BalancerInfo, BalancerError> {
         let name = balancer.name.clone().unwrap();
         let of_group = |group: &String| TargetGroupStatus {
@@ -125,7 +125,7 @@ impl Alarms for Fake {
 async fn world() -> (World, Arc<Fake>) {
     let fake = Arc::new(Fake::default());
     let mut world = World::new();
-    world.control.keeper = Some(fake.clone());
+    world.control.balancer_admin = Some(fake.clone());
     world.traffic(Traffic { balancers: fake.clone(), alarms: fake.clone(), ..Traffic::none() });
     world.ok("CreateApplication", json!({ "applicationName": "shop" })).await;
     world.ok("CreateDeploymentGroup", group("web")).await;

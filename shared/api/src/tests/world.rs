@@ -9,8 +9,8 @@ use axum::Router;
 use axum::body::Body;
 use control::carriers::Carriers;
 use control::ports::{
-    AliasStanding, Bell, Bundles, Clock, Dispatcher, Entropy, FunctionError, Instances, NoCloud,
-    NoMeter, Object, PinError, Pinned, Placed, Site, Traffic,
+    AliasStanding, Bundles, Clock, Dispatcher, Entropy, FunctionError, Instances, NoCloud, NoMeter,
+    Object, PinError, Pinned, Placed, Site, Traffic, Waker,
 };
 use control::{Base, Control, Followed, Gates, KnownShards, Place, Settings, hash_of};
 use engine::appspec::Alias;
@@ -25,7 +25,7 @@ use wire::host::Offer;
 
 use super::table::MemoryTable;
 
-/// Time and randomness that tests can foresee, a bell whose wakes are written down, a dispatcher that reaches nobody, and a bucket
+/// Time and randomness that tests can foresee, a waker whose wakes are written down, a dispatcher that reaches nobody, and a bucket
 /// in which every key has a bundle except `missing`.
 struct Ports {
     time: AtomicU64,
@@ -76,9 +76,9 @@ impl Entropy for Ports {
 }
 
 #[async_trait]
-impl Bell for Ports {
-    fn ring(&self, _deployment: &DeploymentId, _facts: Vec<Fact>) {}
-    async fn ring_at(&self, deployment: &DeploymentId, _at: Timestamp) {
+impl Waker for Ports {
+    fn wake(&self, _deployment: &DeploymentId, _facts: Vec<Fact>) {}
+    async fn wake_at(&self, deployment: &DeploymentId, _at: Timestamp) {
         self.wakes.lock().unwrap().push(deployment.clone());
     }
 }
@@ -217,7 +217,7 @@ impl World {
         let functions = Arc::new(Functions::default());
         let base = Base {
             table: table.clone(),
-            bell: ports.clone(),
+            waker: ports.clone(),
             clock: ports.clone(),
             entropy: ports.clone(),
             meter: Arc::new(NoMeter),
@@ -229,8 +229,8 @@ impl World {
             carriers: Carriers::default(),
             bundles: ports.clone(),
             dispatcher: ports.clone(),
-            errands: Arc::new(NoCloud),
-            keeper: None,
+            messages: Arc::new(NoCloud),
+            balancer_admin: None,
             sites: Placed::own(Site {
                 traffic: Traffic { functions: functions.clone(), ..Traffic::none() },
                 ..Site::none()

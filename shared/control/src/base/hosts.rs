@@ -115,7 +115,7 @@ impl Base {
         while let Some(mut host) = rows::load::<HostRow>(&*self.table, key).await? {
             host.row.gone = true;
             if self.write_unless_changed(&[host.replace()?]).await? {
-                self.bell.ring(id, vec![Fact::HostsSeen(vec![host.row.seen()])]);
+                self.waker.wake(id, vec![Fact::HostsSeen(vec![host.row.seen()])]);
                 break;
             }
         }

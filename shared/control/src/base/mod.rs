@@ -17,7 +17,7 @@ use engine::{DeploymentId, Timestamp};
 pub(crate) use hosts::{FEW, NEWEST, arrival_of};
 pub use known_shards::KnownShards;
 
-use crate::ports::{Bell, Clock, Entropy, Meter};
+use crate::ports::{Clock, Entropy, Meter, Waker};
 use crate::rows::{self, DeploymentRow, LookRow, StopRow, Stored};
 use crate::table::{Index, Query, Table, TableError, Write};
 use crate::{Error, Settings};
@@ -28,7 +28,7 @@ pub struct Base {
     /// The table.
     pub table: Arc<dyn Table>,
     /// Wakes deployments.
-    pub bell: Arc<dyn Bell>,
+    pub waker: Arc<dyn Waker>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.

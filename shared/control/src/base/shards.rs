@@ -49,7 +49,9 @@ impl Base {
             let first = nobody.key().clone();
             match self.table.write(&[deployment.unchanged(), rows::create(&row)?, nobody]).await {
                 // Another enrolment may have decided, or tried to: nobody goes on until it is known.
-                Err(TableError::Conflict(at)) if at == first => return Ok((undivided, Some(is_new))),
+                Err(TableError::Conflict(at)) if at == first => {
+                    return Ok((undivided, Some(is_new)));
+                }
                 Err(TableError::Conflict(at)) if at == key => {}
                 written => written?,
             }

@@ -137,7 +137,7 @@ impl Base {
             writes.extend(self.register_use(&row, &group.row.name, now).await?);
             match self.table.write(&writes).await.map_err(Error::from) {
                 Ok(()) => {
-                    self.bell.ring(&id, Vec::new());
+                    self.waker.wake(&id, Vec::new());
                     return Ok(id);
                 }
                 Err(error) if error.is_conflict() => {}
@@ -180,7 +180,7 @@ impl Base {
         writes.push(group.replace()?);
         match self.table.write(&writes).await.map_err(Error::from) {
             Ok(()) => {
-                self.bell.ring(&id, Vec::new());
+                self.waker.wake(&id, Vec::new());
                 Ok(Some(id))
             }
             Err(error) if error.is_conflict() => Ok(None),

@@ -28,7 +28,7 @@ impl DeploymentStepper {
         requests: &[Request],
     ) -> Result<Along, Error> {
         let mut along = Along::default();
-        if !self.errands.accepts_at_once() {
+        if !self.messages.accepts_at_once() {
             return Ok(along);
         }
         let mut room = TRANSACTION_MAX - OTHERS;

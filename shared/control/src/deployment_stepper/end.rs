@@ -63,14 +63,14 @@ impl DeploymentStepper {
         info!(deployment = %stored.row.deployment.id(), status = ending.status.name(), next = successor.is_some().then(|| id.as_str()), "ended");
         self.measure_end(&stored.row.deployment, ending);
         if let Some(row) = successor {
-            self.base.bell.ring(row.deployment.id(), Vec::new());
+            self.base.waker.wake(row.deployment.id(), Vec::new());
         }
         let copies = copies::copy_of(&stored.row.deployment).is_some();
         if copies || !scaling::processes_of(&group.row).is_empty() {
-            ask_for(&*self.errands, Upkeep::Suspensions, 0).await;
+            ask_for(&*self.messages, Upkeep::Suspensions, 0).await;
         }
         if is_changed {
-            ask_for(&*self.errands, Upkeep::Hooks { group_id: group.row.id.clone() }, 0).await;
+            ask_for(&*self.messages, Upkeep::Hooks { group_id: group.row.id.clone() }, 0).await;
         }
         Ok(())
     }

@@ -20,7 +20,7 @@ use engine::{DeploymentId, Timestamp};
 use tracing::{Span, debug, instrument, warn};
 
 use crate::performing::{Advances, Handover, Performs, TRIES};
-use crate::ports::{Errands, Measure};
+use crate::ports::{Measure, Messages};
 use crate::rows::{self, DeploymentRow, OutcomeRow, StopRow, Stored, WishRow};
 use crate::table::{Condition, TableError, Write};
 use crate::{Base, Error};
@@ -36,7 +36,7 @@ pub struct DeploymentStepper {
     /// What every role works on.
     pub base: Base,
     /// What other functions are asked for.
-    pub errands: Arc<dyn Errands>,
+    pub messages: Arc<dyn Messages>,
     /// Where what was decided is performed.
     pub handover: Handover,
 }
@@ -86,7 +86,7 @@ pub struct Advanced {
 struct Decided {
     row: Stored<DeploymentRow>,
     requests: Vec<Request>,
-    /// Whether the moment to wake at is the one that was there before, for which the bell is set.
+    /// Whether the moment to wake at is the one that was there before, for which the waker is set.
     was_armed: bool,
 }
 
@@ -147,7 +147,7 @@ impl DeploymentStepper {
             let wake_at = row.row.wake_at;
             // Before the requests: some take longer than the wake may be late.
             if let Some(wake_at) = wake_at.filter(|_| !was_armed) {
-                self.base.bell.ring_at(id, wake_at).await;
+                self.base.waker.wake_at(id, wake_at).await;
             }
             facts = Vec::new();
             for request in &requests {
@@ -158,7 +158,7 @@ impl DeploymentStepper {
             }
         }
         let soon = self.base.now().plus_ms(1);
-        self.base.bell.ring_at(id, soon).await;
+        self.base.waker.wake_at(id, soon).await;
         Ok(Advanced { wake_at: Some(soon) })
     }
 
@@ -249,7 +249,7 @@ impl DeploymentStepper {
             | Performer::HookDispatcher
             | Performer::TrafficEvaluator
             | Performer::FleetWatcher => {
-                self.handover.perform(&*self.errands, row, request, to).await
+                self.handover.perform(&*self.messages, row, request, to).await
             }
         };
         outcome.unwrap_or_else(|error| {

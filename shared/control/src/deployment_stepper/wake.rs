@@ -1,4 +1,4 @@
-//! What wakes deployments where nobody can ring a bell in the process: changed records, and news about hosts.
+//! What wakes deployments where nobody can ring a waker in the process: changed records, and news about hosts.
 
 use engine::deployment::{Fact, Sighting};
 use engine::{DeploymentId, Timestamp};
@@ -19,7 +19,7 @@ pub fn wake_of(record: &Record) -> Option<(DeploymentId, Vec<Fact>)> {
     let id = DeploymentRow::id_in(&record.key)?;
     if record.key == DeploymentRow::key_of(&id) {
         // A new deployment. What its own steps write wakes nobody: they arm their own wakes.
-        return record.rings.then(|| (id, Vec::new()));
+        return record.wakes.then(|| (id, Vec::new()));
     }
     let read = if HostRow::ordinal_in(&record.key).is_some() {
         rows::read::<HostRow>(record).map(|host| told_by(&host.row))
@@ -76,7 +76,7 @@ impl DeploymentStepper {
             return Ok(());
         }
         if self.base.now() < at {
-            self.base.bell.ring_at(id, at).await;
+            self.base.waker.wake_at(id, at).await;
             return Ok(());
         }
         self.advance(id, Vec::new()).await.map(drop)
@@ -124,7 +124,7 @@ mod tests {
             waking: waking
                 .then(|| Key::new(DeploymentRow::WAKING, "00000000001764000000#d-A1B2C3D4E")),
             expires_at: None,
-            rings: waking,
+            wakes: waking,
         }
     }
 

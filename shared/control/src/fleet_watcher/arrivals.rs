@@ -248,7 +248,7 @@ impl Here {
             match self.base.table.write(&writes).await {
                 Ok(()) => {
                     info!(deployment = %order.id, group = %order.group_id, host = instance.id, ordinal, "a host arrived");
-                    self.base.bell.ring(&order.id, vec![arrival_of(&row)]);
+                    self.base.waker.wake(&order.id, vec![arrival_of(&row)]);
                     return Ok(true);
                 }
                 // Another look has added it, or it is about to leave by now.

@@ -27,7 +27,7 @@ use here::Here;
 
 use crate::carriers::Carriers;
 use crate::performing::Performs;
-use crate::ports::{Balancers, Errands, Hold, Instances, Place, Placed, Upkeep};
+use crate::ports::{Balancers, Hold, Instances, Messages, Place, Placed, Upkeep};
 use crate::rows::{self, DeploymentRow, PassageRow, Stored};
 use crate::table::Query;
 use crate::{Base, Error};
@@ -40,7 +40,7 @@ pub struct FleetWatcher {
     /// The kinds of what carries traffic.
     pub carriers: Carriers,
     /// What other functions are asked for.
-    pub errands: Arc<dyn Errands>,
+    pub messages: Arc<dyn Messages>,
     /// Instances, by where they are.
     pub ports: Placed<Ports>,
 }
@@ -91,9 +91,9 @@ impl FleetWatcher {
     }
 
     fn here(&self, place: Option<&Place>, Ports { instances, balancers }: Ports) -> Here {
-        let (base, errands) = (self.base.clone(), self.errands.clone());
+        let (base, messages) = (self.base.clone(), self.messages.clone());
         let carriers = self.carriers.clone();
-        Here { base, carriers, errands, place: place.cloned(), instances, balancers }
+        Here { base, carriers, messages, place: place.cloned(), instances, balancers }
     }
 
     /// Takes note that an instance changed its state. Which state is asked of EC2; that it says nothing is no evidence.
@@ -157,8 +157,8 @@ impl FleetWatcher {
 }
 
 /// Asks for upkeep soon. If that is lost, the upkeep of the next minute does it.
-pub(crate) async fn ask_for(errands: &dyn Errands, upkeep: Upkeep, delay_s: u32) {
-    if let Err(error) = errands.keep_up(&upkeep, delay_s).await {
+pub(crate) async fn ask_for(messages: &dyn Messages, upkeep: Upkeep, delay_s: u32) {
+    if let Err(error) = messages.keep_up(&upkeep, delay_s).await {
         warn!(
             ?upkeep,
             error = &error as &dyn std::error::Error,

@@ -91,7 +91,7 @@ impl Here {
                 match self.base.table.write(&[host.replace()?]).await {
                     Ok(()) => {
                         let seen = Fact::HostsSeen(vec![host.row.seen()]);
-                        self.base.bell.ring(&host.row.deployment_id, vec![seen]);
+                        self.base.waker.wake(&host.row.deployment_id, vec![seen]);
                     }
                     Err(TableError::Conflict(key)) => {
                         match rows::load(&*self.base.table, &key).await? {
@@ -258,7 +258,7 @@ impl Here {
                 Err(error) => return Err(error.into()),
             }
         }
-        ask_for(&*self.errands, Upkeep::Passage { instance: passage.row.instance }, AGAIN_S).await;
+        ask_for(&*self.messages, Upkeep::Passage { instance: passage.row.instance }, AGAIN_S).await;
         Ok(())
     }
 
@@ -281,7 +281,7 @@ impl Here {
                 Err(TableError::Conflict(_)) => {
                     // It was told of again, or its group was deployed to: it is looked at again.
                     let instance = passage.row.instance;
-                    ask_for(&*self.errands, Upkeep::Passage { instance }, 1).await;
+                    ask_for(&*self.messages, Upkeep::Passage { instance }, 1).await;
                     return Ok(());
                 }
                 Err(error) => return Err(error.into()),

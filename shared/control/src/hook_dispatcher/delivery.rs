@@ -86,7 +86,7 @@ impl Here {
                     info!(batch = %batch.row.batch, commands = ?batch.row.commands, "accepted");
                     return Ok(batch.row.told());
                 }
-                // Another copy of the errand did something, too.
+                // Another copy of the message did something, too.
                 Err(TableError::Conflict(key)) => {
                     match rows::load(&*self.base.table, &key).await? {
                         Some(newer) => batch = newer,
@@ -111,7 +111,7 @@ impl Here {
         batch.row.refused = Some(RefusedBatch { at: self.base.now(), refusal: refusal_of(error) });
         match self.base.table.write(&[batch.write()?]).await {
             Ok(()) => Ok(batch.row.told()),
-            // Another copy of the errand tells what came of it.
+            // Another copy of the message tells what came of it.
             Err(TableError::Conflict(_)) => Ok(None),
             Err(error) => Err(error.into()),
         }

@@ -268,7 +268,7 @@ impl Here {
             match self.base.table.write(&self.base.host_and_member(&host).await?).await {
                 Ok(()) => {
                     let seen = engine::deployment::Fact::HostsSeen(vec![host.row.seen()]);
-                    self.base.bell.ring(&host.row.deployment_id, vec![seen]);
+                    self.base.waker.wake(&host.row.deployment_id, vec![seen]);
                     return Ok(());
                 }
                 Err(TableError::Conflict(_)) => {

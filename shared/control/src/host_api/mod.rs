@@ -264,7 +264,7 @@ impl HostApi {
             }
         };
         if host.has_ended() {
-            self.base.bell.ring(&request.deployment_id, vec![Fact::HostsSeen(vec![host.seen()])]);
+            self.base.waker.wake(&request.deployment_id, vec![Fact::HostsSeen(vec![host.seen()])]);
         }
         self.answer(&host, request.sequence == ReportRequest::QUESTION).await
     }

@@ -119,7 +119,7 @@ impl HostApi {
         };
         match noted.await {
             Ok(Some(seen)) => {
-                self.base.bell.ring(&host.deployment_id, vec![Fact::HostsSeen(vec![seen])]);
+                self.base.waker.wake(&host.deployment_id, vec![Fact::HostsSeen(vec![seen])]);
             }
             Ok(None) => {}
             Err(error) => {

@@ -11,7 +11,7 @@ use wire::cutover::{
 
 use super::claims::target_groups;
 use super::{refuse, text};
-use crate::ports::{BalancerError, BalancerKeeper};
+use crate::ports::{BalancerAdmin, BalancerError};
 use crate::{Error, OperatorApi};
 
 /// What a client is told: a balancer that refuses what it asks for is its own mistake.
@@ -25,8 +25,8 @@ fn told(error: BalancerError) -> Error {
 }
 
 impl OperatorApi {
-    fn keeper(&self) -> Result<&Arc<dyn BalancerKeeper>, Error> {
-        self.keeper.as_ref().ok_or_else(|| {
+    fn balancer_admin(&self) -> Result<&Arc<dyn BalancerAdmin>, Error> {
+        self.balancer_admin.as_ref().ok_or_else(|| {
             let message = "Only a home has balancers of its own. Name a target group of Elastic Load Balancing in loadBalancerInfo.";
             refuse(ErrorName::InvalidOperation, message)
         })
@@ -34,7 +34,7 @@ impl OperatorApi {
 
     /// `AddBalancer`.
     pub async fn add_balancer(&self, request: &AddBalancer) -> Result<AddBalancerOutput, Error> {
-        let balancer = self.keeper()?.add(request).await.map_err(told)?;
+        let balancer = self.balancer_admin()?.add(request).await.map_err(told)?;
         Ok(AddBalancerOutput { balancer: Some(balancer) })
     }
 
@@ -43,8 +43,8 @@ impl OperatorApi {
         &self,
         _request: &ListBalancers,
     ) -> Result<ListBalancersOutput, Error> {
-        let balancers = match &self.keeper {
-            Some(keeper) => keeper.list().await,
+        let balancers = match &self.balancer_admin {
+            Some(balancer_admin) => balancer_admin.list().await,
             None => Vec::new(),
         };
         Ok(ListBalancersOutput { balancers: Some(balancers) })
@@ -52,19 +52,19 @@ impl OperatorApi {
 
     /// `RemoveBalancer`: one that no group names.
     pub async fn remove_balancer(&self, request: &RemoveBalancer) -> Result<Empty, Error> {
-        let (keeper, name) = (self.keeper()?, text(&request.name));
-        let all = keeper.list().await.into_iter();
+        let (balancer_admin, name) = (self.balancer_admin()?, text(&request.name));
+        let all = balancer_admin.list().await.into_iter();
         if let Some(balancer) = all.into_iter().find(|known| known.name.as_deref() == Some(name)) {
-            self.check_unnamed(&**keeper, &balancer).await?;
+            self.check_unnamed(&**balancer_admin, &balancer).await?;
         }
-        keeper.remove(name).await.map_err(told)?;
+        balancer_admin.remove(name).await.map_err(told)?;
         Ok(Empty {})
     }
 
     /// Refuses to remove a balancer whose target groups, or whose measurements, a group names.
     async fn check_unnamed(
         &self,
-        keeper: &dyn BalancerKeeper,
+        balancer_admin: &dyn BalancerAdmin,
         balancer: &BalancerInfo,
     ) -> Result<(), Error> {
         let name = balancer.name.as_deref().unwrap_or_default();
@@ -84,7 +84,7 @@ impl OperatorApi {
             let alarms = set.alarm_configuration.iter();
             let mut alarms = alarms.flat_map(|alarms| alarms.alarms.iter().flatten());
             alarms.any(|alarm| {
-                alarm.name.as_deref().and_then(|alarm| keeper.read_by(alarm)).as_deref()
+                alarm.name.as_deref().and_then(|alarm| balancer_admin.read_by(alarm)).as_deref()
                     == Some(name)
             })
         };

@@ -107,8 +107,8 @@ impl OperatorApi {
         let named = groups.iter().flat_map(|group| target_groups(&group.row.settings));
         let mut names: BTreeSet<String> = named.map(str::to_owned).collect();
         let balancers = self.ports.in_own().balancers;
-        if let Some(keeper) = &self.keeper {
-            let own = keeper.list().await;
+        if let Some(balancer_admin) = &self.balancer_admin {
+            let own = balancer_admin.list().await;
             let own =
                 own.into_iter().flat_map(|balancer| balancer.target_groups.unwrap_or_default());
             names.extend(own.filter_map(|group| group.name));

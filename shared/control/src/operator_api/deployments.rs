@@ -285,7 +285,7 @@ impl OperatorApi {
         {
             return Err(has_ended(&id, ended));
         }
-        self.base.bell.ring(&id, vec![Fact::StopRequested { at, roll_back }]);
+        self.base.waker.wake(&id, vec![Fact::StopRequested { at, roll_back }]);
         let (status, message) = if deployment.hosts().fleet().in_flight > 0 {
             (StopStatus::Pending, "Hosts at work finish the script that is running")
         } else {

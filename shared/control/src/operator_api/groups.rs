@@ -93,7 +93,7 @@ impl OperatorApi {
     /// Refuses settings that name balancers or alarms which this installation could not use, as far as they are new. Only
     /// one that has its own can say so; elsewhere what a group names may be made after it.
     async fn check_named(&self, group: &Group, before: &GroupSettings) -> Result<(), Error> {
-        if self.keeper.is_none() {
+        if self.balancer_admin.is_none() {
             return Ok(());
         }
         let known = target_groups(before);
@@ -269,7 +269,7 @@ impl OperatorApi {
             if self.base.write_unless_changed(&writes).await? {
                 self.ask_for_hooks(&found.group.row).await;
                 if let Some(active) = found.group.row.slot.active {
-                    self.base.bell.ring(&active, Vec::new());
+                    self.base.waker.wake(&active, Vec::new());
                 }
                 return Ok(());
             }
@@ -281,7 +281,7 @@ impl OperatorApi {
     async fn ask_for_hooks(&self, group: &Group) {
         // Also where it names none any more.
         if group.settings.auto_scaling_groups.is_some() {
-            ask_for(&*self.errands, Upkeep::Hooks { group_id: group.id.clone() }, 0).await;
+            ask_for(&*self.messages, Upkeep::Hooks { group_id: group.id.clone() }, 0).await;
         }
     }
 

@@ -42,7 +42,7 @@ impl OperatorApi {
                 let told = hook.row.told();
                 match self.base.table.write(&[hook.replace()?]).await {
                     Ok(()) => {
-                        self.base.bell.ring(deployment.id(), told.into_iter().collect());
+                        self.base.waker.wake(deployment.id(), told.into_iter().collect());
                         return Ok(Taken::Now);
                     }
                     Err(TableError::Conflict(_)) => {}

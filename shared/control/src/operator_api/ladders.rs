@@ -203,7 +203,7 @@ impl OperatorApi {
                 None => rows::create(&row)?,
             };
             if self.base.write_unless_changed(&[write]).await? {
-                self.base.bell.ring(id, vec![Fact::Wished(wishes)]);
+                self.base.waker.wake(id, vec![Fact::Wished(wishes)]);
                 return Ok(Empty {});
             }
         }

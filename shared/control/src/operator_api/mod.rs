@@ -32,7 +32,7 @@ use engine::{DeploymentId, GroupId};
 use wire::codedeploy::ErrorName;
 
 use crate::carriers::Carriers;
-use crate::ports::{Alarms, BalancerKeeper, Balancers, Bundles, CloudError, Errands, Placed};
+use crate::ports::{Alarms, BalancerAdmin, Balancers, Bundles, CloudError, Messages, Placed};
 use crate::rows::{self, Application, DeploymentRow, Group, GroupName, Stored};
 use crate::{Base, Error, Followed, Place};
 
@@ -46,9 +46,9 @@ pub struct OperatorApi {
     /// The buckets of revisions.
     pub bundles: Arc<dyn Bundles>,
     /// What other functions are asked for.
-    pub errands: Arc<dyn Errands>,
+    pub messages: Arc<dyn Messages>,
     /// The balancers that the installation has itself, where it can have any.
-    pub keeper: Option<Arc<dyn BalancerKeeper>>,
+    pub balancer_admin: Option<Arc<dyn BalancerAdmin>>,
     /// What deployments are checked against before they begin, by where they act.
     pub ports: Placed<Ports>,
     /// Where this installation is.

@@ -1,8 +1,8 @@
 //! What the use cases need of the world besides the table. Named for what they are here, not for who provides them.
 
 mod cloud;
-mod errands;
 mod functions;
+mod messages;
 mod meter;
 mod places;
 mod services;
@@ -21,13 +21,13 @@ pub use cloud::{
     CloudError, Command, CopyStanding, Fleet, GroupCopy, Hold, Hooks, Instance, InstanceState,
     Instances, NoCloud, Push, Reach, Scaling, Selection, SendError,
 };
-pub use errands::{Errand, Errands, Upkeep, UploadAgain, Uploaded};
 pub use functions::{AliasStanding, FunctionError, Functions, NoFunctions};
+pub use messages::{Messages, RequestMessage, Upkeep, UploadAgain, Uploaded};
 pub use meter::{HostOutcome, Measure, Meter, NoMeter};
 pub use places::{Place, Placed, Site};
 pub use services::{NoServices, Service, ServiceError, Services};
 pub use traffic::{
-    Alarms, BalancerError, BalancerKeeper, Balancers, NoTraffic, Pair, Reading, Standing, Traffic,
+    Alarms, BalancerAdmin, BalancerError, Balancers, NoTraffic, Pair, Reading, Standing, Traffic,
     Wanted,
 };
 
@@ -139,12 +139,12 @@ pub struct Refused {
 
 /// Wakes deployments. A ring may be lost, doubled or late: whatever it tells can be read from the table again.
 #[async_trait]
-pub trait Bell: Send + Sync {
+pub trait Waker: Send + Sync {
     /// Something happened to the deployment.
-    fn ring(&self, deployment: &DeploymentId, facts: Vec<Fact>);
+    fn wake(&self, deployment: &DeploymentId, facts: Vec<Fact>);
 
     /// The deployment wants to be advanced at `at`; replaces what was asked for before.
-    async fn ring_at(&self, deployment: &DeploymentId, at: Timestamp);
+    async fn wake_at(&self, deployment: &DeploymentId, at: Timestamp);
 }
 
 /// Lets hosts know that there is something to claim.

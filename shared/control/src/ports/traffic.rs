@@ -169,7 +169,7 @@ pub trait Alarms: Send + Sync {
 
 /// Keeps the balancers that an installation has itself.
 #[async_trait]
-pub trait BalancerKeeper: Send + Sync {
+pub trait BalancerAdmin: Send + Sync {
     /// Adds a balancer, which then listens. One of that name and these settings is left as it is.
     async fn add(&self, balancer: &AddBalancer) -> Result<BalancerInfo, BalancerError>;
 

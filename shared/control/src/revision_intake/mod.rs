@@ -197,7 +197,7 @@ impl RevisionIntake {
                 Ok(()) => {
                     info!(group = %group.row.id, key = uploaded.key, identity = uploaded.identity, ?admission, "upload");
                     if admission == Admission::Start {
-                        self.base.bell.ring(&id, Vec::new());
+                        self.base.waker.wake(&id, Vec::new());
                     }
                     return Ok(());
                 }

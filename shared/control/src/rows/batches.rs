@@ -114,7 +114,7 @@ impl Row for BatchRow {
         Some(self.ends_at().plus_ms(TOLD_MS))
     }
 
-    fn rings(&self) -> bool {
+    fn wakes(&self) -> bool {
         self.accepted_at.is_some() || self.refused.is_some()
     }
 }
@@ -300,7 +300,7 @@ impl Row for OutcomeRow {
         Some(self.at.plus_ms(KEPT_MS))
     }
 
-    fn rings(&self) -> bool {
+    fn wakes(&self) -> bool {
         true
     }
 }

@@ -118,7 +118,7 @@ impl Row for DeploymentRow {
     }
 
     /// A new one. What its own steps write wakes nobody: they know when to come back.
-    fn rings(&self) -> bool {
+    fn wakes(&self) -> bool {
         self.deployment.started_at().is_none() && self.deployment.ended().is_none()
     }
 }
@@ -152,7 +152,7 @@ impl Row for StopRow {
         Self::key_of(&self.deployment_id)
     }
 
-    fn rings(&self) -> bool {
+    fn wakes(&self) -> bool {
         true
     }
 }
@@ -181,7 +181,7 @@ impl Row for WishRow {
         Self::key_of(&self.deployment_id)
     }
 
-    fn rings(&self) -> bool {
+    fn wakes(&self) -> bool {
         true
     }
 }

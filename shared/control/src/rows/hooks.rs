@@ -71,7 +71,7 @@ impl Row for HookRow {
         Some(self.at.plus_ms(KEPT_MS))
     }
 
-    fn rings(&self) -> bool {
+    fn wakes(&self) -> bool {
         self.status.is_some()
     }
 }

@@ -288,7 +288,7 @@ impl Row for HostRow {
 
     /// One that has ended, that is about to vanish or did, that came late, that is down, or that now waits for its traffic.
     /// A report in between wakes nobody.
-    fn rings(&self) -> bool {
+    fn wakes(&self) -> bool {
         let has_news = match self.seen().sighting {
             Sighting::Unclaimed | Sighting::Claimed { .. } => false,
             Sighting::ShutOut

@@ -70,8 +70,8 @@ pub trait Row: Serialize + DeserializeOwned {
         None
     }
 
-    /// Whether its writing wakes a deployment, where the table's stream is the bell.
-    fn rings(&self) -> bool {
+    /// Whether its writing wakes a deployment, where the table's stream is the waker.
+    fn wakes(&self) -> bool {
         false
     }
 }
@@ -135,7 +135,7 @@ fn record<T: Row>(row: &T, version: u64) -> Result<Record, Error> {
         listed: row.listed(),
         waking: row.waking(),
         expires_at: row.expires_at(),
-        rings: row.rings(),
+        wakes: row.wakes(),
     })
 }
 

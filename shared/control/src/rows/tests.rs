@@ -22,7 +22,7 @@ fn check<T: Row>((schema, golden): (u32, &str)) -> T {
         listed,
         waking,
         expires_at,
-        rings: false,
+        wakes: false,
     };
     let stored = read::<T>(&record).unwrap();
     assert_eq!(stored.version, 7);
@@ -203,7 +203,7 @@ fn what_goes_zone_by_zone_still_knows_its_zones_and_whose_turn_it_is() {
 fn what_people_want_is_still_read() {
     let wish = check::<WishRow>(golden!("wish", 1));
     assert_eq!(wish.key(), Key::new("D#d-7QX2MNB4K", "WISHES"));
-    assert!(wish.wishes.promoted && wish.rings());
+    assert!(wish.wishes.promoted && wish.wakes());
     assert_eq!((wish.wishes.version, wish.wishes.baked_below), (3, 1));
 }
 
@@ -234,7 +234,7 @@ fn batches_and_what_came_of_effects_are_still_found_and_read() {
     assert_eq!(batch.told(), Some(Fact::BatchAccepted { batch: 2, at: batch.at }));
     assert_eq!(batch.expires_at(), Some(batch.at.plus_ms(3 * 24 * 3_600_000 + 120_000)));
     let refused = check::<BatchRow>(golden!("batch-refused", 1));
-    assert!(refused.rings() && !batch.rings());
+    assert!(refused.wakes() && !batch.wakes());
     let told = refused.told().unwrap();
     assert!(matches!(told, Fact::BatchRefused { batch: 3, refusal, .. } if refusal.denied));
     assert_eq!(refused.ends_at(), Timestamp(1_795_429_589_319));
@@ -248,7 +248,7 @@ fn batches_and_what_came_of_effects_are_still_found_and_read() {
     let id = &outcomes[0].deployment_id;
     let [revision, roster, _] = OutcomeRow::keys_of(id);
     assert_eq!(outcomes.each_ref().map(Row::key), [revision.clone(), revision, roster.clone()]);
-    assert!(outcomes.iter().all(Row::rings));
+    assert!(outcomes.iter().all(Row::wakes));
     let [pinned, refused, sealed] = outcomes.map(|row| row.outcome.into_fact());
     let Fact::RevisionPinned(pin) = pinned else { panic!("{pinned:?}") };
     assert_eq!((pin.hooks_s, pin.e_tag, pin.version), (Some(420), None, None), "of before these");
@@ -344,7 +344,7 @@ fn what_a_group_knows_of_its_hosts_is_still_read() {
     let partition = format!("GROUP#{}#MEMBERS#52", group.id);
     assert_eq!(member.key(), Key::new(&partition, "i-0a1b2c3d4e5f60718"));
     assert!(MemberRow::partitions_of(&group.id).any(|one| one == partition));
-    assert!(!member.rings() && member.unless_counted.as_ref().is_some_and(|was| was.healthy));
+    assert!(!member.wakes() && member.unless_counted.as_ref().is_some_and(|was| was.healthy));
     let host = check::<HostRow>(golden!("host-member", 3));
     assert_eq!(host.schema(), 3);
     let known = Before { healthy: true, installed: host.installs.clone() };
@@ -389,7 +389,7 @@ fn a_row_of_a_newer_schema_is_left_alone() {
         listed,
         waking,
         expires_at,
-        rings: false,
+        wakes: false,
     };
     let error = read::<StopRow>(&record).unwrap_err();
     assert!(error.is_passing(), "{error}");

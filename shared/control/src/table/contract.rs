@@ -37,7 +37,7 @@ async fn records_come_back_as_they_were_put(table: &dyn Table) {
         listed: Some(Key::new("contract#group", "1")),
         waking: Some(Key::new("contract#wake", "2")),
         expires_at: Some(Timestamp(4_102_444_800_000)),
-        rings: true,
+        wakes: true,
     };
     write(table, &[Write::Put(full.clone(), Condition::None)]).await;
     assert_eq!(read(table, &key).await.as_ref(), Some(&full), "all of a record is kept");
@@ -315,7 +315,7 @@ async fn too_many_writes_are_refused(table: &dyn Table) {
 fn record(key: Key, version: u64) -> Record {
     let body = "{}".to_owned();
     let (listed, waking, expires_at) = (None, None, None);
-    Record { key, schema: 1, version, body, listed, waking, expires_at, rings: false }
+    Record { key, schema: 1, version, body, listed, waking, expires_at, wakes: false }
 }
 
 fn prefix(partition: &str, prefix: &str) -> Query {

@@ -24,7 +24,7 @@ use here::Here;
 
 use crate::carriers::Carriers;
 use crate::performing::{Advances, Handover, Performs};
-use crate::ports::{Alarms, Errands, Place, Placed, Reading, Site, Traffic};
+use crate::ports::{Alarms, Messages, Place, Placed, Reading, Site, Traffic};
 use crate::rows::{self, DeploymentRow, Stored};
 use crate::table::{Index, Key, Query};
 use crate::{Base, DeploymentStepper, Error};
@@ -38,7 +38,7 @@ pub struct TrafficEvaluator {
     /// The kinds of what carries traffic.
     pub carriers: Carriers,
     /// What other functions are asked for.
-    pub errands: Arc<dyn Errands>,
+    pub messages: Arc<dyn Messages>,
     /// What carries traffic, what watches it, and the instances that it leaves, by where they are.
     pub sites: Placed<Site>,
     /// Where requests of other kinds are performed.
@@ -183,7 +183,7 @@ impl TrafficEvaluator {
             Handover::Here(control) => Handover::Here(control.clone()),
             Handover::Elsewhere | Handover::Traffic(_) => Handover::Traffic(Arc::new(self.clone())),
         };
-        DeploymentStepper { base: self.base.clone(), errands: self.errands.clone(), handover }
+        DeploymentStepper { base: self.base.clone(), messages: self.messages.clone(), handover }
     }
 
     /// With the alarms of these deployments read at once, where the source can do that.

@@ -18,7 +18,7 @@ const SWEEP_ARMS_MS: u64 = 150_000;
 
 impl TrafficEvaluator {
     /// Arms the next wakes of all active deployments, as their rows say, and refreshes each of them, those first that
-    /// should have been woken longest ago. So whoever starts anew, and knows of no wake, is late for none, and a bell that
+    /// should have been woken longest ago. So whoever starts anew, and knows of no wake, is late for none, and a waker that
     /// was lost is made up for. Returns how many there are.
     pub async fn sweep(&self) -> Result<usize, Error> {
         let mut query = Query::prefix(DeploymentRow::WAKING, "", 100);
@@ -35,7 +35,7 @@ impl TrafficEvaluator {
             }
             // What comes later is armed by the next sweep.
             for (id, at) in wakes.iter().filter(|(_, at)| at.since_ms(now) <= SWEEP_ARMS_MS) {
-                self.base.bell.ring_at(id, *at).await;
+                self.base.waker.wake_at(id, *at).await;
             }
             for id in page.items.iter().filter_map(DeploymentRow::id_in) {
                 swept += 1;
@@ -99,7 +99,7 @@ impl TrafficEvaluator {
             }
             let UnhandledUpload { uploaded, tries, .. } = upload.row;
             info!(key = uploaded.key, tries, "an upload is tried again");
-            if let Err(error) = self.errands.handle_again(&UploadAgain { again: uploaded }).await {
+            if let Err(error) = self.messages.handle_again(&UploadAgain { again: uploaded }).await {
                 let error = &error as &dyn std::error::Error;
                 warn!(error, "an upload cannot be tried again now; a later sweep does");
             }

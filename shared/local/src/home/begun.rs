@@ -88,8 +88,8 @@ impl Home {
     async fn undo(self) -> Result<(), HomeError> {
         self.stop_hosts.send_replace(true);
         let mut running = Vec::new();
-        for keeper in self.keepers {
-            running.extend(keeper.await.map_err(HomeError::Died)?);
+        for supervisor in self.supervisors {
+            running.extend(supervisor.await.map_err(HomeError::Died)?);
         }
         // What ran before was to outlive its home, and does.
         running.retain(|host| !self.added.found.contains(&host.host()));

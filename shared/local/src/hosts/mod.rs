@@ -2,10 +2,10 @@
 //! host keeps its files ([`layout`]), how its process is started, found and ended ([`process`]) and how it comes to see
 //! its own root ([`namespace`]). It knows nothing of deployments: what a host does is the runner's.
 
-pub(crate) mod keeper;
 mod kernel;
 pub mod layout;
 mod mounts;
 pub mod namespace;
 pub mod process;
+pub(crate) mod supervisor;
 mod view;

@@ -31,7 +31,7 @@ fn an_item_of_schema_1_is_read_and_still_written_the_same() {
         listed: Some(Key::new("group#shop/web", "001767225600000#d-ABCDEF123")),
         waking: Some(Key::new("waking", "001767225660000#d-ABCDEF123")),
         expires_at: Some(Timestamp(1_775_001_600_000)),
-        rings: false,
+        wakes: false,
     };
     assert_eq!(record_of(&scope(), &golden).unwrap(), expected);
     assert_eq!(item_of(&scope(), &expected), golden);

@@ -108,7 +108,7 @@ fn table(server: &Server, region: &str) -> DynamoTable {
 fn record(sort: &str, body: String) -> Record {
     let key = Key::new("part", sort);
     let (listed, waking) = (Some(Key::new("list", sort)), None);
-    Record { key, schema: 1, version: 1, body, listed, waking, expires_at: None, rings: false }
+    Record { key, schema: 1, version: 1, body, listed, waking, expires_at: None, wakes: false }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

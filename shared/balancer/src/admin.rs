@@ -1,7 +1,7 @@
 //! What the API does with the balancers of a home.
 
 use async_trait::async_trait;
-use control::ports::{BalancerError, BalancerKeeper, Standing};
+use control::ports::{BalancerAdmin, BalancerError, Standing};
 use wire::cutover::{AddBalancer, BalancerInfo, TargetGroupStatus, TargetStatus};
 
 use super::alarms::Alarm;
@@ -10,7 +10,7 @@ use super::set_up_error::SetUpError;
 use super::settings::{Cohort, Settings, SettingsError};
 
 #[async_trait]
-impl BalancerKeeper for Balancers {
+impl BalancerAdmin for Balancers {
     async fn add(&self, balancer: &AddBalancer) -> Result<BalancerInfo, BalancerError> {
         let name = balancer.name.clone().unwrap_or_default();
         let added = match settings_of(balancer) {

@@ -9,10 +9,10 @@ use super::{CloudError, NoCloud};
 
 /// Performs requests elsewhere: in the cloud, each kind is the affair of one function.
 #[async_trait]
-pub trait Errands: Send + Sync {
+pub trait Messages: Send + Sync {
     /// Hands a request to whoever performs it; false if it is to be performed where it was decided. It may be performed
     /// twice, late, or not at all.
-    async fn hand_over(&self, to: Performer, errand: &Errand) -> Result<bool, CloudError>;
+    async fn hand_over(&self, to: Performer, message: &RequestMessage) -> Result<bool, CloudError>;
 
     /// Whether no command is handed over, so that none has to be accepted: hosts find theirs in the table.
     fn accepts_at_once(&self) -> bool {
@@ -30,7 +30,7 @@ pub trait Errands: Send + Sync {
 /// A request of a deployment, as one function hands it to another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Errand {
+pub struct RequestMessage {
     /// The deployment that decided it.
     pub deployment_id: DeploymentId,
     /// What is to be done.
@@ -89,8 +89,8 @@ pub struct UploadAgain {
 }
 
 #[async_trait]
-impl Errands for NoCloud {
-    async fn hand_over(&self, _: Performer, _: &Errand) -> Result<bool, CloudError> {
+impl Messages for NoCloud {
+    async fn hand_over(&self, _: Performer, _: &RequestMessage) -> Result<bool, CloudError> {
         Ok(false)
     }
 

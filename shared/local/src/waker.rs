@@ -1,4 +1,4 @@
-//! Home's bell: one loop that advances each deployment when something happened to it or its time has come, never the
+//! Home's waker: one loop that advances each deployment when something happened to it or its time has come, never the
 //! same one twice at once.
 
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use control::Control;
 use control::deployment_stepper::Advanced;
-use control::ports::Bell;
+use control::ports::Waker;
 use engine::deployment::Fact;
 use engine::{DeploymentId, Timestamp};
 use thiserror::Error;
@@ -18,7 +18,7 @@ use tracing::warn;
 
 use crate::machine::HomeClock;
 
-/// How often active deployments are read again in case a ring was lost, in milliseconds.
+/// How often active deployments are read again in case a wake was lost, in milliseconds.
 const SWEEP_MS: u64 = 60_000;
 
 /// How long after a failed step it is tried again, in milliseconds.
@@ -27,32 +27,32 @@ const RETRY_MS: u64 = 200;
 /// The same after one whose task died, which the next one may do as well.
 const REVIVE_MS: u64 = 1_000;
 
-/// Rings by sending to the loop.
-pub(crate) struct HomeBell(UnboundedSender<Ring>);
+/// Wakes by sending to the loop.
+pub(crate) struct HomeWaker(UnboundedSender<Wake>);
 
-enum Ring {
+enum Wake {
     Now(DeploymentId, Vec<Fact>),
     At(DeploymentId, Timestamp),
 }
 
-/// The rings that the loop has to hear.
-pub(crate) struct Rings(UnboundedReceiver<Ring>);
+/// The wakes that the loop has to hear.
+pub(crate) struct Wakes(UnboundedReceiver<Wake>);
 
-/// A bell and what it rings.
-pub(crate) fn bell() -> (HomeBell, Rings) {
+/// A waker and what it wakes.
+pub(crate) fn waker() -> (HomeWaker, Wakes) {
     let (sender, receiver) = unbounded_channel();
-    (HomeBell(sender), Rings(receiver))
+    (HomeWaker(sender), Wakes(receiver))
 }
 
 #[async_trait]
-impl Bell for HomeBell {
-    fn ring(&self, deployment: &DeploymentId, facts: Vec<Fact>) {
+impl Waker for HomeWaker {
+    fn wake(&self, deployment: &DeploymentId, facts: Vec<Fact>) {
         // The loop ends only with the home, and then nobody has to be woken any more.
-        drop(self.0.send(Ring::Now(deployment.clone(), facts)));
+        drop(self.0.send(Wake::Now(deployment.clone(), facts)));
     }
 
-    async fn ring_at(&self, deployment: &DeploymentId, at: Timestamp) {
-        drop(self.0.send(Ring::At(deployment.clone(), at)));
+    async fn wake_at(&self, deployment: &DeploymentId, at: Timestamp) {
+        drop(self.0.send(Wake::At(deployment.clone(), at)));
     }
 }
 
@@ -60,7 +60,7 @@ impl Bell for HomeBell {
 #[derive(Default)]
 struct Worker {
     is_running: bool,
-    is_rung: bool,
+    is_woken: bool,
     facts: Vec<Fact>,
     wake_at: Option<Timestamp>,
 }
@@ -118,7 +118,7 @@ impl Steps {
 const SETTLE_MS: u64 = 5_000;
 
 /// Advances deployments until it is dropped. Begins with a sweep, which finds what an earlier home left.
-pub(crate) async fn work(control: Control, clock: Arc<HomeClock>, mut rings: Rings) {
+pub(crate) async fn work(control: Control, clock: Arc<HomeClock>, mut wakes: Wakes) {
     let mut workers: BTreeMap<DeploymentId, Worker> = BTreeMap::new();
     let mut steps = Steps::default();
     let mut sweeps: JoinSet<Option<usize>> = JoinSet::new();
@@ -133,14 +133,14 @@ pub(crate) async fn work(control: Control, clock: Arc<HomeClock>, mut rings: Rin
         let next = workers.values().filter(|w| !w.is_running).filter_map(|w| w.wake_at).min();
         let sleep = next.map(|at| Duration::from_millis(at.since_ms(now)));
         tokio::select! {
-            ring = rings.0.recv() => match ring {
+            wake = wakes.0.recv() => match wake {
                 None => return,
-                Some(Ring::Now(id, facts)) => {
+                Some(Wake::Now(id, facts)) => {
                     let worker = workers.entry(id).or_default();
-                    worker.is_rung = true;
+                    worker.is_woken = true;
                     worker.facts.extend(facts);
                 }
-                Some(Ring::At(id, at)) => workers.entry(id).or_default().arm(at),
+                Some(Wake::At(id, at)) => workers.entry(id).or_default().arm(at),
             },
             Some(step) = steps.next() => finish(&mut workers, step, control.base.clock.now()),
             () = sleep_for(sleep) => {}
@@ -180,12 +180,12 @@ async fn sleep_for(time: Option<Duration>) {
 fn start(workers: &mut BTreeMap<DeploymentId, Worker>, steps: &mut Steps, control: &Control) {
     let now = control.base.clock.now();
     for (id, worker) in workers.iter_mut() {
-        let is_due = worker.is_rung || worker.wake_at.is_some_and(|at| at <= now);
+        let is_due = worker.is_woken || worker.wake_at.is_some_and(|at| at <= now);
         if worker.is_running || !is_due {
             continue;
         }
         worker.is_running = true;
-        worker.is_rung = false;
+        worker.is_woken = false;
         worker.wake_at = None;
         let facts = std::mem::take(&mut worker.facts);
         let step = {
@@ -205,7 +205,7 @@ fn finish(
     let worker = workers.entry(id.clone()).or_default();
     worker.is_running = false;
     match outcome {
-        Ok(Advanced { wake_at: None }) if !worker.is_rung => {
+        Ok(Advanced { wake_at: None }) if !worker.is_woken => {
             workers.remove(&id);
         }
         Ok(Advanced { wake_at: None }) => worker.wake_at = None,
