@@ -150,8 +150,10 @@ impl Deployment {
         for batch in &self.batches {
             let before_halt =
                 halt.is_some_and(|halt| batch.checked_at.is_none_or(|checked| checked < halt));
-            let is_unclaimed = self.unclaimed_of(batch).next().is_some();
-            if batch.check_at > now && !(before_halt && is_unclaimed) {
+            // Hosts are looked at last: there are many, and this is asked for with each fact.
+            let is_due =
+                batch.check_at <= now || (before_halt && self.unclaimed_of(batch).next().is_some());
+            if !is_due {
                 continue;
             }
             requests.push(Request::CheckHosts {

@@ -190,10 +190,12 @@ impl Deployment {
         if self.trouble.failed.is_some() {
             return self.trouble.failed.clone();
         }
-        let waits = |batch: &&Batch| self.unclaimed_of(batch).next().is_some();
-        let since =
-            self.batches.iter().filter(waits).filter_map(|batch| batch.sending?.denied_since);
-        let at = since.map(|since| since.plus_ms(DENIED_MS)).filter(|at| *at <= now).min()?;
+        let over = self.batches.iter().filter_map(|batch| {
+            let at = batch.sending?.denied_since?.plus_ms(DENIED_MS);
+            // Hosts are looked at last: there are many, and this is asked for with each fact.
+            (at <= now && self.unclaimed_of(batch).next().is_some()).then_some(at)
+        });
+        let at = over.min()?;
         let denied = self.batches.iter().filter(|batch| batch.is_denied());
         let hosts: usize = denied.map(|batch| self.unclaimed_of(batch).count()).sum();
         let why = self.trouble.refusal.as_ref().map_or("no reason given", |why| &why.message);
