@@ -100,7 +100,7 @@ pub const CALLS: &[Call] = &[
     // These two sign a URL. It is a host that calls, with the right of the function.
     call("Bundles::url", "s3:GetObject", On::Bundles, DECRYPTS, &[Api]),
     call("Bundles::runner_url", "s3:GetObject", On::Runners, DECRYPTS, &[Api]),
-    // Messages and wakes.
+    // Requests that are handed over, and wakes.
     call("Messages::hand_over", "sqs:SendMessage", On::Uploads, SENDS, DRIVERS),
     call("Messages::hand_over", "sqs:SendMessage", On::Commands, SENDS, DRIVERS),
     call("Messages::hand_over", "sqs:SendMessage", On::Fleet, SENDS, DRIVERS),

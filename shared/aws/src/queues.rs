@@ -66,7 +66,7 @@ impl Sender {
     }
 }
 
-/// Wakes deployments. What is written wakes them by the table's stream, so that no ring can be lost between the two; a
+/// Wakes deployments. What is written wakes them by the table's stream, so that no wake can be lost between the two; a
 /// moment is a delayed message.
 pub struct QueueWaker {
     sender: Sender,

@@ -36,11 +36,11 @@ pub mod attribute {
     pub const MARK: &str = "m";
     /// When the item may be removed, in seconds since 1970.
     pub const EXPIRES: &str = "ttl";
-    /// Whether writing the item wakes a deployment: then it is [`RINGS`], else not there. `template.yaml` filters the
+    /// Whether writing the item wakes a deployment: then it is [`WAKES_VALUE`], else not there. `template.yaml` filters the
     /// table's stream by it.
-    pub const BELL: &str = "b";
-    /// The value of [`BELL`].
-    pub const RINGS: &str = "1";
+    pub const WAKES: &str = "b";
+    /// The value of [`WAKES`].
+    pub const WAKES_VALUE: &str = "1";
 }
 
 /// Why an item is no record of ours.
@@ -76,7 +76,7 @@ pub fn item_of(scope: &Scope, record: &Record) -> Item {
         set(attribute::EXPIRES, AttributeValue::N(ms.div_ceil(1000).to_string()));
     }
     if record.wakes {
-        set(attribute::BELL, AttributeValue::S(attribute::RINGS.to_owned()));
+        set(attribute::WAKES, AttributeValue::S(attribute::WAKES_VALUE.to_owned()));
     }
     item
 }
@@ -102,7 +102,7 @@ pub fn record_of(scope: &Scope, item: &Item) -> Result<Record, ItemError> {
         listed: place(scope, item, attribute::LISTED_PARTITION, attribute::LISTED_SORT)?,
         waking: place(scope, item, attribute::WAKING_PARTITION, attribute::WAKING_SORT)?,
         expires_at,
-        wakes: item.contains_key(attribute::BELL),
+        wakes: item.contains_key(attribute::WAKES),
     })
 }
 

@@ -83,10 +83,10 @@ fn the_stream_reaches_the_stepper_as_the_design_wants_it() {
     let template = Template::read();
     let stream = template.at("/Resources/DeploymentStepper/Properties/Events/Written/Properties");
     let pattern = stream["FilterCriteria"]["Filters"][0]["Pattern"].as_str().unwrap();
-    let rings = json!({ attribute::BELL: { "S": [attribute::RINGS] } });
+    let wakes = json!({ attribute::WAKES: { "S": [attribute::WAKES_VALUE] } });
     assert_eq!(
         serde_json::from_str::<Value>(pattern).unwrap(),
-        json!({ "eventName": ["INSERT", "MODIFY"], "dynamodb": { "NewImage": rings } })
+        json!({ "eventName": ["INSERT", "MODIFY"], "dynamodb": { "NewImage": wakes } })
     );
     for (setting, value) in [
         ("StartingPosition", json!("TRIM_HORIZON")),

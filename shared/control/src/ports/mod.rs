@@ -137,7 +137,7 @@ pub struct Refused {
     pub position: Option<Position>,
 }
 
-/// Wakes deployments. A ring may be lost, doubled or late: whatever it tells can be read from the table again.
+/// Wakes deployments. A wake may be lost, doubled or late: whatever it tells can be read from the table again.
 #[async_trait]
 pub trait Waker: Send + Sync {
     /// Something happened to the deployment.
