@@ -16,7 +16,7 @@ pub type Event = Woken<Request, Told>;
 #[serde(untagged)]
 pub enum Request {
     /// A request of a deployment.
-    RequestMessage(RequestMessage),
+    Message(RequestMessage),
     /// Upkeep of the fleet.
     Upkeep(Upkeep),
 }

@@ -48,7 +48,7 @@ pub enum Body {
     /// That objects were put.
     Puts(Vec<Uploaded>),
     /// That a deployment wants its revision pinned.
-    RequestMessage(RequestMessage),
+    Request(RequestMessage),
     /// That an upload is to be tried again.
     Again(UploadAgain),
 }

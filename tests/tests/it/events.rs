@@ -37,9 +37,9 @@ const SAMPLES: [Sample; 21] = [
         says: &["Message", "Ok(Puts([Uploaded", "Ok(Puts([]))", "Err("],
     },
     Sample {
-        file: "revision_intake/message.json",
+        file: "revision_intake/request.json",
         decode: through::<revision_intake::Event>,
-        says: &["RequestMessage(RequestMessage", "PinRevision"],
+        says: &["Request(RequestMessage", "PinRevision"],
     },
     Sample {
         file: "revision_intake/again.json",
@@ -67,7 +67,7 @@ const SAMPLES: [Sample; 21] = [
         says: &["Event(Invocation", "instance_id: \"i-", "status: \"Failed\""],
     },
     Sample {
-        file: "hook_dispatcher/message.json",
+        file: "hook_dispatcher/request.json",
         decode: through::<hook_dispatcher::Event>,
         says: &["Queue(", "Ok(RequestMessage", "Dispatch {", "Err("],
     },
@@ -82,7 +82,7 @@ const SAMPLES: [Sample; 21] = [
         says: &["Event(Alarm(", "alarm_name: \"shop-errors\""],
     },
     Sample {
-        file: "traffic_evaluator/message.json",
+        file: "traffic_evaluator/request.json",
         decode: through::<traffic_evaluator::Event>,
         says: &["Queue(", "ReadAlarms", "Withdraw", "Err("],
     },
@@ -104,13 +104,7 @@ const SAMPLES: [Sample; 21] = [
     Sample {
         file: "fleet_watcher/queue.json",
         decode: through::<fleet_watcher::Event>,
-        says: &[
-            "RequestMessage(RequestMessage",
-            "EnrolHosts",
-            "Passage {",
-            "Hooks {",
-            "Suspensions",
-        ],
+        says: &["Message(RequestMessage", "EnrolHosts", "Passage {", "Hooks {", "Suspensions"],
     },
     Sample {
         file: "fleet_watcher/launching.json",
