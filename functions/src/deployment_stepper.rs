@@ -10,6 +10,7 @@ use control::deployment_stepper::wake_of;
 use control::ports::Measure;
 use engine::deployment::Fact;
 use engine::{DeploymentId, Timestamp};
+use futures::future::join_all;
 use serde::Deserialize;
 use store::{Item, Scope, record_of};
 use thiserror::Error;
@@ -137,10 +138,13 @@ pub async fn handle(
         }
     }
     role.base.meter.take(Measure::Wakes(u32::try_from(told.len()).unwrap_or(u32::MAX)));
-    for (deployment, told) in told {
-        let messages = told.messages.clone();
-        let is_woken = told.is_woken;
-        let Err(error) = advance(role, &deployment, told).await else { continue };
+    // Side by side: none waits for another one's commit.
+    let steps = told.into_iter().map(async |(deployment, told)| {
+        let (messages, is_woken) = (told.messages.clone(), told.is_woken);
+        (Box::pin(advance(role, &deployment, told)).await, deployment, messages, is_woken)
+    });
+    for (advanced, deployment, messages, is_woken) in join_all(steps).await {
+        let Err(error) = advanced else { continue };
         error!(%deployment, error = &error as &dyn std::error::Error, "a deployment could not be advanced");
         if is_woken && let Err(error) = waker.park(&deployment, PARKED_S).await {
             // The sweep finds it: what was written stays written.

@@ -108,7 +108,7 @@ pub const CALLS: &[Call] = &[
     call("Messages::keep_up", "sqs:SendMessage", On::Fleet, SENDS, DRIVERS),
     call("Messages::keep_up", "sqs:SendMessage", On::Fleet, SENDS, &[FleetWatcher, Api]),
     call("Messages::handle_again", "sqs:SendMessage", On::Uploads, SENDS, EVALUATOR),
-    call("Waker::wake_at_time, park", "sqs:SendMessage", On::Wakes, SENDS, DRIVERS),
+    call("Waker::wake_at, park", "sqs:SendMessage", On::Wakes, SENDS, DRIVERS),
     call("Redelivery::hasten", "sqs:ChangeMessageVisibility", On::Uploads, NO_KEY, INTAKE),
     call("Redelivery::hasten", "sqs:ChangeMessageVisibility", On::Wakes, NO_KEY, STEPPER),
     call("Redelivery::hasten", "sqs:ChangeMessageVisibility", On::Commands, NO_KEY, DISPATCHER),

@@ -38,7 +38,7 @@ enum Wake {
 /// The wakes that the loop has to hear.
 pub(crate) struct Wakes(UnboundedReceiver<Wake>);
 
-/// A waker and what it wakes.
+/// A waker, and the wakes that it sends.
 pub(crate) fn waker() -> (HomeWaker, Wakes) {
     let (sender, receiver) = unbounded_channel();
     (HomeWaker(sender), Wakes(receiver))

@@ -44,7 +44,7 @@ fn show(hosts: u32, units: &Units, lasted_ms: u64) {
         each(of_hosts)
     );
     let (conflicts, commits) = units.conflicts;
-    println!("  {:<22} {conflicts:>8} of {commits} writes", "conflicts");
+    println!("  {:<22} {conflicts:>8} beside {commits} commits of the row", "conflicts");
     println!(
         "  {:<22} {:>8.1} written, {:.1} read a host",
         "units",

@@ -356,7 +356,7 @@ impl Core {
         }
     }
 
-    /// Forgets every waker that was rung and every timer that was armed.
+    /// Forgets every wake that was told and every timer that was armed.
     pub(crate) fn forget_wakes(&mut self) {
         self.queue.retain(|_, event| !event.is_wake());
     }

@@ -115,7 +115,7 @@ impl Table for Ports {
         let were = self.were(writes);
         let outcome = self.shared.table.write(writes).await;
         self.shared.count(|units| match &outcome {
-            Err(TableError::Conflict(_)) => units.conflicted(),
+            Err(TableError::Conflict(_)) => units.conflicted(&were),
             Ok(()) | Err(_) => units.wrote(&were),
         });
         if self.shared.table.transactions() > before {

@@ -205,12 +205,14 @@ impl Story {
         self.clock = ClockStory::by_chance(seed, self.lasts_ms).filter(|_| is_home);
     }
 
-    /// Paces the commits of deployments' rows, in every seventh world and where functions decide, also as slowly as no table
-    /// makes it necessary. Its chance is its own, and leaves the worlds of `regressions.txt` what they were.
+    /// Paces the commits of deployments' rows in one of seven worlds in which functions decide, also as slowly as no table
+    /// makes it necessary, and has a stream wake deployments in some of them. Its chance is its own, and leaves the worlds of
+    /// `regressions.txt` what they were.
     fn add_pace(&mut self, seed: u64) {
         let mut random = Random::new(seed ^ 0x7061_6365_0000_004b);
         if random.of_ten_thousand(1_500) && self.has_queues {
             self.row_units = random.pick(&[10, 50, control::ROW_UNITS]).copied();
+            self.streams = random.pick(&[0, 1, 4]).copied().unwrap_or_default();
         }
     }
 

@@ -61,7 +61,8 @@ pub struct Units {
     pub largest: (usize, String),
     /// How many items were written, by kind.
     pub writes: BTreeMap<Kind, u64>,
-    /// How many writes were not done because somebody else had changed what they rested on, and of how many.
+    /// How many commits of deployments' rows were not done because somebody else had changed what they rested on, and how many
+    /// were.
     pub conflicts: (u64, u64),
 }
 
@@ -74,6 +75,12 @@ pub(crate) fn size_of(record: &Record) -> usize {
     let key = |key: &Key| key.partition.len() + key.sort.len();
     let places = [&record.listed, &record.waking].into_iter().flatten().map(key).sum::<usize>();
     key(&record.key) + places + record.body.len() + ATTRIBUTES
+}
+
+/// Whether these writes are a commit of a deployment's row.
+fn is_commit(writes: &[(Write, Option<Record>)]) -> bool {
+    let is_row = |write: &Write| Kind::of(write.key()) == Kind::Deployment;
+    writes.iter().any(|(write, _)| matches!(write, Write::Put(..)) && is_row(write))
 }
 
 fn units(bytes: usize, of: usize) -> f64 {
@@ -135,13 +142,12 @@ impl Units {
 
     /// Records were written together. `before` is what was there.
     pub(crate) fn wrote(&mut self, writes: &[(Write, Option<Record>)]) {
-        let times = if writes.len() > 1 { 2.0 } else { 1.0 };
-        self.conflicts.1 += 1;
+        self.conflicts.1 += u64::from(is_commit(writes));
+        self.take_written(writes);
         for (write, before) in writes {
-            let before_bytes = before.as_ref().map_or(0, size_of);
-            let (record, bytes) = match write {
-                Write::Put(record, _) => (Some(record), size_of(record).max(before_bytes)),
-                Write::Delete(..) | Write::Check(..) => (None, before_bytes),
+            let record = match write {
+                Write::Put(record, _) => Some(record),
+                Write::Delete(..) | Write::Check(..) => None,
             };
             let key = write.key();
             if let Some(record) = record
@@ -149,8 +155,6 @@ impl Units {
             {
                 self.largest = (size_of(record), name_of(key));
             }
-            let written = units(bytes, 1_024) * times;
-            self.add(Some(name_of(key)), key.partition.clone(), Second { written, read: 0.0 });
             if !matches!(write, Write::Check(..)) {
                 *self.writes.entry(Kind::of(key)).or_default() += 1;
                 self.index(Index::Listed, before.as_ref(), record, |record| record.listed.as_ref());
@@ -177,9 +181,23 @@ impl Units {
         }
     }
 
-    /// A write was not done, because somebody else had changed what it rests on.
-    pub(crate) fn conflicted(&mut self) {
-        self.conflicts.0 += 1;
+    /// Writes were not done, because somebody else had changed what they rest on. They cost what they would have cost.
+    pub(crate) fn conflicted(&mut self, writes: &[(Write, Option<Record>)]) {
+        self.conflicts.0 += u64::from(is_commit(writes));
+        self.take_written(writes);
+    }
+
+    fn take_written(&mut self, writes: &[(Write, Option<Record>)]) {
+        let times = if writes.len() > 1 { 2.0 } else { 1.0 };
+        for (write, before) in writes {
+            let before_bytes = before.as_ref().map_or(0, size_of);
+            let bytes = match write {
+                Write::Put(record, _) => size_of(record).max(before_bytes),
+                Write::Delete(..) | Write::Check(..) => before_bytes,
+            };
+            let (key, written) = (write.key(), units(bytes, 1_024) * times);
+            self.add(Some(name_of(key)), key.partition.clone(), Second { written, read: 0.0 });
+        }
     }
 }
 

@@ -110,7 +110,7 @@ fn the_row_of_a_large_fleet_takes_half_of_what_its_partition_can_and_nobody_wait
     assert!(*bytes <= 20_000, "{largest} has {bytes} bytes");
     // Who decides meets nobody else who does, but by chance.
     let (conflicts, commits) = units.conflicts;
-    assert!(conflicts < commits / 100, "{conflicts} conflicts in {commits} writes");
+    assert!(conflicts <= commits / 20, "{conflicts} conflicts beside {commits} commits");
     // The last hosts are started after five seconds, and a command takes three at most.
     assert!((5_000..9_000).contains(&lasted_ms), "{lasted_ms} ms");
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use control::hash_of;
 use control::ports::{Hold, Instances, Uploaded};
-use control::rows::{self, Before, DeploymentRow, Group, HostRow, MemberRow, ShardsRow};
+use control::rows::{
+    self, Before, DeploymentRow, Group, HostRow, HostShards, MemberRow, ShardsRow,
+};
 use engine::DeploymentId;
 use serde_json::{Value, json};
 use wire::host::HostStatus;
@@ -64,7 +66,8 @@ async fn hosts(world: &World, id: &DeploymentId) -> Vec<rows::Stored<HostRow>> {
     let table = &*world.control.base.table;
     let shards = rows::load::<ShardsRow>(table, &ShardsRow::key_of(id)).await.unwrap();
     let mut hosts = Vec::new();
-    for (partition, prefix) in shards.unwrap().row.shards().all() {
+    let shards = shards.map_or_else(|| HostShards::undivided(id), |stored| stored.row.shards());
+    for (partition, prefix) in shards.all() {
         let query = control::table::Query::prefix(partition, prefix, 1_000);
         hosts.extend(rows::load_all::<HostRow>(table, query).await.unwrap());
     }
@@ -379,4 +382,30 @@ async fn a_group_that_is_deleted_leaves_no_members() {
     // Its hosts end after that, and then their deployment does.
     end(&world, &id, None, HostStatus::Succeeded).await;
     assert_eq!(members(&world), []);
+}
+
+#[tokio::test]
+async fn a_commit_that_comes_too_soon_is_put_off_but_neither_a_stop_nor_the_end() {
+    let mut world = World::with_group().await;
+    for name in ["web-1", "web-2", "web-3"] {
+        world.register(name).await;
+    }
+    let id = world.deploy("v1").await;
+    world.work("web-1", "Succeeded").await;
+    // A row of some kilobytes takes a second and more of this.
+    world.control.base.settings.row_units = Some(1);
+    let began = world.now_ms();
+    world.work("web-2", "Succeeded").await;
+    let put_off_ms = world.now_ms() - began;
+    assert!((500..5_000).contains(&put_off_ms), "a host that succeeded: {put_off_ms} ms");
+    let began = world.now_ms();
+    let (token, mut report) = world.claim("web-3").await;
+    world.ok("StopDeployment", json!({ "deploymentId": id })).await;
+    world.advance(&id).await;
+    assert_eq!(world.now_ms() - began, 0, "the stop");
+    report["status"] = "Failed".into();
+    world.host("report", &token, report).await;
+    world.advance(&id).await;
+    assert_eq!(world.info(&id).await["status"], "Stopped");
+    assert_eq!(world.now_ms() - began, 0, "the end");
 }

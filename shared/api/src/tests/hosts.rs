@@ -74,7 +74,7 @@ async fn a_host_that_asks_hears_a_stop_that_the_deployment_has_not_taken_note_of
     // It is no report: the host was last heard of when it claimed.
     assert_eq!((&answer["proceed"], &answer["leaseMs"]), (&json!(true), &json!(25_000)));
     world.ok("StopDeployment", json!({ "deploymentId": id })).await;
-    // Nobody has rung the waker.
+    // Nobody has woken the deployment.
     let answer = ask(&world, &token, &report).await;
     assert_eq!(answer["proceed"], false);
     assert_eq!(answer["reason"], STOPPED);

@@ -290,6 +290,10 @@ impl World {
         keys.iter().copied().filter(|key| kept.contains_key(&hash_of(key))).collect()
     }
 
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.ports.time.load(Ordering::SeqCst)
+    }
+
     pub(crate) fn pass_ms(&self, ms: u64) {
         self.ports.time.fetch_add(ms, Ordering::SeqCst);
     }

@@ -42,6 +42,7 @@ impl Base {
         });
         let stored = try_join_all(parts).await?.into_iter().flatten();
         let mut hosts: Vec<HostRow> = stored.map(|stored| stored.row).collect();
+        hosts.iter().take(1).for_each(|host| self.keep_shards(host));
         hosts.sort_unstable_by_key(|host| host.ordinal);
         Ok(hosts)
     }
@@ -54,7 +55,9 @@ impl Base {
     ) -> Result<Vec<Stored<HostRow>>, Error> {
         let places = self.shards(id).await?;
         let keys: Vec<_> = ordinals.into_iter().map(|ordinal| places.key_of(ordinal)).collect();
-        rows::load_many(&*self.table, &keys).await
+        let hosts: Vec<Stored<HostRow>> = rows::load_many(&*self.table, &keys).await?;
+        hosts.iter().take(1).for_each(|host| self.keep_shards(&host.row));
+        Ok(hosts)
     }
 
     /// What a deployment may have missed of hosts that arrived.

@@ -1,8 +1,8 @@
 //! How often a deployment's row is committed, where the table takes so many units a second from one item.
 //!
 //! A row of a large fleet is some kilobytes, and each of its hosts has something to tell. Whoever would commit too soon after
-//! the last commit waits, and folds what was told meanwhile into one decision. What changes the gate is not paced, which is
-//! what hosts wait for: a stop, an alarm, a failure that is one too many; nor is the end.
+//! the last commit waits, and folds what was told meanwhile into one decision. Not put off are the end, and what changes the
+//! gate, by which hosts are told whether they may go on: a stop, an alarm, traffic that cannot be moved.
 
 use engine::Timestamp;
 
@@ -13,7 +13,7 @@ use crate::{DeploymentStepper, Error};
 /// What a unit writes, in bytes.
 const UNIT: usize = 1_024;
 
-/// The longest that one step is put off, in milliseconds, however many others come before it.
+/// When a commit was put off for so long, in milliseconds, it is put off no more, however many others came before it.
 const LONGEST_MS: u64 = 1_000;
 
 impl DeploymentStepper {

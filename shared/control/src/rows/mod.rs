@@ -70,7 +70,7 @@ pub trait Row: Serialize + DeserializeOwned {
         None
     }
 
-    /// Whether its writing wakes a deployment, where the table's stream is the waker.
+    /// Whether its writing wakes a deployment, where the table's stream does so.
     fn wakes(&self) -> bool {
         false
     }

@@ -18,7 +18,7 @@ const SWEEP_ARMS_MS: u64 = 150_000;
 
 impl TrafficEvaluator {
     /// Arms the next wakes of all active deployments, as their rows say, and refreshes each of them, those first that
-    /// should have been woken longest ago. So whoever starts anew, and knows of no wake, is late for none, and a waker that
+    /// should have been woken longest ago. So whoever starts anew, and knows of no wake, is late for none, and a wake that
     /// was lost is made up for. Returns how many there are.
     pub async fn sweep(&self) -> Result<usize, Error> {
         let mut query = Query::prefix(DeploymentRow::WAKING, "", 100);
