@@ -6,6 +6,7 @@
 
 mod aliases;
 mod bundles;
+mod calm;
 mod capacity;
 mod carried;
 mod checks;

@@ -27,7 +27,6 @@ mod home;
 mod hosts;
 mod house;
 mod kills;
-mod links;
 mod permissions;
 mod policies;
 #[cfg(feature = "tools")]
