@@ -1,4 +1,4 @@
-//! What wakes deployments where nobody can wake them in the process: changed records, and news about hosts.
+//! What wakes deployments where the table's stream does: changed records, and news about hosts.
 
 use engine::deployment::{Fact, Sighting};
 use engine::{DeploymentId, Timestamp};
