@@ -2,7 +2,7 @@
 
 use control::FleetWatcher;
 use control::performing::Performs as _;
-use control::ports::{Hold, RequestMessage, Upkeep};
+use control::ports::{LifecycleAction, RequestMessage, Upkeep};
 use serde::Deserialize;
 
 use crate::BatchAnswer;
@@ -80,7 +80,7 @@ pub struct Held {
     pub lifecycle_action_token: String,
 }
 
-impl From<Held> for Hold {
+impl From<Held> for LifecycleAction {
     fn from(held: Held) -> Self {
         Self {
             scaling_group: held.auto_scaling_group_name,

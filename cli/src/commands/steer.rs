@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use wire::codedeploy::{ContinueDeployment, DeploymentWaitType, StopDeployment};
-use wire::cutover::{SteerDeployment, Wish};
+use wire::cutover::{Steer, SteerDeployment};
 
 use super::Context;
 use crate::failure::{Exit, Failure};
@@ -69,15 +69,15 @@ pub(crate) struct Abort {
 
 /// A command that names a deployment and says what is wanted of it.
 pub(crate) trait Steers {
-    /// The wish, and the deployment.
-    fn wish(self) -> (Wish, String);
+    /// What is wanted, and the deployment.
+    fn steer(self) -> (Steer, String);
 }
 
 macro_rules! steers {
     ($($command:ident),*) => {
         $(impl Steers for $command {
-            fn wish(self) -> (Wish, String) {
-                (Wish::$command, self.id)
+            fn steer(self) -> (Steer, String) {
+                (Steer::$command, self.id)
             }
         })*
     };
@@ -86,18 +86,18 @@ macro_rules! steers {
 steers!(Pause, Resume, Promote, SkipBake);
 
 pub(crate) async fn run(args: impl Steers, context: &Context) -> Result<Exit, Failure> {
-    let (wish, id) = args.wish();
+    let (steer, id) = args.steer();
     let request =
-        SteerDeployment { deployment_id: Some(id.clone()), wish: Some(wish.name().to_owned()) };
+        SteerDeployment { deployment_id: Some(id.clone()), wish: Some(steer.name().to_owned()) };
     context.connect()?.call(&request).await?;
-    let done = match wish {
-        Wish::Pause => "paused: nothing new starts",
-        Wish::Resume => "resumed",
-        Wish::Promote => "promoted: the remaining steps do not hold it back",
-        Wish::SkipBake => "the bake is skipped: the next step begins",
+    let done = match steer {
+        Steer::Pause => "paused: nothing new starts",
+        Steer::Resume => "resumed",
+        Steer::Promote => "promoted: the remaining steps do not hold it back",
+        Steer::SkipBake => "the bake is skipped: the next step begins",
     };
     match context.format {
-        Format::Json => output::json(&json!({ "deploymentId": id, "wish": wish.name() })),
+        Format::Json => output::json(&json!({ "deploymentId": id, "wish": steer.name() })),
         Format::Text => output::line(&format!("{id}  {done}")),
     }
     Ok(Exit::Done)

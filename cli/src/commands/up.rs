@@ -174,12 +174,12 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
         keep_days: args.keep_days,
     };
     log_to_stderr();
-    let mut asked = Asked::new()?;
-    let Some(home) = start(dir, wanted, asked.wait()).await? else {
+    let mut shutdown = ShutdownSignals::new()?;
+    let Some(home) = start(dir, wanted, shutdown.wait()).await? else {
         return Ok(Exit::Done);
     };
     tell(&home);
-    asked.wait().await;
+    shutdown.wait().await;
     end(home).await?;
     Ok(Exit::Done)
 }
@@ -193,11 +193,11 @@ pub(crate) fn log_to_stderr() {
     log.with_env_filter(wanted).with_ansi(std::io::stderr().is_terminal()).init();
 }
 
-/// Starts a home in `dir` whose hosts run this very program; none if it is `asked` to end before it has started.
+/// Starts a home in `dir` whose hosts run this very program; none if `shutdown` comes before it has started.
 pub(crate) async fn start(
     dir: &Path,
     wanted: Wanted,
-    asked: impl Future<Output = ()>,
+    shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<Option<Home>> {
     find::refuse_connected(dir)?;
     local::descriptors::raise();
@@ -217,7 +217,7 @@ pub(crate) async fn start(
     let keep = Duration::from_secs(u64::from(keep_days) * 24 * 3_600);
     let options =
         Options { dir: dir.to_owned(), hosts, port, table_port, host_command, outside, keep };
-    Ok(Home::start(options, asked).await?)
+    Ok(Home::start(options, shutdown).await?)
 }
 
 /// Ends a home, and says which hooks were interrupted by it.
@@ -253,12 +253,12 @@ fn tell(home: &Home) {
 }
 
 /// The signals that ask a program to end.
-pub(crate) struct Asked {
+pub(crate) struct ShutdownSignals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
 
-impl Asked {
+impl ShutdownSignals {
     /// Listens from now on.
     pub(crate) fn new() -> std::io::Result<Self> {
         Ok(Self {

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use aws_sdk_autoscaling::error::ProvideErrorMetadata as _;
 use aws_sdk_autoscaling::types::AutoScalingGroup;
 use aws_sdk_autoscaling::{Client, Config};
-use control::ports::{CloudError, CopyStanding, GroupCopy, Hold, Hooks, Scaling};
+use control::ports::{CloudError, CopyStanding, GroupCopy, Hooks, LifecycleAction, Scaling};
 
 use crate::error::cloud_error;
 
@@ -101,14 +101,14 @@ impl Scaling for AutoScaling {
         }
     }
 
-    async fn heartbeat(&self, hold: &Hold) -> Result<(), CloudError> {
+    async fn heartbeat(&self, action: &LifecycleAction) -> Result<(), CloudError> {
         let request = self
             .client
             .record_lifecycle_action_heartbeat()
-            .auto_scaling_group_name(&hold.scaling_group)
-            .lifecycle_hook_name(&hold.hook)
-            .lifecycle_action_token(&hold.token)
-            .instance_id(&hold.instance);
+            .auto_scaling_group_name(&action.scaling_group)
+            .lifecycle_hook_name(&action.hook)
+            .lifecycle_action_token(&action.token)
+            .instance_id(&action.instance);
         match request.send().await {
             Ok(_) => Ok(()),
             Err(error) if is_gone(error.code(), error.message()) => Ok(()),
@@ -116,14 +116,14 @@ impl Scaling for AutoScaling {
         }
     }
 
-    async fn release(&self, hold: &Hold, abandon: bool) -> Result<(), CloudError> {
+    async fn release(&self, action: &LifecycleAction, abandon: bool) -> Result<(), CloudError> {
         let request = self
             .client
             .complete_lifecycle_action()
-            .auto_scaling_group_name(&hold.scaling_group)
-            .lifecycle_hook_name(&hold.hook)
-            .lifecycle_action_token(&hold.token)
-            .instance_id(&hold.instance)
+            .auto_scaling_group_name(&action.scaling_group)
+            .lifecycle_hook_name(&action.hook)
+            .lifecycle_action_token(&action.token)
+            .instance_id(&action.instance)
             .lifecycle_action_result(if abandon { "ABANDON" } else { "CONTINUE" });
         match request.send().await {
             Ok(_) => Ok(()),

@@ -15,9 +15,9 @@ pub struct Settings {
     /// How often alarms are read while a deployment is under way, in milliseconds.
     pub alarm_every_ms: u64,
     /// How soon a host asks again that waits for its balancer, in milliseconds.
-    pub traffic_look_ms: u64,
+    pub traffic_check_ms: u64,
     /// How much later it asks at most, when it has waited for long, in milliseconds.
-    pub traffic_look_max_ms: u64,
+    pub traffic_check_max_ms: u64,
     /// How long the bytes of a bundle that nothing needs any more are kept after they were last put, in milliseconds; a day
     /// at least.
     pub kept_bundles_ms: u64,
@@ -33,8 +33,8 @@ impl Default for Settings {
         Self {
             start_ramp: 500,
             alarm_every_ms: 10_000,
-            traffic_look_ms: 2_000,
-            traffic_look_max_ms: 10_000,
+            traffic_check_ms: 2_000,
+            traffic_check_max_ms: 10_000,
             kept_bundles_ms: 30 * DAY_MS,
             row_units: None,
             hosts_of_shard: 256,

@@ -51,7 +51,7 @@ pub const REGION: &str = "us-east-1";
 /// How often alarms are read while a deployment is under way.
 const ALARM_EVERY_MS: u64 = 200;
 /// How soon a host asks again that waits for its balancer.
-const TRAFFIC_LOOK_MS: u64 = 50;
+const TRAFFIC_CHECK_MS: u64 = 50;
 
 /// How long a start waits for its hosts.
 const HOSTS_PATIENCE: Duration = Duration::from_secs(30);
@@ -457,8 +457,8 @@ async fn assemble(
         meter: Arc::new(NoMeter),
         settings: Settings {
             alarm_every_ms: ALARM_EVERY_MS,
-            traffic_look_ms: TRAFFIC_LOOK_MS,
-            traffic_look_max_ms: TRAFFIC_LOOK_MS,
+            traffic_check_ms: TRAFFIC_CHECK_MS,
+            traffic_check_max_ms: TRAFFIC_CHECK_MS,
             ..Settings::default()
         },
         shards: KnownShards::default(),

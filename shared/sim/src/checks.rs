@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use control::rows::{
-    self, BatchRow, DeploymentRow, Direction, Group, HostRow, Layout, MemberRow, PassageRow,
+    self, BatchRow, DeploymentRow, Direction, Group, HostRow, Layout, MemberRow, TransitionRow,
     UploadRow, UploadState, Verdict,
 };
 use control::table::{Condition, Record, Write};
@@ -116,7 +116,7 @@ pub(crate) fn written(shared: &Arc<Shared>, writes: &[Write]) {
     let mut ended = None;
     for write in writes {
         if let Write::Delete(key, _) = write
-            && key.partition == PassageRow::ALL
+            && key.partition == TransitionRow::ALL
         {
             core.checks.leaving.remove(&key.sort);
         }
@@ -132,7 +132,9 @@ pub(crate) fn written(shared: &Arc<Shared>, writes: &[Write]) {
             sort if sort == "STOP" || sort.starts_with("HOOK#") => {
                 function_checks::said(&mut core, record)
             }
-            _ if record.key.partition == PassageRow::ALL => passage_written(&mut core, record),
+            _ if record.key.partition == TransitionRow::ALL => {
+                transition_written(&mut core, record)
+            }
             _ if record.key.partition.starts_with("UPLOAD#") => upload_written(&mut core, record),
             _ => Ok(()),
         };
@@ -535,9 +537,9 @@ fn batch_written(core: &mut Core, record: &Record) -> Result<(), String> {
     Ok(())
 }
 
-/// A passage was changed. One that arrived may only be let go with what its groups have.
-fn passage_written(core: &mut Core, record: &Record) -> Result<(), String> {
-    let row: PassageRow = read(record)?;
+/// A transition was changed. One that arrived may only be let go with what its groups have.
+fn transition_written(core: &mut Core, record: &Record) -> Result<(), String> {
+    let row: TransitionRow = read(record)?;
     let name = row.instance.clone();
     core.tell(&name, || format!("v{} {row:?}", record.version));
     if row.direction == Direction::Leaving {
@@ -554,7 +556,7 @@ fn passage_written(core: &mut Core, record: &Record) -> Result<(), String> {
     }
     let scaled_by = |group: &&Group| {
         let named = group.settings.auto_scaling_groups.iter().flatten();
-        row.holds.iter().any(|hold| named.clone().any(|name| *name == hold.scaling_group))
+        row.actions.iter().any(|action| named.clone().any(|name| *name == action.scaling_group))
     };
     for group in core.checks.groups.values().filter(scaled_by) {
         let Some(last) = &group.slot.last_successful else { continue };

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use control::ports::{
-    CloudError, Command, CopyStanding, Fleet, GroupCopy, Hold, Hooks, Instance, InstanceState,
-    Instances, Push, Reach, Scaling, Selection, SendError,
+    CloudError, Command, CopyStanding, Fleet, GroupCopy, Hooks, Instance, InstanceState, Instances,
+    LifecycleAction, Push, Reach, Scaling, Selection, SendError,
 };
 use thiserror::Error;
 
@@ -47,7 +47,7 @@ pub(crate) struct ScalingGroup {
 /// An instance that is held, and what was said of it.
 #[derive(Debug)]
 struct Held {
-    hold: Hold,
+    action: LifecycleAction,
     is_launch: bool,
     is_void: bool,
     answer: Option<bool>,
@@ -65,34 +65,39 @@ pub(crate) struct Cloud {
 impl Cloud {
     /// What has not come to an end.
     pub(crate) fn open(&self) -> Vec<String> {
-        let holds = self.held.values().filter(|held| held.answer.is_none() && !held.is_void);
-        let holds =
-            holds.map(|held| format!("{} is held by {}", held.hold.instance, held.hold.hook));
+        let actions = self.held.values().filter(|held| held.answer.is_none() && !held.is_void);
+        let actions =
+            actions.map(|held| format!("{} is held by {}", held.action.instance, held.action.hook));
         let rests = self.scaling_groups.iter().filter(|(_, group)| {
             group.suspended.iter().any(|process| !group.by_user.contains(process))
         });
         let rests =
             rests.map(|(name, group)| format!("{name} has {:?} suspended", group.suspended));
-        holds.chain(rests).collect()
+        actions.chain(rests).collect()
     }
 
     /// Holds an instance by the hooks of its group for arrivals, or for departures.
-    pub(crate) fn hold(&mut self, id: &str, is_launch: bool) -> Vec<Hold> {
+    pub(crate) fn hold(&mut self, id: &str, is_launch: bool) -> Vec<LifecycleAction> {
         let Some(name) = self.machines.get(id).and_then(|m| m.instance.scaling_group.clone())
         else {
             return Vec::new();
         };
         let Some(group) = self.scaling_groups.get(&name) else { return Vec::new() };
         let kind = if is_launch { "cutover-launch-" } else { "cutover-termination-" };
-        let mut holds = Vec::new();
+        let mut actions = Vec::new();
         for hook in group.hooks.iter().filter(|hook| hook.starts_with(kind)) {
             let token = format!("token-{}", self.held.len() + 1);
             let (scaling_group, instance) = (name.clone(), id.to_owned());
-            let hold = Hold { scaling_group, hook: hook.clone(), instance, token: token.clone() };
-            holds.push(hold.clone());
-            drop(self.held.insert(token, Held { hold, is_launch, is_void: false, answer: None }));
+            let action = LifecycleAction {
+                scaling_group,
+                hook: hook.clone(),
+                instance,
+                token: token.clone(),
+            };
+            actions.push(action.clone());
+            drop(self.held.insert(token, Held { action, is_launch, is_void: false, answer: None }));
         }
-        holds
+        actions
     }
 
     /// What is terminated is not held any more.
@@ -100,7 +105,7 @@ impl Cloud {
         if let Some(machine) = self.machines.get_mut(id) {
             machine.instance.state = InstanceState::Terminated;
         }
-        for held in self.held.values_mut().filter(|held| held.hold.instance == id) {
+        for held in self.held.values_mut().filter(|held| held.action.instance == id) {
             held.is_void = true;
         }
     }
@@ -267,37 +272,39 @@ impl Scaling for Ports {
         Ok(())
     }
 
-    async fn heartbeat(&self, hold: &Hold) -> Result<(), CloudError> {
+    async fn heartbeat(&self, action: &LifecycleAction) -> Result<(), CloudError> {
         self.request("heartbeat").await?;
         let mut core = self.shared.core();
-        if !core.cloud.held.contains_key(&hold.token) {
-            core.violate(format!("a heartbeat for {hold:?}, which nobody knows"));
+        if !core.cloud.held.contains_key(&action.token) {
+            core.violate(format!("a heartbeat for {action:?}, which nobody knows"));
         }
         Ok(())
     }
 
-    async fn release(&self, hold: &Hold, abandon: bool) -> Result<(), CloudError> {
+    async fn release(&self, action: &LifecycleAction, abandon: bool) -> Result<(), CloudError> {
         self.request("release").await?;
         {
             let mut core = self.shared.core();
-            core.tell(&hold.instance, || format!("{} is answered, abandon: {abandon}", hold.hook));
+            core.tell(&action.instance, || {
+                format!("{} is answered, abandon: {abandon}", action.hook)
+            });
             let now = core.now;
-            let (is_new, is_launch, before) = match core.cloud.held.get_mut(&hold.token) {
+            let (is_new, is_launch, before) = match core.cloud.held.get_mut(&action.token) {
                 Some(held) => {
                     let before = held.answer.replace(abandon);
                     (before.is_none() && !held.is_void, held.is_launch, before)
                 }
                 None => {
-                    core.violate(format!("{hold:?} is released, and nobody knows it"));
+                    core.violate(format!("{action:?} is released, and nobody knows it"));
                     return Ok(());
                 }
             };
             if before.is_some_and(|before| before != abandon) {
-                core.violate(format!("{} was told both: {hold:?} at {now}", hold.instance));
+                core.violate(format!("{} was told both: {action:?} at {now}", action.instance));
             }
             if is_new && (abandon || !is_launch) {
                 let ms = core.random.between(10, 5_000);
-                core.push(ms, Event::Change(Change::Dies(hold.instance.clone())));
+                core.push(ms, Event::Change(Change::Dies(action.instance.clone())));
             }
         }
         self.shared.pause().await;

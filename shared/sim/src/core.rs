@@ -12,7 +12,7 @@ use control::ports::{RequestMessage, Upkeep, Uploaded};
 use control::table::Write;
 use engine::deployment::Fact;
 use engine::{DeploymentId, Timestamp};
-use wire::cutover::Wish;
+use wire::cutover::Steer;
 use wire::host::{
     BatchClaimRequest, BatchKey, ClaimRequest, ClaimResponse, Offer, PollResponse, ReportRequest,
     ReportResponse,
@@ -30,8 +30,8 @@ use crate::memory::MemoryTable;
 use crate::outcome::Line;
 use crate::random::Random;
 use crate::services::ServiceAct;
-use crate::stops::Asked;
-use crate::streams::{LOOK_MS, Streams};
+use crate::stops::AskedAt;
+use crate::streams::{POLL_MS, Streams};
 use crate::task_sets::{Change as ServiceChange, ServicesWorld};
 use crate::traffic::TrafficWorld;
 use crate::units::Units;
@@ -112,7 +112,7 @@ pub(crate) enum Act {
     /// Deletes a configuration, whoever uses it.
     DeleteConfig(String),
     /// Says what is wanted of the active deployment of a group.
-    Steer { group: usize, wish: Wish },
+    Steer { group: usize, wish: Steer },
     /// Continues the active deployment of a group, if it waits for that.
     Continue { group: usize },
     /// Removes a host for good.
@@ -152,9 +152,9 @@ pub(crate) enum HostEvent {
         answer: Answer<ReportResponse>,
     },
     /// It hears whether its next script may start.
-    Leave { id: DeploymentId, asked: Asked, answer: Answer<ReportResponse> },
+    Leave { id: DeploymentId, asked: AskedAt, answer: Answer<ReportResponse> },
     /// It has waited for that for long enough.
-    NoLeave { id: DeploymentId, asked: Asked },
+    NoLeave { id: DeploymentId, asked: AskedAt },
     /// It is up again.
     Boot,
 }
@@ -350,7 +350,7 @@ impl Core {
         for write in writes {
             let Write::Put(record, _) = write else { continue };
             if let Some(shard) = self.streams.put(record) {
-                let ms = self.random.between(0, LOOK_MS);
+                let ms = self.random.between(0, POLL_MS);
                 self.push(ms, Event::Stream(shard));
             }
         }

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use control::ports::{Hold, Instance, InstanceState, Upkeep};
-use control::rows::{self, PassageRow, Row as _, SuspensionRow};
+use control::ports::{Instance, InstanceState, LifecycleAction, Upkeep};
+use control::rows::{self, Row as _, SuspensionRow, TransitionRow};
 use control::table::{Query, Table as _};
 use futures::FutureExt as _;
 use wire::codedeploy::{Ec2DeploymentOptions, TagFilter};
@@ -21,9 +21,9 @@ pub(crate) enum Told {
     /// The state of an instance changed.
     Changed(String),
     /// An instance is launched.
-    Arrives(String, Option<Hold>),
+    Arrives(String, Option<LifecycleAction>),
     /// An instance is about to vanish.
-    Leaves(String, Option<Hold>),
+    Leaves(String, Option<LifecycleAction>),
     /// A command ended.
     Command { command: String, instance: String, status: String },
 }
@@ -225,12 +225,12 @@ impl World {
             }
             Change::ScaleIn(which) => {
                 let Some(id) = self.one_of_them(which) else { return };
-                let holds = self.shared.core().cloud.hold(&id, false);
-                if holds.is_empty() {
+                let actions = self.shared.core().cloud.hold(&id, false);
+                if actions.is_empty() {
                     self.shared.core().push(100, Event::Change(Change::Dies(id)));
                 }
-                for hold in holds {
-                    self.tell_of(Told::Leaves(hold.instance.clone(), Some(hold)));
+                for action in actions {
+                    self.tell_of(Told::Leaves(action.instance.clone(), Some(action)));
                 }
             }
             Change::Killed(which) => {
@@ -279,15 +279,15 @@ impl World {
         if !core.traffic.late.contains(&id) {
             core.traffic.strangers.insert(id.clone());
         }
-        let holds = if is_hooked { core.cloud.hold(&id, true) } else { Vec::new() };
+        let actions = if is_hooked { core.cloud.hold(&id, true) } else { Vec::new() };
         let ms = core.random.between(100, 40_000);
         core.push(ms, Event::Change(Change::Runs(id.clone())));
         drop(core);
-        if holds.is_empty() && is_scaled {
+        if actions.is_empty() && is_scaled {
             self.tell_of(Told::Arrives(id, None));
         }
-        for hold in holds {
-            self.tell_of(Told::Arrives(hold.instance.clone(), Some(hold)));
+        for action in actions {
+            self.tell_of(Told::Arrives(action.instance.clone(), Some(action)));
         }
     }
 
@@ -326,11 +326,11 @@ impl World {
         self.spawn(what, false, again, |control, shared| async move {
             let heard = match &told {
                 Told::Changed(id) => control.fleet_watcher().host_changed(id).await,
-                Told::Arrives(id, hold) => {
-                    control.fleet_watcher().host_arrives(id, hold.clone()).await
+                Told::Arrives(id, action) => {
+                    control.fleet_watcher().host_arrives(id, action.clone()).await
                 }
-                Told::Leaves(id, hold) => {
-                    control.fleet_watcher().host_leaves(id, hold.clone()).await
+                Told::Leaves(id, action) => {
+                    control.fleet_watcher().host_leaves(id, action.clone()).await
                 }
                 Told::Command { command, instance, status } => {
                     control.hook_dispatcher().hear_of_command(command, instance, status).await
@@ -391,14 +391,14 @@ impl World {
     }
 
     /// What of the fleet has not come to an end.
-    pub(crate) fn open_passages(&self) -> Vec<String> {
+    pub(crate) fn open_transitions(&self) -> Vec<String> {
         let table = &self.shared.table;
-        let query = Query::prefix(PassageRow::ALL, "", 1_000);
+        let query = Query::prefix(TransitionRow::ALL, "", 1_000);
         let page = table.query(&query).now_or_never();
         let rows = page.and_then(Result::ok).map(|page| page.items).unwrap_or_default();
-        let passages = rows.iter().filter_map(|record| rows::read::<PassageRow>(record).ok());
+        let transitions = rows.iter().filter_map(|record| rows::read::<TransitionRow>(record).ok());
         let mut open: Vec<String> =
-            passages.map(|passage| format!("{} passes", passage.row.key().sort)).collect();
+            transitions.map(|transition| format!("{} passes", transition.row.key().sort)).collect();
         let query = Query::prefix(SuspensionRow::ALL, "", 1_000);
         let page = table.query(&query).now_or_never();
         let rows = page.and_then(Result::ok).map(|page| page.items).unwrap_or_default();

@@ -37,7 +37,7 @@ pub(crate) fn share_begins(core: &Core, alias: &Alias, percent: u8) -> Result<()
     demand!(deployment.alarm().is_none(), "{raises} after its alarm");
     demand!(!deployment.stop_requested(), "{raises} after its stop");
     demand!(deployment.shift_failed_at().is_none(), "{raises} after it has failed");
-    demand!(!deployment.wishes().paused, "{raises} while it is paused");
+    demand!(!deployment.steering().paused, "{raises} while it is paused");
     demand!(deployment.stage() >= Some(Stage::Move), "{raises} in {:?}", deployment.stage());
     demand!(hook_is_good(core, deployment, Event::BeforeAllowTraffic), "{raises} before its hook");
     Ok(())

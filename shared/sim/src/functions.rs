@@ -7,7 +7,7 @@
 use engine::{DeploymentId, GroupId};
 use serde_json::json;
 use wire::codedeploy::ComputePlatform;
-use wire::cutover::{RollBackDeployment, Wish};
+use wire::cutover::{RollBackDeployment, Steer};
 
 use crate::aliases::{AliasFaults, Aliases, Meddling, Update};
 use crate::contents::{Content, Guard};
@@ -112,8 +112,8 @@ fn acts_on(group: usize, lasts_ms: u64, random: &mut Random) -> Vec<(u64, Act)> 
                 Act::Stop { group, roll_back }
             }
             20..55 => {
-                let all = [Wish::Pause, Wish::Resume, Wish::Promote, Wish::SkipBake];
-                let wish = *random.pick(&all).unwrap_or(&Wish::Resume);
+                let all = [Steer::Pause, Steer::Resume, Steer::Promote, Steer::SkipBake];
+                let wish = *random.pick(&all).unwrap_or(&Steer::Resume);
                 Act::Steer { group, wish }
             }
             55..60 => Act::Continue { group },

@@ -12,7 +12,7 @@ use wire::host::{
 
 use crate::bundles::Bundle;
 use crate::core::{Answer, Event, HostEvent, Question};
-use crate::stops::{self, Asked, Leave};
+use crate::stops::{self, AskedAt, Leave};
 use crate::world::{ReplyTo, World};
 
 /// A host.
@@ -67,7 +67,7 @@ pub(crate) struct Command {
     is_asking: bool,
     asked_at: u64,
     /// The question whether the next script may start that has no answer yet, and what came of one that had.
-    pub(crate) asks_leave: Option<Asked>,
+    pub(crate) asks_leave: Option<AskedAt>,
     pub(crate) leave: Option<Leave>,
     /// What it claims with, where it was pushed.
     push: Option<(BatchKey, String)>,

@@ -98,7 +98,7 @@ pub(crate) fn split_begins(
         return Ok(());
     }
     demand!(!is_doomed(deployment), "{gives}, and it was stopped or has failed");
-    demand!(!deployment.wishes().paused, "{gives}, and it is paused");
+    demand!(!deployment.steering().paused, "{gives}, and it is paused");
     demand!(stage >= Stage::Move, "{gives}");
     for (event, before) in HOOKS.into_iter().filter(|(_, before)| *before < Stage::Move) {
         let has_one = before != Stage::AfterTest || service.test_listener.is_some();

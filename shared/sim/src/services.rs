@@ -7,7 +7,7 @@ use wire::codedeploy::{
     DeploymentReadyOption, EcsService, LoadBalancerInfo, TargetGroupInfo, TargetGroupPairInfo,
     TrafficRoute,
 };
-use wire::cutover::Wish;
+use wire::cutover::Steer;
 
 use crate::contents::{Content, Guard};
 use crate::core::{Act, Event};
@@ -121,8 +121,8 @@ fn acts_on(group: usize, lasts_ms: u64, random: &mut Random) -> Vec<(u64, Act)> 
                 Act::Stop { group, roll_back }
             }
             25..50 => {
-                let all = [Wish::Pause, Wish::Resume, Wish::Promote, Wish::SkipBake];
-                let wish = *random.pick(&all).unwrap_or(&Wish::Resume);
+                let all = [Steer::Pause, Steer::Resume, Steer::Promote, Steer::SkipBake];
+                let wish = *random.pick(&all).unwrap_or(&Steer::Resume);
                 Act::Steer { group, wish }
             }
             50..75 => Act::Continue { group },

@@ -15,7 +15,7 @@ const LEAVE_MS: u64 = 2_000;
 
 /// When a host asked: after so many events, and at which time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Asked {
+pub(crate) struct AskedAt {
     events: u64,
     at: u64,
 }
@@ -24,9 +24,9 @@ pub(crate) struct Asked {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Leave {
     /// The server said so.
-    Given(Asked),
+    Given(AskedAt),
     /// The server has said nothing, and the lease is still good.
-    Leased(Asked),
+    Leased(AskedAt),
 }
 
 impl World {
@@ -34,7 +34,7 @@ impl World {
     pub(crate) fn ask_leave(&mut self, at: usize, id: &DeploymentId) {
         let asked = {
             let core = self.shared.core();
-            Asked { events: core.events, at: core.now }
+            AskedAt { events: core.events, at: core.now }
         };
         let Some(host) = self.hosts.get_mut(at) else { return };
         let (Some(command), Some(journal)) = (host.commands.get_mut(id), host.journals.get(id))
@@ -67,7 +67,7 @@ impl World {
         &mut self,
         at: usize,
         id: &DeploymentId,
-        asked: Asked,
+        asked: AskedAt,
         answer: Answer<ReportResponse>,
     ) {
         let Some(host) = self.hosts.get_mut(at) else { return };
@@ -96,7 +96,7 @@ impl World {
     }
 
     /// A host has waited for leave for long enough: its lease decides.
-    pub(crate) fn has_no_leave(&mut self, at: usize, id: &DeploymentId, asked: Asked) {
+    pub(crate) fn has_no_leave(&mut self, at: usize, id: &DeploymentId, asked: AskedAt) {
         let Some(host) = self.hosts.get_mut(at) else { return };
         let Some(command) = host.commands.get_mut(id).filter(|c| c.asks_leave == Some(asked))
         else {

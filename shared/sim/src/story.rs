@@ -16,7 +16,7 @@ use futures::FutureExt as _;
 use wire::codedeploy::{
     ContinueDeployment, DeregisterOnPremisesInstance, GroupSettings, StopDeployment, TagFilter,
 };
-use wire::cutover::{RollBackDeployment, SteerDeployment, Wish};
+use wire::cutover::{RollBackDeployment, Steer, SteerDeployment};
 
 use crate::bundles::Bundle;
 use crate::clock::ClockStory;
@@ -561,10 +561,10 @@ impl World {
         });
     }
 
-    fn steer(&mut self, group: usize, wish: Wish) {
+    fn steer(&mut self, group: usize, wish: Steer) {
         // A pause stops the time that a deployment may take, so that only a person ends it.
-        if wish == Wish::Pause && self.is_healed() {
-            self.act_later(240_000, Act::Steer { group, wish: Wish::Resume });
+        if wish == Steer::Pause && self.is_healed() {
+            self.act_later(240_000, Act::Steer { group, wish: Steer::Resume });
         }
         let Some(group) = self.groups.get(group).map(|group| group.id.clone()) else { return };
         let active =

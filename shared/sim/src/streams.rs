@@ -12,7 +12,7 @@ use engine::deployment::Fact;
 const BATCH: usize = 100;
 
 /// How often a reader looks for records that has found none, in milliseconds.
-pub(crate) const LOOK_MS: u64 = 250;
+pub(crate) const POLL_MS: u64 = 250;
 
 /// The shards of a stream. Without any, there is none.
 #[derive(Debug, Default)]

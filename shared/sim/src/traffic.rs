@@ -11,7 +11,7 @@ use wire::codedeploy::{
     Alarm, AlarmConfiguration, AutoRollbackConfiguration, DeploymentStyle, LoadBalancerInfo,
     TargetGroupInfo,
 };
-use wire::cutover::Wish;
+use wire::cutover::Steer;
 
 use crate::capacity::{self, Capacity};
 use crate::checks::demand;
@@ -75,13 +75,13 @@ impl TrafficStory {
         };
         let faults =
             TrafficFaults { away: often(3_000), unreadable: often(5_000), fires: often(6_000) };
-        let wishes = random.between(0, 4);
-        let acts = (0..wishes)
+        let steering = random.between(0, 4);
+        let acts = (0..steering)
             .map(|_| {
                 let last = u64::try_from(groups).unwrap_or(1).saturating_sub(1);
                 let group = usize::try_from(random.between(0, last)).unwrap_or(0);
-                let all = [Wish::Pause, Wish::Resume, Wish::Promote, Wish::SkipBake];
-                let wish = *random.pick(&all).unwrap_or(&Wish::Resume);
+                let all = [Steer::Pause, Steer::Resume, Steer::Promote, Steer::SkipBake];
+                let wish = *random.pick(&all).unwrap_or(&Steer::Resume);
                 (random.between(0, lasts_ms), Act::Steer { group, wish })
             })
             .collect();
@@ -407,22 +407,22 @@ pub(crate) fn ladder_holds(
     now: Timestamp,
 ) -> Result<(), String> {
     let (id, ladder) = (new.id(), &new.order().ladder);
-    let (was, is, wishes) = (old.climb(), new.climb(), new.wishes());
+    let (was, is, steering) = (old.climb(), new.climb(), new.steering());
     zones::turns_hold(old, new)?;
     demand!(is.rung >= was.rung, "{id} goes down its ladder from {was:?} to {is:?}");
     demand!(is.rung <= zones::top(new), "{id} climbs above its ladder: {is:?}");
     if let (Some(rung), Some(since)) = (ladder.get(was.rung), was.baking_since) {
         let has_baked = now >= since.plus_ms(rung.bake_ms);
-        let is_excused = wishes.promoted || was.rung < wishes.baked_below;
+        let is_excused = steering.promoted || was.rung < steering.baked_below;
         let waits = is.rung == was.rung;
         demand!(has_baked || is_excused || waits, "{id} does not wait for {rung} of {was:?}");
     }
     if started == 0 {
         return Ok(());
     }
-    demand!(!wishes.paused, "{id} is paused and starts {started} hosts");
+    demand!(!steering.paused, "{id} is paused and starts {started} hosts");
     demand!(new.alarm().is_none(), "{id} starts {started} hosts after an alarm");
-    let counts_hosts = new.order().shift.is_none() && !wishes.promoted;
+    let counts_hosts = new.order().shift.is_none() && !steering.promoted;
     if let Some(rung) = ladder.get(is.rung).filter(|_| counts_hosts) {
         let fleet = new.hosts().fleet();
         let (most, all) = (rung.share.of_hosts(fleet.total()), fleet.total() - fleet.untouched());

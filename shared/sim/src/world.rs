@@ -13,7 +13,7 @@ use control::ports::{NoMeter, Placed, RequestMessage, Site, Traffic, Uploaded};
 use control::{Base, Control, Error, Followed, Gates, KnownShards, Place, Settings};
 use engine::deployment::Performer;
 use engine::{DeploymentId, Timestamp};
-use wire::cutover::Wish;
+use wire::cutover::Steer;
 use wire::host::{Offer, RefusalCode, ReportRequest};
 
 use crate::bundles::SimBundles;
@@ -24,7 +24,7 @@ use crate::outcome::Outcome;
 use crate::ports::Ports;
 use crate::random::Random;
 use crate::runner::Host;
-use crate::stops::Asked;
+use crate::stops::AskedAt;
 use crate::story::{Group, Pace, Story};
 use crate::streams::Streams;
 use crate::units::Units;
@@ -63,7 +63,7 @@ pub(crate) enum ReplyTo {
     Poll,
     Claim { offer: Offer, sent_at: u64 },
     Report { id: DeploymentId, sent_at: u64, sequence: u64, last: bool },
-    Leave { id: DeploymentId, asked: Asked },
+    Leave { id: DeploymentId, asked: AskedAt },
 }
 
 impl ReplyTo {
@@ -187,7 +187,7 @@ impl World {
         let is_cloud = core.is_cloud;
         let (now, has_services) = (core.now, core.services.are_some());
         drop(core);
-        let open = if is_idle && is_cloud { self.open_passages() } else { Vec::new() };
+        let open = if is_idle && is_cloud { self.open_transitions() } else { Vec::new() };
         if is_idle && open.is_empty() {
             return true;
         }
@@ -458,7 +458,7 @@ impl World {
         // Whoever has paused something comes back to it.
         for group in 0..self.groups.len() {
             for ms in [0, 120_000, 240_000] {
-                core.push(ms, Event::Act(Act::Steer { group, wish: Wish::Resume }));
+                core.push(ms, Event::Act(Act::Steer { group, wish: Steer::Resume }));
                 self.acts_left += 1;
             }
         }
@@ -488,8 +488,8 @@ fn server_of(shared: &Arc<Shared>, server: u64, skew_ms: u64) -> Control {
             hosts_of_shard,
             row_units,
             alarm_every_ms: 60_000,
-            traffic_look_ms: 2_000,
-            traffic_look_max_ms: 10_000,
+            traffic_check_ms: 2_000,
+            traffic_check_max_ms: 10_000,
             ..Settings::default()
         },
         shards: KnownShards::default(),

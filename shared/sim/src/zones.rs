@@ -108,7 +108,7 @@ pub(crate) fn roster_holds(checks: &Checks, deployment: &Deployment) -> Result<(
 pub(crate) fn turns_hold(old: &Deployment, new: &Deployment) -> Result<(), String> {
     let (id, hosts, now) = (new.id(), new.hosts(), new.latest());
     let Some(zonal) = new.order().zonal else { return Ok(()) };
-    let (was, is, wishes) = (old.climb(), new.climb(), new.wishes());
+    let (was, is, steering) = (old.climb(), new.climb(), new.steering());
     let states = |number: u32| {
         let ordinals = (0..hosts.enrolled()).filter(move |at| is_in(hosts, number, *at));
         ordinals.filter_map(|at| hosts.get(at)).map(|host| host.state)
@@ -121,7 +121,7 @@ pub(crate) fn turns_hold(old: &Deployment, new: &Deployment) -> Result<(), Strin
         let is_watched = number + 1 < top(new)
             && states(number).any(|state| state == HostState::Succeeded || state.is_failure());
         let since = was.baking_since.filter(|_| number == was.rung).unwrap_or(now);
-        let is_excused = wishes.promoted || number < wishes.baked_below || !is_watched;
+        let is_excused = steering.promoted || number < steering.baked_below || !is_watched;
         let has_baked = now >= since.plus_ms(zonal.bake_ms_of(number));
         demand!(is_excused || has_baked, "{id} does not watch the zone {number}: {was:?}");
     }

@@ -6,7 +6,7 @@ mod traffic;
 pub use traffic::{
     AddBalancer, AddBalancerOutput, AlarmNote, BalancerInfo, CreateLadder, CreateLadderOutput,
     GetProgress, GetProgressOutput, ListBalancers, ListBalancersOutput, RemoveBalancer, ShiftStage,
-    SteerDeployment, TargetGroupStatus, TargetStatus, Wish,
+    Steer, SteerDeployment, TargetGroupStatus, TargetStatus,
 };
 
 use crate::codedeploy::{ApiError, Empty, ErrorName, Seconds, checks};

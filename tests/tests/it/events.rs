@@ -104,7 +104,7 @@ const SAMPLES: [Sample; 21] = [
     Sample {
         file: "fleet_watcher/queue.json",
         decode: through::<fleet_watcher::Event>,
-        says: &["Message(RequestMessage", "EnrolHosts", "Passage {", "Hooks {", "Suspensions"],
+        says: &["Message(RequestMessage", "EnrolHosts", "Transition {", "Hooks {", "Suspensions"],
     },
     Sample {
         file: "fleet_watcher/launching.json",

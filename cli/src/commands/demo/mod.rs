@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use self::story::{Ending, Story, Told};
 use super::Context;
-use super::up::{self, Asked};
+use super::up::{self, ShutdownSignals};
 use crate::failure::Exit;
 use crate::output::{self, Format};
 
@@ -46,15 +46,15 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
     let dir = context.dir.as_deref().unwrap_or_else(|| temporary.path());
     up::log_to_stderr();
     let began = Instant::now();
-    let mut asked = Asked::new()?;
+    let mut shutdown = ShutdownSignals::new()?;
     let wanted = up::Wanted { hosts: HOSTS, ..up::Wanted::default() };
-    let Some(home) = up::start(dir, wanted, asked.wait()).await? else {
+    let Some(home) = up::start(dir, wanted, shutdown.wait()).await? else {
         return Ok(Exit::Interrupted);
     };
     up::warn_of_refused_view(&home);
     let told = tokio::select! {
         told = Story::tell(home.endpoints(), home.dir()) => told,
-        () = asked.wait() => {
+        () = shutdown.wait() => {
             up::end(home).await?;
             return Ok(Exit::Interrupted);
         }
@@ -67,7 +67,7 @@ pub(crate) async fn run(args: Args, context: &Context) -> anyhow::Result<Exit> {
                 say_how_to_begin(context.dir.as_deref());
             } else {
                 say_what_next(&home, told);
-                asked.wait().await;
+                shutdown.wait().await;
             }
             if as_it_should(told) { Exit::Done } else { Exit::NotSucceeded }
         }

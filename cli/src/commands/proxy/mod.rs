@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use self::admission::{Admission, Secret};
 use self::server::Server;
 use super::Context;
-use super::up::Asked;
+use super::up::ShutdownSignals;
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
 use crate::find::Origin;
@@ -52,13 +52,14 @@ pub(crate) async fn run(args: Args, context: &Context) -> Result<ExitCode, Failu
     let listener = listener.map_err(|error| unbound(args.port, &error))?;
     let port = listener.local_addr().map_err(|error| unbound(args.port, &error))?.port();
     let Some((program, arguments)) = args.command.split_first() else {
-        let mut asked = Asked::new().map_err(|error| broken("signals cannot be heard", &error))?;
+        let mut shutdown =
+            ShutdownSignals::new().map_err(|error| broken("signals cannot be heard", &error))?;
         let server = signed(client, port)?;
         print(&server, context.format);
         output::note(&format!(
             "a proxy to the stack `{stack}` listens at http://127.0.0.1:{port} until Ctrl-C; set the variables above for whoever shall use it"
         ));
-        server.serve(listener, asked.wait()).await;
+        server.serve(listener, shutdown.wait()).await;
         return Ok(Exit::Done.into());
     };
     let secret = Secret::random().map_err(|error| broken("no secret can be made", &error))?;

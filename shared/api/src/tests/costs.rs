@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use control::hash_of;
-use control::ports::{Hold, Instances, Uploaded};
+use control::ports::{Instances, LifecycleAction, Uploaded};
 use control::rows::{
     self, Before, DeploymentRow, Group, HostRow, HostShards, MemberRow, ShardsRow,
 };
@@ -35,13 +35,13 @@ pub(super) async fn world_of(instances: usize) -> (World, Arc<Fake>) {
 /// An instance is launched, and held until it has its revision.
 async fn arrives(world: &World, fake: &Fake, instance: &str) {
     fake.add(instance, Some("scaling"), true);
-    let hold = Hold {
+    let action = LifecycleAction {
         scaling_group: "scaling".to_owned(),
         hook: "cutover-launch".to_owned(),
         instance: instance.to_owned(),
         token: instance.to_owned(),
     };
-    world.control.fleet_watcher().host_arrives(instance, Some(hold)).await.unwrap();
+    world.control.fleet_watcher().host_arrives(instance, Some(action)).await.unwrap();
 }
 
 /// An instance does not exist any more.

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use control::ports::{
-    BalancerError, Balancers, CloudError, Command, CopyStanding, Fleet, GroupCopy, Hold, Hooks,
-    Instance, InstanceState, Instances, Pair, Push, Reach, Scaling, Selection, SendError, Standing,
-    Traffic,
+    BalancerError, Balancers, CloudError, Command, CopyStanding, Fleet, GroupCopy, Hooks, Instance,
+    InstanceState, Instances, LifecycleAction, Pair, Push, Reach, Scaling, Selection, SendError,
+    Standing, Traffic,
 };
 use engine::{DeploymentId, Timestamp};
 use serde_json::{Value, json};
@@ -149,11 +149,11 @@ impl Scaling for Fake {
         Ok(())
     }
 
-    async fn heartbeat(&self, _: &Hold) -> Result<(), CloudError> {
+    async fn heartbeat(&self, _: &LifecycleAction) -> Result<(), CloudError> {
         Ok(())
     }
 
-    async fn release(&self, _: &Hold, _: bool) -> Result<(), CloudError> {
+    async fn release(&self, _: &LifecycleAction, _: bool) -> Result<(), CloudError> {
         Ok(())
     }
 

@@ -18,7 +18,7 @@ pub(crate) use hosts::{FEW, NEWEST, arrival_of};
 pub use known_shards::KnownShards;
 
 use crate::ports::{Clock, Entropy, Meter, Waker};
-use crate::rows::{self, DeploymentRow, LookRow, StopRow, Stored};
+use crate::rows::{self, DeploymentRow, RecheckRow, StopRow, Stored};
 use crate::table::{Index, Query, Table, TableError, Write};
 use crate::{Error, Settings};
 
@@ -113,7 +113,7 @@ impl Base {
 
     /// What was found after the end of a deployment, in words.
     pub(crate) async fn found_later(&self, id: &DeploymentId) -> Result<Option<String>, Error> {
-        let look = rows::load::<LookRow>(&*self.table, &LookRow::key_of(id)).await?;
+        let look = rows::load::<RecheckRow>(&*self.table, &RecheckRow::key_of(id)).await?;
         Ok(look.and_then(|look| look.row.message()))
     }
 }

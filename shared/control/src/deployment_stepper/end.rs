@@ -11,7 +11,7 @@ use crate::fleet_watcher::{copies, scaling};
 use crate::ports::{HostOutcome, Measure, Upkeep};
 use crate::rows::{self, DeploymentRow, Group, Layout, Stored, UploadRow, UploadState};
 use crate::table::Write;
-use crate::traffic_evaluator::looks::to_look_at;
+use crate::traffic_evaluator::rechecks::recheck_of;
 use crate::{DeploymentStepper, Error};
 
 impl DeploymentStepper {
@@ -53,7 +53,7 @@ impl DeploymentStepper {
         }
         writes.extend(self.writes_of(&stored, told).await?);
         writes.push(group.replace()?);
-        if let Some(look) = to_look_at(&stored.row.deployment, ending.status, now) {
+        if let Some(look) = recheck_of(&stored.row.deployment, ending.status, now) {
             writes.push(rows::create(&look)?);
         }
         if let Some(row) = &successor {

@@ -21,7 +21,7 @@ use tracing::{Span, debug, instrument, warn};
 
 use crate::performing::{Advances, Handover, Performs, TRIES};
 use crate::ports::{Measure, Messages};
-use crate::rows::{self, DeploymentRow, OutcomeRow, StopRow, Stored, WishRow};
+use crate::rows::{self, DeploymentRow, OutcomeRow, SteeringRow, StopRow, Stored};
 use crate::table::{Condition, TableError, Write};
 use crate::{Base, Error};
 
@@ -265,9 +265,10 @@ impl DeploymentStepper {
         if let Some(stop) = self.base.stop_of(id).await? {
             facts.push(stop.row.fact());
         }
-        if let Some(wishes) = rows::load::<WishRow>(&*self.base.table, &WishRow::key_of(id)).await?
+        if let Some(steering) =
+            rows::load::<SteeringRow>(&*self.base.table, &SteeringRow::key_of(id)).await?
         {
-            facts.push(Fact::Wished(wishes.row.wishes));
+            facts.push(Fact::Steered(steering.row.steering));
         }
         if let Some(stored) = self.base.deployment(id).await? {
             let deployment = &stored.row.deployment;

@@ -7,7 +7,7 @@ use tracing::warn;
 use crate::base::{NEWEST, arrival_of};
 use crate::hook_dispatcher::down;
 use crate::rows::{
-    self, BatchRow, DeploymentRow, HookRow, HostRow, OutcomeRow, StopRow, Stored, WishRow,
+    self, BatchRow, DeploymentRow, HookRow, HostRow, OutcomeRow, SteeringRow, StopRow, Stored,
 };
 use crate::table::{Index, Key, Query, Record};
 use crate::{DeploymentStepper, Error};
@@ -31,8 +31,8 @@ pub fn wake_of(record: &Record) -> Option<(DeploymentId, Vec<Fact>)> {
         rows::read::<StopRow>(record).map(|stop| Some(stop.row.fact()))
     } else if HookRow::is_at(&record.key) {
         rows::read::<HookRow>(record).map(|hook| hook.row.told())
-    } else if record.key == WishRow::key_of(&id) {
-        rows::read::<WishRow>(record).map(|wish| Some(Fact::Wished(wish.row.wishes)))
+    } else if record.key == SteeringRow::key_of(&id) {
+        rows::read::<SteeringRow>(record).map(|found| Some(Fact::Steered(found.row.steering)))
     } else {
         return None;
     };

@@ -8,13 +8,13 @@ use tracing::info;
 use super::Member;
 use super::enrol::later_of;
 use super::here::Here;
-use super::passages::{Look, NEWEST};
+use super::transitions::{NEWEST, Progress};
 use crate::Error;
 use crate::base::arrival_of;
 use crate::ports::{Instance, Reach};
 use crate::rows::{
-    self, ArrivedRow, Before, DeploymentRow, Group, HostRow, PassageRow, RosterRow, Row as _,
-    ScalingGroupRow, Stored,
+    self, ArrivedRow, Before, DeploymentRow, Group, HostRow, RosterRow, Row as _, ScalingGroupRow,
+    Stored, TransitionRow,
 };
 use crate::settings::{replacements, selection};
 use crate::table::{Condition, Index, Query, TableError, Write};
@@ -76,71 +76,75 @@ impl Here {
 
     /// Brings an instance what its groups want, as far as that goes now. What is found holds as long as the conditions
     /// that come with it: that none of these groups was changed.
-    pub(super) async fn look_at_arrival(
+    pub(super) async fn check_arrival(
         &self,
-        passage: &mut Stored<PassageRow>,
+        transition: &mut Stored<TransitionRow>,
         instance: &Instance,
-    ) -> Result<(Look, Vec<Write>), Error> {
-        let mut look = Look::Done;
+    ) -> Result<(Progress, Vec<Write>), Error> {
+        let mut progress = Progress::Done;
         let mut conditions = Vec::new();
         for group in self.groups_for(instance).await? {
-            look = look.max(self.bring(passage, &group.row, instance).await?);
+            progress = progress.max(self.bring(transition, &group.row, instance).await?);
             conditions.push(group.unchanged());
         }
-        Ok((look, conditions))
+        Ok((progress, conditions))
     }
 
     async fn bring(
         &self,
-        passage: &mut Stored<PassageRow>,
+        transition: &mut Stored<TransitionRow>,
         group: &Group,
         instance: &Instance,
-    ) -> Result<Look, Error> {
+    ) -> Result<Progress, Error> {
         let active = match &group.slot.active {
             Some(active) => self.base.deployment(active).await?,
             None => None,
         };
         if let Some(active) = active.filter(|active| active.row.deployment.ended().is_none()) {
             if is_target(&active.row, group, instance) {
-                return self.bring_by(passage, &active, group, instance).await;
+                return self.bring_by(transition, &active, group, instance).await;
             }
             // It goes to others, and what comes after it is not known yet.
-            return Ok(if instance.scaling_group.is_none() { Look::Done } else { Look::Waits });
+            return Ok(if instance.scaling_group.is_none() {
+                Progress::Done
+            } else {
+                Progress::Waits
+            });
         }
         // Hosts of tags alone are deployed to with their group. Those of Auto Scaling must not wait for the next time.
         if instance.scaling_group.is_none() {
-            return Ok(Look::Done);
+            return Ok(Progress::Done);
         }
         // What counts is the group's last successful revision, whatever became of another one on this host.
-        match self.last_on(passage, group, instance).await? {
-            Some(Sighting::Succeeded) => return Ok(Look::Done),
+        match self.last_on(transition, group, instance).await? {
+            Some(Sighting::Succeeded) => return Ok(Progress::Done),
             Some(
                 Sighting::Failed
                 | Sighting::Halted
                 | Sighting::GivenUp
                 | Sighting::ShutOut
                 | Sighting::Gone,
-            ) => return Ok(Look::Failed),
+            ) => return Ok(Progress::Failed),
             Some(Sighting::Unclaimed | Sighting::Claimed { .. } | Sighting::Leaving) => {}
-            None if group.slot.last_successful.is_none() => return Ok(Look::Done),
+            None if group.slot.last_successful.is_none() => return Ok(Progress::Done),
             None => {}
         }
         if !self.can_be_reached(instance).await? {
-            return Ok(Look::Waits);
+            return Ok(Progress::Waits);
         }
         let started = self.base.start_alone(&group.id, Creator::Arrival, &instance.id).await?;
         if let Some(id) = started {
             info!(deployment = %id, group = %group.id, host = instance.id, "brings a host that arrived its revision");
-            self.note_deployment(passage, id).await?;
+            self.note_deployment(transition, id).await?;
         }
-        Ok(Look::Waits)
+        Ok(Progress::Waits)
     }
 
     /// What became of the group's last successful revision on the instance, if that is what was last deployed to it. A
-    /// failure from before this passage is forgotten: it is tried again.
+    /// failure from before this transition is forgotten: it is tried again.
     async fn last_on(
         &self,
-        passage: &Stored<PassageRow>,
+        transition: &Stored<TransitionRow>,
         group: &Group,
         instance: &Instance,
     ) -> Result<Option<Sighting>, Error> {
@@ -154,35 +158,35 @@ impl Here {
             && deployment.order().creator != Creator::Departure;
         let sighting = newest.seen().sighting;
         let counts = sighting == Sighting::Succeeded
-            || passage.row.deployments.contains(&newest.deployment_id);
+            || transition.row.deployments.contains(&newest.deployment_id);
         Ok(Some(sighting).filter(|_| is_last && counts))
     }
 
     /// Lets a deployment that runs bring the instance its revision.
     async fn bring_by(
         &self,
-        passage: &mut Stored<PassageRow>,
+        transition: &mut Stored<TransitionRow>,
         stored: &Stored<DeploymentRow>,
         group: &Group,
         instance: &Instance,
-    ) -> Result<Look, Error> {
+    ) -> Result<Progress, Error> {
         let deployment = &stored.row.deployment;
         let takes_more = deployment.is_sealed()
             && deployment.order().creator != Creator::Departure
             && !deployment.stop_requested()
             && deployment.alarm().is_none();
         if !takes_more || self.newest_is_in(instance, deployment).await? {
-            return Ok(Look::Waits);
+            return Ok(Progress::Waits);
         }
         if !self.can_be_reached(instance).await? {
-            return Ok(Look::Waits);
+            return Ok(Progress::Waits);
         }
         let id = deployment.id().clone();
-        let is_new = !passage.row.deployments.contains(&id);
-        if self.append(passage, &stored.row, group, instance).await? && is_new {
-            self.note_deployment(passage, id).await?;
+        let is_new = !transition.row.deployments.contains(&id);
+        if self.append(transition, &stored.row, group, instance).await? && is_new {
+            self.note_deployment(transition, id).await?;
         }
-        Ok(Look::Waits)
+        Ok(Progress::Waits)
     }
 
     async fn newest_is_in(
@@ -215,7 +219,7 @@ impl Here {
     /// Appends a host to a deployment that runs; false if it has it already, or the host leaves by now.
     async fn append(
         &self,
-        passage: &Stored<PassageRow>,
+        transition: &Stored<TransitionRow>,
         deployment: &DeploymentRow,
         group: &Group,
         instance: &Instance,
@@ -240,7 +244,7 @@ impl Here {
             let arrived = ArrivedRow::of(&row);
             let mut writes = vec![
                 goes_on.clone(),
-                passage.unchanged(),
+                transition.unchanged(),
                 rows::create(&row)?,
                 rows::create(&arrived)?,
             ];
@@ -253,7 +257,7 @@ impl Here {
                 }
                 // Another look has added it, or it is about to leave by now.
                 Err(TableError::Conflict(key))
-                    if key == arrived.key() || key == passage.row.key() =>
+                    if key == arrived.key() || key == transition.row.key() =>
                 {
                     return Ok(false);
                 }

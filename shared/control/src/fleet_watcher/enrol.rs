@@ -15,7 +15,8 @@ use crate::Error;
 use crate::base::FEW;
 use crate::ports::Standing;
 use crate::rows::{
-    self, Before, DeploymentRow, Direction, Group, HostRow, LaterRow, PassageRow, RosterRow, Stored,
+    self, Before, DeploymentRow, Direction, Group, HostRow, LaterRow, RosterRow, Stored,
+    TransitionRow,
 };
 use crate::settings;
 use crate::table::{Query, TRANSACTION_MAX, Write};
@@ -259,17 +260,18 @@ impl Here {
         if creator == Creator::Departure || settings::selection(group).is_empty() {
             return Ok(BTreeSet::new());
         }
-        let passages: Vec<Stored<PassageRow>> = match only.filter(|only| only.len() <= FEW) {
+        let transitions: Vec<Stored<TransitionRow>> = match only.filter(|only| only.len() <= FEW) {
             Some(only) => {
-                let keys: Vec<_> = only.iter().map(|name| PassageRow::key_of(name)).collect();
+                let keys: Vec<_> = only.iter().map(|name| TransitionRow::key_of(name)).collect();
                 rows::load_many(&*self.base.table, &keys).await?
             }
             None => {
-                rows::load_all(&*self.base.table, Query::prefix(PassageRow::ALL, "", 100)).await?
+                rows::load_all(&*self.base.table, Query::prefix(TransitionRow::ALL, "", 100))
+                    .await?
             }
         };
-        let leaving = passages.into_iter().filter(|p| p.row.direction == Direction::Leaving);
-        Ok(leaving.map(|passage| passage.row.instance).collect())
+        let leaving = transitions.into_iter().filter(|p| p.row.direction == Direction::Leaving);
+        Ok(leaving.map(|transition| transition.row.instance).collect())
     }
 
     /// Those of some hosts that have no traffic of any of these target groups. Where a balancer does not say, nobody counts

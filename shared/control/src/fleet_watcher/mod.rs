@@ -11,8 +11,8 @@ mod enrol;
 mod here;
 mod member;
 mod members;
-mod passages;
 pub(crate) mod scaling;
+mod transitions;
 
 pub(crate) use member::Member;
 pub(crate) use members::members;
@@ -27,8 +27,8 @@ use here::Here;
 
 use crate::carriers::Carriers;
 use crate::performing::Performs;
-use crate::ports::{Balancers, Hold, Instances, Messages, Place, Placed, Upkeep};
-use crate::rows::{self, DeploymentRow, PassageRow, Stored};
+use crate::ports::{Balancers, Instances, LifecycleAction, Messages, Place, Placed, Upkeep};
+use crate::rows::{self, DeploymentRow, Stored, TransitionRow};
 use crate::table::Query;
 use crate::{Base, Error};
 
@@ -104,21 +104,29 @@ impl FleetWatcher {
         self.in_own().host_changed(instance).await
     }
 
-    /// Takes note that an instance starts, runs, or was launched. `hold` is what Auto Scaling holds it back by; hooks that
+    /// Takes note that an instance starts, runs, or was launched. `action` is what Auto Scaling holds it back by; hooks that
     /// are not Cutover's are none of its business.
     ///
     /// # Errors
     /// When it cannot be noted; being told again does no harm.
-    pub async fn host_arrives(&self, instance: &str, hold: Option<Hold>) -> Result<(), Error> {
-        self.in_own().host_arrives(instance, hold).await
+    pub async fn host_arrives(
+        &self,
+        instance: &str,
+        action: Option<LifecycleAction>,
+    ) -> Result<(), Error> {
+        self.in_own().host_arrives(instance, action).await
     }
 
     /// Takes note that an instance is about to vanish: nothing new is started on it, and what runs may end.
     ///
     /// # Errors
     /// When it cannot be noted; being told again does no harm.
-    pub async fn host_leaves(&self, instance: &str, hold: Option<Hold>) -> Result<(), Error> {
-        self.in_own().host_leaves(instance, hold).await
+    pub async fn host_leaves(
+        &self,
+        instance: &str,
+        action: Option<LifecycleAction>,
+    ) -> Result<(), Error> {
+        self.in_own().host_leaves(instance, action).await
     }
 
     /// Does the upkeep that is asked for.
@@ -127,7 +135,7 @@ impl FleetWatcher {
     /// When it cannot be done now; doing it again does no harm.
     pub async fn keep_up(&self, upkeep: &Upkeep) -> Result<(), Error> {
         match upkeep {
-            Upkeep::Passage { instance } => self.in_own().attend(instance).await,
+            Upkeep::Transition { instance } => self.in_own().attend(instance).await,
             Upkeep::Hooks { group_id } => self.keep_hooks(group_id).await,
             Upkeep::Suspensions => self.resume_scaling().await,
         }
@@ -138,11 +146,11 @@ impl FleetWatcher {
     /// # Errors
     /// Those of the table.
     pub async fn keep_fleet(&self) -> Result<usize, Error> {
-        let all: Vec<Stored<PassageRow>> =
-            rows::load_all(&*self.base.table, Query::prefix(PassageRow::ALL, "", 100)).await?;
+        let all: Vec<Stored<TransitionRow>> =
+            rows::load_all(&*self.base.table, Query::prefix(TransitionRow::ALL, "", 100)).await?;
         let here = self.in_own();
-        for passage in &all {
-            let instance = &passage.row.instance;
+        for transition in &all {
+            let instance = &transition.row.instance;
             if let Err(error) = here.attend(instance).await {
                 warn!(
                     host = instance,

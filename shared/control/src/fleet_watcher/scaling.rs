@@ -5,7 +5,7 @@ use tracing::{info, warn};
 
 use super::LATE_MS;
 use super::here::Here;
-use super::passages::HOOK;
+use super::transitions::HOOK;
 use crate::ports::{CloudError, Hooks};
 use crate::rows::{self, Group, ScalingGroupRow, Stored, SuspensionRow};
 use crate::table::{Query, TableError};

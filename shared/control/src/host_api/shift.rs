@@ -9,13 +9,13 @@ use engine::lifecycle::Event;
 use tracing::{info, warn};
 
 use crate::carriers::{Carrier, sides_of};
-use crate::host_api::traffic::{Look, event_of, is_held};
+use crate::host_api::traffic::{TrafficCheck, event_of, is_held};
 use crate::ports::{BalancerError, Balancers, Standing};
 use crate::rows::{self, HostRow, Row as _};
 use crate::{Error, HostApi};
 
 /// How many looks at a balancer a host that waits for others leaves out.
-const LOOKS_APART: u64 = 5;
+const CHECKS_APART: u64 = 5;
 
 impl HostApi {
     /// What a host of a shift waits for, and when it is looked at again; none if it waits for nothing.
@@ -26,27 +26,27 @@ impl HostApi {
         host: &HostRow,
     ) -> Option<(Event, u64)> {
         let event = event_of(host, is_held)?;
-        let apart = self.base.settings.traffic_look_ms.saturating_mul(LOOKS_APART);
+        let apart = self.base.settings.traffic_check_ms.saturating_mul(CHECKS_APART);
         // Who waits for a person may wait for days.
-        let for_person = apart.saturating_mul(LOOKS_APART).min(gate.lease_ms() / 3);
+        let for_person = apart.saturating_mul(CHECKS_APART).min(gate.lease_ms() / 3);
         let again_ms = match host.waits_in == Some(event) {
             _ if stage == Stage::Ready => for_person.max(apart),
             true => apart,
-            false => self.look_again_ms(host),
+            false => self.check_again_ms(host),
         };
         Some((event, again_ms))
     }
 
     /// Looks at what a host of a shift waits for. What was learnt is told to the deployment.
-    pub(super) async fn look_at_shift(
+    pub(super) async fn check_shift(
         &self,
         balancers: &dyn Balancers,
         gate: &Gate,
         order: &Order,
         host: &HostRow,
         event: Event,
-    ) -> Result<Look, BalancerError> {
-        let Some(carrier) = self.carrier_of(order) else { return Ok(Look::Waits) };
+    ) -> Result<TrafficCheck, BalancerError> {
+        let Some(carrier) = self.carrier_of(order) else { return Ok(TrafficCheck::Waits) };
         let is_ready = match sides_of(carrier.groups(), gate.new_side()) {
             // Its target group has the traffic: it comes into it with the others, when the traffic moves.
             _ if carrier.enters_with_traffic() => true,
@@ -57,14 +57,14 @@ impl HostApi {
             None => false,
         };
         if !is_ready {
-            return Ok(Look::Waits);
+            return Ok(TrafficCheck::Waits);
         }
         if host.waits_in != Some(event) {
             self.note_waiting(host, event).await;
         }
         let goes_on_at = if event == Event::AllowTraffic { Stage::After } else { Stage::Before };
         let goes_on = gate.stage().is_some_and(|stage| stage >= goes_on_at);
-        Ok(if goes_on { Look::Passed } else { Look::Waits })
+        Ok(if goes_on { TrafficCheck::Passed } else { TrafficCheck::Waits })
     }
 
     /// What carries the traffic of a deployment. What cannot be read is looked at again.
@@ -85,7 +85,7 @@ impl HostApi {
         balancers: &dyn Balancers,
         new: &str,
         row: &HostRow,
-    ) -> Result<Result<bool, Look>, BalancerError> {
+    ) -> Result<Result<bool, TrafficCheck>, BalancerError> {
         let host = row.name.as_str();
         let standing = balancers.standing(new, &[host.to_owned()]).await?.remove(host);
         match standing.unwrap_or(Standing::Out) {

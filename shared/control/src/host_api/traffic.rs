@@ -15,7 +15,7 @@ use crate::rows::{HostRow, SpecificationRow};
 use crate::{Error, HostApi};
 
 /// The part of the time that a host has waited after which it is looked at again: a fifth.
-const LOOKS: u64 = 5;
+const CHECKS: u64 = 5;
 
 /// Why a look fails whose deployment is not there any more.
 const DELETED: &str = "the host gets no traffic: the deployment was deleted";
@@ -38,15 +38,15 @@ pub(super) fn is_held(event: Event) -> bool {
 }
 
 /// What a look comes to that could not be taken.
-fn looks_again(host: &HostRow, error: &Error) -> Look {
+fn checks_again(host: &HostRow, error: &Error) -> TrafficCheck {
     let (id, error) = (&host.deployment_id, error as &dyn std::error::Error);
     warn!(deployment = %id, host = host.name, error, "its deployment cannot be read; will look again");
-    Look::Waits
+    TrafficCheck::Waits
 }
 
 /// What a look at a host's balancers found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Look {
+pub(crate) enum TrafficCheck {
     Waits,
     Passed,
     Failed(String),
@@ -66,51 +66,61 @@ impl HostApi {
     ) -> Option<TrafficAnswer> {
         let (event, again_after_ms) = match gate.stage() {
             Some(stage) => self.shift_wait(gate, stage, host)?,
-            None => (event_of(host, Event::is_of_balancer)?, self.look_again_ms(host)),
+            None => (event_of(host, Event::is_of_balancer)?, self.check_again_ms(host)),
         };
-        let look = self.look(gate, host, event).await.unwrap_or_else(|error| match error {
-            error @ (BalancerError::Unknown { .. } | BalancerError::Refused { .. }) => {
-                Look::Failed(error.to_string())
+        let check =
+            self.check_traffic(gate, host, event).await.unwrap_or_else(|error| match error {
+                error @ (BalancerError::Unknown { .. } | BalancerError::Refused { .. }) => {
+                    TrafficCheck::Failed(error.to_string())
+                }
+                error @ BalancerError::Unavailable { .. } => {
+                    warn!(
+                        host = host.name,
+                        error = &error as &dyn std::error::Error,
+                        "will look again"
+                    );
+                    TrafficCheck::Waits
+                }
+            });
+        Some(match check {
+            TrafficCheck::Waits => {
+                TrafficAnswer { event, done: false, failed: None, again_after_ms }
             }
-            error @ BalancerError::Unavailable { .. } => {
-                warn!(
-                    host = host.name,
-                    error = &error as &dyn std::error::Error,
-                    "will look again"
-                );
-                Look::Waits
+            TrafficCheck::Passed => {
+                TrafficAnswer { event, done: true, failed: None, again_after_ms }
             }
-        });
-        Some(match look {
-            Look::Waits => TrafficAnswer { event, done: false, failed: None, again_after_ms },
-            Look::Passed => TrafficAnswer { event, done: true, failed: None, again_after_ms },
-            Look::Failed(why) => {
+            TrafficCheck::Failed(why) => {
                 TrafficAnswer { event, done: false, failed: Some(why), again_after_ms }
             }
         })
     }
 
     /// After how long a host that waits for its balancers is looked at again: the longer it has waited, the later.
-    pub(crate) fn look_again_ms(&self, host: &HostRow) -> u64 {
+    pub(crate) fn check_again_ms(&self, host: &HostRow) -> u64 {
         let (least, most) =
-            (self.base.settings.traffic_look_ms, self.base.settings.traffic_look_max_ms);
+            (self.base.settings.traffic_check_ms, self.base.settings.traffic_check_max_ms);
         let waited = host.under_way_since.map_or(0, |since| self.base.now().since_ms(since));
-        (waited / LOOKS).clamp(least, most.max(least))
+        (waited / CHECKS).clamp(least, most.max(least))
     }
 
-    async fn look(&self, gate: &Gate, host: &HostRow, event: Event) -> Result<Look, BalancerError> {
+    async fn check_traffic(
+        &self,
+        gate: &Gate,
+        host: &HostRow,
+        event: Event,
+    ) -> Result<TrafficCheck, BalancerError> {
         let SpecificationRow { order, place, .. } = match self.specification(host).await {
             Ok(Some(specification)) => specification,
-            Ok(None) => return Ok(Look::Failed(DELETED.to_owned())),
-            Err(error) => return Ok(looks_again(host, &error)),
+            Ok(None) => return Ok(TrafficCheck::Failed(DELETED.to_owned())),
+            Err(error) => return Ok(checks_again(host, &error)),
         };
         let balancers = match self.balancers.at(place.as_ref()).await {
             Ok(balancers) => balancers,
-            Err(error) => return Ok(looks_again(host, &error.into())),
+            Err(error) => return Ok(checks_again(host, &error.into())),
         };
         let balancers = &*balancers;
         if gate.stage().is_some() {
-            return self.look_at_shift(balancers, gate, &order, host, event).await;
+            return self.check_shift(balancers, gate, &order, host, event).await;
         }
         let groups = order.traffic.as_ref().map(|traffic| traffic.groups.as_slice());
         let groups = groups.unwrap_or_default();
@@ -126,15 +136,15 @@ impl HostApi {
         balancers: &dyn Balancers,
         groups: &[String],
         row: &HostRow,
-    ) -> Result<Look, BalancerError> {
+    ) -> Result<TrafficCheck, BalancerError> {
         let (id, host) = (&row.deployment_id, row.name.as_str());
         let mut stand = standings(balancers, groups, host).await?;
         let mut is_changed = false;
         for (group, standing) in groups.iter().zip(&stand) {
             if matches!(standing, Standing::Out | Standing::Draining) {
                 // Asked as late as can be: after an alarm is known, nothing lets a host in.
-                if let Some(look) = self.refuses_traffic(row).await {
-                    return Ok(look);
+                if let Some(refused) = self.refuses_traffic(row).await {
+                    return Ok(refused);
                 }
                 balancers.admit(group, host, id).await?;
                 is_changed = true;
@@ -143,23 +153,23 @@ impl HostApi {
         }
         // An alarm that came meanwhile may not have seen this host: then what was done here is undone. One that has had
         // traffic for longer is left to the withdrawal, which knows how many can be spared.
-        if let Some(look) = self.refuses_traffic(row).await {
-            if is_changed && matches!(look, Look::Failed(_)) {
+        if let Some(refused) = self.refuses_traffic(row).await {
+            if is_changed && matches!(refused, TrafficCheck::Failed(_)) {
                 for group in groups {
                     balancers.drain(group, &[host.to_owned()]).await?;
                 }
             }
-            return Ok(look);
+            return Ok(refused);
         }
         if is_changed {
             stand = standings(balancers, groups, host).await?;
         }
         let is_in = all_stand(&stand, |standing| *standing == Standing::In);
-        Ok(if is_in { Look::Passed } else { Look::Waits })
+        Ok(if is_in { TrafficCheck::Passed } else { TrafficCheck::Waits })
     }
 
     /// What a look comes to because hosts of a deployment may not be given traffic any more; none if they may.
-    pub(crate) async fn refuses_traffic(&self, host: &HostRow) -> Option<Look> {
+    pub(crate) async fn refuses_traffic(&self, host: &HostRow) -> Option<TrafficCheck> {
         let why = match self.permission(host).await {
             Ok(Some(permission)) => {
                 let by = match permission.gate.alarm()? {
@@ -170,9 +180,9 @@ impl HostApi {
             }
             Ok(None) => DELETED.to_owned(),
             // What is not known is looked at again; until then nothing is let in.
-            Err(error) => return Some(looks_again(host, &error)),
+            Err(error) => return Some(checks_again(host, &error)),
         };
-        Some(Look::Failed(why))
+        Some(TrafficCheck::Failed(why))
     }
 }
 
@@ -181,7 +191,7 @@ async fn let_out(
     balancers: &dyn Balancers,
     groups: &[String],
     host: &str,
-) -> Result<Look, BalancerError> {
+) -> Result<TrafficCheck, BalancerError> {
     let hosts = [host.to_owned()];
     let mut stand = standings(balancers, groups, host).await?;
     let mut is_changed = false;
@@ -196,7 +206,7 @@ async fn let_out(
         stand = standings(balancers, groups, host).await?;
     }
     let is_out = all_stand(&stand, |standing| *standing == Standing::Out);
-    Ok(if is_out { Look::Passed } else { Look::Waits })
+    Ok(if is_out { TrafficCheck::Passed } else { TrafficCheck::Waits })
 }
 
 /// How a host stands with each of some target groups.

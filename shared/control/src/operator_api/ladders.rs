@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use engine::deployment::{Deployment, Fact, Stage, Wishes};
+use engine::deployment::{Deployment, Fact, Stage, Steering};
 use engine::health::{Minimum, Rule};
 use engine::ladder::Ladder;
 use wire::codedeploy::{CreateDeploymentConfig, Empty, ErrorName, Request as _};
 use wire::cutover::{
-    AlarmNote, CreateLadder, CreateLadderOutput, GetProgress, GetProgressOutput, ShiftStage,
-    SteerDeployment, Wish,
+    AlarmNote, CreateLadder, CreateLadderOutput, GetProgress, GetProgressOutput, ShiftStage, Steer,
+    SteerDeployment,
 };
 
 use super::configs::{minimum_of, rule_of};
 use super::{refuse, text};
-use crate::rows::{self, Config, DeploymentRow, Stored, WishRow};
+use crate::rows::{self, Config, DeploymentRow, SteeringRow, Stored};
 use crate::traffic_evaluator::notes_of;
 use crate::{Error, OperatorApi};
 
@@ -126,8 +126,8 @@ impl OperatorApi {
             zones,
             zones_done,
             baking_until: found.bakes_until().filter(|_| !is_over).map(Into::into),
-            paused: Some(found.wishes().paused && !is_over),
-            promoted: Some(found.wishes().promoted),
+            paused: Some(found.steering().paused && !is_over),
+            promoted: Some(found.steering().promoted),
             alarms,
             alarm_time: alarm.map(|alarm| alarm.at.into()),
             activated_alarms: alarm.map(|alarm| alarm.names.clone()),
@@ -147,25 +147,25 @@ impl OperatorApi {
 
     /// `SteerDeployment`.
     pub async fn steer_deployment(&self, request: &SteerDeployment) -> Result<Empty, Error> {
-        let wish = request.required_wish()?;
-        self.wish(&request.deployment_id, |deployment, wishes| {
-            match wish {
-                Wish::Pause => wishes.paused = true,
-                Wish::Resume => wishes.paused = false,
-                Wish::Promote if has_steps(deployment) => {
-                    (wishes.promoted, wishes.paused) = (true, false);
+        let steer = request.required_steer()?;
+        self.steer_with(&request.deployment_id, |deployment, steering| {
+            match steer {
+                Steer::Pause => steering.paused = true,
+                Steer::Resume => steering.paused = false,
+                Steer::Promote if has_steps(deployment) => {
+                    (steering.promoted, steering.paused) = (true, false);
                 }
-                Wish::Promote => {
+                Steer::Promote => {
                     let message = format!(
                         "The deployment `{}` has no steps and no zones, so there is nothing to promote it past. Resume it if it is paused.",
                         deployment.id()
                     );
                     return Err(refuse(ErrorName::InvalidDeploymentStatus, message));
                 }
-                Wish::SkipBake if deployment.climb().baking_since.is_some() => {
-                    wishes.baked_below = wishes.baked_below.max(deployment.climb().rung + 1);
+                Steer::SkipBake if deployment.climb().baking_since.is_some() => {
+                    steering.baked_below = steering.baked_below.max(deployment.climb().rung + 1);
                 }
-                Wish::SkipBake => {
+                Steer::SkipBake => {
                     let message = format!(
                         "No step and no zone of the deployment `{}` bakes just now. Ask for its progress, and try again when one does.",
                         deployment.id()
@@ -179,10 +179,10 @@ impl OperatorApi {
     }
 
     /// Notes what somebody wants of a deployment that has not ended, and lets it know.
-    pub(super) async fn wish(
+    pub(super) async fn steer_with(
         &self,
         id: &Option<String>,
-        change: impl Fn(&Deployment, &mut Wishes) -> Result<(), Error>,
+        change: impl Fn(&Deployment, &mut Steering) -> Result<(), Error>,
     ) -> Result<Empty, Error> {
         loop {
             let found = self.known_deployment(id).await?.row.deployment;
@@ -192,18 +192,19 @@ impl OperatorApi {
                 let message = format!("The deployment `{id}` has ended already: {status}.");
                 return Err(refuse(ErrorName::DeploymentAlreadyCompleted, message));
             }
-            let key = WishRow::key_of(id);
-            let known = rows::load::<WishRow>(&*self.base.table, &key).await?;
-            let mut wishes = known.as_ref().map_or_else(Wishes::default, |known| known.row.wishes);
-            change(&found, &mut wishes)?;
-            wishes.version += 1;
-            let row = WishRow { deployment_id: id.clone(), at: self.base.now(), wishes };
+            let key = SteeringRow::key_of(id);
+            let known = rows::load::<SteeringRow>(&*self.base.table, &key).await?;
+            let mut steering =
+                known.as_ref().map_or_else(Steering::default, |known| known.row.steering);
+            change(&found, &mut steering)?;
+            steering.version += 1;
+            let row = SteeringRow { deployment_id: id.clone(), at: self.base.now(), steering };
             let write = match known {
                 Some(known) => Stored { row, version: known.version }.replace()?,
                 None => rows::create(&row)?,
             };
             if self.base.write_unless_changed(&[write]).await? {
-                self.base.waker.wake(id, vec![Fact::Wished(wishes)]);
+                self.base.waker.wake(id, vec![Fact::Steered(steering)]);
                 return Ok(Empty {});
             }
         }

@@ -1,6 +1,6 @@
 //! Waits of blue/green deployments that somebody ends, and what hook functions say (`docs/semantics.md#blue-green`).
 
-use engine::deployment::{Deployment, Stage, Wishes};
+use engine::deployment::{Deployment, Stage, Steering};
 use wire::codedeploy::{
     ContinueDeployment, DeploymentWaitType, Empty, ErrorName, HookExecutionStatus,
     PutLifecycleEventHookExecutionStatus, PutLifecycleEventHookExecutionStatusOutput,
@@ -15,9 +15,9 @@ impl OperatorApi {
     /// `ContinueDeployment`.
     pub async fn continue_deployment(&self, request: &ContinueDeployment) -> Result<Empty, Error> {
         let wait = request.wait_type()?;
-        self.wish(&request.deployment_id, |deployment, wishes| match wait {
-            DeploymentWaitType::ReadyWait => continue_ready(deployment, wishes),
-            DeploymentWaitType::TerminationWait => end_keep(deployment, wishes),
+        self.steer_with(&request.deployment_id, |deployment, steering| match wait {
+            DeploymentWaitType::ReadyWait => continue_ready(deployment, steering),
+            DeploymentWaitType::TerminationWait => end_keep(deployment, steering),
         })
         .await
     }
@@ -69,7 +69,7 @@ fn has_shift(deployment: &Deployment) -> Result<Stage, Error> {
     })
 }
 
-fn continue_ready(deployment: &Deployment, wishes: &mut Wishes) -> Result<(), Error> {
+fn continue_ready(deployment: &Deployment, steering: &mut Steering) -> Result<(), Error> {
     if has_shift(deployment)? != Stage::Ready {
         let message = format!(
             "The deployment `{}` is not in the status Ready. Ask for it again, and continue it when it is.",
@@ -77,11 +77,11 @@ fn continue_ready(deployment: &Deployment, wishes: &mut Wishes) -> Result<(), Er
         );
         return Err(refuse(ErrorName::DeploymentIsNotInReadyState, message));
     }
-    wishes.continued = true;
+    steering.continued = true;
     Ok(())
 }
 
-fn end_keep(deployment: &Deployment, wishes: &mut Wishes) -> Result<(), Error> {
+fn end_keep(deployment: &Deployment, steering: &mut Steering) -> Result<(), Error> {
     if has_shift(deployment)? != Stage::Keep {
         let message = format!(
             "The deployment `{}` does not wait with the old instances: not all of its traffic has moved.",
@@ -89,6 +89,6 @@ fn end_keep(deployment: &Deployment, wishes: &mut Wishes) -> Result<(), Error> {
         );
         return Err(refuse(ErrorName::InvalidDeploymentStatus, message));
     }
-    wishes.ends_wait = true;
+    steering.ends_wait = true;
     Ok(())
 }

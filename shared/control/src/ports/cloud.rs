@@ -180,11 +180,11 @@ pub trait Scaling: Send + Sync {
     async fn keep_hooks(&self, hooks: &Hooks) -> Result<(), CloudError>;
 
     /// Says that an instance still needs time.
-    async fn heartbeat(&self, hold: &Hold) -> Result<(), CloudError>;
+    async fn heartbeat(&self, action: &LifecycleAction) -> Result<(), CloudError>;
 
     /// Lets an instance go on its way; with `abandon`, one that arrives is terminated instead. An instance that is not
     /// held any more is no error.
-    async fn release(&self, hold: &Hold, abandon: bool) -> Result<(), CloudError>;
+    async fn release(&self, action: &LifecycleAction, abandon: bool) -> Result<(), CloudError>;
 
     /// Which of `processes` the group runs, so that they can be suspended.
     async fn running(
@@ -270,17 +270,17 @@ pub struct Hooks {
     pub is_termination_wanted: bool,
 }
 
-/// An instance that a lifecycle hook of Auto Scaling holds back.
+/// A lifecycle action of Auto Scaling: a hook holds an instance back until it is completed.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Hold {
+pub struct LifecycleAction {
     /// The Auto Scaling group.
     pub scaling_group: String,
     /// The hook.
     pub hook: String,
     /// The instance.
     pub instance: String,
-    /// What the hold is named by.
+    /// What the action is named by.
     pub token: String,
 }
 
@@ -374,11 +374,11 @@ impl Scaling for NoCloud {
         Ok(())
     }
 
-    async fn heartbeat(&self, _: &Hold) -> Result<(), CloudError> {
+    async fn heartbeat(&self, _: &LifecycleAction) -> Result<(), CloudError> {
         Ok(())
     }
 
-    async fn release(&self, _: &Hold, _: bool) -> Result<(), CloudError> {
+    async fn release(&self, _: &LifecycleAction, _: bool) -> Result<(), CloudError> {
         Ok(())
     }
 

@@ -43,8 +43,8 @@ pub struct RequestMessage {
 #[serde(rename_all = "camelCase")]
 pub enum Upkeep {
     /// A host that comes or goes is looked after.
-    #[serde(rename_all = "camelCase")]
-    Passage {
+    #[serde(rename = "passage", rename_all = "camelCase")]
+    Transition {
         /// The instance.
         instance: String,
     },

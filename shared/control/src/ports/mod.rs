@@ -18,8 +18,8 @@ use thiserror::Error;
 use wire::host::Offer;
 
 pub use cloud::{
-    CloudError, Command, CopyStanding, Fleet, GroupCopy, Hold, Hooks, Instance, InstanceState,
-    Instances, NoCloud, Push, Reach, Scaling, Selection, SendError,
+    CloudError, Command, CopyStanding, Fleet, GroupCopy, Hooks, Instance, InstanceState, Instances,
+    LifecycleAction, NoCloud, Push, Reach, Scaling, Selection, SendError,
 };
 pub use functions::{AliasStanding, FunctionError, Functions, NoFunctions};
 pub use messages::{Messages, RequestMessage, Upkeep, UploadAgain, Uploaded};

@@ -241,7 +241,7 @@ impl Outcome {
             | Fact::Retired { .. }
             | Fact::TrafficMoved { .. }
             | Fact::HookEnded { .. }
-            | Fact::Wished(_)
+            | Fact::Steered(_)
             | Fact::Decided { .. }
             | Fact::Ended { .. }
             | Fact::BatchAccepted { .. }

@@ -1,6 +1,6 @@
 //! Deployments, requests to stop, and the output of hooks.
 
-use engine::deployment::{Deployment, Fact, SCHEMA, Wishes};
+use engine::deployment::{Deployment, Fact, SCHEMA, Steering};
 use engine::lifecycle::Event;
 use engine::{DeploymentId, GroupId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -160,23 +160,24 @@ impl Row for StopRow {
 /// What people want of a deployment that is under way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct WishRow {
+pub struct SteeringRow {
     /// The deployment.
     pub deployment_id: DeploymentId,
     /// When that last changed.
     pub at: Timestamp,
     /// All that they want.
-    pub wishes: Wishes,
+    #[serde(rename = "wishes")]
+    pub steering: Steering,
 }
 
-impl WishRow {
-    /// The wishes for deployment `id`.
+impl SteeringRow {
+    /// The steering of deployment `id`.
     pub fn key_of(id: &DeploymentId) -> Key {
         Key::new(partition(id), "WISHES")
     }
 }
 
-impl Row for WishRow {
+impl Row for SteeringRow {
     fn key(&self) -> Key {
         Self::key_of(&self.deployment_id)
     }

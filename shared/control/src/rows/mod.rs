@@ -10,11 +10,11 @@ mod deployments;
 mod gate;
 mod hooks;
 mod hosts;
-mod looks;
 mod members;
 mod old_hosts;
-mod passages;
+mod rechecks;
 mod shards;
+mod transitions;
 mod uploads;
 
 pub use arrivals::{ArrivedRow, LaterRow, RosterRow};
@@ -23,15 +23,15 @@ pub use catalog::{
     Application, ApplicationId, Config, Group, GroupName, IamArn, OnPremises, RegisteredRevision,
     TrafficClaim,
 };
-pub use deployments::{DeploymentRow, Layout, LogRow, LoggedEvent, StopRow, WishRow};
+pub use deployments::{DeploymentRow, Layout, LogRow, LoggedEvent, SteeringRow, StopRow};
 pub use gate::{GateRow, SpecificationRow};
 pub use hooks::{HookRow, HookStatus};
 pub use hosts::{Before, HostRow, OutOfReach, Transport};
-pub use looks::LookRow;
 pub use members::MemberRow;
 pub use old_hosts::{Kept, OldHostsRow};
-pub use passages::{Direction, PassageRow, ScalingGroupRow, SuspensionRow, Verdict};
+pub use rechecks::RecheckRow;
 pub use shards::{HostShards, ShardsRow};
+pub use transitions::{Direction, ScalingGroupRow, SuspensionRow, TransitionRow, Verdict};
 pub use uploads::{Subscription, UnhandledUpload, UploadRow, UploadState};
 
 use engine::Timestamp;

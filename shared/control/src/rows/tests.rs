@@ -74,7 +74,7 @@ fn rows_of_the_first_schema_are_still_read() {
     let place = "revisions#PO6sVBl0TzFWlDSjkcq3J1RbcZ9_tqFB";
     assert_eq!(unhandled.key(), Key::new("UNHANDLED-UPLOADS", place));
     check::<StopRow>(golden!("stop", 1));
-    let look = check::<LookRow>(golden!("look", 1));
+    let look = check::<RecheckRow>(golden!("look", 1));
     assert!(look.message().is_some_and(|message| message.contains("60 s later it had 10%")));
     let old = check::<OldHostsRow>(golden!("old-hosts", 1));
     assert!(old.messages().iter().any(|message| message.contains("may not be terminated")));
@@ -137,11 +137,11 @@ fn a_deployment_of_the_second_schema_still_knows_its_step_its_wishes_and_its_ala
     let deployment = &row.deployment;
     assert_eq!(deployment.order().ladder.to_string(), "1 host@1m,50%@5m,100%");
     assert_eq!(deployment.bakes_until(), None, "its clock stands still while it is paused");
-    assert!(deployment.wishes().paused && deployment.alarm().is_none());
+    assert!(deployment.steering().paused && deployment.alarm().is_none());
     let plan = deployment.plan(row.wake_at.unwrap());
     assert_eq!(plan.requests, [Request::ReadAlarms], "paused, it starts nothing");
     let withdrawn = check::<DeploymentRow>(golden!("deployment-withdrawn", 2)).deployment;
-    assert_eq!((withdrawn.climb().rung, withdrawn.wishes().baked_below), (1, 1));
+    assert_eq!((withdrawn.climb().rung, withdrawn.steering().baked_below), (1, 1));
     assert_eq!(withdrawn.alarm().unwrap().names, ["home:shop error_rate>5%"]);
     assert_eq!(withdrawn.withdrawn_at(), Some(Timestamp(1_795_428_150_101)));
     assert_eq!(withdrawn.outstanding(1).iter().collect::<Vec<_>>(), [1]);
@@ -159,7 +159,7 @@ fn a_deployment_whose_traffic_moves_still_knows_its_sides_and_its_stage() {
     assert!(deployment.order().has_hosts());
     assert_eq!((deployment.stage(), deployment.percent()), (Some(Stage::Move), Some(25)));
     assert_eq!(deployment.poised().iter().collect::<Vec<_>>(), [0, 1]);
-    assert!(deployment.wishes().continued);
+    assert!(deployment.steering().continued);
     let plan = deployment.plan(Timestamp(1_795_428_449_400));
     assert!(plan.requests.contains(&Request::MoveTraffic { percent: 100 }), "{plan:?}");
     let hook = check::<HookRow>(golden!("hook", 1));
@@ -201,10 +201,10 @@ fn what_goes_zone_by_zone_still_knows_its_zones_and_whose_turn_it_is() {
 
 #[test]
 fn what_people_want_is_still_read() {
-    let wish = check::<WishRow>(golden!("wish", 1));
-    assert_eq!(wish.key(), Key::new("D#d-7QX2MNB4K", "WISHES"));
-    assert!(wish.wishes.promoted && wish.wakes());
-    assert_eq!((wish.wishes.version, wish.wishes.baked_below), (3, 1));
+    let steering = check::<SteeringRow>(golden!("wish", 1));
+    assert_eq!(steering.key(), Key::new("D#d-7QX2MNB4K", "WISHES"));
+    assert!(steering.steering.promoted && steering.wakes());
+    assert_eq!((steering.steering.version, steering.steering.baked_below), (3, 1));
 }
 
 #[test]
@@ -265,13 +265,19 @@ fn batches_and_what_came_of_effects_are_still_found_and_read() {
 
 #[test]
 fn hosts_that_come_and_go_are_still_found_and_read() {
-    let passage = check::<PassageRow>(golden!("passage", 1));
-    assert_eq!(passage.key(), Key::new("PASSAGES", "i-0a1b2c3d4e5f60718"));
-    assert_eq!((passage.direction, passage.verdict), (Direction::Arriving, Some(Verdict::Abandon)));
-    let told = [&passage.answered[0], &passage.holds[0]];
-    assert!(told.into_iter().all(|hold| passage.knows(hold)), "what was answered stays answered");
+    let transition = check::<TransitionRow>(golden!("passage", 1));
+    assert_eq!(transition.key(), Key::new("PASSAGES", "i-0a1b2c3d4e5f60718"));
+    assert_eq!(
+        (transition.direction, transition.verdict),
+        (Direction::Arriving, Some(Verdict::Abandon))
+    );
+    let told = [&transition.answered[0], &transition.actions[0]];
+    assert!(
+        told.into_iter().all(|action| transition.knows(action)),
+        "what was answered stays answered"
+    );
     let roster = check::<RosterRow>(golden!("roster", 1));
-    assert_eq!(roster.key(), RosterRow::key_of(&roster.deployment_id, &passage.instance));
+    assert_eq!(roster.key(), RosterRow::key_of(&roster.deployment_id, &transition.instance));
     let arrived = check::<ArrivedRow>(golden!("arrived", 1));
     assert_eq!(arrived.key(), Key::new("D#d-7QX2MNB4K", "ARRIVED#i-0a1b2c3d4e5f60718"));
     let later = check::<LaterRow>(golden!("later", 1));

@@ -7,8 +7,8 @@
 mod alarms;
 pub(crate) mod here;
 mod hooks;
-pub(crate) mod looks;
 mod old_hosts;
+pub(crate) mod rechecks;
 mod shift;
 mod sweep;
 

@@ -55,7 +55,7 @@ impl TrafficEvaluator {
                 None => break,
             }
         }
-        if let Err(error) = self.look_again().await {
+        if let Err(error) = self.recheck_all().await {
             let error = &error as &dyn std::error::Error;
             warn!(
                 error,

@@ -62,7 +62,7 @@ impl Deployment {
             Fact::Retired { side } => self.has_retired(side),
             Fact::TrafficMoved { percent } => self.has_moved(percent),
             Fact::HookEnded { event, failed } => self.end_hook(event, failed),
-            Fact::Wished(wishes) => self.wish(wishes),
+            Fact::Steered(steering) => self.steer(steering),
             Fact::Decided { at, plan } => self.decide(at, &plan.requests),
             Fact::Ended { at, rolled_back_by } => self.end(at, rolled_back_by),
         }

@@ -29,8 +29,8 @@ impl Climb {
 /// What people want of a deployment that is under way, all together. A later version replaces an earlier one.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Wishes {
-    /// Rises with each wish.
+pub struct Steering {
+    /// Rises with each change.
     pub version: u64,
     /// Nothing new is started.
     #[serde(default)]
@@ -54,8 +54,8 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-impl Wishes {
-    pub(super) fn are_none(&self) -> bool {
+impl Steering {
+    pub(super) fn is_none(&self) -> bool {
         *self == Self::default()
     }
 }
@@ -67,8 +67,8 @@ impl Deployment {
     }
 
     /// What people want of it.
-    pub fn wishes(&self) -> Wishes {
-        self.wishes
+    pub fn steering(&self) -> Steering {
+        self.steering
     }
 
     /// When the rung or the zone that bakes has baked, if nothing comes between; none while it is paused.
@@ -78,7 +78,7 @@ impl Deployment {
 
     /// When what bakes at `now` has baked.
     pub(super) fn has_baked_at(&self, climb: Climb, now: Timestamp) -> Option<Timestamp> {
-        let since = climb.baking_since.filter(|_| !self.wishes.paused)?;
+        let since = climb.baking_since.filter(|_| !self.steering.paused)?;
         Some(self.without_pause(since, now).plus_ms(self.bake_ms(climb.rung)?))
     }
 
@@ -114,9 +114,9 @@ impl Deployment {
                 None => break,
             };
             climb.baking_since = Some(since);
-            let bakes_no_more = self.wishes.promoted || climb.rung < self.wishes.baked_below;
+            let bakes_no_more = self.steering.promoted || climb.rung < self.steering.baked_below;
             let has_baked = bakes_no_more || now >= self.without_pause(since, now).plus_ms(bake_ms);
-            if !has_baked || self.wishes.paused {
+            if !has_baked || self.steering.paused {
                 break;
             }
             climb = Climb { rung: climb.rung + 1, baking_since: None };
@@ -143,11 +143,11 @@ impl Deployment {
 
     /// How many more hosts the ladder and people let start at `now`.
     pub(super) fn ladder_allows(&self, fleet: &Fleet, now: Timestamp) -> u32 {
-        if self.wishes.paused {
+        if self.steering.paused {
             return 0;
         }
         match self.order.ladder.get(self.climb_at(now).rung) {
-            Some(rung) if !self.wishes.promoted && self.order.shift.is_none() => {
+            Some(rung) if !self.steering.promoted && self.order.shift.is_none() => {
                 let started = fleet.total() - fleet.untouched();
                 rung.share.of_hosts(fleet.total()).saturating_sub(started)
             }
@@ -156,10 +156,10 @@ impl Deployment {
     }
 
     /// Takes what people want, if it is newer than what is known.
-    pub(super) fn wish(&mut self, wishes: Wishes) -> bool {
-        let is_new = wishes.version > self.wishes.version;
+    pub(super) fn steer(&mut self, steering: Steering) -> bool {
+        let is_new = steering.version > self.steering.version;
         if is_new {
-            self.wishes = wishes;
+            self.steering = steering;
         }
         is_new
     }

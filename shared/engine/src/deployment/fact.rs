@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, Plan, Refusal, Request, Side, TaskSet, Wishes};
+use super::{Failure, Plan, Refusal, Request, Side, Steering, TaskSet};
 use crate::health::LeftAlone;
 use crate::lifecycle::Event;
 use crate::zonal::Zone;
@@ -135,7 +135,7 @@ pub enum Fact {
         failed: Option<String>,
     },
     /// Somebody wants something of the deployment; all that people want, each time.
-    Wished(Wishes),
+    Steered(Steering),
     /// A plan was made, and is about to be stored and performed.
     Decided {
         /// When.

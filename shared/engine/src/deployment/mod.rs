@@ -26,7 +26,7 @@ mod zones;
 use serde::{Deserialize, Serialize};
 
 pub use carrier::{Carrier, CarrierTraits, ScalingCopy, Shift, Side, Stage, TaskSet};
-pub use climb::{Climb, Wishes};
+pub use climb::{Climb, Steering};
 pub use fact::{Fact, HostSeen, Sighting};
 pub use gate::{Fired, Gate};
 pub use hosts::{Host, HostState, Hosts};
@@ -113,8 +113,8 @@ pub struct Deployment {
     ramp: Vec<RampStep>,
     #[serde(default, skip_serializing_if = "Climb::is_begin")]
     climb: Climb,
-    #[serde(default, skip_serializing_if = "Wishes::are_none")]
-    wishes: Wishes,
+    #[serde(default, rename = "wishes", skip_serializing_if = "Steering::is_none")]
+    steering: Steering,
     #[serde(default, skip_serializing_if = "Pausing::has_not_begun")]
     pausing: Pausing,
     #[serde(default, skip_serializing_if = "Watching::has_not_begun")]
@@ -215,7 +215,7 @@ impl Deployment {
             pending: Vec::new(),
             ramp: Vec::new(),
             climb: Climb::default(),
-            wishes: Wishes::default(),
+            steering: Steering::default(),
             pausing: Pausing::default(),
             watching: Watching::default(),
             trouble: Trouble::default(),

@@ -17,7 +17,7 @@ impl Deployment {
         if self.goes_back(now) {
             return 0;
         }
-        let is_frozen = self.is_halted(now) || shifting.failed.is_some() || self.wishes.paused;
+        let is_frozen = self.is_halted(now) || shifting.failed.is_some() || self.steering.paused;
         if is_frozen {
             return self.shifting.percent;
         }
@@ -27,7 +27,7 @@ impl Deployment {
             Stage::Test | Stage::AfterTest | Stage::Ready | Stage::Before => 0,
             Stage::Move => {
                 let rung = self.order.ladder.get(self.climb_at(now).rung);
-                let rung = rung.filter(|_| !self.wishes.promoted);
+                let rung = rung.filter(|_| !self.steering.promoted);
                 rung.map_or(100, percent_of).max(self.shifting.percent)
             }
             Stage::After | Stage::Keep | Stage::Retire | Stage::Over => 100,
@@ -90,7 +90,7 @@ impl Deployment {
         // Hosts are whole until somebody ends them one by one: whatever goes wrong meanwhile, no more of them are ended.
         let is_held = shift.has_hosts()
             && side == Side::Old
-            && (self.wishes.paused || self.cause(now).is_some());
+            && (self.steering.paused || self.cause(now).is_some());
         let is_asked_for = shift.retires || side == Side::New;
         let is_wanted = is_asked_for && shifting.retired.is_none() && !is_held;
         let is_in_vain = self.is_in_vain(&Request::Retire { side }, now);

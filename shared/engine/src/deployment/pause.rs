@@ -9,7 +9,7 @@ use super::{Deployment, Stage};
 use crate::Timestamp;
 
 /// How often a deployment that is paused looks around, in milliseconds.
-const LOOKS_MS: u64 = 3_600_000;
+const CHECK_MS: u64 = 3_600_000;
 
 /// How long a deployment was paused.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,24 +52,24 @@ impl Deployment {
     }
 
     /// When a deployment that is paused looks around; none if it is not.
-    pub(super) fn looks_in_pause(&self, now: Timestamp) -> Option<Timestamp> {
-        if !self.wishes.paused {
+    pub(super) fn checks_in_pause(&self, now: Timestamp) -> Option<Timestamp> {
+        if !self.steering.paused {
             return None;
         }
         let since = self.pausing.since.unwrap_or(now);
-        Some(since.plus_ms((now.since_ms(since) / LOOKS_MS + 1) * LOOKS_MS))
+        Some(since.plus_ms((now.since_ms(since) / CHECK_MS + 1) * CHECK_MS))
     }
 
     /// Whether a pause begins or ends with the next decision.
     pub(super) fn pause_changes(&self) -> bool {
-        self.wishes.paused != self.pausing.since.is_some()
+        self.steering.paused != self.pausing.since.is_some()
     }
 
     /// Notes that a pause began or ended. What was timed when it ended goes on from where it was.
     pub(super) fn fold_pause(&mut self, at: Timestamp) {
         match self.pausing.since {
-            None if self.wishes.paused => self.pausing.since = Some(at),
-            Some(_) if !self.wishes.paused => {
+            None if self.steering.paused => self.pausing.since = Some(at),
+            Some(_) if !self.steering.paused => {
                 let baking_since = self.climb.baking_since;
                 self.climb.baking_since = baking_since.map(|from| self.without_pause(from, at));
                 if Self::is_stopped_by_pause(self.shifting.stage) {

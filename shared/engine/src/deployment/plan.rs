@@ -187,7 +187,7 @@ impl Deployment {
             .chain(self.has_baked_at(self.climb_at(now), now))
             .chain(self.shift_moment(now))
             .chain(self.shifting.late_until)
-            .chain([self.looks_in_pause(now).unwrap_or_else(|| self.deadline(now))])
+            .chain([self.checks_in_pause(now).unwrap_or_else(|| self.deadline(now))])
             .filter(|at| *at > now)
             .min()
     }

@@ -120,7 +120,7 @@ impl Deployment {
             DeploymentStepper, FleetWatcher, HookDispatcher, RevisionIntake, TrafficEvaluator,
         };
         let halts = self.is_held();
-        let pauses = halts || self.wishes.paused;
+        let pauses = halts || self.steering.paused;
         let makes = halts || self.is_retiring();
         let is_broken_off = || self.is_halted(now) || self.shifting.failed.is_some();
         let moves = || if is_broken_off() { RETURNS_MAX } else { MOVES_MAX };

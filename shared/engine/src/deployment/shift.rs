@@ -304,7 +304,7 @@ impl Deployment {
     pub(super) fn may_retire(&self, side: Side) -> bool {
         let is_last = self.shifting.stage == Stage::Retire;
         let has_hosts = self.order.shift.as_ref().is_some_and(Shift::has_hosts);
-        let is_held = has_hosts && (self.is_held() || self.wishes.paused);
+        let is_held = has_hosts && (self.is_held() || self.steering.paused);
         match side {
             Side::Old => is_last && self.shifting.percent == 100 && !is_held,
             Side::New => !is_last && !self.has_moved_any(),

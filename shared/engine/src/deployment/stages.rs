@@ -59,7 +59,7 @@ impl Deployment {
     ) -> Result<bool, Failure> {
         let Some(shift) = &self.order.shift else { return Ok(true) };
         let has_hosts = shift.has_hosts();
-        if self.wishes.paused {
+        if self.steering.paused {
             return self.check_others(shift, stage, since, now).map(|()| false);
         }
         self.check_moves(now)?;
@@ -92,7 +92,7 @@ impl Deployment {
             }
             Stage::Keep => {
                 let since = self.without_pause(since, now);
-                Ok(self.wishes.ends_wait || now >= since.plus_ms(shift.keep_ms))
+                Ok(self.steering.ends_wait || now >= since.plus_ms(shift.keep_ms))
             }
             Stage::Retire => self.is_old_ended(shift, now),
             Stage::Over => Ok(true),
@@ -164,7 +164,7 @@ impl Deployment {
         now: Timestamp,
     ) -> Result<bool, Failure> {
         let Some(wait_ms) = shift.ready_wait_ms else { return Ok(true) };
-        if self.wishes.continued || self.wishes.promoted {
+        if self.steering.continued || self.steering.promoted {
             return Ok(true);
         }
         if now < since.plus_ms(wait_ms) {
@@ -264,7 +264,7 @@ impl Deployment {
     /// Until when a stage lasts at most, where that is known: not of one whose clock a pause has stopped.
     pub(super) fn lasts_until(&self, shifting: &Shifting, now: Timestamp) -> Option<Timestamp> {
         let shift = self.order.shift.as_ref()?;
-        if self.wishes.paused && Self::is_stopped_by_pause(shifting.stage) {
+        if self.steering.paused && Self::is_stopped_by_pause(shifting.stage) {
             return None;
         }
         let copies = shift.copies.as_ref().filter(|_| !shifting.copied);

@@ -122,7 +122,7 @@ words! {
 
 words! {
     /// What people may want of a deployment that is under way. To abort it, stop it with a rollback.
-    Wish {
+    Steer {
         /// Start nothing new.
         Pause = "Pause",
         /// Go on.
@@ -292,14 +292,14 @@ impl GetProgress {
 impl SteerDeployment {
     pub(super) fn check(&self) -> Result<(), ApiError> {
         checks::deployment_id(&self.deployment_id)?;
-        self.required_wish().map(drop)
+        self.required_steer().map(drop)
     }
 
     /// What is wanted.
     ///
     /// # Errors
     /// `ValidationException` where that is no wish.
-    pub fn required_wish(&self) -> Result<Wish, ApiError> {
+    pub fn required_steer(&self) -> Result<Steer, ApiError> {
         let wish = checks::given(&self.wish).and_then(|wish| wish.parse().ok());
         wish.ok_or_else(|| {
             let message = "`wish` is none of Pause, Resume, Promote and SkipBake".to_owned();

@@ -5,7 +5,7 @@ use super::*;
 const HOUR_MS: u64 = 3_600_000;
 
 fn wish(version: u64, paused: bool) -> Fact {
-    Fact::Wished(Wishes { version, paused, ..Wishes::default() })
+    Fact::Steered(Steering { version, paused, ..Steering::default() })
 }
 
 /// What hosts are told so many hours after the deployment was created.

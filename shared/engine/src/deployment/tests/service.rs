@@ -215,7 +215,7 @@ fn what_is_done_is_not_asked_for_again_while_it_is_paused() {
     let mut story = Story::new(shifting("", service(&[], true), None));
     story.step();
     story.fact(Fact::SidesFound { percent_of_second: 0 });
-    let wish = |version, paused| Fact::Wished(Wishes { version, paused, ..Wishes::default() });
+    let wish = |version, paused| Fact::Steered(Steering { version, paused, ..Steering::default() });
     story.fact(wish(1, true));
     story.fact(Fact::TasksSeen(vec![set(0, 4), set(1, 4)]));
     story.wait(60_000);

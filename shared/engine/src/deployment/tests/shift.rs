@@ -74,7 +74,7 @@ fn a_shift_installs_waits_for_a_person_moves_by_steps_and_keeps_the_old_side() {
     waits(&mut story, Event::BeforeAllowTraffic);
     assert_eq!(story.deployment.status(), Status::Ready);
     story.wait(10_000);
-    story.fact(Fact::Wished(Wishes { version: 1, continued: true, ..Wishes::default() }));
+    story.fact(Fact::Steered(Steering { version: 1, continued: true, ..Steering::default() }));
     assert_eq!(story.deployment.stage(), Some(Stage::Before));
     waits(&mut story, Event::AllowTraffic);
     moved(&mut story, 10);
@@ -102,7 +102,7 @@ fn a_shift_installs_waits_for_a_person_moves_by_steps_and_keeps_the_old_side() {
 #[test]
 fn a_pause_stops_the_waits_for_a_person_and_before_the_old_side_goes() {
     let wish = |version, paused, continued| {
-        Fact::Wished(Wishes { version, paused, continued, ..Wishes::default() })
+        Fact::Steered(Steering { version, paused, continued, ..Steering::default() })
     };
     let mut set = shift(pair());
     (set.ready_wait_ms, set.keep_ms) = (Some(600_000), 300_000);
@@ -204,8 +204,8 @@ fn a_request_that_was_answered_at_the_second_time_may_be_late_the_first_time() {
 #[test]
 fn a_raise_that_nobody_answered_during_a_pause_wakes_the_way_back_when_it_can_come_no_more() {
     let mut story = poised(shifting("25%@1m,100%", shift(pair()), None));
-    let paused = Wishes { version: 1, paused: true, ..Wishes::default() };
-    story.fact(Fact::Wished(paused));
+    let paused = Steering { version: 1, paused: true, ..Steering::default() };
+    story.fact(Fact::Steered(paused));
     story.wait(14_500);
     story.fact(Fact::StopRequested { at: story.now, roll_back: Some(true) });
     assert!(story.told.ends_with("14500 MoveTraffic { percent: 0 }\n"), "{}", story.told);
@@ -287,7 +287,9 @@ fn a_share_that_was_asked_for_is_not_given_any_more_after_a_stop_an_alarm_or_a_p
     let ends: [fn(&mut Story); 3] = [
         |story| story.fact(Fact::StopRequested { at: story.now, roll_back: Some(false) }),
         |story| story.fact(alarm(true)),
-        |story| story.fact(Fact::Wished(Wishes { version: 1, paused: true, ..Wishes::default() })),
+        |story| {
+            story.fact(Fact::Steered(Steering { version: 1, paused: true, ..Steering::default() }));
+        },
     ];
     for end in ends {
         let mut order = shifting("", shift(pair()), watched());
@@ -306,10 +308,10 @@ fn a_share_that_was_asked_for_is_not_given_any_more_after_a_stop_an_alarm_or_a_p
 fn a_pause_freezes_the_weights_and_promoting_gives_the_new_side_all() {
     let mut story = poised(shifting("10%@1m,50%@1h,100%", shift(pair()), None));
     moved(&mut story, 10);
-    story.fact(Fact::Wished(Wishes { version: 1, paused: true, ..Wishes::default() }));
+    story.fact(Fact::Steered(Steering { version: 1, paused: true, ..Steering::default() }));
     story.wait(120_000);
     assert!(!story.told.contains("percent: 50"), "{}", story.told);
-    story.fact(Fact::Wished(Wishes { version: 2, promoted: true, ..Wishes::default() }));
+    story.fact(Fact::Steered(Steering { version: 2, promoted: true, ..Steering::default() }));
     assert!(story.told.contains("percent: 100"), "{}", story.told);
 }
 
@@ -449,7 +451,7 @@ fn a_pause_does_not_stop_the_time_out_of_a_hook() {
     let mut story = Story::new(shifting("", shift(alias()), None));
     story.step();
     story.fact(Fact::SidesFound { percent_of_second: 0 });
-    story.fact(Fact::Wished(Wishes { version: 1, paused: true, ..Wishes::default() }));
+    story.fact(Fact::Steered(Steering { version: 1, paused: true, ..Steering::default() }));
     story.wait(HOOK_MS - 1);
     assert_eq!(story.deployment.status(), Status::InProgress);
     story.wait(1);
@@ -558,7 +560,7 @@ fn no_more_old_hosts_are_ended_after_an_alarm_or_a_stop_and_none_of_the_new_ones
 #[test]
 fn old_hosts_are_not_ended_while_it_is_paused() {
     let mut story = terminating(None);
-    let wish = |version, paused| Fact::Wished(Wishes { version, paused, ..Wishes::default() });
+    let wish = |version, paused| Fact::Steered(Steering { version, paused, ..Steering::default() });
     story.fact(wish(1, true));
     story.wait(60_000);
     assert!(!story.told.contains("Retire"), "{}", story.told);

@@ -64,7 +64,7 @@ fn the_last_rung_bakes_before_the_deployment_has_succeeded() {
 #[test]
 fn people_pause_resume_skip_a_bake_and_promote() {
     let wish = |version, paused, promoted, baked_below| {
-        Fact::Wished(Wishes { version, paused, promoted, baked_below, ..Wishes::default() })
+        Fact::Steered(Steering { version, paused, promoted, baked_below, ..Steering::default() })
     };
     let started = |story: &Story| 8 - story.deployment.hosts().fleet().untouched();
     let mut story = climbing("1 host@1h,2 hosts@1h,4 hosts@1h,100%", 8, None);
@@ -83,7 +83,7 @@ fn people_pause_resume_skip_a_bake_and_promote() {
 
 #[test]
 fn a_pause_stops_a_bake_and_the_time_of_the_whole() {
-    let wish = |version, paused| Fact::Wished(Wishes { version, paused, ..Wishes::default() });
+    let wish = |version, paused| Fact::Steered(Steering { version, paused, ..Steering::default() });
     let started = |story: &Story| 3 - story.deployment.hosts().fleet().untouched();
     let mut order = order(Minimum::FleetPercent(0), false);
     order.ladder = "1 host@10m,100%".parse().unwrap();

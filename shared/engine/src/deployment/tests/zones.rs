@@ -173,7 +173,7 @@ fn a_zone_that_could_spare_nobody_is_told_before_anything_is_touched() {
 #[test]
 fn people_pause_skip_a_bake_and_promote_between_zones() {
     let wish = |version, paused, promoted, baked_below| {
-        Fact::Wished(Wishes { version, paused, promoted, baked_below, ..Wishes::default() })
+        Fact::Steered(Steering { version, paused, promoted, baked_below, ..Steering::default() })
     };
     let zones = ["a", "b", "c", "d", "e"].map(|name| zone(name, 1, 0));
     let mut story = zonal(Minimum::FleetPercent(0), bakes(), &zones);

@@ -10,7 +10,7 @@ use crate::table::Key;
 /// A deployment whose traffic is looked at again after its end: what was asked for before may come about late.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct LookRow {
+pub struct RecheckRow {
     /// The deployment.
     pub deployment_id: DeploymentId,
     /// Its group.
@@ -29,7 +29,7 @@ pub struct LookRow {
     pub found_at: Option<Timestamp>,
 }
 
-impl LookRow {
+impl RecheckRow {
     /// The partition of all of them.
     pub const ALL: &str = "LOOKS";
 
@@ -51,7 +51,7 @@ impl LookRow {
     }
 }
 
-impl Row for LookRow {
+impl Row for RecheckRow {
     fn key(&self) -> Key {
         Self::key_of(&self.deployment_id)
     }

@@ -5,10 +5,10 @@ use engine::{DeploymentId, GroupId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::Row;
-use crate::ports::{Hold, Place};
+use crate::ports::{LifecycleAction, Place};
 use crate::table::Key;
 
-/// Which way a host passes.
+/// Which way a host goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Direction {
@@ -21,22 +21,22 @@ pub enum Direction {
 /// A host that comes or goes, until nothing is left to be done about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct PassageRow {
+pub struct TransitionRow {
     /// The instance.
     pub instance: String,
     /// Which way.
     pub direction: Direction,
     /// Since when.
     pub since: Timestamp,
-    /// What Auto Scaling holds back meanwhile, by one hook or by those of several deployment groups.
-    #[serde(default)]
-    pub holds: Vec<Hold>,
-    /// Holds of this passage that were answered before those, and stay answered, however often they are told of.
+    /// The lifecycle actions that hold the instance back, of one hook or of those of several deployment groups.
+    #[serde(default, rename = "holds")]
+    pub actions: Vec<LifecycleAction>,
+    /// Actions of this transition that were answered before those, and stay answered, however often they are told of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub answered: Vec<Hold>,
+    pub answered: Vec<LifecycleAction>,
     /// When Auto Scaling was last told that it takes time.
     pub beat_at: Option<Timestamp>,
-    /// Deployments that were started for this passage.
+    /// Deployments that were started for this transition.
     #[serde(default)]
     pub deployments: Vec<DeploymentId>,
     /// What Auto Scaling is told at the end; written before it is told, so that it is never told both.
@@ -57,22 +57,22 @@ pub enum Verdict {
     Abandon,
 }
 
-impl PassageRow {
-    /// Whether this hold was told of before.
-    pub(crate) fn knows(&self, hold: &Hold) -> bool {
-        self.holds.contains(hold) || self.answered.contains(hold)
+impl TransitionRow {
+    /// Whether this action was told of before.
+    pub(crate) fn knows(&self, action: &LifecycleAction) -> bool {
+        self.actions.contains(action) || self.answered.contains(action)
     }
 
-    /// The partition of all hosts that pass.
+    /// The partition of all hosts that come or go.
     pub const ALL: &str = "PASSAGES";
 
-    /// The passage of an instance.
+    /// The transition of an instance.
     pub fn key_of(instance: &str) -> Key {
         Key::new(Self::ALL, instance)
     }
 }
 
-impl Row for PassageRow {
+impl Row for TransitionRow {
     fn key(&self) -> Key {
         Self::key_of(&self.instance)
     }

@@ -7,18 +7,18 @@ use super::LATE_MS;
 use super::here::Here;
 use crate::Error;
 use crate::fleet_watcher::ask_for;
-use crate::ports::{Hold, Instance, InstanceState, Upkeep};
-use crate::rows::{self, Direction, HostRow, PassageRow, Stored, Verdict};
+use crate::ports::{Instance, InstanceState, LifecycleAction, Upkeep};
+use crate::rows::{self, Direction, HostRow, Stored, TransitionRow, Verdict};
 use crate::table::{Index, Query, TableError, Write};
 
-/// How long after one look at a passage the next one is taken, in seconds.
+/// How long after one look at a transition the next one is taken, in seconds.
 const AGAIN_S: u32 = 15;
 
 /// How often Auto Scaling is told that a host still takes time, in milliseconds; it gives up after much longer.
 const BEAT_MS: u64 = 60_000;
 
 /// How long a host may take to arrive or leave before it is let go as it is, in milliseconds.
-const PASSAGE_MS_MAX: u64 = 2 * 3_600_000;
+const TRANSITION_MS_MAX: u64 = 2 * 3_600_000;
 
 /// How many of a host's newest deployments are looked at.
 pub(super) const NEWEST: usize = 20;
@@ -26,9 +26,9 @@ pub(super) const NEWEST: usize = 20;
 /// How the name of each hook begins that is Cutover's.
 pub(super) const HOOK: &str = "cutover-";
 
-/// What a look at a passage found.
+/// What a look at a transition found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Look {
+pub(super) enum Progress {
     /// Nothing is left to be done.
     Done,
     /// The host did not get its revision, and should not be put to use.
@@ -57,17 +57,17 @@ impl Here {
     pub(super) async fn host_arrives(
         &self,
         instance: &str,
-        hold: Option<Hold>,
+        action: Option<LifecycleAction>,
     ) -> Result<(), Error> {
-        let hold = hold.filter(|hold| hold.hook.starts_with(HOOK));
+        let action = action.filter(|action| action.hook.starts_with(HOOK));
         let seen = self.instances.fleet.describe(&[instance.to_owned()]).await?.pop();
-        let known = match (&hold, &seen) {
+        let known = match (&action, &seen) {
             (Some(_), _) => true,
             (None, Some(seen)) => !self.groups_for(seen).await?.is_empty(),
             (None, None) => false,
         };
         if known {
-            self.begin_passage(instance, Direction::Arriving, hold).await?;
+            self.begin_transition(instance, Direction::Arriving, action).await?;
             self.attend(instance).await?;
         }
         Ok(())
@@ -77,14 +77,14 @@ impl Here {
     pub(super) async fn host_leaves(
         &self,
         instance: &str,
-        hold: Option<Hold>,
+        action: Option<LifecycleAction>,
     ) -> Result<(), Error> {
-        let hold = hold.filter(|hold| hold.hook.starts_with(HOOK));
-        if hold.is_none() && !self.is_known(instance).await? {
+        let action = action.filter(|action| action.hook.starts_with(HOOK));
+        if action.is_none() && !self.is_known(instance).await? {
             return Ok(());
         }
         // First this, so that no deployment takes the host on while its rows are marked.
-        self.begin_passage(instance, Direction::Leaving, hold).await?;
+        self.begin_transition(instance, Direction::Leaving, action).await?;
         for mut host in self.active_hosts(instance).await? {
             while !host.row.leaving {
                 host.row.leaving = true;
@@ -137,15 +137,15 @@ impl Here {
         Ok(active)
     }
 
-    async fn begin_passage(
+    async fn begin_transition(
         &self,
         instance: &str,
         direction: Direction,
-        hold: Option<Hold>,
+        action: Option<LifecycleAction>,
     ) -> Result<(), Error> {
-        let key = PassageRow::key_of(instance);
+        let key = TransitionRow::key_of(instance);
         loop {
-            let known = rows::load::<PassageRow>(&*self.base.table, &key).await?;
+            let known = rows::load::<TransitionRow>(&*self.base.table, &key).await?;
             let write = match known {
                 // What leaves does not arrive any more, whatever is told late of its arrival.
                 Some(known)
@@ -155,26 +155,28 @@ impl Here {
                     return Ok(());
                 }
                 Some(mut known) if known.row.direction == direction => {
-                    let new = hold.iter().find(|hold| !known.row.knows(hold));
+                    let new = action.iter().find(|action| !known.row.knows(action));
                     let Some(new) = new.cloned() else { return Ok(()) };
                     if known.row.released_at.is_some() {
                         // What was answered stays answered; this is another hold, and another look.
-                        let answered = std::mem::take(&mut known.row.holds);
+                        let answered = std::mem::take(&mut known.row.actions);
                         known.row.answered.extend(answered);
                         known.row.verdict = None;
                         known.row.released_at = None;
                         known.row.since = self.base.now();
                     }
-                    known.row.holds.push(new);
+                    known.row.actions.push(new);
                     known.replace()?
                 }
-                Some(known) => {
-                    Stored { row: self.passage(instance, direction, &hold), version: known.version }
-                        .replace()?
+                Some(known) => Stored {
+                    row: self.transition(instance, direction, &action),
+                    version: known.version,
                 }
-                None => {
-                    rows::create_anew(&self.passage(instance, direction, &hold), self.base.now())?
-                }
+                .replace()?,
+                None => rows::create_anew(
+                    &self.transition(instance, direction, &action),
+                    self.base.now(),
+                )?,
             };
             match self.base.table.write(&[write]).await {
                 Ok(()) => {
@@ -187,12 +189,17 @@ impl Here {
         }
     }
 
-    fn passage(&self, instance: &str, direction: Direction, hold: &Option<Hold>) -> PassageRow {
-        PassageRow {
+    fn transition(
+        &self,
+        instance: &str,
+        direction: Direction,
+        action: &Option<LifecycleAction>,
+    ) -> TransitionRow {
+        TransitionRow {
             instance: instance.to_owned(),
             direction,
             since: self.base.now(),
-            holds: hold.iter().cloned().collect(),
+            actions: action.iter().cloned().collect(),
             answered: Vec::new(),
             beat_at: None,
             deployments: Vec::new(),
@@ -204,122 +211,130 @@ impl Here {
     /// Looks after a host that comes or goes. Does nothing if there is no such host.
     #[instrument(name = "host", skip_all, fields(host = instance))]
     pub(super) async fn attend(&self, instance: &str) -> Result<(), Error> {
-        let key = PassageRow::key_of(instance);
-        let Some(mut passage) = rows::load::<PassageRow>(&*self.base.table, &key).await? else {
+        let key = TransitionRow::key_of(instance);
+        let Some(mut transition) = rows::load::<TransitionRow>(&*self.base.table, &key).await?
+        else {
             return Ok(());
         };
-        if let Some(at) = passage.row.released_at
-            && passage.row.direction == Direction::Arriving
+        if let Some(at) = transition.row.released_at
+            && transition.row.direction == Direction::Arriving
         {
             let is_over = self.base.now().since_ms(at) > LATE_MS;
-            return if is_over { self.forget_passage(passage).await } else { Ok(()) };
+            return if is_over { self.forget_transition(transition).await } else { Ok(()) };
         }
-        if let Some(verdict) = passage.row.verdict.filter(|_| passage.row.released_at.is_none()) {
-            return self.let_go(passage, verdict).await;
+        if let Some(verdict) =
+            transition.row.verdict.filter(|_| transition.row.released_at.is_none())
+        {
+            return self.let_go(transition, verdict).await;
         }
         let seen = self.instances.fleet.describe(&[instance.to_owned()]).await?.pop();
-        let (look, conditions) = match (&seen, passage.row.direction) {
+        let (progress, conditions) = match (&seen, transition.row.direction) {
             (Some(Instance { state: InstanceState::Terminated, .. }), _) => {
                 self.base.host_gone(instance).await?;
-                (Look::Done, Vec::new())
+                (Progress::Done, Vec::new())
             }
-            _ if self.base.now().since_ms(passage.row.since) > PASSAGE_MS_MAX => {
-                warn!(host = instance, direction = ?passage.row.direction, "the host takes too long, and is let go as it is");
-                (Look::Failed, Vec::new())
+            _ if self.base.now().since_ms(transition.row.since) > TRANSITION_MS_MAX => {
+                warn!(host = instance, direction = ?transition.row.direction, "the host takes too long, and is let go as it is");
+                (Progress::Failed, Vec::new())
             }
             // That it leaves is remembered until it is gone.
-            _ if passage.row.released_at.is_some() => (Look::Waits, Vec::new()),
-            (None, _) => (Look::Waits, Vec::new()),
-            (Some(seen), Direction::Arriving) => self.look_at_arrival(&mut passage, seen).await?,
+            _ if transition.row.released_at.is_some() => (Progress::Waits, Vec::new()),
+            (None, _) => (Progress::Waits, Vec::new()),
+            (Some(seen), Direction::Arriving) => self.check_arrival(&mut transition, seen).await?,
             (Some(seen), Direction::Leaving) => {
-                (self.look_at_departure(&mut passage, seen).await?, Vec::new())
+                (self.check_departure(&mut transition, seen).await?, Vec::new())
             }
         };
-        let verdict = match (look, passage.row.direction) {
-            (Look::Waits, _) => return self.wait_for(passage).await,
-            (Look::Failed, Direction::Arriving) => Verdict::Abandon,
-            (Look::Failed, Direction::Leaving) | (Look::Done, _) => Verdict::Continue,
+        let verdict = match (progress, transition.row.direction) {
+            (Progress::Waits, _) => return self.wait_for(transition).await,
+            (Progress::Failed, Direction::Arriving) => Verdict::Abandon,
+            (Progress::Failed, Direction::Leaving) | (Progress::Done, _) => Verdict::Continue,
         };
-        self.decide_on(passage, verdict, conditions).await
+        self.decide_on(transition, verdict, conditions).await
     }
 
     /// Tells Auto Scaling that it takes time, and comes back soon.
-    async fn wait_for(&self, mut passage: Stored<PassageRow>) -> Result<(), Error> {
+    async fn wait_for(&self, mut transition: Stored<TransitionRow>) -> Result<(), Error> {
         let now = self.base.now();
-        let is_held = !passage.row.holds.is_empty() && passage.row.released_at.is_none();
-        let is_due = passage.row.beat_at.is_none_or(|beat| now.since_ms(beat) >= BEAT_MS);
+        let is_held = !transition.row.actions.is_empty() && transition.row.released_at.is_none();
+        let is_due = transition.row.beat_at.is_none_or(|beat| now.since_ms(beat) >= BEAT_MS);
         if is_due && is_held {
-            for hold in &passage.row.holds {
-                self.instances.scaling.heartbeat(hold).await?;
+            for action in &transition.row.actions {
+                self.instances.scaling.heartbeat(action).await?;
             }
-            passage.row.beat_at = Some(now);
-            match self.base.table.write(&[passage.replace()?]).await {
+            transition.row.beat_at = Some(now);
+            match self.base.table.write(&[transition.replace()?]).await {
                 Ok(()) | Err(TableError::Conflict(_)) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        ask_for(&*self.messages, Upkeep::Passage { instance: passage.row.instance }, AGAIN_S).await;
+        ask_for(&*self.messages, Upkeep::Transition { instance: transition.row.instance }, AGAIN_S)
+            .await;
         Ok(())
     }
 
     /// Writes what Auto Scaling shall be told, if what that rests on still holds, and tells it.
     async fn decide_on(
         &self,
-        mut passage: Stored<PassageRow>,
+        mut transition: Stored<TransitionRow>,
         verdict: Verdict,
         conditions: Vec<Write>,
     ) -> Result<(), Error> {
-        if passage.row.released_at.is_some() || passage.row.holds.is_empty() {
-            return self.forget_passage(passage).await;
+        if transition.row.released_at.is_some() || transition.row.actions.is_empty() {
+            return self.forget_transition(transition).await;
         }
-        if passage.row.verdict.is_none() {
-            passage.row.verdict = Some(verdict);
+        if transition.row.verdict.is_none() {
+            transition.row.verdict = Some(verdict);
             let mut writes = conditions;
-            writes.push(passage.replace()?);
+            writes.push(transition.replace()?);
             match self.base.table.write(&writes).await {
-                Ok(()) => passage.version += 1,
+                Ok(()) => transition.version += 1,
                 Err(TableError::Conflict(_)) => {
                     // It was told of again, or its group was deployed to: it is looked at again.
-                    let instance = passage.row.instance;
-                    ask_for(&*self.messages, Upkeep::Passage { instance }, 1).await;
+                    let instance = transition.row.instance;
+                    ask_for(&*self.messages, Upkeep::Transition { instance }, 1).await;
                     return Ok(());
                 }
                 Err(error) => return Err(error.into()),
             }
         }
-        self.let_go(passage, verdict).await
+        self.let_go(transition, verdict).await
     }
 
-    async fn let_go(&self, mut passage: Stored<PassageRow>, verdict: Verdict) -> Result<(), Error> {
-        info!(host = passage.row.instance, ?verdict, "a host has come or gone");
-        for hold in &passage.row.holds {
-            self.instances.scaling.release(hold, verdict == Verdict::Abandon).await?;
+    async fn let_go(
+        &self,
+        mut transition: Stored<TransitionRow>,
+        verdict: Verdict,
+    ) -> Result<(), Error> {
+        info!(host = transition.row.instance, ?verdict, "a host has come or gone");
+        for action in &transition.row.actions {
+            self.instances.scaling.release(action, verdict == Verdict::Abandon).await?;
         }
-        passage.row.released_at = Some(self.base.now());
-        match self.base.table.write(&[passage.replace()?]).await {
+        transition.row.released_at = Some(self.base.now());
+        match self.base.table.write(&[transition.replace()?]).await {
             // It was told of again meanwhile, and is looked at again.
             Ok(()) | Err(TableError::Conflict(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn forget_passage(&self, passage: Stored<PassageRow>) -> Result<(), Error> {
-        match self.base.table.write(&[passage.remove()]).await {
+    async fn forget_transition(&self, transition: Stored<TransitionRow>) -> Result<(), Error> {
+        match self.base.table.write(&[transition.remove()]).await {
             // It was told of again meanwhile, and is looked at again.
             Ok(()) | Err(TableError::Conflict(_)) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Notes that a deployment was started for a passage.
+    /// Notes that a deployment was started for a transition.
     pub(super) async fn note_deployment(
         &self,
-        passage: &mut Stored<PassageRow>,
+        transition: &mut Stored<TransitionRow>,
         id: engine::DeploymentId,
     ) -> Result<(), Error> {
-        passage.row.deployments.push(id);
-        self.base.table.write(&[passage.replace()?]).await?;
-        passage.version += 1;
+        transition.row.deployments.push(id);
+        self.base.table.write(&[transition.replace()?]).await?;
+        transition.version += 1;
         Ok(())
     }
 }
