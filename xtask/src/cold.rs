@@ -54,7 +54,20 @@ pub(crate) fn bench(mut place: Place) -> Result<()> {
             );
         }
         warm(place, home)
-    })
+    })?;
+    check_links(place)
+}
+
+/// Holds what each function is linked with against what its role calls.
+fn check_links(place: &Place) -> Result<()> {
+    let built = place.built("api")?;
+    let built = built.parent().context("a program lies in no folder")?;
+    let test = Command::cargo(place).args(["test", "--package", "whole", "--test", "links"]);
+    test.env("CUTOVER_BUILT", built).run()?;
+    println!(
+        "each function is linked with the SDKs of the services that its role calls, and no others"
+    );
+    Ok(())
 }
 
 /// What an event takes the stepper that it has nothing to do for: it reads the deployment, and that is all.

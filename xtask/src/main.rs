@@ -26,7 +26,7 @@ use crate::place::Place;
 use crate::run::Command;
 
 /// All targets, also those that are tested only when they are named.
-const EVERYTHING: [&str; 3] = ["--all-targets", "--test", "cloud"];
+const EVERYTHING: [&str; 5] = ["--all-targets", "--test", "cloud", "--test", "links"];
 
 const USAGE: &str = "\
 cargo xtask test [--long]   set up what the tests need and run all of them; --long with the large counts
