@@ -3,8 +3,8 @@
 
 use engine::appspec::{AppSpec, Os};
 
-use crate::Fault;
 use crate::error::BundleError;
+use crate::inspection::Fault;
 use crate::tree::{Node, Tree, components, shown};
 
 /// CodeDeploy's name and the other common ending.
@@ -155,4 +155,10 @@ fn slashed(path: &str, os: Os) -> String {
         Os::Linux => path.to_owned(),
         Os::Windows => path.replace('\\', "/"),
     }
+}
+
+/// The names under `hooks` that are nearly those of events, which are refused in whatever is new.
+pub fn misspelt(appspec: &AppSpec) -> impl Iterator<Item = Fault> {
+    let errors = appspec.misspelt_events().into_iter();
+    errors.map(|error| Fault { position: error.position, message: error.message })
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use engine::appspec::Position;
 
-use crate::Kind;
+use crate::kind::Kind;
 
 /// Why a bundle was refused.
 #[derive(Debug, thiserror::Error)]

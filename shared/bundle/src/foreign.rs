@@ -3,6 +3,7 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
+use crate::sniff::HEAD_BYTES;
 use crate::zipped;
 
 /// What a file begins with, and what it is then.
@@ -27,9 +28,9 @@ const BEGINNINGS: [(&[u8], &str); 12] = [
 /// # Errors
 /// When the file cannot be read.
 pub fn foreign(mut file: impl Read + Seek) -> io::Result<Option<&'static str>> {
-    let mut head = Vec::with_capacity(crate::HEAD_BYTES);
+    let mut head = Vec::with_capacity(HEAD_BYTES);
     file.seek(SeekFrom::Start(0))?;
-    (&mut file).take(crate::HEAD_BYTES as u64).read_to_end(&mut head)?;
+    (&mut file).take(HEAD_BYTES as u64).read_to_end(&mut head)?;
     if let Some((_, what)) = BEGINNINGS.iter().find(|(bytes, _)| head.starts_with(bytes)) {
         return Ok(Some(what));
     }

@@ -5,11 +5,13 @@ use std::io::{self, Cursor, Read};
 use std::time::SystemTime;
 
 use crate::appspec;
+use crate::entry::{Entry, EntryKind};
 use crate::error::{BundleError, Problem, damaged};
+use crate::inspection::{Fault, Inspection};
+use crate::kind::Kind;
 use crate::limits::Limits;
 use crate::names::to_text;
 use crate::tree::{Node, Tree, normalise, printable, shown};
-use crate::{Entry, EntryKind, Fault, Inspection, Kind};
 
 /// How many paths are named that came more than once.
 const AGAIN_SHOWN: usize = 5;

@@ -13,28 +13,6 @@ const STILL_THERE: &[(&str, &[&str])] = &[
     ("shared/api/src", &["hosts.rs", "lib.rs", "operations.rs"]),
     ("shared/balancer/src", &["settings.rs", "statuses.rs"]),
     (
-        "shared/bundle/src",
-        &[
-            "appspec.rs",
-            "error.rs",
-            "gzip.rs",
-            "lib.rs",
-            "limits.rs",
-            "tarball/mod.rs",
-            "tarball/pax.rs",
-            "tarball/sparse.rs",
-            "tree.rs",
-            "walk.rs",
-            "zipped/central.rs",
-            "zipped/content.rs",
-            "zipped/end.rs",
-            "zipped/gaps.rs",
-            "zipped/mod.rs",
-            "zipped/names.rs",
-            "zipped/source.rs",
-        ],
-    ),
-    (
         "shared/engine/src",
         &[
             "deployment/climb.rs",

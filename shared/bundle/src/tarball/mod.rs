@@ -1,24 +1,27 @@
 //! Walking a tar archive, compressed or not. The headers are read with the `tar` crate, one block at a time; names and
 //! extension headers are bounded, which its own iterator does not do.
 
+mod blocks;
 mod pax;
 mod sparse;
+mod values;
 
 use std::cell::Cell;
 use std::io::{self, BufReader, Read, Seek};
 use std::rc::Rc;
 
-use pax::{Extensions, time};
+pub(crate) use blocks::is_header;
+use blocks::{next_header, skip, skip_padding};
+use pax::Extensions;
 use sparse::{Expanded, Said};
 use tar::{EntryType, Header};
+use values::time;
 
 use crate::error::{BundleError, Problem, damaged};
 use crate::gzip::Members;
 use crate::limits::{Counted, Meter, Metered, length};
 use crate::tree::printable;
 use crate::walk::{Raw, Walk};
-
-const BLOCK: usize = 512;
 
 /// How long an extension header may be: long names, extended attributes.
 const EXTENSION_BYTES: u64 = 1 << 20;
@@ -27,23 +30,6 @@ const EXTENSION_BYTES: u64 = 1 << 20;
 /// incremental archive, whose data are the names of what was in it.
 const VOLUME_LABEL: u8 = b'V';
 const LISTED_DIRECTORY: u8 = b'D';
-
-/// Whether `block` begins with a tar header, by its checksum.
-pub(crate) fn is_header(block: &[u8]) -> bool {
-    block.get(..BLOCK).is_some_and(|block| {
-        let stored = Header::from_byte_slice(block).cksum();
-        let sum: u32 = block
-            .iter()
-            .enumerate()
-            .map(
-                |(at, byte)| {
-                    if (148..156).contains(&at) { u32::from(b' ') } else { u32::from(*byte) }
-                },
-            )
-            .sum();
-        stored.is_ok_and(|stored| stored == sum && stored != 256)
-    })
-}
 
 /// Reads a plain tar archive.
 pub(crate) fn read(mut file: impl Read + Seek, walk: &mut Walk<'_>) -> Result<(), BundleError> {
@@ -101,43 +87,6 @@ fn read_blocks(
         }
     }
     Ok(())
-}
-
-/// The next header; none at the end marker, a block of zeros, behind which nothing but zeros may follow. An archive that
-/// ends without one is cut off.
-fn next_header(stream: &mut impl Read) -> io::Result<Option<Header>> {
-    let mut block = [0; BLOCK];
-    stream.read_exact(&mut block)?;
-    if is_zero(&block) {
-        if are_zeros(stream)? {
-            return Ok(None);
-        }
-        return Err(damaged(
-            "there is something else after its end; if it is two archives in one, pack their content as one",
-        ));
-    }
-    if !is_header(&block) {
-        return Err(damaged("a header's checksum does not fit"));
-    }
-    Ok(Some(Header::from_byte_slice(&block).clone()))
-}
-
-fn is_zero(bytes: &[u8]) -> bool {
-    bytes.iter().all(|byte| *byte == 0)
-}
-
-/// Reads to the end; false if there is more than zeros.
-fn are_zeros(stream: &mut impl Read) -> io::Result<bool> {
-    let mut buffer = [0; 8 << 10];
-    loop {
-        match stream.read(&mut buffer) {
-            Ok(0) => return Ok(true),
-            Ok(count) if is_zero(buffer.get(..count).unwrap_or_default()) => {}
-            Ok(_) => return Ok(false),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 fn read_entry(
@@ -276,20 +225,4 @@ fn read_extension(stream: &mut impl Read, header: &Header) -> io::Result<Vec<u8>
     }
     skip_padding(stream, size)?;
     Ok(data)
-}
-
-/// Skips the content of an entry, and what fills its last block.
-fn skip(stream: &mut impl Read, size: u64) -> io::Result<()> {
-    if io::copy(&mut stream.take(size), &mut io::sink())? != size {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    skip_padding(stream, size)
-}
-
-fn skip_padding(stream: &mut impl Read, size: u64) -> io::Result<()> {
-    let padding = size.wrapping_neg() % BLOCK as u64;
-    if io::copy(&mut stream.take(padding), &mut io::sink())? != padding {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok(())
 }

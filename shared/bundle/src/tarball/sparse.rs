@@ -5,8 +5,8 @@ use std::io::{self, Read};
 
 use tar::Header;
 
-use super::BLOCK;
-use super::pax::text;
+use super::blocks::BLOCK;
+use super::values::text;
 use crate::error::damaged;
 
 /// How many pieces a map may have: what fits into an extension header.

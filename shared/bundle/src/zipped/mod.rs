@@ -21,8 +21,8 @@ pub(crate) use end::has_end;
 use content::{Content, DEFLATED, ENCRYPTED, STORED};
 use source::Source;
 
-use crate::Kind;
 use crate::error::{BundleError, Problem, damaged};
+use crate::kind::Kind;
 use crate::limits::{Meter, Metered, length};
 use crate::tree::printable;
 use crate::walk::{Raw, Walk};
