@@ -7,7 +7,8 @@ use wire::cutover::{AddBalancer, BalancerInfo, TargetGroupStatus, TargetStatus};
 use super::alarms::Alarm;
 use super::set::{Balancers, Described};
 use super::set_up_error::SetUpError;
-use super::settings::{Cohort, Settings, SettingsError};
+use super::settings::{Cohort, Settings};
+use super::settings_error::SettingsError;
 
 #[async_trait]
 impl BalancerAdmin for Balancers {

@@ -17,6 +17,7 @@ mod saved;
 mod set;
 mod set_up_error;
 mod settings;
+mod settings_error;
 mod statuses;
 #[cfg(test)]
 mod tests;
@@ -30,7 +31,8 @@ pub use outside::{Outside, OutsideError};
 pub use prometheus::{Prometheus, PrometheusUrlError};
 pub use set::{Balancers, Described, DescribedGroup, Resolver};
 pub use set_up_error::SetUpError;
-pub use settings::{Cohort, Settings, SettingsError};
+pub use settings::{Cohort, Settings};
+pub use settings_error::SettingsError;
 pub use statuses::Statuses;
 pub use traffic::HomeTraffic;
 pub use trials::Compared;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::settings::SettingsError;
+use super::settings_error::SettingsError;
 
 /// The most balancers that a home can have.
 pub(super) const BALANCERS_MAX: usize = 32;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::settings::SettingsError;
+use super::settings_error::SettingsError;
 
 /// The most ranges that one can be made of.
 const RANGES_MAX: usize = 20;

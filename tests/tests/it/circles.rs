@@ -11,7 +11,6 @@ use crate::support::modules::Modules;
 /// any more has to be struck.
 const STILL_THERE: &[(&str, &[&str])] = &[
     ("shared/api/src", &["hosts.rs", "lib.rs", "operations.rs"]),
-    ("shared/balancer/src", &["settings.rs", "statuses.rs"]),
     (
         "shared/engine/src",
         &[
