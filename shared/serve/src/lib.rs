@@ -9,6 +9,7 @@ mod room;
 pub mod sigv4;
 #[cfg(test)]
 mod tests;
+mod watched;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -29,9 +30,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use connection::{Asked, Connection, Counted, Owed};
+use connection::Connection;
 use room::Place;
 pub use room::Room;
+use watched::{Asked, Counted, Owed};
 
 /// The pause after a connection could not be accepted, which happens when descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -31,7 +31,6 @@ const STILL_THERE: &[(&str, &[&str])] = &[
     ("shared/local/src", &["home.rs", "home/begun.rs", "home/roster.rs"]),
     ("shared/local/src", &["hosts/namespace.rs", "hosts/view.rs"]),
     ("shared/object_store/src", &["disk.rs", "lib.rs", "multipart.rs", "receive.rs", "service.rs"]),
-    ("shared/serve/src", &["connection.rs", "room.rs"]),
     (
         "shared/sim/src",
         &[
