@@ -19,9 +19,9 @@ use s3s::dto::{ETag, ETagCondition, Timestamp};
 use s3s::{S3Error, S3ErrorCode, S3Result, s3_error};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::Uploaded;
 use super::outbox::{Entry, Outbox};
 use super::record::{Attributes, Checksums, Record};
+use super::uploaded::Uploaded;
 
 const COPY_BUFFER_BYTES: usize = 256 * 1024;
 

@@ -16,6 +16,7 @@ mod service;
 mod signed;
 #[cfg(test)]
 mod tests;
+mod uploaded;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,7 @@ use disk::{Disk, lock};
 use outbox::Outbox;
 use service::Service;
 use signed::Signed;
+pub use uploaded::Uploaded;
 
 /// How long [`S3::stop`] waits for requests that are being answered, in milliseconds.
 const STOP_GRACE_MS: u64 = 5_000;
@@ -78,22 +80,6 @@ pub enum Error {
         "the server of the buckets ended by itself: start home again; objects are as of the last answered upload"
     )]
     Died(#[source] tokio::task::JoinError),
-}
-
-/// An upload that became visible in a watched bucket.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Uploaded {
-    /// The bucket's name.
-    pub bucket: String,
-    /// The object's key.
-    pub key: String,
-    /// The upload's number: later uploads have higher ones, also after a restart. Written with twenty digits it is the
-    /// object's version id.
-    pub identity: u64,
-    /// The object's ETag, without quotes.
-    pub etag: String,
-    /// The object's size in bytes.
-    pub size: u64,
 }
 
 /// What [`serve`] needs besides a listener.

@@ -30,7 +30,6 @@ const STILL_THERE: &[(&str, &[&str])] = &[
     ("functions/src", &["permissions/mod.rs", "permissions/places.rs", "permissions/table.rs"]),
     ("shared/local/src", &["home.rs", "home/begun.rs", "home/roster.rs"]),
     ("shared/local/src", &["hosts/namespace.rs", "hosts/view.rs"]),
-    ("shared/object_store/src", &["disk.rs", "lib.rs", "multipart.rs", "receive.rs", "service.rs"]),
     (
         "shared/sim/src",
         &[
