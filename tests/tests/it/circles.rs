@@ -28,8 +28,6 @@ const STILL_THERE: &[(&str, &[&str])] = &[
     ),
     ("shared/engine/src", &["judge/chance.rs", "judge/comparison.rs", "judge/mod.rs"]),
     ("functions/src", &["permissions/mod.rs", "permissions/places.rs", "permissions/table.rs"]),
-    ("shared/local/src", &["home.rs", "home/begun.rs", "home/roster.rs"]),
-    ("shared/local/src", &["hosts/namespace.rs", "hosts/view.rs"]),
     (
         "shared/sim/src",
         &[

@@ -8,7 +8,9 @@ use wire::codedeploy::{
     RegisterOnPremisesInstance, Tag,
 };
 
-use super::{ACCOUNT, HOSTS_GRACE, HomeError};
+use super::error::HomeError;
+use super::names::ACCOUNT;
+use super::patience::HOSTS_GRACE;
 use crate::hosts::layout::{self, Connection, HostFiles};
 use crate::hosts::process;
 use crate::machine::random;

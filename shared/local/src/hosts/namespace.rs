@@ -11,77 +11,18 @@
 use std::ffi::CString;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags};
 
+use super::identity::Identity;
 use super::kernel::{self, Answer, MAX_ERRNO};
 use super::mounts;
+pub use super::refusal::{NamespaceError, Step};
+use super::refusal::{Refusal, files, refused};
 use super::view::View;
-
-/// Why a host cannot have its own view of the machine.
-#[derive(Debug, thiserror::Error)]
-pub enum NamespaceError {
-    /// The kernel, or what guards it, does not allow it.
-    #[error("{step} was refused: {advice}")]
-    Refused {
-        /// What was tried.
-        step: Step,
-        /// What the user can do about it.
-        advice: String,
-        /// The kernel's answer.
-        source: Errno,
-    },
-    /// The host's own files could not be prepared.
-    #[error("`{}` could not be prepared for a host: check that this user may write to it", path.display())]
-    Files {
-        /// The file or directory.
-        path: PathBuf,
-        /// What went wrong.
-        source: io::Error,
-    },
-    /// No child process could be started for the question.
-    #[error(
-        "no process could be started to try a mount namespace: check the limit on processes (`ulimit -u`)"
-    )]
-    Child(#[source] io::Error),
-}
-
-/// The steps to a view of its own, each of which a machine can refuse.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
-    /// Making the mount namespace, without root within a user namespace.
-    Namespace,
-    /// Making this user root in the user namespace.
-    UserMap,
-    /// Mounting in the new namespace.
-    Mount,
-    /// Mounting an overlay with its upper layer in the host's directory.
-    Overlay,
-    /// Joining the namespace of the host's processes that outlived its last start.
-    Join,
-}
-
-impl Step {
-    const ALL: [Self; 5] = [Self::Namespace, Self::UserMap, Self::Mount, Self::Overlay, Self::Join];
-}
-
-impl std::fmt::Display for Step {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Namespace => "a mount namespace",
-            Self::UserMap => "a user namespace's map of users",
-            Self::Mount => "a mount in a mount namespace",
-            Self::Overlay => "an overlay over the machine's files",
-            Self::Join => "the mount namespace of the host's last start",
-        })
-    }
-}
-
-/// A step with the kernel's answer. Made without allocation, since it is used between fork and exec.
-type Refusal = (Step, Errno);
 
 /// Puts this process into the view of the host whose files are in `host_dir` and whose root is `root`, below it. The
 /// process must have a single thread. Its working directory becomes `/`, open files stay what they are. `host_dir` is at
@@ -182,34 +123,6 @@ fn try_overlay(place: &CString, identity: &Identity) -> Result<(), Refusal> {
         .map_err(|errno| (Step::Overlay, errno))
 }
 
-/// Who this process is, with the texts that make it root in a user namespace.
-struct Identity {
-    /// Root of this or any user namespace: may make mount namespaces.
-    may_mount: bool,
-    /// Root of the machine.
-    is_root: bool,
-    user_map: Vec<u8>,
-    group_map: Vec<u8>,
-}
-
-impl Identity {
-    fn of_this_process() -> Self {
-        let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
-        Self {
-            may_mount: user.is_root(),
-            is_root: is_machines_root(),
-            user_map: format!("0 {user} 1").into_bytes(),
-            group_map: format!("0 {group} 1").into_bytes(),
-        }
-    }
-}
-
-/// Whether this process has root's rights on the machine, and not only within a user namespace.
-pub(super) fn is_machines_root() -> bool {
-    let users = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    rustix::process::geteuid().is_root() && users.split_whitespace().eq(["0", "0", "4294967295"])
-}
-
 /// Leaves the machine's mount namespace for one from which no mount gets out. Runs between fork and exec, too.
 fn isolate(identity: &Identity) -> Result<(), Refusal> {
     kernel::new_namespaces(!identity.may_mount).map_err(|errno| (Step::Namespace, errno))?;
@@ -225,51 +138,4 @@ fn isolate(identity: &Identity) -> Result<(), Refusal> {
     }
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change(c"/", private).map_err(|errno| (Step::Mount, errno))
-}
-
-pub(super) fn files(path: &Path) -> impl FnOnce(io::Error) -> NamespaceError {
-    let path = path.to_path_buf();
-    move |source| NamespaceError::Files { path, source }
-}
-
-pub(super) fn refused((step, source): Refusal) -> NamespaceError {
-    NamespaceError::Refused { step, advice: advice(step, source), source }
-}
-
-/// What makes the step possible, from what the machine says about itself.
-fn advice(step: Step, errno: Errno) -> String {
-    let is =
-        |path: &str, value: &str| std::fs::read_to_string(path).is_ok_and(|t| t.trim() == value);
-    let sysctl = |setting: &str| format!("allow it with `sudo sysctl {setting}`, or run as root");
-    if !is_machines_root() {
-        if is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
-            return sysctl("kernel.unprivileged_userns_clone=1");
-        }
-        if is("/proc/sys/user/max_user_namespaces", "0") {
-            return sysctl("user.max_user_namespaces=15000");
-        }
-        if is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
-            return sysctl("kernel.apparmor_restrict_unprivileged_userns=0");
-        }
-    }
-    if is("/proc/sys/user/max_mnt_namespaces", "0") {
-        return sysctl("user.max_mnt_namespaces=15000");
-    }
-    match (step, errno) {
-        (Step::Overlay, Errno::NODEV) => {
-            "the kernel has no overlay file system; load it with `sudo modprobe overlay`".into()
-        }
-        (Step::Overlay, Errno::PERM) => {
-            "an overlay without root needs Linux 5.11 or later; run as root on an older one".into()
-        }
-        (Step::Overlay, _) => "the host's directory must be on ext4, XFS, Btrfs or tmpfs, and not \
-            itself on an overlay, as in a container; choose another with `--dir`"
-            .into(),
-        (Step::Namespace | Step::UserMap | Step::Mount | Step::Join, _) => {
-            "in a container, give it the capability SYS_ADMIN and lift its seccomp and AppArmor \
-            profiles (`docker run --cap-add SYS_ADMIN --security-opt seccomp=unconfined --security-opt \
-            apparmor=unconfined`), or run outside of it"
-                .into()
-        }
-    }
 }

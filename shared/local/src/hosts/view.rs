@@ -14,8 +14,9 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::thread::LinkNameSpaceType;
 
+use super::identity::is_machines_root;
 use super::mounts::{self, Layer, LayerKind};
-use super::namespace::{NamespaceError, Step, files, is_machines_root, refused};
+use super::refusal::{NamespaceError, Step, files, refused};
 
 /// The directories that a host's view is made of.
 pub(super) struct View {
