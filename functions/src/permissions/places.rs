@@ -1,6 +1,6 @@
 //! What calls are made on, and where that is in the notation of the template.
 
-use super::Function;
+use super::function::Function;
 
 /// What calls are made on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::places::key_places;
-use super::{Function, On, Place};
+use super::function::Function;
+use super::places::{On, Place, key_places};
 
 /// What a role is only given where the user has named roles for what is launched.
 const LAUNCHES: [On; 3] = [On::Launches, On::LaunchTags, On::CopiedRoles];

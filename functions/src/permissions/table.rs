@@ -1,9 +1,10 @@
 //! The table: each call, what it is made on, and the functions that make it.
 
-use super::Function::{
-    Api, DeploymentStepper, FleetWatcher, HookDispatcher, RevisionIntake, TrafficEvaluator,
+use super::call::{Call, call};
+use super::function::Function::{
+    self, Api, DeploymentStepper, FleetWatcher, HookDispatcher, RevisionIntake, TrafficEvaluator,
 };
-use super::{Call, Function, On, call};
+use super::places::On;
 
 /// The actions that are allowed on everything, and why no less will do.
 pub const UNBOUNDED: [(&str, &str); 17] = [

@@ -27,7 +27,6 @@ const STILL_THERE: &[(&str, &[&str])] = &[
         ],
     ),
     ("shared/engine/src", &["judge/chance.rs", "judge/comparison.rs", "judge/mod.rs"]),
-    ("functions/src", &["permissions/mod.rs", "permissions/places.rs", "permissions/table.rs"]),
     (
         "shared/sim/src",
         &[
