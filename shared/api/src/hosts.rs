@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 use wire::host::{BatchKey, Refusal, RefusalCode};
 
-use crate::Shared;
+use crate::shared::Shared;
 
 /// `POST /cutover/v1/host/poll`.
 pub(crate) async fn poll(

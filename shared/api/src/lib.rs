@@ -1,8 +1,12 @@
 //! One router for everything that Cutover answers over HTTP: CodeDeploy's operations, its own, and the host protocol.
 //! Served by a function in the cloud and by home. Decodes, calls one use case, encodes; decides nothing.
 
+mod guard;
 mod hosts;
 mod operations;
+mod shared;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -10,12 +14,10 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 use control::{HostApi, OperatorApi};
-use futures::future::BoxFuture;
-use http::request::Parts;
-use wire::codedeploy::ApiError;
 
-/// What the path of an operation that is called under its name begins with.
-const NAMED: &str = "/codedeploy/";
+pub use guard::{Guard, Open};
+use operations::NAMED;
+use shared::Shared;
 
 /// Largest body of an operation, in bytes.
 const BODY_MAX: usize = 1024 * 1024;
@@ -23,34 +25,6 @@ const BODY_MAX: usize = 1024 * 1024;
 /// Largest body of a host's request, in bytes: a report brings the output of hooks, whose control characters take six
 /// bytes each.
 const HOST_BODY_MAX: usize = 4 * 1024 * 1024;
-
-/// Decides who may call operations. Hosts are not asked for it: they bring their own keys and tokens.
-pub trait Guard: Send + Sync + 'static {
-    /// Lets the request in, or says why not.
-    fn check<'a>(&'a self, parts: &'a Parts, body: &'a [u8])
-    -> BoxFuture<'a, Result<(), ApiError>>;
-}
-
-/// Lets everybody in: for a router behind something that checks callers itself.
-#[derive(Debug, Clone, Copy)]
-pub struct Open;
-
-impl Guard for Open {
-    fn check<'a>(
-        &'a self,
-        _parts: &'a Parts,
-        _body: &'a [u8],
-    ) -> BoxFuture<'a, Result<(), ApiError>> {
-        Box::pin(std::future::ready(Ok(())))
-    }
-}
-
-/// What every handler needs.
-struct Shared {
-    operators: OperatorApi,
-    hosts: HostApi,
-    guard: Box<dyn Guard>,
-}
 
 /// The router over both roles of the API, whose operations are open to whom `guard` lets in. Operations are called at `/`, as AWS's
 /// clients do, or under their names.
@@ -91,6 +65,3 @@ fn routes(
 async fn health() -> axum::Json<serde_json::Value> {
     axum::Json(serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }))
 }
-
-#[cfg(test)]
-mod tests;

@@ -13,7 +13,10 @@ use tracing::{error, info, warn};
 use wire::codedeploy::{self, ApiError, ErrorName, Request as _, decode};
 use wire::cutover;
 
-use crate::{NAMED, Shared};
+use crate::shared::Shared;
+
+/// What the path of an operation that is called under its name begins with.
+pub(crate) const NAMED: &str = "/codedeploy/";
 
 const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.1");
 
