@@ -7,9 +7,11 @@
 
 mod cloud;
 mod cold;
+mod count;
 mod docker;
 mod functions;
 mod image;
+mod lint;
 mod picture;
 mod place;
 mod run;
@@ -24,9 +26,6 @@ use anyhow::Result;
 
 use crate::place::Place;
 use crate::run::Command;
-
-/// All targets, also those that are tested only when they are named.
-const EVERYTHING: [&str; 5] = ["--all-targets", "--test", "cloud", "--test", "links"];
 
 const USAGE: &str = "\
 cargo xtask test [--long]   set up what the tests need and run all of them; --long with the large counts
@@ -44,7 +43,7 @@ fn main() -> ExitCode {
         ["test"] => test::run(false),
         ["test", "--long"] => test::run(true),
         ["cloud"] => test::run_cloud(),
-        ["lint"] => lint(),
+        ["lint"] => lint::run(),
         ["template"] => template(),
         ["picture"] => picture::draw(),
         ["bench"] => bench(),
@@ -64,27 +63,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn lint() -> Result<()> {
-    let place = Place::find()?;
-    formatting(&place)?;
-    clippy(&place)
-}
-
 fn template() -> Result<()> {
     let place = Place::find()?;
     tools::set_up(&place)?;
     println!("{}", template::check(&place)?);
     Ok(())
-}
-
-fn formatting(place: &Place) -> Result<()> {
-    Command::cargo(place).args(["fmt", "--all", "--check"]).run()
-}
-
-fn clippy(place: &Place) -> Result<()> {
-    let targets = ["--workspace", "--features", "whole/tools"];
-    let command = Command::cargo(place).args(["clippy"]).args(targets).args(EVERYTHING);
-    command.args(["--", "--deny", "warnings"]).run()
 }
 
 /// An example of the simulator, in release.

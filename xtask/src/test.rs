@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
 
+use crate::count::count_of;
 use crate::docker::Engine;
+use crate::lint::{EVERYTHING, formatting};
 use crate::place::Place;
 use crate::run::Command;
-use crate::{EVERYTHING, cloud, formatting, functions, sam_local, template, tools};
+use crate::{cloud, functions, sam_local, template, tools};
 
 /// How many seeds the simulator runs.
 const SEEDS: u32 = 10_000;
@@ -187,13 +189,6 @@ fn cargo_test(place: &Place, long: bool) -> Result<String> {
     Ok(format!("{passed} tests"))
 }
 
-/// The number before `word` in a line such as `test result: ok. 12 passed; 0 failed; …`.
-pub(crate) fn count_of(line: &str, word: &str) -> u64 {
-    let Some(result) = line.trim().strip_prefix("test result:") else { return 0 };
-    let part = result.split([';', '.']).map(str::trim).find_map(|part| part.strip_suffix(word));
-    part.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
-}
-
 /// Simulates on what processor time nobody else wants: tests beside it have time-outs.
 fn simulate(place: &Place, seeds: u32) -> Result<String> {
     let program = place.built("examples/seeds")?;
@@ -204,17 +199,4 @@ fn simulate(place: &Place, seeds: u32) -> Result<String> {
 fn demo(place: &Place) -> Result<String> {
     Command::new(place, place.built("cutover")?).args(["demo", "--exit"]).run()?;
     Ok("the demo".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::count_of;
-
-    #[test]
-    fn the_counts_of_cargo_test_are_read() {
-        let line = "test result: ok. 12 passed; 0 failed; 3 ignored; 0 measured; 1 filtered out; finished in 0.05s";
-        assert_eq!(count_of(line, "passed"), 12);
-        assert_eq!(count_of(line, "ignored"), 3);
-        assert_eq!(count_of("test a_name_that_says_7 passed ... ok", "passed"), 0);
-    }
 }

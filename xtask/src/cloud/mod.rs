@@ -5,11 +5,11 @@ pub(crate) mod stack;
 
 use anyhow::Result;
 
+use crate::count::count_of;
 use crate::docker::Engine;
 use crate::image;
 use crate::place::Place;
 use crate::run::Command;
-use crate::test::count_of;
 
 use emulator::Emulator;
 
