@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 
 use crate::house::root;
 
-const TABLE: &str = "shared/engine/src/deployment/request.rs";
+const REQUESTS: &str = "shared/engine/src/deployment/request.rs";
+const TABLE: &str = "shared/engine/src/deployment/traits.rs";
 /// Most of them are performed by one role, and a few by others.
 const PERFORMER: &str = "shared/control/src/traffic_evaluator/mod.rs";
 
 /// The names of all requests.
 fn requests() -> Vec<String> {
-    let text = fs::read_to_string(root().join(TABLE)).unwrap();
+    let text = fs::read_to_string(root().join(REQUESTS)).unwrap();
     let (_, after) = text.split_once("pub enum Request {").unwrap();
     let (body, _) = after.split_once("\n}").unwrap();
     let name = |line: &str| {

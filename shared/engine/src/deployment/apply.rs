@@ -2,12 +2,15 @@
 
 use super::fact::{Fact, HostSeen, Sighting};
 use super::hosts::{Host, HostState, Hosts};
+use super::ordinals::Ordinals;
 use super::request::Request;
-use super::{
-    BATCH_HOSTS_MAX, Batch, Deployment, Ended, Ordinals, Pending, RAMP_STEP_MS, RampStep, Sending,
-    Stop, either_roll_back,
+use super::state::{
+    BATCH_HOSTS_MAX, Batch, Deployment, Ended, Pending, RampStep, Sending, Stop, either_roll_back,
 };
 use crate::{DeploymentId, Timestamp};
+
+/// How long hosts that are sent their first command are counted together, in milliseconds.
+const RAMP_STEP_MS: u64 = 100;
 
 impl Deployment {
     /// Folds `fact` into the state. Returns whether the state changed.

@@ -1,64 +1,10 @@
 //! Climbing a ladder, or going from zone to zone: how many hosts may be reached now, and what people may say about it
 //! (`docs/semantics.md#ladders`).
 
-use serde::{Deserialize, Serialize};
-
-use super::Deployment;
-use super::moves::percent_of;
+use super::state::{Climb, Deployment, Steering};
 use crate::Timestamp;
 use crate::health::Fleet;
-use crate::ladder::Rung;
-
-/// Where a deployment stands on its ladder, or among its zones: a configuration has one or the other.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Climb {
-    /// The rung or the zone, from 0; as many as there are once all are done.
-    pub rung: u32,
-    /// Since when all its hosts have ended, and it bakes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub baking_since: Option<Timestamp>,
-}
-
-impl Climb {
-    pub(super) fn is_begin(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// What people want of a deployment that is under way, all together. A later version replaces an earlier one.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Steering {
-    /// Rises with each change.
-    pub version: u64,
-    /// Nothing new is started.
-    #[serde(default)]
-    pub paused: bool,
-    /// No rung holds the deployment back any more, and nothing bakes. Zones still go one after another.
-    #[serde(default)]
-    pub promoted: bool,
-    /// Rungs or zones below this one do not bake any more.
-    #[serde(default)]
-    pub baked_below: u32,
-    /// A shift that is ready waits no longer for a person.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub continued: bool,
-    /// The old side of a shift is kept no longer.
-    #[serde(default, skip_serializing_if = "is_false")]
-    pub ends_wait: bool,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-fn is_false(value: &bool) -> bool {
-    !value
-}
-
-impl Steering {
-    pub(super) fn is_none(&self) -> bool {
-        *self == Self::default()
-    }
-}
+use crate::ladder::{Rung, Share};
 
 impl Deployment {
     /// Where the deployment stands on its ladder.
@@ -162,5 +108,14 @@ impl Deployment {
             self.steering = steering;
         }
         is_new
+    }
+}
+
+/// How much of the traffic a rung is, in percent.
+pub(super) fn percent_of(rung: Rung) -> u8 {
+    match rung.share {
+        Share::Percent(percent) => percent,
+        // Refused where the order is made: traffic is not counted in hosts.
+        Share::Hosts(_) => 1,
     }
 }

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, Plan, Refusal, Request, Side, Steering, TaskSet};
+use super::carrier::{Side, TaskSet};
+use super::failure::Failure;
+use super::request::{Plan, Request};
+use super::state::{Refusal, Steering};
 use crate::health::LeftAlone;
 use crate::lifecycle::Event;
 use crate::zonal::Zone;

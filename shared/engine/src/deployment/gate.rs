@@ -5,7 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Deployment, Stage};
+use super::carrier::Stage;
+use super::state::Deployment;
 use crate::Timestamp;
 
 /// What the deployment has to say to all of its hosts alike. It is stored when it changes: what a later version adds is missing

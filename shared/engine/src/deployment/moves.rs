@@ -1,14 +1,11 @@
 //! What a shift asks of what carries its traffic: to move it, to have it back, and to end a side.
 
 use super::carrier::{Side, Stage};
+use super::climb::percent_of;
+use super::failure::Failure;
 use super::request::Request;
-use super::{Deployment, Failure};
+use super::state::Deployment;
 use crate::Timestamp;
-use crate::ladder::{Rung, Share};
-
-/// How long after it was made a request that raises the new side's share may still come about, in milliseconds: it is given
-/// up after five seconds, and what carries the traffic may take some more.
-pub(super) const LATE_MS: u64 = 15_000;
 
 impl Deployment {
     /// How much of the traffic the new side is to have at `now`, in percent.
@@ -184,14 +181,5 @@ impl Deployment {
         format!(
             "The traffic stays as it is: the new version has {percent}% of it. Take it back with `cutover rollback {id}`."
         )
-    }
-}
-
-/// How much of the traffic a rung is, in percent.
-pub(super) fn percent_of(rung: Rung) -> u8 {
-    match rung.share {
-        Share::Percent(percent) => percent,
-        // Refused where the order is made: traffic is not counted in hosts.
-        Share::Hosts(_) => 1,
     }
 }

@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use super::carrier::{Carrier, Shift};
-use super::watch::Watch;
 use crate::appspec::FileExistsBehavior;
 use crate::health::Rule;
 use crate::ladder::Ladder;
@@ -107,6 +106,18 @@ impl Order {
 pub struct Traffic {
     /// The target groups that each host is in, with the schemes of their balancers.
     pub groups: Vec<String>,
+}
+
+/// What a deployment is watched by. It never changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Watch {
+    /// The names of the alarms.
+    pub alarms: Vec<String>,
+    /// Whether the deployment goes on while they cannot be read.
+    pub ignores_unreadable: bool,
+    /// How often they are read, in milliseconds.
+    pub every_ms: u64,
 }
 
 /// Who asked for a deployment, in CodeDeploy's words.

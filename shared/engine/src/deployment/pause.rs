@@ -3,30 +3,12 @@
 //!
 //! What others wait for goes on: leases, silence, and the time-outs of hooks.
 
-use serde::{Deserialize, Serialize};
-
-use super::{Deployment, Stage};
+use super::carrier::Stage;
+use super::state::{Deployment, Pausing};
 use crate::Timestamp;
 
 /// How often a deployment that is paused looks around, in milliseconds.
 const CHECK_MS: u64 = 3_600_000;
-
-/// How long a deployment was paused.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct Pausing {
-    /// Since when it is.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    since: Option<Timestamp>,
-    /// For how long it was before that, in milliseconds.
-    past_ms: u64,
-}
-
-impl Pausing {
-    pub(super) fn has_not_begun(&self) -> bool {
-        *self == Self::default()
-    }
-}
 
 impl Deployment {
     /// How long the deployment was paused until `now`, in milliseconds.

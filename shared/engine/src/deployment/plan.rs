@@ -2,7 +2,7 @@
 
 use super::hosts::HostState;
 use super::request::{Plan, Request};
-use super::{BATCH_HOSTS_MAX, Deployment};
+use super::state::{BATCH_HOSTS_MAX, Deployment, RampStep};
 use crate::Timestamp;
 use crate::health::Fleet;
 
@@ -190,5 +190,12 @@ impl Deployment {
             .chain([self.checks_in_pause(now).unwrap_or_else(|| self.deadline(now))])
             .filter(|at| *at > now)
             .min()
+    }
+}
+
+impl RampStep {
+    /// Whether its hosts count against the second that ends at `now`.
+    pub(super) fn counts_at(&self, now: Timestamp) -> bool {
+        now.since_ms(self.until) < Deployment::RAMP_MS
     }
 }

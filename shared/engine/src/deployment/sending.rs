@@ -4,12 +4,11 @@
 //! What is passing is tried again for as long as the deployment may take; what is denied for a quarter of an hour, in
 //! which somebody may allow it.
 
-use serde::{Deserialize, Serialize};
-
-use super::shift::Failed;
-use super::{
-    BATCH_HOSTS_MAX, Batch, Deployment, Failure, FailureCode, HostState, Ordinals, Request,
-};
+use super::failure::{Failed, Failure, FailureCode};
+use super::hosts::HostState;
+use super::ordinals::Ordinals;
+use super::request::Request;
+use super::state::{BATCH_HOSTS_MAX, Batch, Deployment, Refusal, Sending};
 use crate::Timestamp;
 
 /// How long the command of a batch may be denied before the deployment fails, in milliseconds.
@@ -24,50 +23,6 @@ const SPREAD_MS: u64 = 150;
 
 /// Most batches that are being sent while others already are: what cannot be sent must not fill the row.
 const SENDING_MAX: u32 = 100;
-
-/// Why the command of a batch was not accepted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Refusal {
-    /// Whether it will be refused again until somebody allows it; otherwise it passes by itself.
-    pub denied: bool,
-    /// What was refused, and by whom.
-    pub message: String,
-}
-
-/// A batch whose command has not been accepted, as far as is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Sending {
-    /// How often it was sent.
-    tries: u32,
-    /// When it is sent again.
-    again_at: Timestamp,
-    /// When it was refused last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    refused_at: Option<Timestamp>,
-    /// Since when it is denied.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    denied_since: Option<Timestamp>,
-}
-
-/// What keeps commands from being accepted.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct Trouble {
-    /// Why one was refused last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refusal: Option<Refusal>,
-    /// One was denied for too long.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) failed: Option<Failed>,
-}
-
-impl Trouble {
-    pub(super) fn is_none(&self) -> bool {
-        *self == Self::default()
-    }
-}
 
 impl Sending {
     /// The first try, which is made again at `again_at`.

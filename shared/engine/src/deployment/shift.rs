@@ -1,72 +1,20 @@
 //! Blue/green: what has the traffic stays as it is, and the traffic goes to something else all together
 //! (`docs/semantics.md#blue-green`).
 //!
-//! Here is what is known of a shift. Which stage it is in and what it asks for are in `stages` and `moves`.
-
-use serde::{Deserialize, Serialize};
+//! Here is what becomes known of a shift. Which stage it is in and what it asks for are in `stages` and `moves`.
 
 use super::carrier::{Carrier, Shift, Side, Stage, TaskSet};
-use super::moves::LATE_MS;
+use super::failure::{Failed, Failure, FailureCode};
+use super::ordinals::Ordinals;
 use super::request::Request;
-use super::{Deployment, Failure, FailureCode, Ordinals, Pending};
+use super::state::{Deployment, Pending};
 use crate::Timestamp;
 use crate::health::Fleet;
 use crate::lifecycle::Event;
 
-/// How a shift stands.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct Shifting {
-    pub(super) stage: Stage,
-    /// Since when.
-    pub(super) since: Option<Timestamp>,
-    /// Which of the two sides is the new one; none until the balancer was asked.
-    pub(super) new_side: Option<u8>,
-    /// How much of the traffic the new side has, in percent, as the balancer last said.
-    pub(super) percent: u8,
-    /// Until when a request that raises this may still come about, of which nobody knows what became.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) late_until: Option<Timestamp>,
-    /// Whether what carries the traffic has said that it is back, of a deployment that only takes it back.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(super) is_back: bool,
-    /// Hosts that are ready to get traffic and wait for it.
-    #[serde(skip_serializing_if = "Ordinals::is_empty")]
-    waiting: Ordinals,
-    /// Those of them that have done what is to be done before.
-    #[serde(skip_serializing_if = "Ordinals::is_empty")]
-    pub(super) poised: Ordinals,
-    /// Whether the Auto Scaling group that is copied has its copy.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(super) copied: bool,
-    /// The tasks of a service, as it last said.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) tasks: Vec<TaskSet>,
-    /// Whether the new side has the test traffic.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(super) tested: bool,
-    /// The side that was ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) retired: Option<Side>,
-    /// The hooks that have ended well.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) hooks: Vec<Event>,
-    /// Why it goes no further.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) failed: Option<Failed>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Failed {
-    pub(super) at: Timestamp,
-    pub(super) why: Failure,
-}
-
-impl Shifting {
-    pub(super) fn has_not_begun(&self) -> bool {
-        *self == Self::default()
-    }
-}
+/// How long after it was made a request that raises the new side's share may still come about, in milliseconds: it is given
+/// up after five seconds, and what carries the traffic may take some more.
+const LATE_MS: u64 = 15_000;
 
 impl Deployment {
     /// The stage of a shift; none where traffic does not move all together.

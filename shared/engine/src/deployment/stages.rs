@@ -2,9 +2,10 @@
 //! the time, and is stored with the next decision.
 
 use super::carrier::{Shift, Side, Stage};
-use super::request::{MOVES_MAX, Request};
-use super::shift::{Failed, Shifting};
-use super::{Deployment, Failure, FailureCode};
+use super::failure::{Failed, Failure, FailureCode};
+use super::request::Request;
+use super::state::{Deployment, Shifting};
+use super::traits::MOVES_MAX;
 use crate::Timestamp;
 use crate::health::Fleet;
 use crate::lifecycle::Event;

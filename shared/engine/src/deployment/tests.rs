@@ -14,10 +14,11 @@ use std::collections::BTreeMap;
 use expect_test::{Expect, expect};
 
 use super::*;
-use crate::GroupId;
 use crate::appspec::FileExistsBehavior;
 use crate::health::{Minimum, Rule};
-use crate::{BundleType, Pin, Revision};
+use crate::ladder::Ladder;
+use crate::lifecycle::Event;
+use crate::{BundleType, GroupId, Pin, Revision, Timestamp};
 
 fn order(rule: Minimum, fallback: bool) -> Order {
     let revision = |key: &str| Revision {

@@ -1,80 +1,14 @@
 //! The end: whether a deployment is over, how, and whether it is rolled back.
 
-use serde::{Deserialize, Serialize};
-
+use super::failure::{Failure, FailureCode};
 use super::hosts::{Host, HostState};
+use super::order::{AutoRollback, Creator, Order};
 use super::request::Ending;
-use super::{Creator, Deployment, Status, Stop};
-use crate::Timestamp;
+use super::state::{Deployment, Stop};
+use super::status::Status;
 use crate::health::Fleet;
-
-/// Why a deployment did not succeed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Failure {
-    /// CodeDeploy's code.
-    pub code: FailureCode,
-    /// What happened, and what to do.
-    pub message: String,
-}
-
-/// CodeDeploy's error codes of a deployment, as far as they occur.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum FailureCode {
-    /// Too many hosts failed.
-    HealthConstraints,
-    /// The configuration leaves no host that may be taken out.
-    HealthConstraintsInvalid,
-    /// The group has no hosts.
-    NoInstances,
-    /// The object is not in the bucket.
-    RevisionMissing,
-    /// The object is no valid bundle.
-    InvalidRevision,
-    /// Somebody asked for it.
-    ManualStop,
-    /// An alarm fires, or cannot be read.
-    AlarmActive,
-    /// It took too long.
-    Timeout,
-    /// A hook function failed, or did not say how it went.
-    HookFailed,
-    /// The function, its alias or its versions are not as the revision says.
-    InvalidFunction,
-    /// The service is not as it has to be.
-    InvalidService,
-    /// The tasks of the new version do not run, or a side of the service could not be ended.
-    TasksFailed,
-    /// The target groups cannot carry the deployment.
-    InvalidBalancer,
-    /// The Auto Scaling group cannot be copied, or its copy has no instances.
-    AutoScalingConfiguration,
-    /// Commands to hosts are denied.
-    IamRolePermissions,
-}
-
-impl Failure {
-    /// The status of a deployment that ends for this reason.
-    pub(super) fn status(&self) -> Status {
-        match self.code {
-            FailureCode::ManualStop | FailureCode::AlarmActive => Status::Stopped,
-            FailureCode::HealthConstraints
-            | FailureCode::HealthConstraintsInvalid
-            | FailureCode::NoInstances
-            | FailureCode::RevisionMissing
-            | FailureCode::InvalidRevision
-            | FailureCode::Timeout
-            | FailureCode::HookFailed
-            | FailureCode::InvalidFunction
-            | FailureCode::InvalidService
-            | FailureCode::TasksFailed
-            | FailureCode::InvalidBalancer
-            | FailureCode::AutoScalingConfiguration
-            | FailureCode::IamRolePermissions => Status::Failed,
-        }
-    }
-}
+use crate::ladder::Ladder;
+use crate::{DeploymentId, Timestamp};
 
 impl Deployment {
     /// How the deployment ends at `now`; none while it has to go on.
@@ -235,6 +169,29 @@ impl Deployment {
         } else {
             (true, None)
         }
+    }
+
+    /// The deployment that takes `self` back to its fallback, if there is one.
+    pub fn rollback(&self, id: DeploymentId, generation: u64, now: Timestamp) -> Option<Self> {
+        let fallback = self.order.fallback.clone()?;
+        let description = format!("Rolls back deployment {}", self.order.id);
+        let order = Order {
+            id,
+            generation,
+            creator: Creator::Rollback,
+            created_at: now.max(self.latest),
+            revision: fallback.revision.clone(),
+            rolls_back: Some(self.order.id.clone()),
+            description: Some(description),
+            file_exists_behavior: fallback.file_exists_behavior,
+            auto_rollback: AutoRollback::default(),
+            // What worked before comes back as fast as the rule allows, and whatever fires meanwhile.
+            ladder: Ladder::default(),
+            zonal: None,
+            watch: None,
+            ..self.order.clone()
+        };
+        Some(Self::new(order, Some(fallback.pin)))
     }
 
     /// Whether the settings ask for what was before, if the deployment ends so.

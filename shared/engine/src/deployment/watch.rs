@@ -2,71 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-
-use super::{Deployment, Failure, FailureCode, Host, HostState, Ordinals, Request};
+use super::failure::{Failure, FailureCode};
+use super::hosts::{Host, HostState};
+use super::ordinals::Ordinals;
+use super::request::Request;
+use super::state::{Alarm, Deployment};
 use crate::Timestamp;
 
 /// How often in a row alarms may be unreadable before that counts, where it is not to be passed over.
 const UNREADABLE_MAX: u32 = 3;
-
-/// What a deployment is watched by. It never changes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Watch {
-    /// The names of the alarms.
-    pub alarms: Vec<String>,
-    /// Whether the deployment goes on while they cannot be read.
-    pub ignores_unreadable: bool,
-    /// How often they are read, in milliseconds.
-    pub every_ms: u64,
-}
-
-/// How watching stands.
-#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub(super) struct Watching {
-    /// When the alarms were last asked for.
-    asked_at: Option<Timestamp>,
-    /// Whether they were read once.
-    has_read: bool,
-    /// How often in a row one of them could not be read.
-    unreadable: u32,
-    /// What fired.
-    alarm: Option<Alarm>,
-    /// When those hosts with the new version that could be spared had no traffic any more.
-    withdrawn_at: Option<Timestamp>,
-    /// How many hosts with the new version keep it all the same.
-    #[serde(skip_serializing_if = "is_zero")]
-    kept: u32,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-fn is_zero(value: &u32) -> bool {
-    *value == 0
-}
-
-impl Watching {
-    pub(super) fn has_not_begun(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// Why a watched deployment is stopped.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Alarm {
-    /// When that became known.
-    pub at: Timestamp,
-    /// The alarms that fire; none if they cannot be read.
-    pub names: Vec<String>,
-    /// Why they cannot be read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unreadable: Option<String>,
-    /// What those that fire had to say beyond that, for people.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub notes: BTreeMap<String, String>,
-}
 
 impl Deployment {
     /// Why the deployment is stopped by what watches it.

@@ -4,8 +4,8 @@
 //! Zones are climbed as the rungs of a ladder are: the place on the ladder is the number of the zone whose turn it is.
 //! So people pause, promote and skip a bake in the same words.
 
-use super::Deployment;
-use super::verdict::{Failure, FailureCode};
+use super::failure::{Failure, FailureCode};
+use super::state::Deployment;
 use crate::Timestamp;
 use crate::health::Fleet;
 use crate::zonal::{Zonal, Zone};

@@ -1,7 +1,7 @@
 //! What the counts of a block would be by chance: the mean of `tilt^errors` over the canary's errors, if canary and
 //! baseline stood in a given proportion. `tilt^errors` divided by that mean is what a bet of one returns.
 
-use super::Block;
+use super::block::Block;
 use super::terms::Baseline;
 
 /// The mean of `tilt^x` over the canary's errors `x` of a block whose canary has `odds` times the odds of its baseline,

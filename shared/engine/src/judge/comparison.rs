@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::block::{Block, Side};
 use super::chance::{ln_mean, ln_mean_own};
-use super::evidence::{Evidence, Nats};
+use super::evidence::{Evidence, Nats, ln_add};
 use super::terms::{Baseline, Margin};
-use super::{Block, Side};
 
 /// What is known of one measure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,7 +76,7 @@ impl Comparison {
     pub(super) fn ln_fine(&self) -> f64 {
         match &self.low {
             None => self.better.ln(),
-            Some(low) => super::ln_add(self.better.ln(), low.ln()) - 2f64.ln(),
+            Some(low) => ln_add(self.better.ln(), low.ln()) - 2f64.ln(),
         }
     }
 

@@ -5,6 +5,7 @@
 //! rates and shares of traffic may change from block to block. The judge holds numbers and decides nothing about a
 //! deployment; it does not know what a request is, or when.
 
+mod block;
 mod chance;
 mod comparison;
 mod evidence;
@@ -12,6 +13,7 @@ mod terms;
 
 use serde::{Deserialize, Serialize};
 
+use block::{Block, Side};
 use comparison::Comparison;
 use evidence::{Nats, ln_add};
 pub use terms::{Baseline, Margin, Terms, TermsError};
@@ -216,20 +218,6 @@ impl Counts {
         };
         Side { requests: self.requests, bad }
     }
-}
-
-/// Requests of both sides over the same time.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Block {
-    canary: Side,
-    baseline: Side,
-}
-
-/// Requests of one side, and those that were bad.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Side {
-    requests: u64,
-    bad: u64,
 }
 
 /// The evidence that a chance of `wrong` demands, as a natural logarithm.
