@@ -28,6 +28,10 @@ pub(crate) fn check(place: &Place) -> Result<String> {
 
     let translated = scratch.join("template.json");
     tool("python").args(["xtask/src/translate.py", "template.yaml"]).args([&translated]).run()?;
+    tool("python")
+        .args(["xtask/src/upgrade.py", "infra/released.json"])
+        .args([&translated])
+        .run()?;
     // Without a word on the internet, where it would look for longer descriptions of its rules.
     let checkov = Command::new(place, place.checkov_venv().join("bin/checkov"))
         .env("LOG_LEVEL", "CRITICAL")
