@@ -14,6 +14,7 @@ use crate::core::Core;
 use crate::function_checks;
 use crate::functions::FunctionEvent;
 use crate::ports::Ports;
+use crate::script::Moment;
 
 /// How long a caller waits for an answer, in milliseconds.
 const PATIENCE_MS: u64 = 5_000;
@@ -148,6 +149,14 @@ impl Aliases {
         self.under_way == 0
     }
 
+    /// Whoever may, and not Cutover, has an alias point to a version out of `published`.
+    pub(crate) fn point(&mut self, function: &str, alias: &str, version: &str, published: u64) {
+        self.publish(function, alias);
+        if let Some(state) = self.by_name.get_mut(&format!("{function}:{alias}")) {
+            (state.main, state.published) = (version.to_owned(), published);
+        }
+    }
+
     pub(crate) fn get(&self, alias: &Alias) -> Option<&AliasState> {
         self.by_name.get(&name_of(alias))
     }
@@ -276,6 +285,7 @@ impl Ports {
             return Err(unavailable(alias));
         }
         let found = self.shared.core().functions.aliases.get(alias).cloned();
+        self.shared.meanwhile(Moment::AliasRead).await;
         self.shared.pause().await;
         found.ok_or_else(|| refused(alias, "there is no such alias".to_owned()))
     }

@@ -7,7 +7,7 @@ use control::rows::{
     self, BatchRow, DeploymentRow, Direction, Group, HostRow, Layout, MemberRow, TransitionRow,
     UploadRow, UploadState, Verdict,
 };
-use control::table::{Condition, Record, Write};
+use control::table::{Condition, Key, Record, Write};
 use engine::deployment::{Carrier, Creator, Deployment, HostState, Status};
 use engine::{DeploymentId, GroupId, Timestamp};
 use wire::host::BatchKey;
@@ -115,10 +115,8 @@ pub(crate) fn written(shared: &Arc<Shared>, writes: &[Write]) {
     let queued = writes.iter().find_map(|write| queue_before(&core, write));
     let mut ended = None;
     for write in writes {
-        if let Write::Delete(key, _) = write
-            && key.partition == TransitionRow::ALL
-        {
-            core.checks.leaving.remove(&key.sort);
+        if let Write::Delete(key, _) = write {
+            deleted(&mut core, key);
         }
         let Write::Put(record, _) = write else { continue };
         let outcome = match record.key.sort.as_str() {
@@ -156,6 +154,17 @@ pub(crate) fn written(shared: &Arc<Shared>, writes: &[Write]) {
         if let Err(broken) = follows.and(known) {
             core.violate(broken);
         }
+    }
+}
+
+/// Forgets what is there no more.
+fn deleted(core: &mut Core, key: &Key) {
+    if key.partition == TransitionRow::ALL {
+        core.checks.leaving.remove(&key.sort);
+    }
+    let group = key.partition.strip_prefix("GROUP#").filter(|_| key.sort == "GROUP");
+    if let Some(id) = group.and_then(|id| id.parse::<GroupId>().ok()) {
+        drop(core.checks.groups.remove(&id));
     }
 }
 

@@ -8,6 +8,7 @@ use control::ports::{
     CloudError, Command, CopyStanding, Fleet, GroupCopy, Hooks, Instance, InstanceState, Instances,
     LifecycleAction, Push, Reach, Scaling, Selection, SendError,
 };
+use engine::Timestamp;
 use thiserror::Error;
 
 use crate::core::{Core, Event};
@@ -60,6 +61,23 @@ pub(crate) struct Cloud {
     pub(crate) scaling_groups: BTreeMap<String, ScalingGroup>,
     held: BTreeMap<String, Held>,
     commands: u64,
+    /// What a test says of it.
+    pub(crate) said: SaidOfCloud,
+}
+
+/// What a test says of instances, and what it wants to know of them.
+#[derive(Debug, Default)]
+pub(crate) struct SaidOfCloud {
+    /// Instances that must not be terminated, and why.
+    pub(crate) protected: BTreeMap<String, String>,
+    /// Those to which Systems Manager has lost the connection, and when it last heard of them.
+    pub(crate) lost: BTreeMap<String, Timestamp>,
+    /// Those that go on for as long as the test wants when they are to be terminated.
+    pub(crate) lingering: BTreeSet<String>,
+    /// Those that EC2 was asked to terminate, and did.
+    pub(crate) ended: Vec<String>,
+    /// Those that Auto Scaling was asked to terminate, and did.
+    pub(crate) scaled_in: Vec<String>,
 }
 
 impl Cloud {
@@ -168,11 +186,17 @@ impl Fleet for Ports {
             self.shared.core().terminating(id, false);
         }
         self.request("terminate").await?;
+        let mut refused = BTreeMap::new();
         for id in ids {
-            self.shared.core().ends(id);
+            let mut core = self.shared.core();
+            if let Some(why) = core.cloud.said.protected.get(id) {
+                refused.insert(id.clone(), why.clone());
+                continue;
+            }
+            core.ends(id, false);
         }
         self.shared.pause().await;
-        Ok(BTreeMap::new())
+        Ok(refused)
     }
 }
 
@@ -182,7 +206,11 @@ impl Push for Ports {
         self.request("reach").await?;
         let core = self.shared.core();
         let reached = names.iter().filter(|name| core.cloud.is_reachable(name, core.now));
-        Ok(reached.map(|name| (name.clone(), Reach::Online)).collect())
+        let reach = |name: &String| match core.cloud.said.lost.get(name) {
+            Some(since) => Reach::Lost { since: Some(*since) },
+            None => Reach::Online,
+        };
+        Ok(reached.map(|name| (name.clone(), reach(name))).collect())
     }
 
     async fn send(&self, command: &Command) -> Result<String, SendError> {
@@ -351,7 +379,14 @@ impl Scaling for Ports {
     async fn terminate(&self, id: &str) -> Result<(), CloudError> {
         self.shared.core().terminating(id, true);
         self.request("terminate").await?;
-        self.shared.core().ends(id);
+        {
+            let mut core = self.shared.core();
+            if let Some(message) = core.cloud.said.protected.get(id).cloned() {
+                let (service, operation) = ("Auto Scaling", "TerminateInstanceInAutoScalingGroup");
+                return Err(CloudError::Refused { service, operation, message });
+            }
+            core.ends(id, true);
+        }
         self.shared.pause().await;
         Ok(())
     }
@@ -386,8 +421,13 @@ impl Core {
     }
 
     /// An instance shuts down.
-    fn ends(&mut self, id: &str) {
+    fn ends(&mut self, id: &str, is_scaled: bool) {
         self.tell(id, || "is to be terminated".to_owned());
+        if self.script.is_some() {
+            let said = &mut self.cloud.said;
+            let asked = if is_scaled { &mut said.scaled_in } else { &mut said.ended };
+            asked.push(id.to_owned());
+        }
         let ms = self.random.between(10, 20_000);
         self.push(ms, Event::Change(Change::Dies(id.to_owned())));
     }

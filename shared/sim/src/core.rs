@@ -29,6 +29,7 @@ use crate::functions::{FunctionAct, FunctionEvent, FunctionsWorld};
 use crate::memory::MemoryTable;
 use crate::outcome::Line;
 use crate::random::Random;
+use crate::script::{Moment, Script};
 use crate::services::ServiceAct;
 use crate::stops::AskedAt;
 use crate::streams::{POLL_MS, Streams};
@@ -259,6 +260,8 @@ pub(crate) struct Core {
     pub(crate) streams: Streams,
     /// Most units that commits of a deployment's row may take in a second.
     pub(crate) row_units: Option<u32>,
+    /// What is kept for the test, where a test says what happens.
+    pub(crate) script: Option<Script>,
 }
 
 impl fmt::Debug for Core {
@@ -305,14 +308,38 @@ impl Core {
             is_cloud: false,
             cloud: Cloud::default(),
             outages: Vec::new(),
+            script: None,
         }
     }
 
     /// Has `event` happen in `ms`. What happens at the same moment happens in an order of chance.
     pub(crate) fn push(&mut self, ms: u64, event: Event) {
+        if self.script.is_some() {
+            return self.comes_about(event);
+        }
         let tie = self.random.next();
         self.pushed += 1;
         self.queue.insert((self.now + ms, tie, self.pushed), event);
+    }
+
+    /// Where a test says what happens, a change that somebody asked a service for comes about at once, and what others would
+    /// hear of is kept for the test. All else is left to it.
+    fn comes_about(&mut self, event: Event) {
+        if let Event::Function(FunctionEvent::Update(update)) = event {
+            self.update_alias(update);
+        } else if let Event::Service(change) = event {
+            self.change_service(change);
+        } else if let Event::Change(Change::Dies(id)) = event {
+            if !self.cloud.said.lingering.contains(&id) {
+                self.cloud.terminate(&id);
+            }
+        } else if let Some(script) = &mut self.script {
+            if let Event::Timer { id, .. } = event {
+                script.wakes.push(id);
+            } else if let Event::Command { instance, batch, secret } = event {
+                script.commands.push((instance, batch, secret));
+            }
+        }
     }
 
     /// The same for what happens before all else at its moment, without drawing chance.
@@ -436,6 +463,14 @@ impl Shared {
         Timestamp(self.core().now)
     }
 
+    /// Lets happen what a test has happen at a moment.
+    pub(crate) async fn meanwhile(&self, moment: Moment) {
+        let happens = self.core().script.as_mut().and_then(|of| of.meanwhile.remove(&moment));
+        if let Some(happens) = happens {
+            happens.await;
+        }
+    }
+
     /// Lets others go first, for as long as a request takes. The task may die here.
     pub(crate) fn pause(self: &Arc<Self>) -> Pause {
         Pause { shared: Arc::clone(self), ms: None, until: None }
@@ -462,6 +497,17 @@ impl Future for Pause {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         let until = self.until;
         let mut core = self.shared.core();
+        if core.script.is_some() {
+            // Others get their turn, and no time passes.
+            if until.is_some() {
+                return Poll::Ready(());
+            }
+            let now = core.now;
+            drop(core);
+            self.until = Some(now);
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         match until {
             Some(until) if core.now >= until => Poll::Ready(()),
             Some(_) => {

@@ -13,6 +13,7 @@ use crate::checks::demand;
 use crate::core::Core;
 use crate::functions::FunctionEvent;
 use crate::ports::Ports;
+use crate::script::Moment;
 use crate::world::World;
 
 /// A function that nobody can call.
@@ -61,6 +62,16 @@ impl Habits {
             hasty: often(5_000),
             guessed: often(3_000),
         }
+    }
+
+    /// A function that says nothing by itself.
+    pub(crate) fn silent() -> Self {
+        Self { silent: 10_000, ..Self::default() }
+    }
+
+    /// Whether calls come to nothing from now on.
+    pub(crate) fn lose_calls(&mut self, are_lost: bool) {
+        self.away = if are_lost { 10_000 } else { 0 };
     }
 
     /// Calls arrive from now on. How functions are stays.
@@ -123,6 +134,10 @@ impl Core {
             }
         }
         run.extend(said.iter().map(|(_, is_good)| *is_good));
+        if self.script.is_some() {
+            // Whatever the test says is what the function says.
+            run.extend([true, false]);
+        }
         let is_guessed = random.of_ten_thousand(guessed);
         self.tell(format_args!("hook of {id}"), || format!("is called, and will say {said:?}"));
         let answer = |secret: &str, is_good, is_guess| {
@@ -146,6 +161,7 @@ impl Ports {
         function: &str,
         payload: &str,
     ) -> Result<(), FunctionError> {
+        self.shared.meanwhile(Moment::HookCalled).await;
         self.shared.pause().await;
         let name = function.to_owned();
         let lost =
@@ -175,6 +191,9 @@ impl Ports {
                 core.violate(format!("{function} is called without what it has to know"));
                 return Ok(());
             };
+            if let Some(script) = &mut core.script {
+                script.calls.push((function.to_owned(), payload.to_string()));
+            }
             core.run_hook(id, secret);
             if core.function_fault(runs_twice) {
                 core.run_hook(id, secret);

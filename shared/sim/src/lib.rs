@@ -3,6 +3,8 @@
 //! Chance decides who goes on at each request to a port, what is lost, doubled or late, and who dies; the invariants are
 //! checked after each step. It deliberately knows nothing of how the table, the bucket and the hosts really work: those
 //! have tests of their own.
+//!
+//! A test that says itself what happens has a world with the same ports: [`scripted`].
 
 mod aliases;
 mod bundles;
@@ -33,6 +35,8 @@ mod random;
 mod rollback_checks;
 mod rule;
 mod runner;
+mod script;
+pub mod scripted;
 mod service_checks;
 mod services;
 mod shift;
@@ -47,9 +51,11 @@ mod wakes;
 mod world;
 mod zones;
 
-pub use memory::{Kind, MemoryTable, TableFaults};
+pub use memory::{Asked, Kind, MemoryTable, TableFaults};
 pub use outcome::{Line, Outcome, Sum};
+pub use script::Moment;
 pub use story::START_RAMP;
+pub use task_sets::NewTasks;
 pub use units::{Hottest, Second, Units};
 pub use versions::Part;
 

@@ -67,6 +67,19 @@ impl Kind {
     }
 }
 
+/// What was asked of a table.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Asked {
+    /// Requests that read.
+    pub reads: usize,
+    /// Records and keys that they gave.
+    pub read: usize,
+    /// Requests that write.
+    pub writes: usize,
+    /// Records that they were to write or check.
+    pub written: usize,
+}
+
 #[derive(Debug, Default)]
 struct State {
     records: BTreeMap<Key, Record>,
@@ -75,6 +88,7 @@ struct State {
     waking: BTreeSet<(Key, Key)>,
     writes: BTreeMap<Kind, u64>,
     transactions: u64,
+    asked: Asked,
     faults: TableFaults,
     random: Random,
 }
@@ -138,6 +152,16 @@ impl MemoryTable {
         self.lock().records.get(key).cloned()
     }
 
+    /// The keys of all records, in their order.
+    pub fn keys(&self) -> Vec<Key> {
+        self.lock().records.keys().cloned().collect()
+    }
+
+    /// What was asked since this was called the last time.
+    pub fn take_asked(&self) -> Asked {
+        std::mem::take(&mut self.lock().asked)
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -150,8 +174,15 @@ impl MemoryTable {
 }
 
 impl State {
+    fn note_read(&mut self, found: usize) {
+        self.asked.reads += 1;
+        self.asked.read += found;
+    }
+
     fn write(&mut self, writes: &[Write]) -> Result<(), TableError> {
         check_size(writes)?;
+        self.asked.writes += 1;
+        self.asked.written += writes.len();
         if self.random.of_ten_thousand(self.faults.unavailable) {
             return Err(unavailable());
         }
@@ -295,27 +326,35 @@ fn name(index: Option<Index>) -> &'static str {
 #[async_trait]
 impl Table for MemoryTable {
     async fn get(&self, key: &Key) -> Result<Option<Record>, TableError> {
-        Ok(self.read()?.records.get(key).cloned())
+        let mut state = self.read()?;
+        let found = state.records.get(key).cloned();
+        state.note_read(usize::from(found.is_some()));
+        Ok(found)
     }
 
     async fn get_many(&self, keys: &[Key]) -> Result<Vec<Record>, TableError> {
-        let state = self.read()?;
+        let mut state = self.read()?;
         let distinct: BTreeSet<&Key> = keys.iter().collect();
         // In another order than they were asked for, because nobody may rely on that one.
-        Ok(distinct.into_iter().rev().filter_map(|key| state.records.get(key).cloned()).collect())
+        let found = distinct.into_iter().rev().filter_map(|key| state.records.get(key).cloned());
+        let found: Vec<Record> = found.collect();
+        state.note_read(found.len());
+        Ok(found)
     }
 
     async fn query(&self, query: &Query) -> Result<Page<Record>, TableError> {
-        let state = self.read()?;
+        let mut state = self.read()?;
         let (first, end) = bounds(query);
         let places = state.records.range(first..end).map(|(key, _)| (key, key));
         let page = page(places, None, query)?;
-        let items = page.items.iter().filter_map(|key| state.records.get(key).cloned()).collect();
+        let items = page.items.iter().filter_map(|key| state.records.get(key).cloned());
+        let items: Vec<Record> = items.collect();
+        state.note_read(items.len());
         Ok(Page { items, next: page.next })
     }
 
     async fn query_index(&self, index: Index, query: &Query) -> Result<Page<Key>, TableError> {
-        let state = self.read()?;
+        let mut state = self.read()?;
         let (first, end) = bounds(query);
         let places = match index {
             Index::Listed => &state.listed,
@@ -323,7 +362,9 @@ impl Table for MemoryTable {
         };
         let lowest = || Key::new("", "");
         let places = places.range((first, lowest())..(end, lowest()));
-        page(places.map(|(place, key)| (place, key)), Some(index), query)
+        let page = page(places.map(|(place, key)| (place, key)), Some(index), query)?;
+        state.note_read(page.items.len());
+        Ok(page)
     }
 
     async fn write(&self, writes: &[Write]) -> Result<(), TableError> {

@@ -52,6 +52,13 @@ impl Clock for Ports {
     }
 
     async fn sleep(&self, ms: u64) {
+        {
+            let mut core = self.shared.core();
+            if core.script.is_some() {
+                core.now += ms;
+                return;
+            }
+        }
         self.shared.pause_for(ms).await;
     }
 }
@@ -261,6 +268,9 @@ impl Dispatcher for Ports {
 
     fn unheard(&self, name: &str) -> Option<Unheard> {
         let core = self.shared.core();
+        if let Some(script) = &core.script {
+            return script.unheard;
+        }
         let ms = match core.heard.get(name) {
             Some((_, 1..)) => 0,
             Some((last, 0)) => core.now.saturating_sub(*last),

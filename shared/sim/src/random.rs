@@ -4,12 +4,19 @@
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Random {
     state: u64,
+    /// Whether every number of a range is its lowest.
+    is_still: bool,
 }
 
 impl Random {
     /// The stream of `seed`.
     pub(crate) fn new(seed: u64) -> Self {
-        Self { state: mixed(seed ^ 0x5851_f42d_4c95_7f2d) }
+        Self { state: mixed(seed ^ 0x5851_f42d_4c95_7f2d), is_still: false }
+    }
+
+    /// No chance: what lies in a range is its lowest number. Bits are drawn all the same, so that no two ids are alike.
+    pub(crate) fn still() -> Self {
+        Self { is_still: true, ..Self::new(0) }
     }
 
     /// The next number, of all bits.
@@ -20,6 +27,9 @@ impl Random {
 
     /// A number from `low` to `high`, both included.
     pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
+        if self.is_still {
+            return low;
+        }
         let span = high.saturating_sub(low).saturating_add(1);
         low + self.next() % span
     }

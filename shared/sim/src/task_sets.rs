@@ -162,6 +162,30 @@ pub(crate) struct ServicesWorld {
     /// How many changes are on their way.
     under_way: u64,
     outcomes: BTreeMap<u64, Result<(), String>>,
+    /// What a test says of them.
+    pub(crate) said: SaidOfServices,
+}
+
+/// What a test says of services.
+#[derive(Debug, Default)]
+pub(crate) struct SaidOfServices {
+    /// How new tasks begin, where that is not left to chance.
+    pub(crate) tasks: Option<NewTasks>,
+    /// Why services cannot be deployed to.
+    pub(crate) refused: Option<String>,
+    /// Whether it is never confirmed that tasks have ended.
+    pub(crate) never_ends: bool,
+}
+
+/// How new tasks begin: two of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NewTasks {
+    /// Both run at once.
+    Run,
+    /// One comes up after some seconds, and the other one does not.
+    Wait,
+    /// They stop again and again.
+    Fail,
 }
 
 /// The name by which the weight of a target group behind a listener is known.
@@ -215,7 +239,7 @@ impl ServicesWorld {
         let fails = random.of_ten_thousand(failing);
         let fails_at = fails.then(|| now + random.between(1_000, 120_000));
         let is_never = fails || random.of_ten_thousand(never_steady);
-        SetState {
+        let made = SetState {
             id: format!("ecs-svc/{}", self.made),
             of: Some(of.clone()),
             side,
@@ -224,6 +248,22 @@ impl ServicesWorld {
             desired: u32::try_from(random.between(1, 4)).unwrap_or(1),
             steady_at: (!is_never).then_some(steady_at),
             fails_at,
+        };
+        match self.said.tasks {
+            None => made,
+            Some(begin) => SetState {
+                desired: 2,
+                steady_at: (begin == NewTasks::Run).then_some(now),
+                fails_at: (begin == NewTasks::Fail).then_some(now),
+                ..made
+            },
+        }
+    }
+
+    /// All tasks that are there run from now on.
+    pub(crate) fn all_run(&mut self, now: u64) {
+        for set in self.by_name.values_mut().flat_map(|service| &mut service.sets) {
+            (set.steady_at, set.fails_at) = (Some(now), None);
         }
     }
 
@@ -324,6 +364,9 @@ impl Ports {
     async fn describe(&self, service: &Service) -> Result<Vec<SetState>, ServiceError> {
         let (found, is_away, ms) = {
             let mut core = self.shared.core();
+            if let Some(why) = core.services.said.refused.clone() {
+                return Err(refused(service, why));
+            }
             let now = core.now;
             let state = core.services.by_name.get_mut(&service.name);
             let found = state.map(|state| {
@@ -495,7 +538,7 @@ impl Services for Ports {
         let sets = self.describe(service).await?;
         let left: Vec<&SetState> = sets.iter().filter(|set| set.side != kept).collect();
         if left.is_empty() {
-            return Ok(true);
+            return Ok(!self.shared.core().services.said.never_ends);
         }
         match sets.iter().find(|set| set.side == kept) {
             Some(set) if !set.is_primary => {
@@ -510,6 +553,7 @@ impl Services for Ports {
         for set in left {
             self.change_by(service, What::End { set: set.id.clone() }).await?;
         }
-        Ok(!self.describe(service).await?.iter().any(|set| set.side != kept))
+        let is_ended = !self.describe(service).await?.iter().any(|set| set.side != kept);
+        Ok(is_ended && !self.shared.core().services.said.never_ends)
     }
 }

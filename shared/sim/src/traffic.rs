@@ -181,6 +181,25 @@ pub(crate) struct TrafficWorld {
     pub(crate) capacity: Capacity,
     /// From when on the alarm of a deployment fires.
     fires_at: BTreeMap<DeploymentId, Option<u64>>,
+    /// What a test says of it.
+    pub(crate) said: SaidOfTraffic,
+}
+
+/// What a test says of balancers and alarms.
+#[derive(Debug, Default)]
+pub(crate) struct SaidOfTraffic {
+    /// Whether no host is anywhere unless it was let in.
+    pub(crate) begins_empty: bool,
+    /// Whether hosts that are taken out keep the traffic that they have.
+    pub(crate) keeps: bool,
+    /// Hosts that are let in and not found healthy.
+    pub(crate) unhealthy: BTreeSet<String>,
+    /// Hosts that no target group takes.
+    pub(crate) refused: BTreeSet<String>,
+    /// Whether every alarm fires.
+    pub(crate) fires: bool,
+    /// What alarms have to say to people, by name.
+    pub(crate) notes: BTreeMap<String, String>,
 }
 
 #[derive(Debug)]
@@ -193,16 +212,28 @@ struct Target {
 impl TrafficWorld {
     pub(crate) fn standing(&self, group: &str, host: &str, now: u64) -> Standing {
         match self.targets.get(&(group.to_owned(), host.to_owned())) {
-            None if self.late.contains(host) => Standing::Out,
-            None if is_in_from_the_beginning(group, host) => Standing::In,
+            None if self.begins_in(group, host) => Standing::In,
             None => Standing::Out,
             Some(target) => match (target.is_wanted, now >= target.settled_at) {
+                (true, _) if self.said.unhealthy.contains(host) => Standing::Starting(None),
                 (true, true) => Standing::In,
                 (true, false) => Standing::Starting(None),
-                (false, true) => Standing::Out,
-                (false, false) => Standing::Draining,
+                (false, true) if !self.said.keeps => Standing::Out,
+                (false, _) => Standing::Draining,
             },
         }
+    }
+
+    /// Whether a host is in a target group before anybody has let it in.
+    fn begins_in(&self, group: &str, host: &str) -> bool {
+        let is_known = !self.late.contains(host) && !self.said.begins_empty;
+        is_known && is_in_from_the_beginning(group, host)
+    }
+
+    /// The hosts that are wanted in a target group.
+    pub(crate) fn wanted_in<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a String> {
+        let of_group = self.targets.iter().filter(move |((of, _), _)| of == group);
+        of_group.filter(|(_, target)| target.is_wanted).map(|((_, host), _)| host)
     }
 
     /// Whoever was asked about in a target group, but for some hosts.
@@ -230,19 +261,18 @@ impl TrafficWorld {
     pub(crate) fn had_others(&self, group: &str, hosts: &BTreeSet<&str>) -> bool {
         let had = |host: &String| {
             let place = (group.to_owned(), host.clone());
-            self.targets.contains_key(&place) || is_in_from_the_beginning(group, host)
+            let is_first = !self.said.begins_empty && is_in_from_the_beginning(group, host);
+            self.targets.contains_key(&place) || is_first
         };
         self.others(group, hosts).any(had)
     }
 
-    fn ask(&mut self, group: &str, host: &str, is_wanted: bool, settled_at: u64) {
+    /// Somebody asks for a host to have traffic, or none.
+    pub(crate) fn ask(&mut self, group: &str, host: &str, is_wanted: bool, settled_at: u64) {
         let place = (group.to_owned(), host.to_owned());
         let known = match self.targets.get(&place) {
             Some(target) => target.is_wanted == is_wanted,
-            None => {
-                let is_late = self.late.contains(host);
-                !is_late && is_in_from_the_beginning(group, host) && is_wanted
-            }
+            None => is_wanted && self.begins_in(group, host),
         };
         if !known {
             self.targets.insert(place, Target { is_wanted, settled_at });
@@ -286,6 +316,10 @@ impl Balancers for Ports {
         }
         self.balancer(group).await?;
         let mut core = self.shared.core();
+        if core.traffic.said.refused.contains(host) {
+            let (name, message) = (group.to_owned(), format!("{host} is gone"));
+            return Err(BalancerError::Refused { name, message });
+        }
         let settled_at = core.now + core.random.between(0, 20_000);
         core.tell(host, || {
             format!("is to get traffic of {group} from {settled_at} on, of {version}")
@@ -390,12 +424,17 @@ impl Alarms for Ports {
         let fires_at = core.traffic.fires_at.get(version).copied().flatten();
         let reading = if core.random.of_ten_thousand(unreadable) {
             Reading::Unreadable("no answer".to_owned())
-        } else if fires_at.is_some_and(|at| core.now >= at) {
+        } else if core.traffic.said.fires || fires_at.is_some_and(|at| core.now >= at) {
             Reading::Firing
         } else {
             Reading::Quiet
         };
         alarms.iter().map(|_| reading.clone()).collect()
+    }
+
+    async fn notes(&self, alarms: &[String], _: &DeploymentId) -> Vec<Option<String>> {
+        let core = self.shared.core();
+        alarms.iter().map(|alarm| core.traffic.said.notes.get(alarm).cloned()).collect()
     }
 }
 

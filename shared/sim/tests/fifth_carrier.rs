@@ -2,28 +2,25 @@
 //! to be (one implementation of the trait, and one name), and that all else is there already: steps, alarms, stops, the way
 //! back, and what happens when its service does not answer, answers late, or answers twice.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use control::carriers::{Acting, Carrier, Carriers};
-use control::ports::{
-    Alarms, BalancerError, Clock, Dispatcher, Entropy, NoCloud, NoMeter, Placed, Reading, Site,
-    Traffic, Waker, Wanted as _,
-};
+use control::ports::{BalancerError, Clock, Wanted as _};
 use control::rows::{self, DeploymentRow};
 use control::start::Request;
-use control::{Base, Control, Error, Followed, Gates, KnownShards, Place, Settings};
-use engine::deployment::{CarrierTraits, Deployment, Fact, Shift, Side, Status};
-use engine::{DeploymentId, GroupId, Pin, Revision, Timestamp};
+use control::{Control, Error};
+use engine::deployment::{CarrierTraits, Deployment, Shift, Side, Status};
+use engine::{DeploymentId, GroupId, Pin, Revision};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use sim::{MemoryTable, TableFaults};
+use sim::TableFaults;
+use sim::scripted::Scripted;
 use wire::codedeploy::{CreateDeploymentGroup, StopDeployment};
-use wire::host::Offer;
 
 const KIND: &str = "records";
 
@@ -37,19 +34,17 @@ struct Zone {
     /// Requests of ten that come to nothing or are not answered.
     trouble: u64,
     is_refusing: bool,
-    is_alarm_firing: bool,
     raised_after_halt: Option<String>,
 }
 
-/// The world: a zone, a clock, and chance.
+/// The zone, and chance.
 #[derive(Default)]
-struct World {
+struct Service {
     zone: Mutex<Zone>,
-    now: AtomicU64,
     chance: AtomicU64,
 }
 
-impl World {
+impl Service {
     fn zone(&self) -> MutexGuard<'_, Zone> {
         self.zone.lock().unwrap()
     }
@@ -62,13 +57,8 @@ impl World {
         (is >> 33) % of
     }
 
-    fn time(&self) -> u64 {
-        self.now.load(Ordering::SeqCst)
-    }
-
-    /// Lets time pass, and what is late come about.
-    fn pass_ms(&self, ms: u64) {
-        let now = self.now.fetch_add(ms, Ordering::SeqCst) + ms;
+    /// What is late comes about, as far as it is due.
+    fn settle(&self, now: u64) {
         let mut zone = self.zone();
         let (due, late): (Vec<_>, Vec<_>) = zone.late.drain(..).partition(|(at, _)| *at <= now);
         zone.late = late;
@@ -78,10 +68,43 @@ impl World {
     }
 }
 
-/// What is stored of the carrier, and the world that it is read in.
+/// A scripted world with the zone in it.
+struct World {
+    scripted: Scripted,
+    service: Arc<Service>,
+}
+
+impl World {
+    /// All roles, with a fifth kind of carrier, and a zone that errs by this seed.
+    fn new(seed: u64) -> Self {
+        let mut scripted = Scripted::new();
+        let service = Arc::new(Service { chance: AtomicU64::new(seed), ..Service::default() });
+        let (read, clock) = (Arc::clone(&service), scripted.control.base.clock.clone());
+        scripted.control.carriers = Carriers::default().and(
+            KIND,
+            Arc::new(move |carrier| {
+                let (service, clock) = (Arc::clone(&read), clock.clone());
+                Ok(Arc::new(Records { stored: carrier.settings()?, service, clock }))
+            }),
+        );
+        Self { scripted, service }
+    }
+
+    fn zone(&self) -> MutexGuard<'_, Zone> {
+        self.service.zone()
+    }
+
+    fn pass_ms(&self, ms: u64) {
+        self.scripted.pass_ms(ms);
+        self.service.settle(self.scripted.now_ms());
+    }
+}
+
+/// What is stored of the carrier, and its service.
 struct Records {
     stored: Stored,
-    world: Arc<World>,
+    service: Arc<Service>,
+    clock: Arc<dyn Clock>,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -112,14 +135,14 @@ impl Carrier for Records {
     }
 
     async fn share(&self, _: &Acting<'_>) -> Result<Option<u8>, Error> {
-        let zone = self.world.zone();
+        let zone = self.service.zone();
         if zone.is_refusing {
             let (name, message) = (self.stored.name.clone(), "there is no such zone".to_owned());
             return Err(BalancerError::Refused { name, message }.into());
         }
         let percent = zone.percent;
         drop(zone);
-        if self.world.roll(10) < self.world.zone().trouble {
+        if self.service.roll(10) < self.service.zone().trouble {
             return Err(unavailable(&self.stored.name));
         }
         Ok(Some(if self.stored.is_back { 100 - percent } else { percent }))
@@ -130,15 +153,15 @@ impl Carrier for Records {
             return Ok(());
         }
         let percent = if self.stored.is_back { 100 - percent } else { percent };
-        let is_raise = percent > self.world.zone().percent && !self.stored.is_back;
+        let is_raise = percent > self.service.zone().percent && !self.stored.is_back;
         let deployment = acting.deployment();
         if is_raise && (deployment.alarm().is_some() || deployment.stop_requested()) {
             let said = format!("{} raises to {percent} after its halt", deployment.id());
-            self.world.zone().raised_after_halt = Some(said);
+            self.service.zone().raised_after_halt = Some(said);
         }
-        let (trouble, chance) = (self.world.zone().trouble, self.world.roll(10));
-        let at = self.world.time() + self.world.roll(12_000);
-        let mut zone = self.world.zone();
+        let (trouble, chance) = (self.service.zone().trouble, self.service.roll(10));
+        let at = self.clock.now().0 + self.service.roll(12_000);
+        let mut zone = self.service.zone();
         if chance >= trouble {
             zone.percent = percent;
             return Ok(());
@@ -152,88 +175,6 @@ impl Carrier for Records {
 
     async fn retire(&self, _: &Acting<'_>, _: Side) -> Result<bool, Error> {
         Ok(false)
-    }
-}
-
-#[async_trait]
-impl Clock for World {
-    fn now(&self) -> Timestamp {
-        Timestamp(self.time())
-    }
-
-    async fn sleep(&self, ms: u64) {
-        self.pass_ms(ms);
-    }
-}
-
-impl Entropy for World {
-    fn fill(&self, bytes: &mut [u8]) {
-        bytes.fill_with(|| u8::try_from(self.roll(256)).unwrap());
-    }
-}
-
-#[async_trait]
-impl Waker for World {
-    fn wake(&self, _: &DeploymentId, _: Vec<Fact>) {}
-    async fn wake_at(&self, _: &DeploymentId, _: Timestamp) {}
-}
-
-#[async_trait]
-impl Dispatcher for World {
-    async fn dispatch(&self, _: &[(String, Offer)]) {
-        panic!("no host is concerned");
-    }
-
-    fn ticket(&self, _: &str) -> u64 {
-        0
-    }
-
-    async fn wait(&self, _: &str, _: u64, _: u64) -> Vec<Offer> {
-        Vec::new()
-    }
-}
-
-#[async_trait]
-impl Alarms for World {
-    async fn read(&self, alarms: &[String], _: &DeploymentId) -> Vec<Reading> {
-        let is_firing = self.zone().is_alarm_firing;
-        let reading = || if is_firing { Reading::Firing } else { Reading::Quiet };
-        alarms.iter().map(|_| reading()).collect()
-    }
-}
-
-/// All roles on one table, with a fifth kind of carrier.
-fn control(world: &Arc<World>, table: &Arc<MemoryTable>) -> Control {
-    let read = Arc::clone(world);
-    let carriers = Carriers::default().and(
-        KIND,
-        Arc::new(move |carrier| {
-            let (stored, world) = (carrier.settings()?, Arc::clone(&read));
-            Ok(Arc::new(Records { stored, world }))
-        }),
-    );
-    Control {
-        base: Base {
-            table: table.clone(),
-            waker: world.clone(),
-            clock: world.clone(),
-            entropy: world.clone(),
-            meter: Arc::new(NoMeter),
-            settings: Settings::default(),
-            shards: KnownShards::default(),
-        },
-        carriers,
-        bundles: Arc::new(NoCloud),
-        dispatcher: world.clone(),
-        messages: Arc::new(NoCloud),
-        balancer_admin: None,
-        sites: Placed::own(Site {
-            traffic: Traffic { alarms: world.clone(), ..Traffic::none() },
-            ..Site::none()
-        }),
-        place: Place { account: "111122223333".to_owned(), region: "eu-west-1".to_owned() },
-        followed: Followed::default(),
-        gates: Gates::default(),
     }
 }
 
@@ -252,7 +193,7 @@ async fn group(control: &Control) -> GroupId {
     let group: CreateDeploymentGroup = read(json!({
         "applicationName": "shop",
         "deploymentGroupName": "zone",
-        "serviceRoleArn": "arn:aws:iam::111122223333:role/deployer",
+        "serviceRoleArn": "arn:aws:iam::123456789012:role/deployer",
         "deploymentConfigName": "by-steps",
         "alarmConfiguration": { "enabled": true, "alarms": [{ "name": "errors" }] },
         "autoRollbackConfiguration": { "enabled": true, "events": events },
@@ -292,18 +233,15 @@ async fn begin(control: &Control) -> DeploymentId {
 
 /// Runs a deployment to its end in a world of this seed, and returns it with what the zone gives the second record.
 async fn run(seed: u64, happens: Happens, trouble: u64) -> (Deployment, u8) {
-    let world = Arc::new(World::default());
-    world.now.store(1_800_000_000_000, Ordering::SeqCst);
-    world.chance.store(seed, Ordering::SeqCst);
-    let table = Arc::new(MemoryTable::default());
-    let control = control(&world, &table);
-    let id = begin(&control).await;
+    let world = World::new(seed);
+    let (control, table) = (&world.scripted.control, world.scripted.table());
+    let id = begin(control).await;
     world.zone().trouble = trouble;
     let faults = TableFaults { unavailable: 100, answer_lost: 100, conflict: 200 };
     table.inject(if trouble > 0 { faults } else { TableFaults::default() }, seed);
     for second in 0..1_200 {
         match happens {
-            Happens::Alarm(at) => world.zone().is_alarm_firing = second >= at,
+            Happens::Alarm(at) => world.scripted.fire_alarms(second >= at),
             Happens::Refusal(at) => world.zone().is_refusing = second >= at && second < at + 60,
             Happens::Stop(at) if second >= at => {
                 let stop = StopDeployment {
@@ -320,7 +258,8 @@ async fn run(seed: u64, happens: Happens, trouble: u64) -> (Deployment, u8) {
         world.pass_ms(1_000);
     }
     table.inject(TableFaults::default(), seed);
-    let ended = stored_of(&control, &id).await;
+    assert_eq!(world.scripted.violation(), None);
+    let ended = stored_of(control, &id).await;
     world.pass_ms(10_000);
     let percent = world.zone().percent;
     (ended, percent)
@@ -373,22 +312,20 @@ fn whatever_its_service_does_the_traffic_is_where_the_deployment_says_that_it_is
 
 #[test]
 fn a_version_that_does_not_know_it_says_so_and_changes_nothing() {
-    let world = Arc::new(World::default());
-    world.now.store(1_800_000_000_000, Ordering::SeqCst);
-    let table = Arc::new(MemoryTable::default());
-    let known = control(&world, &table);
-    let id = at_work(begin(&known));
+    let world = World::new(0);
+    let known = &world.scripted.control;
+    let id = at_work(begin(known));
     let unknown = Control { carriers: Carriers::default(), ..known.clone() };
     for _ in 0..5 {
         at_work(unknown.deployment_stepper().refresh(&id)).unwrap();
         world.pass_ms(10_000);
     }
-    let waits = at_work(stored_of(&known, &id));
+    let waits = at_work(stored_of(known, &id));
     assert_eq!((waits.ended(), world.zone().percent), (None, 0));
     for _ in 0..300 {
         at_work(known.deployment_stepper().refresh(&id)).unwrap();
         world.pass_ms(1_000);
     }
-    let ended = at_work(stored_of(&known, &id));
+    let ended = at_work(stored_of(known, &id));
     assert_eq!((ended.status(), world.zone().percent), (Status::Succeeded, 100));
 }
