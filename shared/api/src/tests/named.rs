@@ -84,8 +84,11 @@ async fn what_is_no_operation_is_unknown_under_its_name_too() {
 #[tokio::test]
 async fn behind_a_gateway_an_operation_has_no_path_but_its_name() {
     let world = World::new();
-    let router =
-        crate::named_router(world.control.operator_api(), world.control.host_api(), crate::Open);
+    let router = crate::named_router(
+        world.scripted.control.operator_api(),
+        world.scripted.control.host_api(),
+        crate::Open,
+    );
     let status = async |path: &str| {
         let request =
             Request::post(path).header("x-amz-target", "CodeDeploy_20141006.ListApplications");

@@ -1,58 +1,58 @@
 //! What is asked of the table grows with what changes: not with all applications, all hosts, or the history.
 
-use std::sync::Arc;
-
+use control::OperatorApi as Api;
 use control::hash_of;
-use control::ports::{Instances, LifecycleAction, Uploaded};
+use control::ports::Uploaded;
 use control::rows::{
     self, Before, DeploymentRow, Group, HostRow, HostShards, MemberRow, ShardsRow,
 };
 use engine::DeploymentId;
 use serde_json::{Value, json};
+use sim::Asked;
+use sim::scripted::Scripted;
 use wire::host::HostStatus;
 
-use super::old_hosts::Fake;
-use super::table::Cost;
-use super::world::{World, deployment, group};
+use crate::world::{World, deployment, group, web};
+
+/// Launches an instance of the Auto Scaling group `scaling`.
+fn launch(world: &World, id: &str) {
+    world.launch(id, Some("scaling"), &[Scripted::tag()]);
+}
 
 /// A world with a group `web` of the instances of the Auto Scaling group `scaling`, of which there are so many.
-pub(super) async fn world_of(instances: usize) -> (World, Arc<Fake>) {
-    let fake = Arc::new(Fake::default());
-    let mut world = World::new();
-    world.instances(Instances { fleet: fake.clone(), scaling: fake.clone(), push: fake.clone() });
-    world.ok("CreateApplication", json!({ "applicationName": "shop" })).await;
+pub(super) async fn world_of(instances: usize) -> World {
+    let world = World::new();
+    world.ok(Api::create_application, json!({ "applicationName": "shop" })).await;
     let mut body = group("web");
     body["onPremisesInstanceTagFilters"] = json!([]);
     body["autoScalingGroups"] = json!(["scaling"]);
     body["deploymentConfigName"] = "CodeDeployDefault.AllAtOnce".into();
-    world.ok("CreateDeploymentGroup", body).await;
+    world.ok(Api::create_deployment_group, body).await;
     for number in 0..instances {
-        fake.add(&format!("i-{number}"), Some("scaling"), true);
+        launch(&world, &format!("i-{number}"));
     }
-    (world, fake)
+    world
 }
 
 /// An instance is launched, and held until it has its revision.
-async fn arrives(world: &World, fake: &Fake, instance: &str) {
-    fake.add(instance, Some("scaling"), true);
-    let action = LifecycleAction {
-        scaling_group: "scaling".to_owned(),
-        hook: "cutover-launch".to_owned(),
-        instance: instance.to_owned(),
-        token: instance.to_owned(),
-    };
+async fn arrives(world: &World, instance: &str) {
+    launch(world, instance);
+    is_held(world, instance).await;
+}
+
+async fn is_held(world: &World, instance: &str) {
+    let action = world.hold(instance, "test").unwrap();
     world.control.fleet_watcher().host_arrives(instance, Some(action)).await.unwrap();
 }
 
 /// An instance does not exist any more.
-async fn vanishes(world: &World, fake: &Fake, instance: &str) {
-    fake.state().instances.remove(instance);
+async fn vanishes(world: &World, instance: &str) {
+    world.forget(instance);
     world.control.base.host_gone(instance).await.unwrap();
 }
 
 async fn status(world: &World) -> Value {
-    let named = json!({ "applicationName": "shop", "deploymentGroupName": "web" });
-    world.ok("Cutover_v1.GetGroupStatus", named).await
+    world.ok(Api::get_group_status, web()).await
 }
 
 /// The deployment that is active, after its next step.
@@ -93,6 +93,10 @@ async fn end(world: &World, id: &DeploymentId, only: Option<&str>, status: HostS
         host.row.token_hash = Some(hash_of("token"));
         host.row.installs = row.row.deployment.pin().map(|pin| pin.sha256.clone());
         world.control.base.table.write(&[host.replace().unwrap()]).await.unwrap();
+        if let Some(digest) = host.row.installs.as_ref().filter(|_| status == HostStatus::Succeeded)
+        {
+            world.install(&host.row.name, &host.row.group_id, digest);
+        }
         let report = json!({
             "deploymentId": id,
             "ordinal": host.row.ordinal,
@@ -101,8 +105,7 @@ async fn end(world: &World, id: &DeploymentId, only: Option<&str>, status: HostS
             "status": status,
             "events": [],
         });
-        let (code, answer) = world.host("report", "token", report).await;
-        assert_eq!(code, 200, "{answer}");
+        world.report("token", report).await;
     }
     world.advance(id.as_str()).await;
     let expected = if status == HostStatus::Succeeded { "Succeeded" } else { "Failed" };
@@ -116,33 +119,33 @@ async fn deployed(world: &World, key: &str) {
 }
 
 /// An instance arrives, gets its revision, and is let go.
-async fn arrived(world: &World, fake: &Fake, instance: &str, status: HostStatus) {
+async fn arrived(world: &World, instance: &str, status: HostStatus) {
     world.pass_ms(1_000);
-    arrives(world, fake, instance).await;
+    arrives(world, instance).await;
     let id = active(world).await;
     end(world, &id, None, status).await;
     world.control.fleet_watcher().host_arrives(instance, None).await.unwrap();
 }
 
 /// What a start by hand and one by an upload cost beside so many applications.
-async fn starts_beside(applications: usize) -> [Cost; 2] {
+async fn starts_beside(applications: usize) -> [Asked; 2] {
     let world = World::with_group().await;
     world.register("h").await;
     for number in 0..applications {
         world
-            .ok("CreateApplication", json!({ "applicationName": format!("other-{number}") }))
+            .ok(Api::create_application, json!({ "applicationName": format!("other-{number}") }))
             .await;
     }
     let subscription = json!({
         "applicationName": "shop", "deploymentGroupName": "web", "bucket": "releases", "prefix": "shop/",
     });
-    world.ok("Cutover_v1.Subscribe", subscription).await;
-    world.table.take_cost();
+    world.ok(Api::subscribe, subscription).await;
+    world.table().take_asked();
     let id = world.deploy("v1").await;
-    let by_hand = world.table.take_cost();
+    let by_hand = world.table().take_asked();
     world.work("h", "Succeeded").await;
     assert_eq!(world.info(&id).await["status"], "Succeeded");
-    world.table.take_cost();
+    world.table().take_asked();
     let uploaded = Uploaded {
         bucket: "releases".to_owned(),
         key: "shop/v2".to_owned(),
@@ -154,7 +157,7 @@ async fn starts_beside(applications: usize) -> [Cost; 2] {
         size: None,
     };
     world.control.revision_intake().take_upload(&uploaded).await.unwrap();
-    let by_upload = world.table.take_cost();
+    let by_upload = world.table().take_asked();
     assert!(status(&world).await["activeDeploymentId"].is_string());
     [by_hand, by_upload]
 }
@@ -167,37 +170,37 @@ async fn a_start_reads_its_own_application_and_no_other() {
 #[tokio::test]
 async fn an_application_of_an_earlier_version_is_searched_for_once() {
     let world = World::with_group().await;
-    let by_id = world.table.keys().into_iter().find(|key| key.sort == "APPLICATION").unwrap();
+    let by_id = world.table().keys().into_iter().find(|key| key.sort == "APPLICATION").unwrap();
     let forget = [control::table::Write::Delete(by_id.clone(), control::table::Condition::None)];
     world.control.base.table.write(&forget).await.unwrap();
     world.register("h").await;
     let id = world.deploy("v1").await;
     assert_eq!(world.info(&id).await["applicationName"], "shop");
-    assert!(world.table.keys().contains(&by_id), "the next start finds it by its id");
+    assert!(world.table().keys().contains(&by_id), "the next start finds it by its id");
     let renamed = json!({ "applicationName": "shop", "newApplicationName": "store" });
-    world.ok("UpdateApplication", renamed).await;
+    world.ok(Api::update_application, renamed).await;
     assert_eq!(world.info(&id).await["applicationName"], "store");
-    world.ok("DeleteApplication", json!({ "applicationName": "store" })).await;
-    assert!(!world.table.keys().contains(&by_id), "it goes with the application");
+    world.ok(Api::delete_application, json!({ "applicationName": "store" })).await;
+    assert!(!world.table().keys().contains(&by_id), "it goes with the application");
 }
 
 /// What the next arrival costs, and then a deployment of the whole group, after so many instances have come and gone.
-async fn arrival_after(arrivals: usize) -> [Cost; 2] {
-    let (world, fake) = world_of(12).await;
+async fn arrival_after(arrivals: usize) -> [Asked; 2] {
+    let world = world_of(12).await;
     deployed(&world, "v1").await;
     for number in 0..arrivals {
         let instance = format!("i-gone-{number}");
-        arrived(&world, &fake, &instance, HostStatus::Succeeded).await;
-        vanishes(&world, &fake, &instance).await;
+        arrived(&world, &instance, HostStatus::Succeeded).await;
+        vanishes(&world, &instance).await;
     }
     // Who has arrived is remembered for some time.
     world.pass_ms(20 * 60_000);
     world.control.fleet_watcher().keep_fleet().await.unwrap();
-    world.table.take_cost();
-    arrived(&world, &fake, "i-next", HostStatus::Succeeded).await;
-    let arrival = world.table.take_cost();
+    world.table().take_asked();
+    arrived(&world, "i-next", HostStatus::Succeeded).await;
+    let arrival = world.table().take_asked();
     deployed(&world, "v2").await;
-    [arrival, world.table.take_cost()]
+    [arrival, world.table().take_asked()]
 }
 
 #[tokio::test]
@@ -206,14 +209,14 @@ async fn an_arrival_and_an_enrolment_walk_no_history() {
 }
 
 /// What an instance costs that arrives in a deployment of so many hosts, until it has its place in it.
-async fn appended_to(instances: usize) -> Cost {
-    let (world, fake) = world_of(instances).await;
+async fn appended_to(instances: usize) -> Asked {
+    let world = world_of(instances).await;
     deployed(&world, "v1").await;
     let id: DeploymentId = world.deploy("v2").await.parse().unwrap();
-    world.table.take_cost();
-    arrives(&world, &fake, "i-next").await;
-    let cost = world.table.take_cost();
-    arrives(&world, &fake, "i-next").await;
+    world.table().take_asked();
+    arrives(&world, "i-next").await;
+    let cost = world.table().take_asked();
+    arrives(&world, "i-next").await;
     // Once more, though the index has not heard of it.
     let all = hosts(&world, &id).await;
     assert_eq!(all.len(), instances + 1, "once");
@@ -227,20 +230,22 @@ async fn an_instance_that_is_added_to_a_deployment_does_not_read_its_other_hosts
 }
 
 /// What one of so many instances costs that arrive together.
-async fn arrival_among(others: usize) -> Cost {
-    let (world, fake) = world_of(2).await;
+async fn arrival_among(others: usize) -> Asked {
+    let world = world_of(2).await;
     deployed(&world, "v1").await;
-    arrives(&world, &fake, "i-first").await;
+    arrives(&world, "i-first").await;
     let id = active(&world).await;
     for number in 0..others {
         // They wait for the one that is active, which takes them on: not what is looked at here.
-        fake.state().unreached.insert(format!("i-other-{number}"));
-        arrives(&world, &fake, &format!("i-other-{number}")).await;
+        let other = format!("i-other-{number}");
+        launch(&world, &other);
+        world.reach(&other, false);
+        is_held(&world, &other).await;
     }
     end(&world, &id, None, HostStatus::Succeeded).await;
-    world.table.take_cost();
-    arrived(&world, &fake, "i-next", HostStatus::Succeeded).await;
-    world.table.take_cost()
+    world.table().take_asked();
+    arrived(&world, "i-next", HostStatus::Succeeded).await;
+    world.table().take_asked()
 }
 
 #[tokio::test]
@@ -250,16 +255,17 @@ async fn an_arrival_does_not_read_the_others_that_come_with_it() {
 
 #[tokio::test]
 async fn what_a_host_was_is_what_it_was_last_deployed_with() {
-    let (world, fake) = world_of(2).await;
+    let world = world_of(2).await;
     deployed(&world, "v1").await;
-    arrived(&world, &fake, "i-good", HostStatus::Succeeded).await;
-    arrived(&world, &fake, "i-bad", HostStatus::Failed).await;
+    arrived(&world, "i-good", HostStatus::Succeeded).await;
+    world.let_linger("i-bad");
+    arrived(&world, "i-bad", HostStatus::Failed).await;
     let mut one_by_one = deployment("v2");
     one_by_one["deploymentConfigName"] = "CodeDeployDefault.OneAtATime".into();
-    let id = world.ok("CreateDeployment", one_by_one).await;
+    let id = world.ok(Api::create_deployment, one_by_one).await;
     let id: DeploymentId = id["deploymentId"].as_str().unwrap().parse().unwrap();
     world.advance(id.as_str()).await;
-    let had = |key: &str| Before { healthy: true, installed: Some(hash_of(key)) };
+    let had = |key: &str| Before { healthy: true, installed: Some(Scripted::digest_of(key)) };
     let expected = [
         ("i-0".to_owned(), had("v1")),
         ("i-1".to_owned(), had("v1")),
@@ -270,12 +276,12 @@ async fn what_a_host_was_is_what_it_was_last_deployed_with() {
 
     // It fails on its first host, and is taken back there.
     end(&world, &id, Some("i-bad"), HostStatus::Failed).await;
-    let back = world.ok("Cutover_v1.RollBackDeployment", json!({ "deploymentId": id })).await;
+    let back = world.ok(Api::roll_back_deployment, json!({ "deploymentId": id })).await;
     let back: DeploymentId = back["deploymentId"].as_str().unwrap().parse().unwrap();
     world.advance(back.as_str()).await;
     assert_eq!(before(&world, &back).await, [("i-bad".to_owned(), Before::default())]);
     end(&world, &back, None, HostStatus::Succeeded).await;
-    arrived(&world, &fake, "i-late", HostStatus::Succeeded).await;
+    arrived(&world, "i-late", HostStatus::Succeeded).await;
     let next: DeploymentId = world.deploy("v3").await.parse().unwrap();
     let known = before(&world, &next).await;
     assert_eq!(known.len(), 5);
@@ -283,15 +289,15 @@ async fn what_a_host_was_is_what_it_was_last_deployed_with() {
 }
 
 /// What so many instances cost that arrive together, until each has its revision and is let go.
-async fn arrivals_together(instances: usize) -> Cost {
-    let (world, fake) = world_of(2).await;
+async fn arrivals_together(instances: usize) -> Asked {
+    let world = world_of(2).await;
     deployed(&world, "v1").await;
-    arrives(&world, &fake, "i-first").await;
+    arrives(&world, "i-first").await;
     let id = active(&world).await;
     let names: Vec<String> = (0..instances).map(|number| format!("i-next-{number}")).collect();
-    world.table.take_cost();
+    world.table().take_asked();
     for name in &names {
-        arrives(&world, &fake, name).await;
+        arrives(&world, name).await;
     }
     // They are sent their commands.
     world.advance(id.as_str()).await;
@@ -299,10 +305,10 @@ async fn arrivals_together(instances: usize) -> Cost {
     for name in &names {
         world.control.fleet_watcher().host_arrives(name, None).await.unwrap();
     }
-    let cost = world.table.take_cost();
+    let cost = world.table().take_asked();
     let next: DeploymentId = world.deploy("v2").await.parse().unwrap();
     let known = before(&world, &next).await;
-    let had = Before { healthy: true, installed: Some(hash_of("v1")) };
+    let had = Before { healthy: true, installed: Some(Scripted::digest_of("v1")) };
     assert!(known.len() == instances + 3 && known.iter().all(|(_, before)| *before == had));
     cost
 }
@@ -311,7 +317,7 @@ async fn arrivals_together(instances: usize) -> Cost {
 async fn hosts_that_arrive_together_cost_what_one_does_each() {
     let [few, more, most] =
         [arrivals_together(40).await, arrivals_together(80).await, arrivals_together(120).await];
-    let numbers = |cost: Cost| [cost.reads, cost.read, cost.writes, cost.written];
+    let numbers = |cost: Asked| [cost.reads, cost.read, cost.writes, cost.written];
     let [few, more, most] = [few, more, most].map(numbers);
     for ((few, more), most) in few.into_iter().zip(more).zip(most) {
         let (first, second) = (more - few, most - more);
@@ -321,12 +327,12 @@ async fn hosts_that_arrive_together_cost_what_one_does_each() {
 
 /// The members of all groups.
 fn members(world: &World) -> Vec<control::table::Key> {
-    let all = world.table.keys().into_iter();
+    let all = world.table().keys().into_iter();
     all.filter(|key| key.partition.contains("#MEMBERS#")).collect()
 }
 
 async fn group_row(world: &World) -> rows::Stored<Group> {
-    let key = world.table.keys().into_iter().find(|key| key.sort == "GROUP").unwrap();
+    let key = world.table().keys().into_iter().find(|key| key.sort == "GROUP").unwrap();
     rows::load::<Group>(&*world.control.base.table, &key).await.unwrap().unwrap()
 }
 
@@ -344,18 +350,20 @@ async fn forget_members(world: &World) {
 
 #[tokio::test]
 async fn a_group_of_the_version_before_is_enrolled_from_its_history_once() {
-    let (world, fake) = world_of(3).await;
+    let world = world_of(3).await;
     deployed(&world, "v1").await;
-    arrived(&world, &fake, "i-late", HostStatus::Succeeded).await;
+    arrived(&world, "i-late", HostStatus::Succeeded).await;
     let known = members(&world);
     assert_eq!(known.len(), 4);
     forget_members(&world).await;
     // It is deployed to a host alone, which tells nothing of the others.
-    arrived(&world, &fake, "i-later", HostStatus::Failed).await;
+    world.let_linger("i-later");
+    arrived(&world, "i-later", HostStatus::Failed).await;
     assert_eq!((members(&world).len(), group_row(&world).await.row.members_since), (1, None));
     let id: DeploymentId = world.deploy("v2").await.parse().unwrap();
     assert_eq!((members(&world).len(), group_row(&world).await.row.members_since), (5, Some(3)));
-    let had = |healthy: bool| Before { healthy, installed: healthy.then(|| hash_of("v1")) };
+    let had =
+        |healthy: bool| Before { healthy, installed: healthy.then(|| Scripted::digest_of("v1")) };
     let expected = ["i-0", "i-1", "i-2", "i-late"].map(|name| (name.to_owned(), had(true)));
     let expected: Vec<_> =
         expected.into_iter().chain([("i-later".to_owned(), had(false))]).collect();
@@ -366,18 +374,18 @@ async fn a_group_of_the_version_before_is_enrolled_from_its_history_once() {
         let key = MemberRow::key_of(&group, name);
         let member = rows::load::<MemberRow>(&*world.control.base.table, &key).await.unwrap();
         let known = member.unwrap().row.known;
-        assert_eq!(known, Before { healthy: true, installed: Some(hash_of("v2")) });
+        assert_eq!(known, Before { healthy: true, installed: Some(Scripted::digest_of("v2")) });
     }
 }
 
 #[tokio::test]
 async fn a_group_that_is_deleted_leaves_no_members() {
-    let (world, _fake) = world_of(3).await;
+    let world = world_of(3).await;
     deployed(&world, "v1").await;
     let id: DeploymentId = world.deploy("v2").await.parse().unwrap();
     assert_eq!(members(&world).len(), 3);
     let named = json!({ "applicationName": "shop", "deploymentGroupName": "web" });
-    world.ok("DeleteDeploymentGroup", named).await;
+    world.ok(Api::delete_deployment_group, named).await;
     assert_eq!(members(&world), []);
     // Its hosts end after that, and then their deployment does.
     end(&world, &id, None, HostStatus::Succeeded).await;
@@ -400,11 +408,11 @@ async fn a_commit_that_comes_too_soon_is_put_off_but_neither_a_stop_nor_the_end(
     assert!((500..5_000).contains(&put_off_ms), "a host that succeeded: {put_off_ms} ms");
     let began = world.now_ms();
     let (token, mut report) = world.claim("web-3").await;
-    world.ok("StopDeployment", json!({ "deploymentId": id })).await;
+    world.ok(Api::stop_deployment, json!({ "deploymentId": id })).await;
     world.advance(&id).await;
     assert_eq!(world.now_ms() - began, 0, "the stop");
     report["status"] = "Failed".into();
-    world.host("report", &token, report).await;
+    world.report(&token, report).await;
     world.advance(&id).await;
     assert_eq!(world.info(&id).await["status"], "Stopped");
     assert_eq!(world.now_ms() - began, 0, "the end");

@@ -1,26 +1,21 @@
 //! Hosts that are known to be down (`docs/semantics.md#hosts`).
 
-use control::ports::{Dispatcher, Unheard};
+use control::OperatorApi as Api;
+use control::ports::Unheard;
 use control::rows::OnPremises;
 use serde_json::{Value, json};
-use std::sync::Arc;
-use wire::host::Offer;
 
-use super::world::{World, deployment};
+use crate::world::{World, deployment};
 
-async fn poll(world: &World, name: &str) {
-    let poll = json!({ "host": name, "waitMs": 0, "runnerVersion": "1" });
-    assert_eq!(world.host("poll", name, poll).await.0, 200);
+async fn poll(world: &World, name: &str) -> Value {
+    world.poll(name, json!({})).await
 }
 
 /// Deploys to all hosts at once.
 async fn deploy(world: &World) -> String {
     let mut body = deployment("v1");
     body["deploymentConfigName"] = "CodeDeployDefault.AllAtOnce".into();
-    let answer = world.ok("CreateDeployment", body).await;
-    let id = answer["deploymentId"].as_str().unwrap().to_owned();
-    world.advance(&id).await;
-    id
+    world.begin(body).await
 }
 
 /// What is said of the first event of a host that failed.
@@ -65,8 +60,7 @@ async fn a_host_that_is_down_is_offered_its_command_and_fails_soon_with_when_it_
     assert_eq!(status(&world, &id, "web-2").await, "Pending", "it was not down");
     assert_eq!(status(&world, &id, "web-3").await, "InProgress", "it came back in time");
     // It is too late now, and the host that came back is heard as any other.
-    let late = json!({ "host": "web-1", "waitMs": 0, "runnerVersion": "1" });
-    assert_eq!(world.host("poll", "web-1", late).await.1["offers"], json!([]));
+    assert_eq!(poll(&world, "web-1").await["offers"], json!([]));
     // The other one has said nothing meanwhile, and is down when it is offered its command again.
     for ms in [25_000, 5_000] {
         assert_eq!(status(&world, &id, "web-2").await, "Pending");
@@ -112,39 +106,20 @@ async fn a_poll_writes_at_most_once_a_minute() {
     assert_eq!(version().await, before + 2);
 }
 
-/// A process that hears of all hosts itself, and was started a moment ago.
-struct Listening(Unheard);
-
-#[async_trait::async_trait]
-impl Dispatcher for Listening {
-    async fn dispatch(&self, _: &[(String, Offer)]) {}
-
-    fn ticket(&self, _: &str) -> u64 {
-        0
-    }
-
-    fn unheard(&self, _: &str) -> Option<Unheard> {
-        Some(self.0)
-    }
-
-    async fn wait(&self, _: &str, _: u64, _: u64) -> Vec<Offer> {
-        Vec::new()
-    }
-}
-
 #[tokio::test]
 async fn what_a_host_was_silent_while_nobody_listened_does_not_count() {
-    let mut world = World::with_group().await;
+    let world = World::with_group().await;
     world.register("web-1").await;
     world.pass_ms(3_600_000);
     for (ms, expected) in [(59_999, "Pending"), (60_000, "Failed")] {
-        world.control.dispatcher = Arc::new(Listening(Unheard { ms, was_heard: false }));
+        // This process hears of all hosts itself, and was started a moment ago.
+        world.was_unheard(Some(Unheard { ms, was_heard: false }));
         let id = deploy(&world).await;
         world.pass_ms(5_000);
         world.advance(&id).await;
         assert_eq!(status(&world, &id, "web-1").await, expected);
         if expected == "Pending" {
-            world.ok("StopDeployment", json!({ "deploymentId": id })).await;
+            world.ok(Api::stop_deployment, json!({ "deploymentId": id })).await;
             world.advance(&id).await;
         } else {
             let words = said(&world, &id, "web-1").await;

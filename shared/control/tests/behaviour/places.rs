@@ -3,19 +3,13 @@
 
 use std::sync::Arc;
 
-use control::ports::{CloudError, Instances, Place, Placed, Site, Traffic};
+use control::OperatorApi as Api;
+use control::ports::{CloudError, Place, Placed};
 use control::rows::{self, Group, HostRow, HostShards};
 use serde_json::json;
 
-use super::old_hosts::Fake;
-use super::world::{World, deployment, group};
-
-fn site(fake: &Arc<Fake>) -> Site {
-    Site {
-        instances: Instances { fleet: fake.clone(), scaling: fake.clone(), push: fake.clone() },
-        traffic: Traffic { balancers: fake.clone(), ..Traffic::none() },
-    }
-}
+use crate::old_hosts::launch;
+use crate::world::{World, deployment, group};
 
 fn frankfurt() -> Place {
     Place { account: "222233334444".to_owned(), region: "eu-central-1".to_owned() }
@@ -23,11 +17,11 @@ fn frankfurt() -> Place {
 
 /// A group `web` of the instances that are tagged `role=web`, which acts in `place`.
 async fn group_at(world: &World, place: Option<Place>) {
-    world.ok("CreateApplication", json!({ "applicationName": "shop" })).await;
+    world.ok(Api::create_application, json!({ "applicationName": "shop" })).await;
     let mut body = group("web");
     body["onPremisesInstanceTagFilters"] = json!([]);
     body["ec2TagFilters"] = json!([{ "Key": "role", "Value": "web", "Type": "KEY_AND_VALUE" }]);
-    let id = world.ok("CreateDeploymentGroup", body).await["deploymentGroupId"].clone();
+    let id = world.ok(Api::create_deployment_group, body).await["deploymentGroupId"].clone();
     let key = Group::key_of(&id.as_str().unwrap().parse().unwrap());
     let table = &*world.control.base.table;
     let mut stored = rows::load::<Group>(table, &key).await.unwrap().unwrap();
@@ -45,24 +39,23 @@ async fn names(world: &World, id: &str) -> Vec<String> {
 /// A world with an instance in its own place and another one in Frankfurt, and which was sent a command by a deployment of
 /// a group that acts in `place`.
 async fn sent_to(place: Option<Place>) -> [usize; 2] {
-    let (own, there) = (Arc::new(Fake::default()), Arc::new(Fake::default()));
-    own.add("i-own", None, true);
-    there.add("i-there", None, true);
-    let mut world = World::new();
-    let elsewhere = site(&there);
-    world.sites(Placed::with(
-        site(&own),
+    let (mut world, there) = (World::new(), World::new());
+    launch(&world, "i-own", None, true);
+    launch(&there, "i-there", None, true);
+    let elsewhere = there.site();
+    world.control.sites = Placed::with(
+        world.site(),
         Arc::new(move |place: &Place| {
             assert_eq!(*place, frankfurt());
             Box::pin(std::future::ready(Ok(elsewhere.clone())))
         }),
-    ));
+    );
     let expected = if place.is_some() { "i-there" } else { "i-own" };
     group_at(&world, place).await;
     let id = world.deploy("v1").await;
     world.advance(&id).await;
     assert_eq!(names(&world, &id).await, [expected]);
-    [own.state().commands.len(), there.state().commands.len()]
+    [world.commands().len(), there.commands().len()]
 }
 
 #[tokio::test]
@@ -73,16 +66,13 @@ async fn a_deployment_reaches_the_instances_of_the_place_where_its_group_acts() 
 
 #[tokio::test]
 async fn an_installation_of_one_place_refuses_to_act_in_another_one() {
-    let own = Arc::new(Fake::default());
-    own.add("i-own", None, true);
-    let mut world = World::new();
-    world.sites(Placed::own(site(&own)));
+    let world = World::new();
+    launch(&world, "i-own", None, true);
     group_at(&world, Some(frankfurt())).await;
     let error = world.control.sites.at(Some(&frankfurt())).await.err().unwrap();
     assert!(matches!(error, CloudError::Refused { .. }), "{error:?}");
-    let (status, answer) = world.call("CreateDeployment", deployment("v1")).await;
-    assert_eq!((status.as_u16(), &answer["__type"]), (400, &json!("InvalidRoleException")));
-    let said = answer["message"].as_str().unwrap();
+    let (name, said) = world.refusal(Api::create_deployment, deployment("v1")).await;
+    assert_eq!(name, "InvalidRole");
     assert!(said.contains("222233334444") && said.contains("eu-central-1"), "{said}");
-    assert!(own.state().commands.is_empty(), "no instance of another place is taken for its own");
+    assert!(world.commands().is_empty(), "no instance of another place is taken for its own");
 }

@@ -1,12 +1,17 @@
 //! Deployments of Lambda functions: the alias moves between its hooks, which say how they went, and back.
 
+use std::collections::BTreeMap;
+
+use control::OperatorApi as Api;
 use control::ports::{RequestMessage, Uploaded};
+use engine::appspec::Alias;
 use engine::deployment::{Performer, Request};
 use engine::lifecycle::Event;
 use serde_json::{Value, json};
+use sim::Moment;
 use wire::codedeploy::StopDeployment;
 
-use super::world::World;
+use crate::world::World;
 
 const SPEC: &str = r#"{"version":"0.0","Resources":[{"shop":{"Type":"AWS::Lambda::Function","Properties":
     {"Name":"shop","Alias":"live","CurrentVersion":"1","TargetVersion":"2"}}}],
@@ -26,58 +31,66 @@ fn deployment(content: &str) -> Value {
 
 async fn world(config: &str) -> World {
     let world = World::new();
+    world.point_alias("shop", "live", "1", 2);
     let application = json!({ "applicationName": "orders", "computePlatform": "Lambda" });
-    world.ok("CreateApplication", application).await;
+    world.ok(Api::create_application, application).await;
     let group = json!({
         "applicationName": "orders",
         "deploymentGroupName": "live",
         "serviceRoleArn": "arn:aws:iam::123456789012:role/deployer",
         "deploymentConfigName": config,
     });
-    world.ok("CreateDeploymentGroup", group).await;
+    world.ok(Api::create_deployment_group, group).await;
     world
 }
 
 async fn deploy(world: &World) -> String {
-    let answer = world.ok("CreateDeployment", deployment(SPEC)).await;
-    let id = answer["deploymentId"].as_str().unwrap().to_owned();
-    world.advance(&id).await;
-    id
+    world.begin(deployment(SPEC)).await
+}
+
+/// What the hook that was called last was told.
+fn told(world: &World) -> Value {
+    serde_json::from_str(&world.calls().last().unwrap().1).unwrap()
 }
 
 /// Says how the hook that was called last went.
-async fn say(world: &World, id: &str, status: &str) -> (u16, Value) {
-    let (_, payload) = world.functions.calls.lock().unwrap().last().unwrap().clone();
-    let payload: Value = serde_json::from_str(&payload).unwrap();
-    assert_eq!(payload["DeploymentId"], id);
+async fn say(world: &World, id: &str, status: &str) {
+    let told = told(world);
+    assert_eq!(told["DeploymentId"], id);
     let body = json!({
         "deploymentId": id,
-        "lifecycleEventHookExecutionId": payload["LifecycleEventHookExecutionId"],
+        "lifecycleEventHookExecutionId": told["LifecycleEventHookExecutionId"],
         "status": status,
     });
-    let (code, answer) = world.call("PutLifecycleEventHookExecutionStatus", body).await;
+    world.ok(Api::put_lifecycle_event_hook_execution_status, body).await;
     world.advance(id).await;
-    world.pass_ms(30_000);
-    world.advance(id).await;
-    (code.as_u16(), answer)
+    world.later(id, 30_000).await;
 }
 
+/// How much of the traffic version 2 has.
 fn percent(world: &World) -> u8 {
-    *world.functions.percent.lock().unwrap()
+    let alias = Alias {
+        function: "shop".to_owned(),
+        alias: "live".to_owned(),
+        old: "1".to_owned(),
+        new: "2".to_owned(),
+        hooks: BTreeMap::new(),
+    };
+    world.percent_of_alias(&alias).unwrap()
 }
 
 async fn target(world: &World, id: &str) -> Value {
     let body = json!({ "deploymentId": id, "targetId": "shop:live" });
-    world.ok("GetDeploymentTarget", body).await["deploymentTarget"]["lambdaTarget"].take()
+    world.ok(Api::get_deployment_target, body).await["deploymentTarget"]["lambdaTarget"].take()
 }
 
 #[tokio::test]
 async fn an_alias_moves_by_steps_between_its_hooks() {
     let world = world("CodeDeployDefault.LambdaCanary10Percent5Minutes").await;
     let id = deploy(&world).await;
-    assert_eq!(world.functions.calls.lock().unwrap()[0].0, "check-before");
+    assert_eq!(world.calls()[0].0, "check-before");
     assert_eq!(percent(&world), 0, "the hook has not said anything");
-    assert_eq!(say(&world, &id, "Succeeded").await.0, 200);
+    say(&world, &id, "Succeeded").await;
     assert_eq!(percent(&world), 10);
     let shown = target(&world, &id).await;
     assert_eq!(shown["lambdaFunctionInfo"]["targetVersionWeight"], 10, "{shown:#}");
@@ -91,15 +104,15 @@ async fn an_alias_moves_by_steps_between_its_hooks() {
     world.pass_ms(300_000);
     world.advance(&id).await;
     assert_eq!(percent(&world), 100);
-    assert_eq!(world.functions.calls.lock().unwrap().len(), 2, "each hook is called once");
-    assert_eq!(say(&world, &id, "Succeeded").await.0, 200);
+    assert_eq!(world.calls().len(), 2, "each hook is called once");
+    say(&world, &id, "Succeeded").await;
     let info = world.info(&id).await;
     assert_eq!(info["status"], "Succeeded", "{info:#}");
     assert_eq!(info["computePlatform"], "Lambda");
     assert_eq!(info["revision"]["appSpecContent"]["content"], SPEC);
 
     let back = json!({ "deploymentId": id });
-    let back = world.ok("Cutover_v1.RollBackDeployment", back).await;
+    let back = world.ok(Api::roll_back_deployment, back).await;
     world.advance(back["deploymentId"].as_str().unwrap()).await;
     assert_eq!(percent(&world), 0);
     assert_eq!(world.info(back["deploymentId"].as_str().unwrap()).await["status"], "Succeeded");
@@ -128,16 +141,16 @@ async fn a_hook_speaks_once_and_with_its_own_id() {
     let world = world("CodeDeployDefault.LambdaAllAtOnce").await;
     let id = deploy(&world).await;
     let put = |execution: &str, status: &str| json!({ "deploymentId": id, "lifecycleEventHookExecutionId": execution, "status": status });
-    let refused = async |body| world.refused("PutLifecycleEventHookExecutionStatus", body).await;
+    let refused =
+        async |body| world.refused(Api::put_lifecycle_event_hook_execution_status, body).await;
     assert_eq!(refused(put("guessed", "Succeeded")).await, "InvalidLifecycleEventHookExecutionId");
     assert_eq!(refused(put("", "Succeeded")).await, "InvalidLifecycleEventHookExecutionId");
     assert_eq!(refused(put("x", "Skipped")).await, "InvalidLifecycleEventHookExecutionStatus");
     assert_eq!(percent(&world), 0);
-    let (_, payload) = world.functions.calls.lock().unwrap()[0].clone();
-    let payload: Value = serde_json::from_str(&payload).unwrap();
-    let own = payload["LifecycleEventHookExecutionId"].as_str().unwrap();
-    world.ok("PutLifecycleEventHookExecutionStatus", put(own, "Succeeded")).await;
-    world.ok("PutLifecycleEventHookExecutionStatus", put(own, "Succeeded")).await;
+    let told = told(&world);
+    let own = told["LifecycleEventHookExecutionId"].as_str().unwrap();
+    world.ok(Api::put_lifecycle_event_hook_execution_status, put(own, "Succeeded")).await;
+    world.ok(Api::put_lifecycle_event_hook_execution_status, put(own, "Succeeded")).await;
     assert_eq!(refused(put(own, "Failed")).await, "LifecycleEventAlreadyCompleted");
 }
 
@@ -146,14 +159,15 @@ async fn a_stop_that_comes_while_the_alias_is_read_keeps_it_as_it_is() {
     let world = world("CodeDeployDefault.LambdaAllAtOnce").await;
     let id = deploy(&world).await;
     let (control, stopped) = (world.control.clone(), id.clone());
-    *world.functions.at_reading.lock().unwrap() = Some(Box::pin(async move {
+    let stop = async move {
         let request = StopDeployment {
             deployment_id: Some(stopped.clone()),
             auto_rollback_enabled: Some(true),
         };
         control.operator_api().stop_deployment(&request).await.unwrap();
         control.deployment_stepper().refresh(&stopped.parse().unwrap()).await.unwrap();
-    }));
+    };
+    world.meanwhile(Moment::AliasRead, Box::pin(stop));
     say(&world, &id, "Succeeded").await;
     assert_eq!(world.info(&id).await["status"], "Stopped");
     assert_eq!(percent(&world), 0, "it was to be changed before the stop, and is not after it");
@@ -167,26 +181,24 @@ async fn a_stop_that_comes_while_the_alias_is_read_keeps_it_as_it_is() {
 #[tokio::test]
 async fn a_hook_is_not_called_because_another_call_of_it_was() {
     let world = world("CodeDeployDefault.LambdaAllAtOnce").await;
-    let answer = world.ok("CreateDeployment", deployment(SPEC)).await;
+    let answer = world.ok(Api::create_deployment, deployment(SPEC)).await;
     let id = answer["deploymentId"].as_str().unwrap().to_owned();
     // While it is called, it is called anew, under another secret, and that call comes to nothing.
-    *world.functions.lost_calls.lock().unwrap() = 1;
-    let control = world.control.clone();
+    let (control, losing) = (world.control.clone(), world.losing_calls());
     let request = Request::RunHook { event: Event::BeforeAllowTraffic };
     let message = RequestMessage { deployment_id: id.parse().unwrap(), request };
-    *world.functions.at_call.lock().unwrap() = Some(Box::pin(async move {
+    let again = async move {
+        losing(true);
         assert!(control.take_request(Performer::TrafficEvaluator, &message).await.is_err());
-    }));
+        losing(false);
+    };
+    world.meanwhile(Moment::HookCalled, Box::pin(again));
     world.advance(&id).await;
-    assert_eq!(world.functions.calls.lock().unwrap().len(), 1);
+    assert_eq!(world.calls().len(), 1);
     world.pass_ms(30_000);
     world.advance(&id).await;
-    assert_eq!(
-        world.functions.calls.lock().unwrap().len(),
-        2,
-        "nobody knows the secret that counts"
-    );
-    assert_eq!(say(&world, &id, "Succeeded").await.0, 200);
+    assert_eq!(world.calls().len(), 2, "nobody knows the secret that counts");
+    say(&world, &id, "Succeeded").await;
     assert_eq!(percent(&world), 100);
 }
 
@@ -194,25 +206,25 @@ async fn a_hook_is_not_called_because_another_call_of_it_was() {
 async fn what_cannot_be_deployed_is_refused_or_fails_with_its_reason() {
     let world = world("CodeDeployDefault.LambdaAllAtOnce").await;
     let same = SPEC.replace("\"TargetVersion\":\"2\"", "\"TargetVersion\":\"1\"");
-    let (_, answer) = world.call("CreateDeployment", deployment(&same)).await;
-    assert_eq!(answer["__type"], "InvalidRevisionException");
-    assert!(answer["message"].as_str().unwrap().contains("is the `CurrentVersion`"), "{answer}");
+    let (name, message) = world.refusal(Api::create_deployment, deployment(&same)).await;
+    assert_eq!(name, "InvalidRevision");
+    assert!(message.contains("is the `CurrentVersion`"), "{message}");
     let mut wrong = deployment(SPEC);
     wrong["revision"]["appSpecContent"]["sha256"] = "ab".into();
-    assert_eq!(world.refused("CreateDeployment", wrong).await, "InvalidRevision");
+    assert_eq!(world.refused(Api::create_deployment, wrong).await, "InvalidRevision");
     let mut by_host = deployment(SPEC);
     let ladder = json!({ "deploymentConfigName": "by-host", "steps": "1 host@1m,100%" });
-    world.ok("Cutover_v1.CreateLadder", ladder).await;
+    world.ok(Api::create_ladder, ladder).await;
     by_host["deploymentConfigName"] = "by-host".into();
-    assert_eq!(world.refused("CreateDeployment", by_host).await, "InvalidDeploymentConfigName");
+    assert_eq!(world.refused(Api::create_deployment, by_host).await, "InvalidDeploymentConfigName");
 
-    *world.functions.refused.lock().unwrap() = Some("the alias sends traffic to 7".to_owned());
+    world.point_alias("shop", "live", "7", 7);
     let id = deploy(&world).await;
     let info = world.info(&id).await;
     assert_eq!(info["status"], "Failed", "{info:#}");
     assert_eq!(info["errorInformation"]["code"], "INVALID_LAMBDA_FUNCTION");
     let message = info["errorInformation"]["message"].as_str().unwrap();
-    assert!(message.contains("sends traffic to 7"), "{message}");
+    assert!(message.contains("sends traffic to version 7"), "{message}");
 }
 
 #[tokio::test]
@@ -226,14 +238,14 @@ async fn configurations_of_users_move_aliases_too() {
             "timeBasedLinear": { "linearPercentage": 40, "linearInterval": 2 },
         },
     });
-    world.ok("CreateDeploymentConfig", made.clone()).await;
+    world.ok(Api::create_deployment_config, made.clone()).await;
     let shown = json!({ "deploymentConfigName": "careful" });
-    let shown = world.ok("GetDeploymentConfig", shown).await["deploymentConfigInfo"].take();
+    let shown = world.ok(Api::get_deployment_config, shown).await["deploymentConfigInfo"].take();
     assert_eq!(shown["trafficRoutingConfig"], made["trafficRoutingConfig"], "{shown:#}");
     assert_eq!(shown["computePlatform"], "Lambda");
     let mut body = deployment(SPEC);
     body["deploymentConfigName"] = "careful".into();
-    let answer = world.ok("CreateDeployment", body).await;
+    let answer = world.ok(Api::create_deployment, body).await;
     let id = answer["deploymentId"].as_str().unwrap();
     world.advance(id).await;
     say(&world, id, "Succeeded").await;
@@ -256,14 +268,15 @@ fn in_bucket(key: &str, bundle_type: &str) -> Value {
 #[tokio::test]
 async fn an_app_spec_in_a_bucket_is_read_before_it_is_accepted() {
     let world = world("CodeDeployDefault.LambdaAllAtOnce").await;
-    let refused = async |key, kind| world.refused("CreateDeployment", in_bucket(key, kind)).await;
+    let refused =
+        async |key, kind| world.refused(Api::create_deployment, in_bucket(key, kind)).await;
     assert_eq!(refused("orders.json", "JSON").await, "RevisionDoesNotExist");
     assert_eq!(refused("orders.zip", "zip").await, "InvalidRevision");
     world.put_spec("orders.json", &SPEC.replace("\"Alias\":\"live\",", ""));
     assert_eq!(refused("orders.json", "JSON").await, "InvalidRevision");
 
     world.put_spec("orders.json", SPEC);
-    let answer = world.ok("CreateDeployment", in_bucket("orders.json", "JSON")).await;
+    let answer = world.ok(Api::create_deployment, in_bucket("orders.json", "JSON")).await;
     let id = answer["deploymentId"].as_str().unwrap();
     world.advance(id).await;
     say(&world, id, "Succeeded").await;
@@ -271,10 +284,11 @@ async fn an_app_spec_in_a_bucket_is_read_before_it_is_accepted() {
     let info = world.info(id).await;
     assert_eq!((&info["status"], percent(&world)), (&json!("Succeeded"), 100), "{info:#}");
     assert_eq!(info["revision"]["s3Location"]["key"], "orders.json");
-    let listed = world.ok("ListApplicationRevisions", json!({ "applicationName": "orders" })).await;
+    let listed =
+        world.ok(Api::list_application_revisions, json!({ "applicationName": "orders" })).await;
     assert_eq!(listed["revisions"][0]["s3Location"]["bundleType"], "JSON", "{listed:#}");
     let group = json!({ "applicationName": "orders", "deploymentGroupName": "live" });
-    let group = world.ok("GetDeploymentGroup", group).await["deploymentGroupInfo"].take();
+    let group = world.ok(Api::get_deployment_group, group).await["deploymentGroupInfo"].take();
     assert_eq!(group["lastSuccessfulDeployment"]["deploymentId"], id);
 }
 
@@ -284,7 +298,7 @@ async fn an_upload_of_an_app_spec_starts_a_deployment() {
     let wanted = json!({
         "applicationName": "orders", "deploymentGroupName": "live", "bucket": "revisions", "prefix": "orders",
     });
-    world.ok("Cutover_v1.Subscribe", wanted.clone()).await;
+    world.ok(Api::subscribe, wanted.clone()).await;
     let upload = async |key: &str, order: u64| {
         let uploaded = Uploaded {
             bucket: "revisions".into(),
@@ -298,7 +312,7 @@ async fn an_upload_of_an_app_spec_starts_a_deployment() {
         };
         world.control.revision_intake().take_upload(&uploaded).await.unwrap();
         let listed = json!({ "applicationName": "orders", "deploymentGroupName": "live" });
-        world.ok("ListDeployments", listed).await["deployments"].take()
+        world.ok(Api::list_deployments, listed).await["deployments"].take()
     };
     world.put_spec("orders-1.yml", "version: 0.0\nResources: []\n");
     assert_eq!(upload("orders-1.yml", 1).await, json!([]), "it is no AppSpec of a function");

@@ -2,54 +2,27 @@
 //! and decides nothing.
 
 use engine::Timestamp;
-use serde_json::{Value, json};
 
-use super::costs::world_of;
-use super::old_hosts::Fake;
-use super::world::World;
+use crate::costs::world_of;
 
 /// How long a host may be silent, in milliseconds.
 const SILENCE_MS: u64 = 60_000;
 
-/// Has an instance claim its command of the batch that was sent, with the token and the beginning of a report.
-async fn claim(world: &World, fake: &Fake, name: &str) -> (String, Value) {
-    let (batch, secret) = {
-        let state = fake.state();
-        let sent = state.commands.iter().find(|sent| sent.instances.iter().any(|to| to == name));
-        let sent = sent.unwrap();
-        (sent.batch.clone(), sent.secret.clone())
-    };
-    let claim = json!({ "host": name, "batch": batch });
-    let (status, answer) = world.host("batch/claim", &secret, claim).await;
-    assert_eq!(status, 200, "{answer}");
-    let offer = &answer["offer"];
-    let report = json!({
-        "deploymentId": offer["deploymentId"],
-        "ordinal": offer["ordinal"],
-        "attempt": offer["attempt"],
-        "sequence": 1,
-        "status": "Succeeded",
-        "events": [],
-    });
-    (answer["token"].as_str().unwrap().to_owned(), report)
-}
-
 #[tokio::test]
 async fn a_connection_that_systems_manager_lost_is_told_of_who_fails_and_decides_nothing() {
-    let (world, fake) = world_of(3).await;
+    let world = world_of(3).await;
     let began = Timestamp(1_800_000_000_000);
     world.pass_ms(600_000);
     // It has lost two of the three, and one of these takes its command all the same.
     for name in ["i-1", "i-2"] {
-        fake.state().lost.insert(name.to_owned(), began);
+        world.lose_connection(name, began);
     }
     let id = world.deploy("v1").await;
-    let sent: Vec<String> =
-        fake.state().commands.iter().flat_map(|sent| sent.instances.clone()).collect();
+    let sent: Vec<String> = world.commands().into_iter().map(|(to, ..)| to).collect();
     assert_eq!(sent, ["i-0", "i-1", "i-2"], "all are sent their command, and at once");
-    let (token, report) = claim(&world, &fake, "i-1").await;
-    let (status, answer) = world.host("report", &token, report).await;
-    assert_eq!(status, 200, "{answer}");
+    let (token, mut report) = world.claim_batch("i-1").await;
+    report["status"] = "Succeeded".into();
+    world.report(&token, report).await;
     world.advance(&id).await;
     let done = world.target(&id, "i-1").await;
     assert_eq!(done["status"], "Succeeded");
