@@ -2,7 +2,15 @@
 //! counts it, on the simulator's clock.
 #![expect(clippy::print_stdout, reason = "it is a command line tool")]
 
-use sim::{Hottest, Kind, START_RAMP, Units};
+use sim::{Hottest, Kind, START_RAMP, Scale, Units};
+
+const CONFIG: &str = "CodeDeployDefault.AllAtOnce";
+
+/// Calls of Run Command that an account may make in a second. AWS publishes no such figure; people are throttled by few.
+const COMMANDS: u32 = 5;
+
+/// Hosts that one call of Run Command reaches.
+const HOSTS_OF_COMMAND: u32 = 50;
 
 /// Units that one partition takes in a second.
 const LIMITS: (f64, f64) = (1_000.0, 3_000.0);
@@ -12,17 +20,30 @@ fn main() {
     let fleets: Vec<u32> = fleets.collect();
     let fleets = if fleets.is_empty() { vec![2_000, 10_000] } else { fleets };
     for hosts in fleets {
-        println!(
-            "{hosts} hosts, CodeDeployDefault.AllAtOnce, at most {START_RAMP} started a second"
-        );
-        match sim::scale("CodeDeployDefault.AllAtOnce", hosts) {
-            Ok((units, lasted_ms)) => show(hosts, &units, lasted_ms),
-            Err(outcome) => println!("  {}", outcome.last_line()),
+        println!("{hosts} hosts, {CONFIG}, at most {START_RAMP} started a second");
+        match (sim::scale(CONFIG, hosts, None), sim::scale(CONFIG, hosts, Some(COMMANDS))) {
+            (Ok(free), Ok(held)) => show(hosts, &free, &held),
+            (Err(outcome), _) | (_, Err(outcome)) => println!("  {}", outcome.last_line()),
         }
     }
 }
 
-fn show(hosts: u32, units: &Units, lasted_ms: u64) {
+fn show(hosts: u32, free: &Scale, held: &Scale) {
+    show_units(hosts, &free.units);
+    let seconds = |ms: u64| f64::from(u32::try_from(ms).unwrap_or(u32::MAX)) / 1e3;
+    let ramp = hosts.div_ceil(START_RAMP).saturating_sub(1);
+    println!("  {:<22} {:>8.1} s; the ramp alone takes {ramp} s", "time", seconds(free.lasted_ms));
+    let calls = hosts.div_ceil(HOSTS_OF_COMMAND);
+    let sent = calls.saturating_sub(COMMANDS).div_ceil(COMMANDS);
+    println!(
+        "  {:<22} {:>8.1} s; sending alone takes {sent} s; {} calls refused beside {calls}",
+        format!("at {COMMANDS} commands a second"),
+        seconds(held.lasted_ms),
+        held.throttled
+    );
+}
+
+fn show_units(hosts: u32, units: &Units) {
     let busiest = |what: &str, hottest: &Hottest| {
         let (written, by_written) = &hottest.written;
         let (read, by_read) = &hottest.read;
@@ -50,11 +71,5 @@ fn show(hosts: u32, units: &Units, lasted_ms: u64) {
         "units",
         units.total.written / f64::from(hosts),
         units.total.read / f64::from(hosts)
-    );
-    println!(
-        "  {:<22} {:>8.1} s; the ramp alone takes {} s",
-        "time",
-        f64::from(u32::try_from(lasted_ms).unwrap_or(u32::MAX)) / 1e3,
-        hosts.div_ceil(START_RAMP).saturating_sub(1)
     );
 }

@@ -15,6 +15,7 @@ use crate::core::{Core, Event};
 use crate::dispatch_checks::Place;
 use crate::fleet::{Change, Told};
 use crate::ports::Ports;
+use crate::quota::Quota;
 use crate::shift;
 
 /// The tag that an instance must carry so that it may be sent commands.
@@ -61,6 +62,8 @@ pub(crate) struct Cloud {
     pub(crate) scaling_groups: BTreeMap<String, ScalingGroup>,
     held: BTreeMap<String, Held>,
     commands: u64,
+    /// How many commands Run Command takes in a second, where it is held to that.
+    pub(crate) sends: Option<Quota>,
     /// What a test says of it.
     pub(crate) said: SaidOfCloud,
 }
@@ -217,6 +220,7 @@ impl Push for Ports {
         self.request("send").await?;
         let batch = (&command.batch.deployment_id, command.batch.number);
         self.shared.core().refuses(Place::Push, "send", batch)?;
+        self.shared.core().takes_command()?;
         let id = self.shared.core().send(command)?;
         self.shared.pause().await;
         Ok(id)
@@ -229,6 +233,16 @@ impl Push for Ports {
 }
 
 impl Core {
+    /// Refuses a command that is one too many in a second.
+    fn takes_command(&mut self) -> Result<(), CloudError> {
+        let now = self.now;
+        if self.cloud.sends.as_mut().is_none_or(|quota| quota.takes(now)) {
+            return Ok(());
+        }
+        let source = Box::new(Throttled);
+        Err(CloudError::Unavailable { service: "the cloud", operation: "send", source })
+    }
+
     /// Sends a command on its way: it may come late, twice, or never, and what is told of it may be wrong.
     fn send(&mut self, command: &Command) -> Result<String, SendError> {
         let mut refused = None;

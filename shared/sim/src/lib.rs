@@ -31,6 +31,7 @@ mod members;
 mod memory;
 mod outcome;
 mod ports;
+mod quota;
 mod random;
 mod rollback_checks;
 mod rule;
@@ -62,6 +63,7 @@ pub use versions::Part;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use quota::Quota;
 use random::Random;
 use story::Story;
 use versions::Versions;
@@ -127,21 +129,39 @@ pub fn run_many(seeds: Range<u64>) -> Sum {
     all
 }
 
-/// What one deployment of `config` to `hosts` hosts that all do well costs the table, and how long it
-/// takes from its creation to its end on the virtual clock, in milliseconds.
+/// What one deployment to a large fleet came to; see [`scale`].
+#[derive(Debug)]
+pub struct Scale {
+    /// What it cost the table.
+    pub units: Units,
+    /// How long it took from its creation to its end on the virtual clock, in milliseconds.
+    pub lasted_ms: u64,
+    /// How many calls of Run Command were refused for their rate.
+    pub throttled: u64,
+}
+
+/// One deployment of `config` to `hosts` hosts that all do well, where Run Command takes so many calls a second, or all.
 ///
 /// # Errors
 /// What came of the simulation, if it was not one deployment that succeeded: its figures say nothing then.
-pub fn scale(config: &str, hosts: u32) -> Result<(Units, u64), Box<Outcome>> {
+pub fn scale(
+    config: &str,
+    hosts: u32,
+    commands_per_second: Option<u32>,
+) -> Result<Scale, Box<Outcome>> {
     let story = Story::scale(config, usize::try_from(hosts).unwrap_or(0));
     let world = World::counting(&story, Random::new(1));
     let shared = world.shared();
+    shared.core().cloud.sends = commands_per_second.map(Quota::of);
     let outcome = world.run(1);
     if outcome.violation.is_some() || outcome.deployments != 1 || outcome.succeeded != 1 {
         return Err(Box::new(outcome));
     }
-    let lasted_ms = shared.core().checks.lasted_ms();
-    Ok((shared.counted().unwrap_or_default(), lasted_ms))
+    let core = shared.core();
+    let (lasted_ms, throttled) =
+        (core.checks.lasted_ms(), core.cloud.sends.as_ref().map_or(0, |quota| quota.refused));
+    drop(core);
+    Ok(Scale { units: shared.counted().unwrap_or_default(), lasted_ms, throttled })
 }
 
 /// Simulates one deployment to `hosts` hosts that somebody stops when some of them are at work.

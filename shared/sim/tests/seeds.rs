@@ -103,7 +103,8 @@ fn item_writes_for_each_host_do_not_grow_with_the_fleet() {
 
 #[test]
 fn the_row_of_a_large_fleet_takes_half_of_what_its_partition_can_and_nobody_waits_for_it() {
-    let (units, lasted_ms) = sim::scale("CodeDeployDefault.AllAtOnce", 3_000).unwrap();
+    let sim::Scale { units, lasted_ms, .. } =
+        sim::scale("CodeDeployDefault.AllAtOnce", 3_000, None).unwrap();
     let (written, row) = &units.item.written;
     assert!(*written <= 500.0, "{written} units were written in a second to {row}");
     let (bytes, largest) = &units.largest;
