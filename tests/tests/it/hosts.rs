@@ -115,7 +115,7 @@ fn hooks_that_misbehave_end_and_are_told_apart() {
     let script = "case $HOST_ADDRESS in\n\
         *.1) echo waiting; sleep 1000;;\n\
         *.2) trap '' TERM; while true; do sleep 1; done;;\n\
-        *.3) head -c 100000000 /dev/zero | tr '\\0' x; echo; echo the last line;;\n\
+        *.3) head -c 20000000 /dev/zero | tr '\\0' x; echo; echo the last line;;\n\
         *.4) printf 'b\\377d \\303\\050\\n';;\n\
         *.5) sleep 20 & echo started;;\n\
         esac";
