@@ -126,7 +126,7 @@ impl Deployment {
             (self.ended.is_some(), Halt::Ended),
             (self.stop.is_some(), Halt::Stopped),
             (self.alarm().is_some(), Halt::Alarm),
-            (self.shift_failed_at().is_some(), Halt::Failed),
+            (self.shift_failed_at().is_some() || self.trouble.failed.is_some(), Halt::Failed),
         ];
         let fired = |names: &[String]| match names {
             [] => Fired::Unreadable,

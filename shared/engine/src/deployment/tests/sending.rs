@@ -180,6 +180,24 @@ fn a_batch_that_is_refused_hides_no_other() {
 }
 
 #[test]
+fn hosts_that_wait_are_told_when_the_deployment_fails_because_a_command_was_denied() {
+    let mut story = sending(Minimum::FleetPercent(0), 51);
+    let at = story.now;
+    story.fact(Fact::BatchAccepted { batch: 0, at });
+    story.fact(Fact::BatchRefused { batch: 1, at, refusal: denied() });
+    for ordinal in 1..50 {
+        story.seen(ordinal, Sighting::Succeeded);
+    }
+    let claimed = |heard_at| Sighting::Claimed { heard_at, waits_in: None };
+    story.seen(0, claimed(at));
+    assert!(story.deployment.gate().may_proceed(at).is_ok(), "it may be allowed in time");
+    story.now = at.plus_ms(DENIED_MS);
+    story.seen(0, claimed(story.now));
+    assert!(story.deployment.ended().is_none(), "a host is at work");
+    assert_eq!(story.deployment.gate().may_proceed(story.now), Err("the deployment has failed"));
+}
+
+#[test]
 fn hosts_whose_command_was_never_accepted_are_untouched_when_the_time_is_over() {
     let mut story = sending(Minimum::FleetPercent(0), 2);
     story.refusing(8 * 3_600_000 + MINUTE_MS, |_| Some(throttled()));
