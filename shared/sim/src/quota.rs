@@ -4,8 +4,9 @@
 #[derive(Debug)]
 pub(crate) struct Quota {
     per_second: u64,
-    /// A thousandth of a request each, as of `at`.
+    /// What may still be asked for at `at`, in thousandths of a request.
     left: u64,
+    /// When that was reckoned, in milliseconds.
     at: u64,
     /// How many requests were too many.
     pub(crate) refused: u64,

@@ -113,7 +113,7 @@ impl Base {
 
     /// What was found after the end of a deployment, in words.
     pub(crate) async fn found_later(&self, id: &DeploymentId) -> Result<Option<String>, Error> {
-        let look = rows::load::<RecheckRow>(&*self.table, &RecheckRow::key_of(id)).await?;
-        Ok(look.and_then(|look| look.row.message()))
+        let recheck = rows::load::<RecheckRow>(&*self.table, &RecheckRow::key_of(id)).await?;
+        Ok(recheck.and_then(|recheck| recheck.row.message()))
     }
 }

@@ -53,8 +53,8 @@ impl DeploymentStepper {
         }
         writes.extend(self.writes_of(&stored, told).await?);
         writes.push(group.replace()?);
-        if let Some(look) = recheck_of(&stored.row.deployment, ending.status, now) {
-            writes.push(rows::create(&look)?);
+        if let Some(recheck) = recheck_of(&stored.row.deployment, ending.status, now) {
+            writes.push(rows::create(&recheck)?);
         }
         if let Some(row) = &successor {
             writes.extend(row.begin()?);

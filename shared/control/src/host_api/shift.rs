@@ -52,7 +52,7 @@ impl HostApi {
             _ if carrier.enters_with_traffic() => true,
             Some((_, new)) => match self.come_in(balancers, new, host).await? {
                 Ok(is_in) => is_in,
-                Err(look) => return Ok(look),
+                Err(refused) => return Ok(refused),
             },
             None => false,
         };
@@ -90,8 +90,8 @@ impl HostApi {
         let standing = balancers.standing(new, &[host.to_owned()]).await?.remove(host);
         match standing.unwrap_or(Standing::Out) {
             Standing::Out | Standing::Draining => {
-                if let Some(look) = self.refuses_traffic(row).await {
-                    return Ok(Err(look));
+                if let Some(refused) = self.refuses_traffic(row).await {
+                    return Ok(Err(refused));
                 }
                 balancers.admit(new, host, &row.deployment_id).await?;
                 info!(host, group = new, "is ready for traffic of the new side");
